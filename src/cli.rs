@@ -1,0 +1,133 @@
+//! The options, nothing else. The man page and the completions are made from this file.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Parser, ValueEnum, builder::FalseyValueParser, value_parser};
+
+/// Run a command on exactly one of many machines, and only while that machine leads.
+///
+/// Started with the same resource on every replica, leaderrun runs COMMAND on one of them; the others stand by. The
+/// leader holds a lease on a quorum of independent Redis servers (Redlock) and extends it while the command runs. When
+/// the lease can't be extended, the command and all that it started are stopped before another replica can lead.
+#[derive(Debug, Parser)]
+#[command(
+    name = "leaderrun",
+    version,
+    max_term_width = 100,
+    override_usage = "leaderrun [OPTIONS] --resource NAME [--] COMMAND [ARG]...",
+    after_help = "Each option also as LEADERRUN_... in the environment; all of them: --help.\n\
+        Exit status: the command's; 75 another leads, 76 lost, 69 no quorum, 64 usage.",
+    after_long_help = "Each option can also be given in the environment, as LEADERRUN_ and its long name: \
+        LEADERRUN_RESOURCE, LEADERRUN_REDIS, LEADERRUN_TTL and so on.\n\n\
+        Exit status: the command's, or 128 + N if signal N ended it; 75 another leads and we did not wait, or no \
+        longer; 76 leadership was lost and the command stopped; 69 no quorum of nodes could be reached; 64 a usage \
+        error; 125 our own failure; 126 the command can't be run; 127 the command was not found."
+)]
+pub struct Cli {
+    /// What to lead: a name, the same on every replica
+    ///
+    /// 1 to 512 bytes without control characters.
+    #[arg(short, long, value_name = "NAME", env = "LEADERRUN_RESOURCE", hide_env = true, required = true)]
+    pub resource: String,
+
+    /// The Redis servers, with commas or repeated
+    ///
+    /// redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or unix://PATH. An odd number of independent servers
+    /// is best, 3 or 5: a majority must answer. None of them may be a replica of another.
+    #[arg(short = 'R', long, value_name = "URL,...", env = "LEADERRUN_REDIS", hide_env = true)]
+    #[arg(value_delimiter = ',', action = ArgAction::Append)]
+    pub redis: Vec<String>,
+
+    /// The same from a file, a URL a line
+    ///
+    /// Keeps passwords out of the command line and the environment. Empty lines and lines that begin with # are skipped.
+    #[arg(long, value_name = "FILE", env = "LEADERRUN_REDIS_FILE", hide_env = true, conflicts_with = "redis")]
+    pub redis_file: Option<PathBuf>,
+
+    /// This machine only, with flock(2) and no Redis
+    ///
+    /// The lock's file is kept in $XDG_RUNTIME_DIR, /run/lock or the temporary folder, the first of them that can be
+    /// written to; the processes of one user that use the same folder compete.
+    #[arg(long, env = "LEADERRUN_LOCAL", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(conflicts_with_all = ["redis", "redis_file"])]
+    pub local: bool,
+
+    /// Don't wait: exit with 75 if another leads
+    #[arg(short = 'n', long = "try", env = "LEADERRUN_TRY", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(conflicts_with = "wait")]
+    pub try_once: bool,
+
+    /// Wait so long to lead [default: for ever]
+    ///
+    /// Then exit with 75, or with 69 if no quorum of nodes can be reached.
+    #[arg(short, long, value_name = "DURATION", env = "LEADERRUN_WAIT", hide_env = true, value_parser = duration)]
+    pub wait: Option<Duration>,
+
+    /// How long a lease lasts [default: 15s]
+    ///
+    /// When the leader's host dies, a standby takes over within this time. At least 500ms. The lease is extended each
+    /// third of it. It must be the same on every replica.
+    #[arg(short, long, value_name = "DURATION", env = "LEADERRUN_TTL", hide_env = true)]
+    #[arg(value_parser = duration, default_value = "15s", hide_default_value = true)]
+    pub ttl: Duration,
+
+    /// What tells the command to stop [default: TERM]
+    ///
+    /// Sent when leadership is lost, to the command's process group: a name or a number.
+    #[arg(short, long, value_name = "SIGNAL", env = "LEADERRUN_SIGNAL", hide_env = true)]
+    #[arg(default_value = "TERM", hide_default_value = true)]
+    pub signal: String,
+
+    /// How long it then has [default: 5s or ttl/3]
+    ///
+    /// Then it is killed, with all that it started. The default is 5s or ttl/3, whichever is less.
+    #[arg(short, long, value_name = "DURATION", env = "LEADERRUN_KILL_AFTER", hide_env = true)]
+    #[arg(value_parser = duration)]
+    pub kill_after: Option<Duration>,
+
+    /// Exit with N instead of 75
+    #[arg(short = 'E', long, value_name = "N", env = "LEADERRUN_CONFLICT_EXIT_CODE", hide_env = true)]
+    #[arg(value_parser = value_parser!(u8))]
+    pub conflict_exit_code: Option<u8>,
+
+    /// The prefix of the keys on the Redis servers
+    ///
+    /// The lock is the key PREFIX + NAME. With the prefix of another Redlock library, leaderrun and that library keep each
+    /// other out.
+    #[arg(long, value_name = "PREFIX", env = "LEADERRUN_KEY_PREFIX", hide_env = true, default_value = "leaderrun:")]
+    #[arg(hide_short_help = true)]
+    pub key_prefix: String,
+
+    /// Who we are to others [default: host:pid]
+    #[arg(long, value_name = "NAME", env = "LEADERRUN_HOLDER", hide_env = true)]
+    pub holder: Option<String>,
+
+    /// Say more; twice: each round
+    #[arg(short, long, env = "LEADERRUN_VERBOSE", hide_env = true, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Say nothing, not even errors
+    #[arg(short, long, env = "LEADERRUN_QUIET", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// How messages are written to stderr
+    #[arg(long, value_name = "FORMAT", env = "LEADERRUN_LOG_FORMAT", hide_env = true, value_enum)]
+    #[arg(default_value = "text", hide_short_help = true)]
+    pub log_format: LogFormat,
+
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND", value_parser = value_parser!(OsString))]
+    #[arg(hide_short_help = true)]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|e| format!("{e}; write it as 500ms, 15s or 2m"))
+}

@@ -1,0 +1,58 @@
+//! The one clock: CLOCK_BOOTTIME, which goes on while the host is suspended, and starts anew with each boot.
+
+use std::{
+    ops::{Add, Sub},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+/// A moment on CLOCK_BOOTTIME, in nanoseconds since boot: the same for all processes of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Moment(u64);
+
+impl Moment {
+    pub fn now() -> Self {
+        let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::MAX, Duration::from);
+        Moment(nanos(now))
+    }
+
+    /// The time since boot.
+    pub fn since_boot(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+
+    /// The time from `earlier` to here; zero if it is not earlier.
+    pub fn since(self, earlier: Moment) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The time that is left until here; zero once it has passed.
+    pub fn remaining(self) -> Duration {
+        self.since(Moment::now())
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Moment;
+    fn add(self, by: Duration) -> Moment {
+        Moment(self.0.saturating_add(nanos(by)))
+    }
+}
+
+impl Sub<Duration> for Moment {
+    type Output = Moment;
+    fn sub(self, by: Duration) -> Moment {
+        Moment(self.0.saturating_sub(nanos(by)))
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    duration.as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
+/// The wall clock in microseconds since 1970; zero before that. Only fencing tokens come from it, never a time-out.
+pub fn wall_micros() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)
+}

@@ -1,0 +1,85 @@
+//! Becoming the leader: campaign, stand by, campaign again, until we lead or may not wait any longer.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    exit::Exit,
+    settings::{Patience, Settings},
+    store::{Cause, Defeat, Lease, Store},
+};
+
+/// How an election ended.
+#[derive(Debug)]
+pub enum Elected {
+    Leader(Lease),
+    /// We don't lead and don't wait any longer.
+    Over(Exit),
+}
+
+/// How long a candidate that doesn't wait takes part in a tie: without one, of several that start at once none might lead.
+const LONGEST_TIE: Duration = Duration::from_secs(5);
+
+/// Runs until we lead or our patience is at its end.
+///
+/// # Errors
+/// A store that can't be used at all.
+pub async fn run(store: &mut Store, settings: &Settings) -> Result<Elected> {
+    let began = Instant::now();
+    let report = &settings.report;
+    let mut told = None;
+    loop {
+        let defeat = match store.acquire().await? {
+            Ok(lease) => {
+                report.info(format_args!("leads with fencing token {}", lease.token));
+                return Ok(Elected::Leader(lease));
+            }
+            Err(defeat) => defeat,
+        };
+        if defeat.cause == Cause::Misconfigured {
+            report.error(&defeat.story);
+            return Ok(Elected::Over(Exit::Usage));
+        }
+        report.debug(format_args!("lost a round: {}", defeat.story));
+        let open = matches!(defeat.cause, Cause::Split | Cause::Stale);
+        let until = match settings.patience {
+            Patience::None if open => Some(began + LONGEST_TIE.min(settings.times.ttl())),
+            Patience::None => Some(began),
+            Patience::For(wait) => Some(began + wait),
+            Patience::Forever => None,
+        };
+        if !open && told != Some(defeat.cause) {
+            report.info(format_args!("stands by: {}", defeat.story));
+            told = Some(defeat.cause);
+        }
+        let changed = match until {
+            Some(until) => match timeout_at(until, store.wait_for_change(&defeat)).await {
+                Ok(changed) => Some(changed),
+                Err(_) => None,
+            },
+            None => Some(store.wait_for_change(&defeat).await),
+        };
+        match changed {
+            Some(changed) => changed?,
+            None => return Ok(Elected::Over(give_up(settings, &defeat))),
+        }
+    }
+}
+
+/// Says why we don't lead. That another does is what `--try` asks for, and no error.
+fn give_up(settings: &Settings, defeat: &Defeat) -> Exit {
+    let report = &settings.report;
+    let follows = "the command was not started";
+    match defeat.cause {
+        Cause::NoQuorum => {
+            report.error(format_args!("no quorum: {}; {follows}", defeat.story));
+            Exit::NoQuorum
+        }
+        _ => {
+            report.info(format_args!("{}; {follows}", defeat.story));
+            settings.not_leader
+        }
+    }
+}

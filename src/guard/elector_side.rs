@@ -1,0 +1,158 @@
+//! The elector's end: orders to the guard, what it answers, the signals that reach us, and the tree if the guard dies.
+
+use anyhow::{Context, Result};
+use nix::{
+    errno::Errno,
+    libc,
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::os::fd::RawFd;
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::{
+    protocol::{Channel, Event, Order, Received},
+    signals::{Signaled, Signals},
+    terminal::Terminal,
+    tree::{self, Members},
+};
+
+/// A guard that has just been forked: there is no runtime yet.
+pub struct Forked {
+    pub(super) pid: Pid,
+    pub(super) channel: Channel,
+    pub(super) terminal: Option<Terminal>,
+    /// Children from before the guard, of a process that exec'd us: not ours to reap or kill.
+    pub(super) strangers: Vec<Pid>,
+}
+
+/// The guard, seen from the elector.
+pub struct Guard {
+    pid: Pid,
+    /// Not yet reaped.
+    unreaped: bool,
+    channel: AsyncFd<Channel>,
+    signals: AsyncFd<Signals>,
+    terminal: Option<Terminal>,
+    strangers: Vec<Pid>,
+}
+
+/// What comes in.
+#[derive(Debug)]
+pub enum Heard {
+    Event(Event),
+    /// A signal for the command or for us.
+    Signal(Signaled),
+    /// The guard is dead, or can't be understood, which is treated as its death.
+    GuardDied,
+    /// A child changed: something of the tree of a dead guard may have ended.
+    Child,
+}
+
+impl Guard {
+    /// Registers with the runtime, from within it.
+    ///
+    /// # Errors
+    /// Those of signalfd(2) and epoll_ctl(2).
+    pub fn watch(forked: Forked) -> Result<Self> {
+        let Forked { pid, channel, terminal, strangers } = forked;
+        let signals = Signals::all().context("can't read signals")?;
+        let failed = "can't watch the guard";
+        // SAFETY: each owns one descriptor, which it closes when it is dropped and never changes.
+        let (channel, signals) = unsafe {
+            (
+                AsyncFd::register_with_interest(channel, Interest::READABLE).context(failed)?,
+                AsyncFd::register_with_interest(signals, Interest::READABLE).context(failed)?,
+            )
+        };
+        Ok(Guard { pid, unreaped: true, channel, signals, terminal, strangers })
+    }
+
+    /// Gives an order; a descriptor may go with it.
+    ///
+    /// # Errors
+    /// The guard is dead, or frozen and has not read for long.
+    pub fn order(&self, order: &Order, with: Option<RawFd>) -> Result<(), Errno> {
+        self.channel.get_ref().send(order, with)
+    }
+
+    /// Waits for the next thing to happen. Cancel-safe.
+    pub async fn hear(&mut self) -> Heard {
+        loop {
+            let heard = tokio::select! {
+                biased;
+                ready = self.channel.readable(), if self.unreaped => ready.map_or(Some(Heard::GuardDied), |mut ready| {
+                    match ready.get_inner().receive() {
+                        Ok(Received::Message(event, _)) => Some(Heard::Event(event)),
+                        Err(Errno::EAGAIN | Errno::EINTR) => {
+                            ready.clear_ready();
+                            None
+                        }
+                        Ok(Received::End) | Err(_) => Some(Heard::GuardDied),
+                    }
+                }),
+                ready = self.signals.readable() => ready.map_or(Some(Heard::GuardDied), |mut ready| {
+                    match ready.get_inner().next() {
+                        Some(signal) if signal.number == libc::SIGCHLD => Some(Heard::Child),
+                        Some(signal) => Some(Heard::Signal(signal)),
+                        None => {
+                            ready.clear_ready();
+                            None
+                        }
+                    }
+                }),
+            };
+            match heard {
+                Some(Heard::GuardDied) => self.kill(),
+                Some(Heard::Child) => self.reap_strangers(),
+                _ => {}
+            }
+            if let Some(heard) = heard {
+                return heard;
+            }
+        }
+    }
+
+    /// As PID 1 we reap what nobody else does. The guard's death is heard from its channel.
+    fn reap_strangers(&self) {
+        let guard = self.unreaped.then_some(self.pid);
+        tree::reap_strangers(|pid| Some(pid) == guard || self.strangers.contains(&pid));
+    }
+
+    /// Kills the guard; what is left of its tree becomes ours.
+    pub fn kill(&mut self) {
+        if self.unreaped {
+            kill_and_reap(self.pid);
+            self.unreaped = false;
+        }
+    }
+
+    /// After the guard's death: kills what came to us from it. True once nothing is left.
+    pub fn clear_after_death(&self) -> bool {
+        tree::signal(libc::SIGKILL, Members::AllBut(&self.strangers));
+        tree::reap_strangers(|pid| self.strangers.contains(&pid));
+        tree::children().iter().all(|child| self.strangers.contains(child))
+    }
+
+    /// Lets the guard end and reaps it. It holds nothing, so that this takes as long as a process takes to end.
+    pub fn dismiss(mut self) {
+        if self.unreaped && self.order(&Order::End, None).is_ok() {
+            reap_one(self.pid);
+            self.unreaped = false;
+        }
+        self.kill();
+    }
+
+    pub fn terminal(&self) -> Option<&Terminal> {
+        self.terminal.as_ref()
+    }
+}
+
+fn kill_and_reap(child: Pid) {
+    let _ = kill(child, Signal::SIGKILL);
+    reap_one(child);
+}
+
+fn reap_one(child: Pid) {
+    while nix::sys::wait::waitpid(child, None) == Err(Errno::EINTR) {}
+}

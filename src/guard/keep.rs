@@ -1,0 +1,371 @@
+//! The guard's loop: orders, signals and time come in; the command's tree is started, signalled, killed and reaped.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::{
+    errno::Errno,
+    libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        signal::{SigSet, Signal},
+        time::TimeSpec,
+        timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
+    },
+    unistd::Pid,
+};
+use std::time::Duration;
+
+use super::{
+    protocol::{Channel, Ending, Event, Order, Received, Recipient},
+    signals::Signals,
+    spawn::{Recipe, exec_error},
+    terminal::Terminal,
+    tree::{self, Change, Members},
+};
+use crate::{clock::Moment, lease::Leash, report::Report, store::Proof};
+
+/// How often a tree that is being killed is looked through again: a process may fork while its parent dies slowly.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// What the guard is made with; the rest it is told.
+pub struct Duty {
+    pub channel: Channel,
+    pub recipe: Recipe,
+    pub terminal: Option<Terminal>,
+    /// The signal that asks the command to stop, and the time it then has.
+    pub signal: Signal,
+    pub kill_after: Duration,
+    pub report: Report,
+    pub command: String,
+}
+
+/// How the guard's work ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The elector has released, or there is nothing to release.
+    Done,
+    /// The elector is dead and the tree is too: the lease is left to us.
+    LeaseLeft(Proof),
+}
+
+struct Guard {
+    duty: Duty,
+    signals: Signals,
+    timer: TimerFd,
+    proof: Option<Proof>,
+    leash: Option<Leash>,
+    /// The lock's descriptor, held for as long as we live: the lock is free when elector and guard are both gone.
+    lock: Option<OwnedFd>,
+    /// Set between fork and exec.
+    starting: Option<OwnedFd>,
+    /// The command's main process until it is reaped.
+    main: Option<Pid>,
+    suspended: bool,
+    /// When the tree is killed, once it has been asked to stop.
+    kill_at: Option<Moment>,
+    killing: bool,
+    unkillable_told: bool,
+    /// What the main process left behind has been asked to stop.
+    cleared_up: bool,
+    /// Something was started and we have not seen the tree empty since.
+    occupied: bool,
+    elector_gone: bool,
+}
+
+/// Runs until there is nothing left to guard.
+///
+/// # Errors
+/// Only what the system refuses before the command is started.
+pub fn run(duty: Duty) -> Result<Outcome, Errno> {
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    let mut guard = Guard {
+        duty,
+        signals: Signals::only(&children)?,
+        timer: TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?,
+        proof: None,
+        leash: None,
+        lock: None,
+        starting: None,
+        main: None,
+        suspended: false,
+        kill_at: None,
+        killing: false,
+        unkillable_told: false,
+        cleared_up: false,
+        occupied: false,
+        elector_gone: false,
+    };
+    loop {
+        if let Some(outcome) = guard.turn() {
+            return Ok(outcome);
+        }
+    }
+}
+
+impl Guard {
+    /// Waits for something to happen and deals with it.
+    fn turn(&mut self) -> Option<Outcome> {
+        self.arm_timer();
+        let [orders, signals, timer, exec] = self.wait();
+        if orders && let Some(outcome) = self.take_orders() {
+            return Some(outcome);
+        }
+        if exec {
+            self.take_exec_result();
+        }
+        if signals {
+            while self.signals.next().is_some() {}
+            self.reap();
+        }
+        if timer {
+            let _ = self.timer.wait();
+        }
+        self.keep_time();
+        self.over()
+    }
+
+    fn wait(&self) -> [bool; 4] {
+        let mut fds = vec![
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.timer.as_fd(), PollFlags::POLLIN),
+        ];
+        let orders = (!self.elector_gone).then(|| fds.len());
+        if orders.is_some() {
+            fds.push(PollFd::new(self.duty.channel.as_fd(), PollFlags::POLLIN));
+        }
+        let exec = self.starting.as_ref().map(|failure| {
+            fds.push(PollFd::new(failure.as_fd(), PollFlags::POLLIN));
+            fds.len() - 1
+        });
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        let ready = |i: usize| fds[i].revents().is_some_and(|r| !r.is_empty());
+        [orders.is_some_and(ready), ready(0), ready(1), exec.is_some_and(ready)]
+    }
+
+    fn arm_timer(&mut self) {
+        let next = if self.killing {
+            Some(Moment::now() + LOOK_AGAIN)
+        } else {
+            [self.kill_at, self.leash.map(|l| if self.kill_at.is_some() { l.deadline } else { l.signal })]
+                .into_iter()
+                .flatten()
+                .min()
+        };
+        let armed = match next.filter(|_| self.occupied) {
+            Some(at) => self.timer.set(
+                Expiration::OneShot(TimeSpec::from_duration(at.since_boot())),
+                TimerSetTimeFlags::TFD_TIMER_ABSTIME,
+            ),
+            None => self.timer.unset(),
+        };
+        if armed.is_err() {
+            // Without a timer there is no deadline to keep: the command may not run on.
+            self.killing = true;
+        }
+    }
+
+    fn tell(&mut self, event: &Event) {
+        if !self.elector_gone && self.duty.channel.send(event, None) == Err(Errno::EPIPE) {
+            self.lose_elector();
+        }
+    }
+
+    fn take_orders(&mut self) -> Option<Outcome> {
+        loop {
+            match self.duty.channel.receive() {
+                Ok(Received::Message(Order::End, _)) => return Some(Outcome::Done),
+                Ok(Received::Message(order, descriptor)) => {
+                    self.lock = self.lock.take().or(descriptor);
+                    self.obey(order);
+                }
+                Ok(Received::End) => {
+                    self.lose_elector();
+                    return None;
+                }
+                Err(Errno::EAGAIN | Errno::EINTR) => return None,
+                Err(_) => {
+                    self.lose_elector();
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Start { token, leash, proof } => {
+                self.leash = leash;
+                self.proof = Some(proof);
+                self.start(token);
+            }
+            Order::Extend { leash, proof } => {
+                self.leash = Some(leash);
+                self.proof = Some(proof);
+            }
+            Order::Stop => self.stop(),
+            Order::Signal { signal, to } => self.pass_on(signal, to),
+            Order::Continue => {
+                if self.suspended {
+                    self.pass_on(libc::SIGCONT, Recipient::Group);
+                }
+            }
+            Order::End => {}
+        }
+    }
+
+    fn start(&mut self, token: u64) {
+        match self.duty.recipe.spawn(token) {
+            Ok(spawned) => {
+                self.main = Some(spawned.pid);
+                self.starting = Some(spawned.failure);
+                self.occupied = true;
+            }
+            Err(errno) => {
+                self.tell(&Event::NotStarted { errno: errno as i32 });
+                self.tell(&Event::Empty);
+            }
+        }
+    }
+
+    fn take_exec_result(&mut self) {
+        let Some(failure) = self.starting.take() else { return };
+        match (exec_error(&failure), self.main) {
+            (Some(errno), _) => {
+                self.main = None;
+                self.tell(&Event::NotStarted { errno: errno as i32 });
+            }
+            (None, Some(pid)) => self.tell(&Event::Started { pid: pid.as_raw() }),
+            (None, None) => {}
+        }
+    }
+
+    fn pass_on(&self, signal: libc::c_int, to: Recipient) {
+        // Only while the main process is unreaped is its id, and that of the group it leads, certain to be its own.
+        let Some(main) = self.main else { return };
+        match (to, &self.duty.terminal) {
+            (Recipient::Command, _) => send(main.as_raw(), signal),
+            (Recipient::Group, None) => send(-main.as_raw(), signal),
+            (Recipient::Group, Some(terminal)) => drop(tree::signal(signal, Members::Group(terminal.group))),
+        }
+    }
+
+    /// The lease can't be kept: asks the command to stop, once.
+    fn stop(&mut self) {
+        if self.kill_at.is_some() {
+            return;
+        }
+        self.kill_at = Some(Moment::now() + self.duty.kill_after);
+        self.pass_on(self.duty.signal as libc::c_int, Recipient::Group);
+        self.pass_on(libc::SIGCONT, Recipient::Group);
+        self.tell(&Event::Signalled);
+    }
+
+    /// The main process is gone: what it left behind goes too.
+    fn clear_up(&mut self) {
+        self.cleared_up = true;
+        let clear_by = Moment::now() + self.duty.kill_after;
+        self.kill_at = Some(self.kill_at.map_or(clear_by, |at| at.min(clear_by)));
+        tree::signal(self.duty.signal as libc::c_int, Members::All);
+        tree::signal(libc::SIGCONT, Members::All);
+    }
+
+    fn keep_time(&mut self) {
+        if !self.occupied {
+            return;
+        }
+        let now = Moment::now();
+        if self.killing
+            || self.kill_at.is_some_and(|at| now >= at)
+            || self.leash.is_some_and(|leash| now >= leash.deadline)
+        {
+            self.kill();
+        } else if self.leash.is_some_and(|leash| now >= leash.signal) {
+            self.stop();
+        }
+    }
+
+    fn kill(&mut self) {
+        if !self.killing && self.kill_at.is_none() {
+            self.kill_at = Some(Moment::now());
+            self.tell(&Event::Signalled);
+        }
+        self.killing = true;
+        if let Some(main) = self.main {
+            send(main.as_raw(), libc::SIGKILL);
+        }
+        let spared = tree::signal(libc::SIGKILL, Members::All);
+        self.reap();
+        if let Some(spared) = spared.filter(|_| self.occupied && !self.unkillable_told) {
+            self.unkillable_told = true;
+            let event = Event::Unkillable { pid: spared.pid.as_raw(), errno: spared.errno as i32 };
+            self.tell(&event);
+            if self.elector_gone {
+                let (pid, errno) = (spared.pid, spared.errno.desc());
+                self.duty.report.error(format_args!(
+                    "process {pid} of {} can't be killed: {errno}; the lease is kept until it runs out",
+                    self.duty.command
+                ));
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        loop {
+            match tree::reap() {
+                Change::Ended(pid, ending) if Some(pid) == self.main => self.main_ended(ending),
+                Change::Suspended(pid) if Some(pid) == self.main => {
+                    self.suspended = true;
+                    self.tell(&Event::Suspended);
+                }
+                Change::Continued(pid) if Some(pid) == self.main => self.suspended = false,
+                Change::Ended(..) | Change::Suspended(_) | Change::Continued(_) => {}
+                Change::Quiet => {
+                    if self.main.is_none() && self.occupied && !self.cleared_up {
+                        self.clear_up();
+                    }
+                    return;
+                }
+                Change::Empty => {
+                    if self.occupied {
+                        self.occupied = false;
+                        self.tell(&Event::Empty);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn main_ended(&mut self, ending: Ending) {
+        // The result of its exec is there by now; it comes first.
+        self.take_exec_result();
+        if self.main.take().is_some() {
+            self.tell(&Event::Exited { ending });
+        }
+    }
+
+    fn lose_elector(&mut self) {
+        self.elector_gone = true;
+        if self.occupied {
+            self.killing = true;
+        }
+    }
+
+    fn over(&mut self) -> Option<Outcome> {
+        if !self.elector_gone || self.occupied {
+            return None;
+        }
+        let Some(proof) = self.proof.take() else { return Some(Outcome::Done) };
+        if let Some(terminal) = &self.duty.terminal {
+            terminal.put_back();
+        }
+        Some(Outcome::LeaseLeft(proof))
+    }
+}
+
+/// kill(2) to a child of ours that is not reaped, or to the group that it leads.
+fn send(target: libc::pid_t, signal: libc::c_int) {
+    // SAFETY: kill(2) touches no memory of ours.
+    unsafe { libc::kill(target, signal) };
+}

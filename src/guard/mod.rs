@@ -1,0 +1,90 @@
+//! The second process. It owns the command and everything that the command starts, and keeps the deadline: whatever
+//! happens to the elector (killed, stopped, hung), the tree is dead before the lease can be another's.
+//!
+//! ```text
+//! leaderrun (elector)   tokio, the store; the process that the caller waits for
+//! └── guard             one thread, no runtime, no network while the elector lives
+//!     └── command       with all its descendants, which come back to the guard when they are orphaned
+//! ```
+
+mod elector_side;
+mod inherited;
+mod keep;
+mod protocol;
+mod signals;
+mod spawn;
+mod terminal;
+mod tree;
+
+use anyhow::{Context, Result};
+use nix::{
+    sys::prctl::set_child_subreaper,
+    unistd::{ForkResult, Pid, fork, setpgid},
+};
+
+pub use self::{
+    elector_side::{Forked, Guard, Heard},
+    protocol::{Ending, Event, Order, Recipient},
+    signals::Signaled,
+};
+use self::{inherited::Inherited, keep::Outcome, protocol::Channel, spawn::Recipe, terminal::Terminal};
+use crate::{exit::Exit, settings::Settings, store};
+
+/// Forks the guard. Called while there is one thread and no runtime; in the guard it doesn't return.
+///
+/// # Errors
+/// What the system refuses: a process, a descriptor.
+pub fn fork_guard(settings: &Settings) -> Result<Forked> {
+    let inherited = Inherited::take_over().context("can't block signals")?;
+    set_child_subreaper(true).context("can't become a subreaper (Linux 5.4 or newer is needed)")?;
+    let terminal = Terminal::open();
+    let strangers = tree::children();
+    let (ours, guards) = Channel::pair().context("can't make a socket pair")?;
+    // SAFETY: this process has one thread, so that the child may go on as an ordinary process.
+    match unsafe { fork() }.context("can't start the guard process")? {
+        ForkResult::Parent { child } => {
+            drop(guards);
+            Ok(Forked { pid: child, channel: ours, terminal, strangers })
+        }
+        ForkResult::Child => {
+            drop(ours);
+            let exit = keep_guard(settings, inherited, terminal, guards);
+            std::process::exit(exit.status().into());
+        }
+    }
+}
+
+fn keep_guard(settings: &Settings, inherited: Inherited, terminal: Option<Terminal>, channel: Channel) -> Exit {
+    let kept = (|| {
+        // A group of its own: what stops or signals the shell's job doesn't reach the guard.
+        setpgid(Pid::from_raw(0), Pid::from_raw(0)).context("can't leave the process group")?;
+        set_child_subreaper(true).context("can't become a subreaper")?;
+        let recipe = Recipe::new(settings, inherited, terminal.as_ref().map(|t| t.group));
+        let duty = keep::Duty {
+            channel,
+            recipe,
+            terminal,
+            signal: settings.signal,
+            kill_after: settings.times.kill_after(),
+            report: settings.report.clone(),
+            command: settings.program.name(),
+        };
+        keep::run(duty).context("can't watch the command")
+    })();
+    match kept {
+        Ok(Outcome::Done) => Exit::Command(0),
+        Ok(Outcome::LeaseLeft(proof)) => {
+            let released = store::release_for_dead_elector(settings, proof);
+            let lease = if released { "released the lease" } else { "the lease runs out by itself" };
+            let command = settings.program.name();
+            settings.report.error(format_args!(
+                "leaderrun's main process died; its guard killed {command} and all that it started; {lease}"
+            ));
+            Exit::LeadershipLost
+        }
+        Err(e) => {
+            settings.report.error(format_args!("the guard ended: {e:#}"));
+            Exit::Failure
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Starting the command: fork, put back what is the command's, exec. What can be prepared is prepared before we lead.
+
+use std::{
+    ffi::{CStr, CString, OsStr},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::OFlag,
+    libc,
+    sys::signal::Signal,
+    unistd::{ForkResult, Pid, fork, getpid, getppid, pipe2, setpgid, write},
+};
+
+use super::inherited::Inherited;
+use crate::settings::Settings;
+
+/// Variables that hold secrets of ours.
+const TAKEN_OUT: [&str; 1] = ["LEADERRUN_REDIS"];
+/// Variables that the command gets; an older leaderrun around us may have set them.
+const RESOURCE: &str = "LEADERRUN_RESOURCE";
+const HOLDER: &str = "LEADERRUN_HOLDER";
+const TOKEN: &str = "LEADERRUN_FENCING_TOKEN";
+
+/// Everything that exec needs, in the form that the kernel takes.
+#[derive(Debug)]
+pub struct Recipe {
+    path: CString,
+    args: Vec<CString>,
+    env: Vec<CString>,
+    /// For a script without an interpreter line.
+    shell: CString,
+    shell_args: Vec<CString>,
+    inherited: Inherited,
+    /// The process group to join; the command leads its own where there is none.
+    group: Option<Pid>,
+}
+
+/// A command that has been forked. It runs once `failure` is at its end.
+#[derive(Debug)]
+pub struct Spawned {
+    pub pid: Pid,
+    /// Gives the error number of a failed exec, or ends with a successful one.
+    pub failure: OwnedFd,
+}
+
+impl Recipe {
+    pub fn new(settings: &Settings, inherited: Inherited, group: Option<Pid>) -> Self {
+        let program = &settings.program;
+        let path = c_string(program.path.as_os_str());
+        let args: Vec<CString> = program.args.iter().map(|a| c_string(a)).collect();
+        let replaced = [RESOURCE, HOLDER, TOKEN];
+        let env = std::env::vars_os()
+            .filter(|(name, _)| !TAKEN_OUT.iter().chain(&replaced).any(|n| name == n))
+            .map(|(name, value)| variable(&name, &value))
+            .chain([
+                variable(OsStr::new(RESOURCE), OsStr::new(&settings.resource)),
+                variable(OsStr::new(HOLDER), OsStr::new(&settings.holder)),
+            ])
+            .collect();
+        let shell_args = [c"sh".to_owned(), path.clone()].into_iter().chain(args.iter().skip(1).cloned()).collect();
+        Recipe { path, args, env, shell: c"/bin/sh".to_owned(), shell_args, inherited, group }
+    }
+
+    /// Forks and execs the command.
+    ///
+    /// # Errors
+    /// Those of pipe2(2) and fork(2); a failed exec is told through [`Spawned::failure`].
+    pub fn spawn(&mut self, token: u64) -> Result<Spawned, Errno> {
+        self.env.push(variable(OsStr::new(TOKEN), OsStr::new(&token.to_string())));
+        let (failure, report) = pipe2(OFlag::O_CLOEXEC)?;
+        let guard = getpid();
+        let ready =
+            Ready { args: pointers(&self.args), shell_args: pointers(&self.shell_args), env: pointers(&self.env) };
+        // SAFETY: the guard has one thread, and the child makes only async-signal-safe calls on what is prepared here.
+        match unsafe { fork() }? {
+            ForkResult::Parent { child } => {
+                // Here as well as in the child, so that the group is there whoever runs first. It may have exec'd already.
+                let _ = setpgid(child, self.group.unwrap_or(child));
+                Ok(Spawned { pid: child, failure })
+            }
+            ForkResult::Child => {
+                let errno = self.become_command(guard, &ready);
+                let _ = write(&report, &(errno as i32).to_ne_bytes());
+                // SAFETY: ends the child at once, without handlers or buffers of the guard.
+                unsafe { libc::_exit(127) }
+            }
+        }
+    }
+
+    /// In the child: returns only if it failed.
+    fn become_command(&self, guard: Pid, ready: &Ready) -> Errno {
+        if let Err(errno) = self.prepare(guard) {
+            return errno;
+        }
+        match exec(&self.path, &ready.args, &ready.env) {
+            // execvp(3) and the shells run such a file as a script.
+            Errno::ENOEXEC => exec(&self.shell, &ready.shell_args, &ready.env),
+            errno => errno,
+        }
+    }
+
+    fn prepare(&self, guard: Pid) -> Result<(), Errno> {
+        if setpgid(Pid::from_raw(0), self.group.unwrap_or(Pid::from_raw(0))).is_err() {
+            setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+        }
+        // The command dies with the guard (prctl(2), PR_SET_PDEATHSIG); a guard that died before this call sends nothing.
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        if getppid() != guard {
+            // SAFETY: as above.
+            unsafe { libc::_exit(127) }
+        }
+        self.inherited.give_back()
+    }
+}
+
+/// Null-terminated arrays of pointers into a recipe, made before the fork since making them allocates.
+struct Ready {
+    args: Vec<*const libc::c_char>,
+    shell_args: Vec<*const libc::c_char>,
+    env: Vec<*const libc::c_char>,
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+fn exec(path: &CStr, args: &[*const libc::c_char], env: &[*const libc::c_char]) -> Errno {
+    // SAFETY: both arrays end with a null pointer, and the strings that they point into outlive the call.
+    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    Errno::last()
+}
+
+fn variable(name: &OsStr, value: &OsStr) -> CString {
+    c_string(OsStr::from_bytes(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
+}
+
+/// Arguments and variables came to us as C strings, and names of ours are checked: there is no NUL to cut at.
+fn c_string(text: &OsStr) -> CString {
+    let bytes = text.as_bytes();
+    let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+    CString::new(&bytes[..end]).unwrap_or_default()
+}
+
+/// Reads what [`Spawned::failure`] has: the error number of a failed exec, or nothing at its end.
+pub fn exec_error(failure: &OwnedFd) -> Option<Errno> {
+    let mut number = [0; 4];
+    match nix::unistd::read(failure, &mut number) {
+        Ok(4) => Some(Errno::from_raw(i32::from_ne_bytes(number))),
+        _ => None,
+    }
+}

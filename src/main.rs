@@ -1,0 +1,111 @@
+//! Runs a command on exactly one of many machines, and only while that machine leads.
+
+mod cli;
+mod clock;
+mod election;
+mod exit;
+mod guard;
+mod lease;
+mod local;
+mod program;
+mod redlock;
+mod reign;
+mod report;
+mod settings;
+mod store;
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("leaderrun needs Linux 5.4 or newer: pidfds, child subreapers and parent death signals");
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::{
+    cli::Cli,
+    election::Elected,
+    exit::Exit,
+    guard::{Forked, Guard, Heard},
+    settings::Settings,
+    store::Store,
+};
+
+fn main() -> ExitCode {
+    let settings = match Cli::try_parse() {
+        Ok(cli) => Settings::try_from(cli),
+        Err(e) => return cli_error(e).into(),
+    };
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(refusal) => {
+            report::usage_error(&refusal.message);
+            return refusal.exit.into();
+        }
+    };
+    run(&settings)
+        .unwrap_or_else(|e| {
+            settings.report.error(format_args!("{e:#}"));
+            Exit::Failure
+        })
+        .into()
+}
+
+/// Forks the guard while there is one thread, then competes, leads and releases.
+fn run(settings: &Settings) -> Result<Exit> {
+    let forked = guard::fork_guard(settings)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start the event loop")?;
+    let exit = runtime.block_on(compete(settings, forked));
+    // Name resolution may still run in a thread; nothing waits for it.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn compete(settings: &Settings, forked: Forked) -> Result<Exit> {
+    let mut guard = Guard::watch(forked)?;
+    let mut store = Store::open(settings)?;
+    let elected = tokio::select! {
+        elected = election::run(&mut store, settings) => elected?,
+        over = interrupted(&mut guard) => Elected::Over(over),
+    };
+    let exit = match elected {
+        Elected::Leader(lease) => {
+            let ended = reign::run(lease, &store, &mut guard, settings).await;
+            if ended.lease_held {
+                settings.report.debug("releases the lease");
+            }
+            ended.exit
+        }
+        Elected::Over(exit) => exit,
+    };
+    if let Err(story) = store.release().await {
+        settings.report.info(format_args!("{story}; what they hold runs out by itself"));
+    }
+    guard.dismiss();
+    Ok(exit)
+}
+
+/// A standby ends at once by a signal that would end a command; the guard's death ends it too.
+async fn interrupted(guard: &mut Guard) -> Exit {
+    loop {
+        match guard.hear().await {
+            Heard::Signal(signal) if signal.ends_a_process() => return Exit::Signal(signal.number),
+            Heard::GuardDied => return Exit::Failure,
+            _ => {}
+        }
+    }
+}
+
+/// Help and version go to stdout; an error is one line, with what to do.
+fn cli_error(error: clap::Error) -> Exit {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return Exit::Command(0);
+    }
+    let text = error.render().to_string();
+    let paragraphs = text.split("\n\n").take_while(|p| !p.starts_with("Usage:") && !p.starts_with("For more"));
+    let told: Vec<String> = paragraphs.map(|p| p.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    report::usage_error(format_args!("{}; see 'leaderrun --help'", told.join("; ").trim_start_matches("error: ")));
+    Exit::Usage
+}

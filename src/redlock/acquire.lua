@@ -1,0 +1,22 @@
+-- KEYS: lock, fence. ARGV: value, ttl (ms), token, settle (ms).
+-- Tokens come and go as strings: Lua prints large numbers as floats.
+local info = redis.call('INFO', 'server')
+local run_id = string.match(info, 'run_id:(%w+)')
+local fence = redis.call('GET', KEYS[2]) or '0'
+local value = redis.call('GET', KEYS[1])
+if value and value ~= ARGV[1] then
+  return {'held', run_id, fence, value, redis.call('PTTL', KEYS[1])}
+end
+if tonumber(ARGV[3]) <= tonumber(fence) then
+  return {'stale', run_id, fence}
+end
+-- A node that has just started may have lost a lock that a leader counts on.
+-- Its uptime is counted in whole seconds, which begin with the seconds of its clock.
+local settle = tonumber(ARGV[4]) - 1000 * tonumber(string.match(info, 'uptime_in_seconds:(%d+)'))
+if settle > 0 then
+  local into_second = math.floor(redis.call('TIME')[2] / 1000)
+  return {'young', run_id, fence, 1000 * math.ceil(settle / 1000) - into_second}
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('SET', KEYS[2], ARGV[3], 'EX', 2592000)
+return {'granted', run_id, ARGV[3]}

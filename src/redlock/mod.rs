@@ -1,0 +1,461 @@
+//! The quorum of nodes: a round asks all of them at once and ends as soon as it is decided.
+
+mod address;
+mod failure;
+mod node;
+mod scripts;
+
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, join_all},
+    stream::FuturesUnordered,
+};
+use redis::{Cmd, Value};
+use tokio::time::{sleep, timeout};
+
+pub use self::address::Address;
+use self::{
+    failure::Failure,
+    node::Node,
+    scripts::{Acquired, Answer, Extended, Keys},
+};
+use crate::{
+    clock::{Moment, wall_micros},
+    lease::{Tally, Times, Verdict, next_token, quorum, quorum_free_in},
+    report::Report,
+    store::{Cause, Defeat, Extension, Lease, Proof},
+};
+
+/// The lock of one resource on all nodes.
+pub struct Redlock {
+    nodes: Vec<Arc<Node>>,
+    claim: Arc<Claim>,
+    times: Times,
+    report: Report,
+    /// Votes that we may hold.
+    votes_out: bool,
+    /// Lost rounds in a row, for pauses that grow.
+    lost_rounds: u32,
+    /// Two nodes are known not to be one server.
+    servers_differ: bool,
+}
+
+/// What we claim: the value that marks votes as ours, and the token of our last round.
+struct Claim {
+    keys: Keys,
+    value: String,
+    token: AtomicU64,
+    largest_seen: AtomicU64,
+    ttl: Duration,
+}
+
+/// One node's answer in a round.
+type Heard<A> = (usize, Result<A, Failure>);
+
+/// The answers that are still out.
+type Outstanding<A> = FuturesUnordered<BoxFuture<'static, Heard<A>>>;
+
+impl Redlock {
+    /// Begins to connect to all nodes; from within the runtime.
+    ///
+    /// # Errors
+    /// No random numbers to be had, or an address that can't be used.
+    pub fn open(addresses: &[Address], lock: &str, times: Times, holder: &str, report: &Report) -> Result<Self> {
+        let claim = Claim {
+            keys: Keys::new(lock),
+            value: unique_value(holder)?,
+            token: AtomicU64::new(0),
+            largest_seen: AtomicU64::new(0),
+            ttl: times.ttl(),
+        };
+        Self::with_claim(addresses, claim, times, report)
+    }
+
+    fn with_claim(addresses: &[Address], claim: Claim, times: Times, report: &Report) -> Result<Self> {
+        let node = |address: &Address| {
+            Node::new(address.clone(), &times).map(Arc::new).map_err(|failure| anyhow::anyhow!("{address} {failure}"))
+        };
+        Ok(Redlock {
+            nodes: addresses.iter().map(node).collect::<Result<_>>()?,
+            claim: Arc::new(claim),
+            times,
+            report: report.clone(),
+            votes_out: false,
+            lost_rounds: 0,
+            servers_differ: false,
+        })
+    }
+
+    /// Sends a command to every node.
+    fn ask_all<A: Send + 'static>(&self, cmd: &Cmd, read: fn(Value) -> Option<A>) -> Outstanding<A> {
+        let ask = |(index, node): (usize, &Arc<Node>)| ask_one(node, index, cmd.clone(), read).boxed();
+        self.nodes.iter().enumerate().map(ask).collect()
+    }
+
+    /// Takes answers until the round is decided.
+    async fn decide<A>(&self, asked: &mut Outstanding<A>, is_vote: fn(&A) -> bool) -> (Verdict, Vec<Heard<A>>) {
+        let mut tally = Tally::new(self.nodes.len());
+        let mut heard = Vec::with_capacity(self.nodes.len());
+        while tally.verdict() == Verdict::Open
+            && let Some((index, answer)) = asked.next().await
+        {
+            tally.count(answer.as_ref().is_ok_and(is_vote));
+            heard.push((index, answer));
+        }
+        (tally.verdict(), heard)
+    }
+
+    /// One campaign round.
+    pub async fn acquire(&mut self) -> Result<Lease, Defeat> {
+        let token = next_token(wall_micros(), self.claim.largest_seen.load(Relaxed));
+        self.claim.token.store(token, Relaxed);
+        self.votes_out = true;
+        let sent = Moment::now();
+        let cmd = self.claim.keys.acquire(&self.claim.value, self.claim.ttl, token, self.times.young());
+        let mut asked = self.ask_all(&cmd, scripts::acquired);
+        let (verdict, mut heard) = self.decide(&mut asked, |a| a.answer == Answer::Granted).await;
+        if !self.servers_differ {
+            heard.extend(late_answers(&mut asked, sent).await);
+            if let Some(defeat) = self.same_server_twice(&heard) {
+                self.withdraw(&heard);
+                return Err(defeat);
+            }
+            self.servers_differ = heard.iter().all(|(_, answer)| answer.is_ok());
+        }
+        for (_, answer) in &heard {
+            if let Ok(acquired) = answer {
+                self.claim.largest_seen.fetch_max(acquired.fence, Relaxed);
+            }
+        }
+        if verdict == Verdict::Won && Moment::now() < self.times.leash(sent).signal {
+            self.lost_rounds = 0;
+            self.fill_in(&heard, asked);
+            return Ok(Lease { token, sent: Some(sent), proof: self.claim.proof(), descriptor: None });
+        }
+        self.lost_rounds = self.lost_rounds.saturating_add(1);
+        let mut defeat = self.defeat(&heard, verdict == Verdict::Won);
+        if defeat.cause == Cause::NoQuorum {
+            // Nothing is urgent now, and the operator should hear of each node what can be said of it.
+            heard.extend(late_answers(&mut asked, sent).await);
+            defeat = self.defeat(&heard, verdict == Verdict::Won);
+        }
+        drop(asked);
+        self.withdraw(&heard);
+        Err(defeat)
+    }
+
+    /// Gives the votes of a lost round back, on every node that may have given one. The connections keep the order, so that
+    /// the next round comes after it.
+    fn withdraw(&mut self, heard: &[Heard<Acquired>]) {
+        let refused: HashSet<usize> = heard
+            .iter()
+            .filter(|(_, answer)| answer.as_ref().is_ok_and(|a| a.answer != Answer::Granted))
+            .map(|(index, _)| *index)
+            .collect();
+        let cmd = self.claim.release();
+        for (index, node) in self.nodes.iter().enumerate().filter(|(index, _)| !refused.contains(index)) {
+            tokio::spawn(ask_one(node, index, cmd.clone(), scripts::released));
+        }
+        self.votes_out = refused.len() < self.nodes.len();
+    }
+
+    /// A won round is extended at once on the nodes that did not vote, so that the lease stands on all of them: otherwise
+    /// one more failure could end a lease that looked healthy. Goes on beside the reign.
+    fn fill_in(&self, heard: &[Heard<Acquired>], late: Outstanding<Acquired>) {
+        let voted = |answer: &Result<Acquired, Failure>| answer.as_ref().is_ok_and(|a| a.answer == Answer::Granted);
+        let without: Vec<usize> = heard.iter().filter(|(_, a)| !voted(a)).map(|(index, _)| *index).collect();
+        if without.is_empty() && late.is_empty() {
+            return;
+        }
+        let (nodes, claim) = (self.nodes.clone(), self.claim.clone());
+        tokio::spawn(async move {
+            let fill = |index: usize| {
+                let (node, claim) = (nodes[index].clone(), claim.clone());
+                async move {
+                    // A node that another candidate passed with a larger token heals only for a larger one still.
+                    if let (_, Ok(Extended::Overtaken { fence })) = claim.extend_on(&node, index).await {
+                        claim.overtake(fence);
+                        let _ = claim.extend_on(&node, index).await;
+                    }
+                }
+            };
+            let early = join_all(without.into_iter().map(fill));
+            let late = late.for_each_concurrent(None, |(index, answer)| {
+                let fill = (!voted(&answer)).then(|| fill(index));
+                async move {
+                    if let Some(fill) = fill {
+                        fill.await;
+                    }
+                }
+            });
+            tokio::join!(early, late);
+        });
+    }
+
+    /// A server that stands twice among the nodes, under whatever names.
+    fn same_server_twice(&self, heard: &[Heard<Acquired>]) -> Option<Defeat> {
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        for (index, answer) in heard {
+            let Ok(acquired) = answer else { continue };
+            if let Some(other) = known.insert(&acquired.run_id, *index) {
+                let (first, second) = (other.min(*index), other.max(*index));
+                let story = format!(
+                    "{} and {} are the same server; each node must be a server of its own",
+                    self.nodes[first].address, self.nodes[second].address
+                );
+                return Some(Defeat { cause: Cause::Misconfigured, free_in: None, story });
+            }
+        }
+        None
+    }
+
+    fn defeat(&self, heard: &[Heard<Acquired>], too_slow: bool) -> Defeat {
+        let nodes = self.nodes.len();
+        let out_of_reach = nodes - quorum(nodes);
+        let mut holders: HashMap<&str, usize> = HashMap::new();
+        let mut could_vote = 0;
+        let mut has_grant = false;
+        let mut free_in: Vec<Option<Duration>> = vec![None; nodes];
+        for (index, answer) in heard {
+            let Ok(acquired) = answer else { continue };
+            free_in[*index] = match &acquired.answer {
+                Answer::Granted | Answer::Stale => Some(Duration::ZERO),
+                Answer::Held { left, .. } => Some(left.unwrap_or(self.times.ttl())),
+                Answer::Young { left } => Some(*left),
+            };
+            match &acquired.answer {
+                Answer::Granted | Answer::Stale => could_vote += 1,
+                Answer::Held { value, .. } => *holders.entry(value).or_default() += 1,
+                Answer::Young { .. } => {}
+            }
+            has_grant |= acquired.answer == Answer::Granted;
+        }
+        let held: usize = holders.values().sum();
+        let leader = holders.iter().find(|(_, votes)| **votes > out_of_reach).map(|(value, _)| holder_of(value));
+        let (cause, story) = if let Some(leader) = leader {
+            (Cause::Taken, format!("{leader} leads"))
+        } else if could_vote >= quorum(nodes) && (!has_grant || held == 0) && !too_slow {
+            (Cause::Stale, "a larger token was granted before".to_owned())
+        } else if could_vote + held >= quorum(nodes) && !too_slow {
+            (Cause::Split, "several campaign at once".to_owned())
+        } else {
+            (Cause::NoQuorum, self.no_quorum(heard, too_slow))
+        };
+        Defeat { cause, free_in: quorum_free_in(nodes, free_in), story }
+    }
+
+    /// "no quorum: 1 of 3 nodes can vote (redis://b:6379 timed out, redis://c:6379 refused the connection)"
+    fn no_quorum(&self, heard: &[Heard<Acquired>], too_slow: bool) -> String {
+        if too_slow {
+            return "the nodes answered, but too late to lead".into();
+        }
+        let mut able = 0;
+        let mut reasons: Vec<Option<String>> = vec![Some(Failure::not_heard().to_string()); self.nodes.len()];
+        for (index, answer) in heard {
+            reasons[*index] = match answer {
+                Err(failure) => Some(failure.to_string()),
+                Ok(Acquired { answer: Answer::Young { left }, .. }) => {
+                    let seconds = left.as_secs_f64().ceil();
+                    Some(format!("has just started and votes in {seconds} s"))
+                }
+                Ok(_) => {
+                    able += 1;
+                    None
+                }
+            };
+        }
+        self.story_of("can vote", able, &reasons)
+    }
+
+    fn story_of(&self, verb: &str, able: usize, reasons: &[Option<String>]) -> String {
+        let named = |(node, reason): (&Arc<Node>, &Option<String>)| {
+            reason.as_ref().map(|reason| format!("{} {reason}", node.address))
+        };
+        let named: Vec<String> = self.nodes.iter().zip(reasons).filter_map(named).collect();
+        let nodes = self.nodes.len();
+        format!("{able} of {nodes} nodes {verb}, {} needed ({})", quorum(nodes), named.join(", "))
+    }
+
+    /// Waits until another round could go otherwise. Rounds that only lost a race come again soon, after random delays that
+    /// double, so that candidates who started together come apart.
+    pub async fn wait_for_change(&self, defeat: &Defeat) {
+        let patience = self.times.retry_after();
+        let race = Duration::from_millis(1) * (1 << self.lost_rounds.min(10));
+        let delay = match (&defeat.cause, defeat.free_in) {
+            (Cause::Stale, _) => Duration::ZERO,
+            (Cause::Split, _) => race.min(patience).mul_f64(fastrand::f64()),
+            (_, Some(free_in)) => free_in + Duration::from_millis(1) + patience.mul_f64(fastrand::f64()),
+            (_, None) => self.times.extend_every().mul_f64(0.5 + fastrand::f64()),
+        };
+        sleep(delay).await;
+    }
+
+    /// One extension.
+    pub fn extend(&self) -> impl Future<Output = Extension> + use<'_> {
+        async move {
+            let sent = Moment::now();
+            let mut asked = self.ask_all(&self.claim.extension(), scripts::extended);
+            let (verdict, mut heard) =
+                self.decide(&mut asked, |a| matches!(a, Extended::Extended | Extended::Healed)).await;
+            // What has come in already costs no waiting.
+            while let Some(Some(more)) = asked.next().now_or_never() {
+                heard.push(more);
+            }
+            for (index, answer) in &heard {
+                match answer {
+                    Ok(Extended::Overtaken { fence }) => self.claim.overtake(*fence),
+                    Ok(Extended::Healed) => {
+                        let node = &self.nodes[*index].address;
+                        self.report.info(format_args!("{node} had lost the lock and has it again"));
+                    }
+                    _ => {}
+                }
+            }
+            if verdict == Verdict::Won {
+                return Extension::Extended { leash: Some(self.times.leash(sent)), proof: self.claim.proof() };
+            }
+            let taken = heard.iter().filter(|(_, a)| matches!(a, Ok(Extended::Taken))).count();
+            let story = self.no_extension(&heard);
+            if taken > self.nodes.len() - quorum(self.nodes.len()) {
+                Extension::Lost { story }
+            } else {
+                Extension::Failed { story }
+            }
+        }
+    }
+
+    fn no_extension(&self, heard: &[Heard<Extended>]) -> String {
+        let mut able = 0;
+        let mut reasons: Vec<Option<String>> = vec![Some(Failure::not_heard().to_string()); self.nodes.len()];
+        for (index, answer) in heard {
+            reasons[*index] = match answer {
+                Err(failure) => Some(failure.to_string()),
+                Ok(Extended::Taken | Extended::Overtaken { .. }) => Some("gave it to another".into()),
+                Ok(Extended::Extended | Extended::Healed) => {
+                    able += 1;
+                    None
+                }
+            };
+        }
+        self.story_of("extended it", able, &reasons)
+    }
+
+    /// Gives back what we hold. Ends when a quorum has confirmed it, or when that can't be had in the time a node may take.
+    ///
+    /// # Errors
+    /// Which nodes have not confirmed, for a message; what they hold runs out by itself.
+    pub async fn release(&mut self) -> Result<(), String> {
+        if !self.votes_out {
+            return Ok(());
+        }
+        let sent = Moment::now();
+        let mut asked = self.ask_all(&self.claim.release(), scripts::released);
+        let (verdict, mut heard) = self.decide(&mut asked, |_| true).await;
+        // The requests to the others are on their way; a close now could cut them off.
+        heard.extend(late_answers(&mut asked, sent).await);
+        self.votes_out = false;
+        if verdict == Verdict::Won {
+            return Ok(());
+        }
+        let mut reasons: Vec<Option<String>> = vec![Some(Failure::not_heard().to_string()); self.nodes.len()];
+        let mut able = 0;
+        for (index, answer) in &heard {
+            reasons[*index] = answer.as_ref().err().map(Failure::to_string);
+            able += usize::from(answer.is_ok());
+        }
+        Err(self.story_of("confirmed the release", able, &reasons))
+    }
+}
+
+impl Claim {
+    fn proof(&self) -> Proof {
+        Proof::Nodes { value: self.value.clone(), token: self.token.load(Relaxed) }
+    }
+
+    fn extension(&self) -> Cmd {
+        self.keys.extend(&self.value, self.ttl, self.token.load(Relaxed))
+    }
+
+    fn release(&self) -> Cmd {
+        self.keys.release(&self.value, self.token.load(Relaxed))
+    }
+
+    fn extend_on(&self, node: &Node, index: usize) -> impl Future<Output = Heard<Extended>> + use<> {
+        ask_one(node, index, self.extension(), scripts::extended)
+    }
+
+    /// Raises the token that our rounds carry above one that was granted to a candidate who did not win. The fencing token
+    /// that the command has seen stays: it only has to be smaller than every later leader's.
+    fn overtake(&self, fence: u64) {
+        self.largest_seen.fetch_max(fence, Relaxed);
+        self.token.fetch_max(next_token(0, fence), Relaxed);
+    }
+}
+
+fn ask_one<A: Send + 'static>(
+    node: &Node,
+    index: usize,
+    cmd: Cmd,
+    read: fn(Value) -> Option<A>,
+) -> impl Future<Output = Heard<A>> + Send + use<A> {
+    let asked = node.ask(cmd);
+    async move { (index, asked.await.and_then(|value| read(value).ok_or_else(Failure::strange))) }
+}
+
+/// The answers that come as soon as the deciding ones did: as long again, at most 50 ms.
+async fn late_answers<A>(asked: &mut Outstanding<A>, sent: Moment) -> Vec<Heard<A>> {
+    let mut late = Vec::new();
+    let as_long_again = Moment::now().since(sent).clamp(Duration::from_millis(2), Duration::from_millis(50));
+    let _ = timeout(as_long_again, async {
+        while let Some(heard) = asked.next().await {
+            late.push(heard);
+        }
+    })
+    .await;
+    late
+}
+
+/// Unique for each leaderrun, and says who holds it.
+fn unique_value(holder: &str) -> Result<String> {
+    let id = getrandom::u64().context("no random numbers")?;
+    let more = getrandom::u64().context("no random numbers")?;
+    Ok(serde_json::json!({ "id": format!("{id:016x}{more:016x}"), "holder": holder }).to_string())
+}
+
+/// Who holds a lock; another library's value stands for itself.
+fn holder_of(value: &str) -> String {
+    let parsed = serde_json::from_str::<serde_json::Value>(value).ok();
+    let holder = parsed.as_ref().and_then(|v| v.get("holder")).and_then(|h| h.as_str());
+    holder.unwrap_or(value).chars().take(200).collect()
+}
+
+/// Releases without having campaigned, as a guard does for its dead elector. True if a quorum confirmed.
+pub fn release_alone(addresses: &[Address], lock: &str, times: Times, value: String, token: u64) -> bool {
+    let claim = Claim {
+        keys: Keys::new(lock),
+        value,
+        token: AtomicU64::new(token),
+        largest_seen: AtomicU64::new(0),
+        ttl: times.ttl(),
+    };
+    let report = Report::new("", 0, true, crate::cli::LogFormat::Text);
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return false };
+    let released = runtime.block_on(async {
+        let mut redlock = Redlock::with_claim(addresses, claim, times, &report).ok()?;
+        redlock.votes_out = true;
+        redlock.release().await.ok()
+    });
+    runtime.shutdown_background();
+    released.is_some()
+}

@@ -1,0 +1,147 @@
+//! The three scripts: how they are called and what they answer. Each is one EVAL, one round trip, also on a server that
+//! has never seen it.
+
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+
+const ACQUIRE: &str = include_str!("acquire.lua");
+const EXTEND: &str = include_str!("extend.lua");
+const RELEASE: &str = include_str!("release.lua");
+
+/// A lock's two keys on a node.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    pub lock: String,
+    fence: String,
+}
+
+impl Keys {
+    pub fn new(lock: &str) -> Self {
+        Keys { lock: lock.to_owned(), fence: format!("{lock}:fence") }
+    }
+
+    fn eval(&self, script: &str) -> Cmd {
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(script).arg(2).arg(&self.lock).arg(&self.fence);
+        cmd
+    }
+
+    /// `young`: how long the node must have been up, by its own count of whole seconds, to grant.
+    pub fn acquire(&self, value: &str, ttl: Duration, token: u64, young: Duration) -> Cmd {
+        let mut cmd = self.eval(ACQUIRE);
+        cmd.arg(value).arg(millis(ttl)).arg(token.to_string()).arg(millis(young));
+        cmd
+    }
+
+    pub fn extend(&self, value: &str, ttl: Duration, token: u64) -> Cmd {
+        let mut cmd = self.eval(EXTEND);
+        cmd.arg(value).arg(millis(ttl)).arg(token.to_string());
+        cmd
+    }
+
+    pub fn release(&self, value: &str, token: u64) -> Cmd {
+        let mut cmd = self.eval(RELEASE);
+        cmd.arg(value).arg(token.to_string()).arg((token + 1).to_string());
+        cmd
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+/// A node's answer to acquire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acquired {
+    /// The server process, a new id with each start.
+    pub run_id: String,
+    pub fence: u64,
+    pub answer: Answer,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Granted,
+    /// The lock is another's; it runs out by itself in `left`, or never.
+    Held {
+        value: String,
+        left: Option<Duration>,
+    },
+    /// The token is not above the last one granted.
+    Stale,
+    /// The node has not been up long enough; it grants in so long.
+    Young {
+        left: Duration,
+    },
+}
+
+/// A node's answer to extend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extended {
+    Extended,
+    /// The node had lost the key and has it again.
+    Healed,
+    /// The lock is another's.
+    Taken,
+    /// The lock is free, but a larger token has been granted since.
+    Overtaken {
+        fence: u64,
+    },
+}
+
+/// A node's answer to release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Released {
+    Released,
+    /// There was nothing of ours to release.
+    Kept,
+}
+
+pub fn acquired(value: Value) -> Option<Acquired> {
+    let parts = strings(value)?;
+    let [kind, run_id, fence, rest @ ..] = parts.as_slice() else { return None };
+    let answer = match (kind.as_str(), rest) {
+        ("granted", []) => Answer::Granted,
+        ("held", [value, left]) => {
+            let left: i64 = left.parse().ok()?;
+            Answer::Held { value: value.clone(), left: u64::try_from(left).ok().map(Duration::from_millis) }
+        }
+        ("stale", []) => Answer::Stale,
+        ("young", [left]) => Answer::Young { left: Duration::from_millis(left.parse().ok()?) },
+        _ => return None,
+    };
+    Some(Acquired { run_id: run_id.clone(), fence: fence.parse().ok()?, answer })
+}
+
+pub fn extended(value: Value) -> Option<Extended> {
+    let parts = strings(value)?;
+    match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["extended", _] => Some(Extended::Extended),
+        ["healed", _] => Some(Extended::Healed),
+        ["lost", _, _] => Some(Extended::Taken),
+        ["lost", fence] => Some(Extended::Overtaken { fence: fence.parse().ok()? }),
+        _ => None,
+    }
+}
+
+pub fn released(value: Value) -> Option<Released> {
+    match strings(value)?.first()?.as_str() {
+        "released" => Some(Released::Released),
+        "kept" => Some(Released::Kept),
+        _ => None,
+    }
+}
+
+fn strings(value: Value) -> Option<Vec<String>> {
+    let Value::Array(parts) = value else { return None };
+    parts
+        .into_iter()
+        .map(|part| match part {
+            Value::BulkString(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Value::SimpleString(text) => Some(text),
+            Value::Int(number) => Some(number.to_string()),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,226 @@
+//! Leading: the lease is extended while the command runs, until the command has ended or the lease can't be kept.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use nix::{errno::Errno, libc};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::{
+    clock::Moment,
+    exit::Exit,
+    guard::{Ending, Event, Guard, Heard, Order, Recipient, Signaled},
+    lease::Leash,
+    settings::Settings,
+    store::{Extension, Lease, Store},
+};
+
+/// How often the tree of a dead guard is looked through until nothing is left.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// How a reign ended: with nothing left of the command, so that the lease can be released.
+pub struct Ended {
+    pub exit: Exit,
+    /// The lease may still be ours; false once it is another's for sure or has run out.
+    pub lease_held: bool,
+}
+
+struct Reign<'a> {
+    store: &'a Store,
+    settings: &'a Settings,
+    guard: &'a mut Guard,
+    leash: Option<Leash>,
+    next_extension: Instant,
+    extension: Option<Pin<Box<dyn Future<Output = Extension> + 'a>>>,
+    /// Why the last extension failed.
+    last_failure: Option<String>,
+    /// The command's process, once it runs.
+    pid: Option<i32>,
+    /// The command's own exit, or that it could not be started.
+    command_exit: Option<Exit>,
+    /// The lease can't be kept: the command has been signalled, and nothing is extended any more.
+    lost: bool,
+    guard_dead: bool,
+}
+
+/// Starts the command and leads until nothing of it is left.
+pub async fn run(lease: Lease, store: &Store, guard: &mut Guard, settings: &Settings) -> Ended {
+    let leash = lease.sent.map(|sent| settings.times.leash(sent));
+    let order = Order::Start { token: lease.token, leash, proof: lease.proof };
+    let started = guard.order(&order, lease.descriptor);
+    let mut reign = Reign {
+        store,
+        settings,
+        guard,
+        leash,
+        next_extension: Instant::now() + settings.times.extend_every(),
+        extension: None,
+        last_failure: None,
+        pid: None,
+        command_exit: None,
+        lost: false,
+        guard_dead: false,
+    };
+    if started.is_err() {
+        reign.guard_died();
+    }
+    reign.lead().await
+}
+
+impl Reign<'_> {
+    async fn lead(&mut self) -> Ended {
+        loop {
+            if self.guard_dead && self.guard.clear_after_death() {
+                return self.ended();
+            }
+            let watch_guard = self.leash.filter(|_| !self.guard_dead).map(|leash| self.guard_overdue(leash));
+            tokio::select! {
+                heard = self.guard.hear() => {
+                    if self.take(heard) {
+                        return self.ended();
+                    }
+                }
+                extension = in_flight(&mut self.extension) => {
+                    self.extension = None;
+                    self.take_extension(extension);
+                }
+                () = sleep_until(self.next_extension), if self.extension.is_none() && !self.lost => {
+                    self.extension = Some(Box::pin(self.store.extend()));
+                }
+                () = at(watch_guard) => self.end_frozen_guard(),
+                () = sleep(LOOK_AGAIN), if self.guard_dead => {}
+            }
+        }
+    }
+
+    /// Deals with what the guard says and with signals. True when nothing of the command is left.
+    fn take(&mut self, heard: Heard) -> bool {
+        match heard {
+            Heard::Event(Event::Empty) => return true,
+            Heard::Event(event) => self.take_event(event),
+            Heard::Signal(signal) => self.pass_on(signal),
+            Heard::GuardDied => self.guard_died(),
+            Heard::Child => {}
+        }
+        false
+    }
+
+    fn take_event(&mut self, event: Event) {
+        let report = &self.settings.report;
+        match event {
+            Event::Started { pid } => {
+                self.pid = Some(pid);
+                report.info(format_args!("started {}", self.command()));
+            }
+            Event::NotStarted { errno } => {
+                let errno = Errno::from_raw(errno);
+                report.error(format_args!("{} can't be run: {}", self.settings.program.name(), errno.desc()));
+                self.command_exit = Some(if errno == Errno::ENOENT { Exit::NotFound } else { Exit::CannotRun });
+            }
+            Event::Signalled => self.lose("it could not be extended in time"),
+            Event::Exited { ending } => {
+                self.command_exit.get_or_insert(match ending {
+                    Ending::Code(code) => Exit::Command(code as u8),
+                    Ending::Signal(signal) => Exit::Signal(signal),
+                });
+            }
+            Event::Unkillable { pid, errno } => {
+                let why = Errno::from_raw(errno).desc();
+                report.error(format_args!("process {pid} of {} can't be killed: {why}", self.settings.program.name()));
+            }
+            Event::Suspended | Event::Empty => {}
+        }
+    }
+
+    fn take_extension(&mut self, extension: Extension) {
+        let times = &self.settings.times;
+        match extension {
+            Extension::Extended { leash, proof } => {
+                self.last_failure = None;
+                self.next_extension = Instant::now() + times.extend_every();
+                if let Some(leash) = leash
+                    && self.leash.is_some_and(|old| Moment::now() < old.deadline)
+                {
+                    self.leash = Some(leash);
+                    let _ = self.guard.order(&Order::Extend { leash, proof }, None);
+                }
+            }
+            Extension::Failed { story } => {
+                self.settings.report.info(format_args!("an extension failed: {story}; trying again"));
+                self.last_failure = Some(story);
+                self.next_extension = Instant::now() + times.retry_after().mul_f64(0.5 + fastrand::f64());
+            }
+            Extension::Lost { story } => {
+                let _ = self.guard.order(&Order::Stop, None);
+                self.lose(&story);
+            }
+        }
+    }
+
+    /// The command is being stopped, for a reason that is told once.
+    fn lose(&mut self, why: &str) {
+        if !self.lost {
+            self.lost = true;
+            let why = self.last_failure.as_deref().unwrap_or(why);
+            self.settings.report.error(format_args!("lost the lease: {why}; stopping {}", self.command()));
+        }
+    }
+
+    fn command(&self) -> String {
+        let name = self.settings.program.name();
+        self.pid.map_or(name.clone(), |pid| format!("{name} (pid {pid})"))
+    }
+
+    fn pass_on(&self, signal: Signaled) {
+        let to = match signal.number {
+            libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT => Recipient::Group,
+            _ => Recipient::Command,
+        };
+        // The kernel sends a terminal's signals to the whole process group, the command included.
+        if !(signal.by_kernel && self.guard.terminal().is_some()) {
+            let _ = self.guard.order(&Order::Signal { signal: signal.number, to }, None);
+        }
+    }
+
+    fn guard_died(&mut self) {
+        if !self.guard_dead {
+            self.guard_dead = true;
+            let command = self.command();
+            self.settings.report.error(format_args!("leaderrun's guard died; killing {command} and all it started"));
+        }
+    }
+
+    /// Half a margin after the deadline a guard that does its work has reported the tree empty.
+    fn guard_overdue(&self, leash: Leash) -> Moment {
+        leash.deadline + self.settings.times.margin() / 2
+    }
+
+    fn end_frozen_guard(&mut self) {
+        self.lose("it could not be extended in time");
+        self.guard.kill();
+        self.guard_died();
+    }
+
+    fn ended(&self) -> Ended {
+        let exit = if self.lost {
+            Exit::LeadershipLost
+        } else {
+            self.command_exit.unwrap_or(if self.guard_dead { Exit::LeadershipLost } else { Exit::Failure })
+        };
+        Ended { exit, lease_held: !self.lost }
+    }
+}
+
+async fn in_flight(extension: &mut Option<Pin<Box<dyn Future<Output = Extension> + '_>>>) -> Extension {
+    match extension {
+        Some(extension) => extension.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Sleeps until a moment of CLOCK_BOOTTIME; for ever where there is none.
+async fn at(moment: Option<Moment>) {
+    match moment {
+        Some(moment) => sleep(moment.remaining()).await,
+        None => std::future::pending().await,
+    }
+}

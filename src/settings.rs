@@ -1,0 +1,190 @@
+//! Checked values: durations that fit each other, nodes, a program that is there.
+
+use std::{collections::HashMap, fs, path::Path, time::Duration};
+
+use nix::sys::signal::Signal;
+
+use crate::{
+    cli::Cli,
+    exit::Exit,
+    lease::{LONGEST_TTL, Misfit, SHORTEST_TTL, Times},
+    program::{Missing, Program},
+    redlock::Address,
+    report::Report,
+};
+
+/// Everything that was asked for.
+#[derive(Debug)]
+pub struct Settings {
+    pub resource: String,
+    pub place: Place,
+    pub patience: Patience,
+    pub times: Times,
+    pub signal: Signal,
+    pub not_leader: Exit,
+    pub holder: String,
+    pub program: Program,
+    pub report: Report,
+}
+
+/// Where the lease is held.
+#[derive(Clone, Debug)]
+pub enum Place {
+    Nodes { addresses: Vec<Address>, lock: String },
+    ThisMachine,
+}
+
+/// How long to stand by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    None,
+    For(Duration),
+    Forever,
+}
+
+/// What is wrong with what was asked for, and the exit status for it.
+#[derive(Debug)]
+pub struct Refusal {
+    pub exit: Exit,
+    pub message: String,
+}
+
+impl Refusal {
+    fn usage(message: impl Into<String>) -> Self {
+        Refusal { exit: Exit::Usage, message: message.into() }
+    }
+}
+
+/// The longest name of a resource, in bytes.
+const LONGEST_NAME: usize = 512;
+
+impl TryFrom<Cli> for Settings {
+    type Error = Refusal;
+
+    fn try_from(cli: Cli) -> Result<Self, Refusal> {
+        name("--resource", &cli.resource)?;
+        let times = times(&cli)?;
+        let place = place(&cli)?;
+        let signal = signal(&cli.signal)?;
+        let holder = cli.holder.unwrap_or_else(default_holder);
+        name("--holder", &holder)?;
+        let patience = match (cli.try_once, cli.wait) {
+            (true, _) => Patience::None,
+            (false, Some(wait)) if wait.is_zero() => Patience::None,
+            (false, Some(wait)) => Patience::For(wait),
+            (false, None) => Patience::Forever,
+        };
+        let program = program(cli.command)?;
+        Ok(Settings {
+            report: Report::new(&cli.resource, cli.verbose, cli.quiet, cli.log_format),
+            resource: cli.resource,
+            place,
+            patience,
+            times,
+            signal,
+            not_leader: Exit::NotLeader(cli.conflict_exit_code.unwrap_or(Exit::NOT_LEADER)),
+            holder,
+            program,
+        })
+    }
+}
+
+fn name(option: &str, text: &str) -> Result<(), Refusal> {
+    let wrong = if text.is_empty() {
+        "is empty; give it a name"
+    } else if text.len() > LONGEST_NAME {
+        "is longer than 512 bytes; give it a shorter name"
+    } else if text.chars().any(char::is_control) {
+        "has a control character in it; give it a name of printable characters"
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::usage(format!("{option} {wrong}")))
+}
+
+fn times(cli: &Cli) -> Result<Times, Refusal> {
+    let show = |d: Duration| humantime::format_duration(d).to_string();
+    let ttl = show(cli.ttl);
+    Times::new(cli.ttl, cli.kill_after).map_err(|misfit| {
+        Refusal::usage(match misfit {
+            Misfit::TtlTooShort => {
+                format!("--ttl {ttl} is too short; give it {} or more, such as 15s", show(SHORTEST_TTL))
+            }
+            Misfit::TtlTooLong => {
+                format!("--ttl {ttl} is too long; give it {} or less, such as 15s", show(LONGEST_TTL))
+            }
+            Misfit::KillAfterTooLong(most) => {
+                let most = show(Duration::from_millis(most.as_millis() as u64));
+                let asked = show(cli.kill_after.unwrap_or_default());
+                format!("--kill-after {asked} doesn't fit --ttl {ttl}; give it {most} or less, or a longer --ttl")
+            }
+        })
+    })
+}
+
+fn place(cli: &Cli) -> Result<Place, Refusal> {
+    if cli.local {
+        return Ok(Place::ThisMachine);
+    }
+    let (source, urls) = match &cli.redis_file {
+        Some(file) => (format!("--redis-file {}", file.display()), urls_in(file)?),
+        None => ("--redis".into(), cli.redis.iter().map(|u| u.trim().to_owned()).collect()),
+    };
+    let urls: Vec<String> = urls.into_iter().filter(|u| !u.is_empty()).collect();
+    if urls.is_empty() {
+        return Err(Refusal::usage(if cli.redis_file.is_some() {
+            format!("{source} names no server; write a URL such as redis://host:6379 on each line")
+        } else {
+            "where to hold the lease isn't given; use --redis URL,... for many machines or --local for this one".into()
+        }));
+    }
+    let mut addresses = Vec::with_capacity(urls.len());
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for (number, url) in (1..).zip(&urls) {
+        let address = Address::parse(url).map_err(|wrong| {
+            Refusal::usage(format!(
+                "{source}: URL {number} of {} is wrong: {wrong}; write redis://[user:password@]host[:port][/database]",
+                urls.len()
+            ))
+        })?;
+        if let Some(first) = seen.insert(address.server(), number) {
+            return Err(Refusal::usage(format!(
+                "{source}: URLs {first} and {number} are the same server, {}; each must be a server of its own",
+                address.server()
+            )));
+        }
+        addresses.push(address);
+    }
+    Ok(Place::Nodes { addresses, lock: format!("{}{}", cli.key_prefix, cli.resource) })
+}
+
+fn urls_in(file: &Path) -> Result<Vec<String>, Refusal> {
+    let text = fs::read_to_string(file)
+        .map_err(|e| Refusal::usage(format!("--redis-file {} can't be read: {e}", file.display())))?;
+    Ok(text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.starts_with('#')).collect())
+}
+
+fn signal(text: &str) -> Result<Signal, Refusal> {
+    let upper = text.to_ascii_uppercase();
+    let full = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
+    let by_number = || text.parse::<i32>().ok().and_then(|n| Signal::try_from(n).ok());
+    full.parse::<Signal>().ok().or_else(by_number).ok_or_else(|| {
+        Refusal::usage(format!("--signal {text} is not a signal; give it a name such as TERM or INT, or a number"))
+    })
+}
+
+fn default_holder() -> String {
+    let host = nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |h| h.to_string_lossy().into_owned());
+    format!("{host}:{}", std::process::id())
+}
+
+fn program(command: Vec<std::ffi::OsString>) -> Result<Program, Refusal> {
+    let name = command.first().map(|c| c.to_string_lossy().into_owned()).unwrap_or_default();
+    Program::find(command, std::env::var_os("PATH").as_deref()).map_err(|missing| match missing {
+        Missing::NotFound => Refusal { exit: Exit::NotFound, message: format!("{name}: command not found") },
+        Missing::NotExecutable(path) => Refusal {
+            exit: Exit::CannotRun,
+            message: format!("{}: it can't be run: it is not an executable file", path.display()),
+        },
+    })
+}

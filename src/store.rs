@@ -1,0 +1,146 @@
+//! Where the lease is held: on a quorum of nodes, or in a file of this machine. Four verbs: acquire, extend, release, wait
+//! for a change.
+
+use std::{os::fd::RawFd, time::Duration};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Moment,
+    lease::Leash,
+    local::Local,
+    redlock::{self, Redlock},
+    settings::{Place, Settings},
+};
+
+/// What the guard needs to release the lease when the elector is dead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Proof {
+    /// The lock's value, and the largest token that it was extended with.
+    Nodes { value: String, token: u64 },
+    /// Nothing: the lock goes with the last descriptor of its file.
+    File,
+}
+
+/// Leadership, won.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    pub token: u64,
+    /// When the round that won was sent; `None` for a lease that doesn't run out.
+    pub sent: Option<Moment>,
+    pub proof: Proof,
+    /// The lock's descriptor, for the guard to hold as well.
+    pub descriptor: Option<RawFd>,
+}
+
+/// A campaign that was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defeat {
+    pub cause: Cause,
+    /// The time until a quorum of votes could be had, as far as is known.
+    pub free_in: Option<Duration>,
+    /// What happened, for a message.
+    pub story: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Another leads.
+    Taken,
+    /// Several campaigned at once and none has won.
+    Split,
+    /// Our token was too small; a larger one may win at once.
+    Stale,
+    /// Too few nodes answered, or could grant.
+    NoQuorum,
+    /// The nodes can't be used as they were given.
+    Misconfigured,
+}
+
+/// What became of an extension.
+#[derive(Clone, Debug)]
+pub enum Extension {
+    Extended {
+        leash: Option<Leash>,
+        proof: Proof,
+    },
+    /// It may still succeed.
+    Failed {
+        story: String,
+    },
+    /// It can't succeed any more.
+    Lost {
+        story: String,
+    },
+}
+
+pub enum Store {
+    Nodes(Redlock),
+    Local(Local),
+}
+
+impl Store {
+    /// Begins to connect; from within the runtime.
+    ///
+    /// # Errors
+    /// A lock file that can't be used.
+    pub fn open(settings: &Settings) -> Result<Self> {
+        Ok(match &settings.place {
+            Place::Nodes { addresses, lock } => {
+                Store::Nodes(Redlock::open(addresses, lock, settings.times, &settings.holder, &settings.report)?)
+            }
+            Place::ThisMachine => Store::Local(Local::open(&settings.resource, &settings.holder)?),
+        })
+    }
+
+    /// One round.
+    ///
+    /// # Errors
+    /// A lock file that can't be used. Nodes that fail are a [`Defeat`].
+    pub async fn acquire(&mut self) -> Result<Result<Lease, Defeat>> {
+        match self {
+            Store::Nodes(nodes) => Ok(nodes.acquire().await),
+            Store::Local(local) => local.acquire(),
+        }
+    }
+
+    /// Waits until another round could go otherwise than the last one.
+    pub async fn wait_for_change(&mut self, defeat: &Defeat) -> Result<()> {
+        match self {
+            Store::Nodes(nodes) => {
+                nodes.wait_for_change(defeat).await;
+                Ok(())
+            }
+            Store::Local(local) => local.wait_for_change().await,
+        }
+    }
+
+    pub async fn extend(&self) -> Extension {
+        match self {
+            Store::Nodes(nodes) => nodes.extend().await,
+            Store::Local(local) => local.extend(),
+        }
+    }
+
+    /// Gives back the lease, or the votes of a campaign that is broken off; says in how far that is confirmed.
+    pub async fn release(&mut self) -> Result<(), String> {
+        match self {
+            Store::Nodes(nodes) => nodes.release().await,
+            Store::Local(local) => {
+                local.release();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// In the guard, when the elector is dead and the tree is too. True if the lease is free now.
+pub fn release_for_dead_elector(settings: &Settings, proof: Proof) -> bool {
+    match (&settings.place, proof) {
+        (Place::Nodes { addresses, lock }, Proof::Nodes { value, token }) => {
+            redlock::release_alone(addresses, lock, settings.times, value, token)
+        }
+        _ => true,
+    }
+}
