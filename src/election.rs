@@ -55,10 +55,7 @@ pub async fn run(store: &mut Store, settings: &Settings) -> Result<Elected> {
             told = Some(defeat.cause);
         }
         let changed = match until {
-            Some(until) => match timeout_at(until, store.wait_for_change(&defeat)).await {
-                Ok(changed) => Some(changed),
-                Err(_) => None,
-            },
+            Some(until) => timeout_at(until, store.wait_for_change(&defeat)).await.ok(),
             None => Some(store.wait_for_change(&defeat).await),
         };
         match changed {

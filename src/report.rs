@@ -34,6 +34,11 @@ impl Report {
         Report { resource: resource.to_owned(), most, format }
     }
 
+    /// For work whose outcome somebody else tells.
+    pub fn silent() -> Self {
+        Report { resource: String::new(), most: None, format: LogFormat::Text }
+    }
+
     pub fn error(&self, message: impl std::fmt::Display) {
         self.write(Level::Error, message);
     }

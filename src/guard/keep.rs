@@ -130,7 +130,7 @@ impl Guard {
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.timer.as_fd(), PollFlags::POLLIN),
         ];
-        let orders = (!self.elector_gone).then(|| fds.len());
+        let orders = (!self.elector_gone).then_some(fds.len());
         if orders.is_some() {
             fds.push(PollFd::new(self.duty.channel.as_fd(), PollFlags::POLLIN));
         }

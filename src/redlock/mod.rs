@@ -1,6 +1,7 @@
 //! The quorum of nodes: a round asks all of them at once and ends as soon as it is decided.
 
 mod address;
+mod claim;
 mod failure;
 mod node;
 mod scripts;
@@ -8,14 +9,11 @@ mod scripts;
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use futures_util::{
     FutureExt, StreamExt,
     future::{BoxFuture, join_all},
@@ -26,15 +24,16 @@ use tokio::time::{sleep, timeout};
 
 pub use self::address::Address;
 use self::{
+    claim::{Claim, holder_of},
     failure::Failure,
     node::Node,
-    scripts::{Acquired, Answer, Extended, Keys},
+    scripts::{Acquired, Answer, Extended},
 };
 use crate::{
-    clock::{Moment, wall_micros},
-    lease::{Tally, Times, Verdict, next_token, quorum, quorum_free_in},
+    clock::Moment,
+    lease::{Tally, Times, Verdict, quorum, quorum_free_in},
     report::Report,
-    store::{Cause, Defeat, Extension, Lease, Proof},
+    store::{Cause, Defeat, Extension, Lease},
 };
 
 /// The lock of one resource on all nodes.
@@ -51,15 +50,6 @@ pub struct Redlock {
     servers_differ: bool,
 }
 
-/// What we claim: the value that marks votes as ours, and the token of our last round.
-struct Claim {
-    keys: Keys,
-    value: String,
-    token: AtomicU64,
-    largest_seen: AtomicU64,
-    ttl: Duration,
-}
-
 /// One node's answer in a round.
 type Heard<A> = (usize, Result<A, Failure>);
 
@@ -72,22 +62,16 @@ impl Redlock {
     /// # Errors
     /// No random numbers to be had, or an address that can't be used.
     pub fn open(addresses: &[Address], lock: &str, times: Times, holder: &str, report: &Report) -> Result<Self> {
-        let claim = Claim {
-            keys: Keys::new(lock),
-            value: unique_value(holder)?,
-            token: AtomicU64::new(0),
-            largest_seen: AtomicU64::new(0),
-            ttl: times.ttl(),
-        };
-        Self::with_claim(addresses, claim, times, report)
+        Self::with_claim(addresses, Claim::new(lock, holder)?, times, report)
     }
 
     fn with_claim(addresses: &[Address], claim: Claim, times: Times, report: &Report) -> Result<Self> {
-        let node = |address: &Address| {
-            Node::new(address.clone(), &times).map(Arc::new).map_err(|failure| anyhow::anyhow!("{address} {failure}"))
+        let node = |(index, address): (usize, &Address)| {
+            let node = Node::new(index, address.clone(), &times);
+            node.map(Arc::new).map_err(|failure| anyhow::anyhow!("{address} {failure}"))
         };
         Ok(Redlock {
-            nodes: addresses.iter().map(node).collect::<Result<_>>()?,
+            nodes: addresses.iter().enumerate().map(node).collect::<Result<_>>()?,
             claim: Arc::new(claim),
             times,
             report: report.clone(),
@@ -99,8 +83,7 @@ impl Redlock {
 
     /// Sends a command to every node.
     fn ask_all<A: Send + 'static>(&self, cmd: &Cmd, read: fn(Value) -> Option<A>) -> Outstanding<A> {
-        let ask = |(index, node): (usize, &Arc<Node>)| ask_one(node, index, cmd.clone(), read).boxed();
-        self.nodes.iter().enumerate().map(ask).collect()
+        self.nodes.iter().map(|node| ask_one(node, cmd.clone(), read).boxed()).collect()
     }
 
     /// Takes answers until the round is decided.
@@ -118,11 +101,9 @@ impl Redlock {
 
     /// One campaign round.
     pub async fn acquire(&mut self) -> Result<Lease, Defeat> {
-        let token = next_token(wall_micros(), self.claim.largest_seen.load(Relaxed));
-        self.claim.token.store(token, Relaxed);
         self.votes_out = true;
         let sent = Moment::now();
-        let cmd = self.claim.keys.acquire(&self.claim.value, self.claim.ttl, token, self.times.young());
+        let (token, cmd) = self.claim.acquisition(&self.times);
         let mut asked = self.ask_all(&cmd, scripts::acquired);
         let (verdict, mut heard) = self.decide(&mut asked, |a| a.answer == Answer::Granted).await;
         if !self.servers_differ {
@@ -135,7 +116,7 @@ impl Redlock {
         }
         for (_, answer) in &heard {
             if let Ok(acquired) = answer {
-                self.claim.largest_seen.fetch_max(acquired.fence, Relaxed);
+                self.claim.see(acquired.fence);
             }
         }
         if verdict == Verdict::Won && Moment::now() < self.times.leash(sent).signal {
@@ -164,8 +145,8 @@ impl Redlock {
             .map(|(index, _)| *index)
             .collect();
         let cmd = self.claim.release();
-        for (index, node) in self.nodes.iter().enumerate().filter(|(index, _)| !refused.contains(index)) {
-            tokio::spawn(ask_one(node, index, cmd.clone(), scripts::released));
+        for node in self.nodes.iter().filter(|node| !refused.contains(&node.index)) {
+            tokio::spawn(ask_one(node, cmd.clone(), scripts::released));
         }
         self.votes_out = refused.len() < self.nodes.len();
     }
@@ -178,15 +159,16 @@ impl Redlock {
         if without.is_empty() && late.is_empty() {
             return;
         }
-        let (nodes, claim) = (self.nodes.clone(), self.claim.clone());
+        let (nodes, claim, times) = (self.nodes.clone(), self.claim.clone(), self.times);
         tokio::spawn(async move {
             let fill = |index: usize| {
                 let (node, claim) = (nodes[index].clone(), claim.clone());
                 async move {
                     // A node that another candidate passed with a larger token heals only for a larger one still.
-                    if let (_, Ok(Extended::Overtaken { fence })) = claim.extend_on(&node, index).await {
+                    let extend = || ask_one(&node, claim.extension(&times), scripts::extended);
+                    if let (_, Ok(Extended::Overtaken { fence })) = extend().await {
                         claim.overtake(fence);
-                        let _ = claim.extend_on(&node, index).await;
+                        let _ = extend().await;
                     }
                 }
             };
@@ -243,48 +225,39 @@ impl Redlock {
         }
         let held: usize = holders.values().sum();
         let leader = holders.iter().find(|(_, votes)| **votes > out_of_reach).map(|(value, _)| holder_of(value));
-        let (cause, story) = if let Some(leader) = leader {
+        let (cause, story) = if too_slow {
+            (Cause::NoQuorum, "a quorum of nodes answered, but too late to lead".to_owned())
+        } else if let Some(leader) = leader {
             (Cause::Taken, format!("{leader} leads"))
-        } else if could_vote >= quorum(nodes) && (!has_grant || held == 0) && !too_slow {
+        } else if could_vote >= quorum(nodes) && (!has_grant || held == 0) {
             (Cause::Stale, "a larger token was granted before".to_owned())
-        } else if could_vote + held >= quorum(nodes) && !too_slow {
+        } else if could_vote + held >= quorum(nodes) {
             (Cause::Split, "several campaign at once".to_owned())
         } else {
-            (Cause::NoQuorum, self.no_quorum(heard, too_slow))
+            let young = |a: &Acquired| match a.answer {
+                Answer::Young { left } => Some(format!("has just started and votes in {} s", left.as_secs() + 1)),
+                _ => None,
+            };
+            (Cause::NoQuorum, self.story("can vote", heard, young))
         };
         Defeat { cause, free_in: quorum_free_in(nodes, free_in), story }
     }
 
-    /// "no quorum: 1 of 3 nodes can vote (redis://b:6379 timed out, redis://c:6379 refused the connection)"
-    fn no_quorum(&self, heard: &[Heard<Acquired>], too_slow: bool) -> String {
-        if too_slow {
-            return "the nodes answered, but too late to lead".into();
-        }
-        let mut able = 0;
-        let mut reasons: Vec<Option<String>> = vec![Some(Failure::not_heard().to_string()); self.nodes.len()];
+    /// "1 of 3 nodes can vote, 2 needed (redis://b:6379 timed out, redis://c:6379 refused the connection)": each node that
+    /// isn't counted at most once, with its reason.
+    fn story<A>(&self, verb: &str, heard: &[Heard<A>], fault: impl Fn(&A) -> Option<String>) -> String {
+        let mut faults: Vec<Option<String>> = vec![Some(Failure::not_heard().to_string()); self.nodes.len()];
         for (index, answer) in heard {
-            reasons[*index] = match answer {
+            faults[*index] = match answer {
+                Ok(answer) => fault(answer),
                 Err(failure) => Some(failure.to_string()),
-                Ok(Acquired { answer: Answer::Young { left }, .. }) => {
-                    let seconds = left.as_secs_f64().ceil();
-                    Some(format!("has just started and votes in {seconds} s"))
-                }
-                Ok(_) => {
-                    able += 1;
-                    None
-                }
             };
         }
-        self.story_of("can vote", able, &reasons)
-    }
-
-    fn story_of(&self, verb: &str, able: usize, reasons: &[Option<String>]) -> String {
-        let named = |(node, reason): (&Arc<Node>, &Option<String>)| {
-            reason.as_ref().map(|reason| format!("{} {reason}", node.address))
-        };
-        let named: Vec<String> = self.nodes.iter().zip(reasons).filter_map(named).collect();
+        let able = faults.iter().filter(|fault| fault.is_none()).count();
+        let named = self.nodes.iter().zip(faults).filter_map(|(node, f)| f.map(|f| format!("{} {f}", node.address)));
+        let named = named.collect::<Vec<_>>().join(", ");
         let nodes = self.nodes.len();
-        format!("{able} of {nodes} nodes {verb}, {} needed ({})", quorum(nodes), named.join(", "))
+        format!("{able} of {nodes} nodes {verb}, {} needed ({named})", quorum(nodes))
     }
 
     /// Waits until another round could go otherwise. Rounds that only lost a race come again soon, after random delays that
@@ -302,53 +275,37 @@ impl Redlock {
     }
 
     /// One extension.
-    pub fn extend(&self) -> impl Future<Output = Extension> + use<'_> {
-        async move {
-            let sent = Moment::now();
-            let mut asked = self.ask_all(&self.claim.extension(), scripts::extended);
-            let (verdict, mut heard) =
-                self.decide(&mut asked, |a| matches!(a, Extended::Extended | Extended::Healed)).await;
-            // What has come in already costs no waiting.
-            while let Some(Some(more)) = asked.next().now_or_never() {
-                heard.push(more);
-            }
-            for (index, answer) in &heard {
-                match answer {
-                    Ok(Extended::Overtaken { fence }) => self.claim.overtake(*fence),
-                    Ok(Extended::Healed) => {
-                        let node = &self.nodes[*index].address;
-                        self.report.info(format_args!("{node} had lost the lock and has it again"));
-                    }
-                    _ => {}
+    pub async fn extend(&self) -> Extension {
+        let sent = Moment::now();
+        let mut asked = self.ask_all(&self.claim.extension(&self.times), scripts::extended);
+        let (verdict, mut heard) = self.decide(&mut asked, |a| matches!(a, Extended::Kept | Extended::Healed)).await;
+        // What has come in already costs no waiting.
+        while let Some(Some(more)) = asked.next().now_or_never() {
+            heard.push(more);
+        }
+        for (index, answer) in &heard {
+            match answer {
+                Ok(Extended::Overtaken { fence }) => self.claim.overtake(*fence),
+                Ok(Extended::Healed) => {
+                    let node = &self.nodes[*index].address;
+                    self.report.info(format_args!("{node} had lost the lock and has it again"));
                 }
-            }
-            if verdict == Verdict::Won {
-                return Extension::Extended { leash: Some(self.times.leash(sent)), proof: self.claim.proof() };
-            }
-            let taken = heard.iter().filter(|(_, a)| matches!(a, Ok(Extended::Taken))).count();
-            let story = self.no_extension(&heard);
-            if taken > self.nodes.len() - quorum(self.nodes.len()) {
-                Extension::Lost { story }
-            } else {
-                Extension::Failed { story }
+                _ => {}
             }
         }
-    }
-
-    fn no_extension(&self, heard: &[Heard<Extended>]) -> String {
-        let mut able = 0;
-        let mut reasons: Vec<Option<String>> = vec![Some(Failure::not_heard().to_string()); self.nodes.len()];
-        for (index, answer) in heard {
-            reasons[*index] = match answer {
-                Err(failure) => Some(failure.to_string()),
-                Ok(Extended::Taken | Extended::Overtaken { .. }) => Some("gave it to another".into()),
-                Ok(Extended::Extended | Extended::Healed) => {
-                    able += 1;
-                    None
-                }
-            };
+        if verdict == Verdict::Won {
+            return Extension::Extended { leash: Some(self.times.leash(sent)), proof: self.claim.proof() };
         }
-        self.story_of("extended it", able, &reasons)
+        let taken = heard.iter().filter(|(_, a)| matches!(a, Ok(Extended::Taken))).count();
+        let story = self.story("extended it", &heard, |answer| match answer {
+            Extended::Taken | Extended::Overtaken { .. } => Some("gave it to another".into()),
+            Extended::Kept | Extended::Healed => None,
+        });
+        if taken > self.nodes.len() - quorum(self.nodes.len()) {
+            Extension::Lost { story }
+        } else {
+            Extension::Failed { story }
+        }
     }
 
     /// Gives back what we hold. Ends when a quorum has confirmed it, or when that can't be had in the time a node may take.
@@ -365,52 +322,11 @@ impl Redlock {
         // The requests to the others are on their way; a close now could cut them off.
         heard.extend(late_answers(&mut asked, sent).await);
         self.votes_out = false;
-        if verdict == Verdict::Won {
-            return Ok(());
+        match verdict {
+            Verdict::Won => Ok(()),
+            _ => Err(self.story("confirmed the release", &heard, |_| None)),
         }
-        let mut reasons: Vec<Option<String>> = vec![Some(Failure::not_heard().to_string()); self.nodes.len()];
-        let mut able = 0;
-        for (index, answer) in &heard {
-            reasons[*index] = answer.as_ref().err().map(Failure::to_string);
-            able += usize::from(answer.is_ok());
-        }
-        Err(self.story_of("confirmed the release", able, &reasons))
     }
-}
-
-impl Claim {
-    fn proof(&self) -> Proof {
-        Proof::Nodes { value: self.value.clone(), token: self.token.load(Relaxed) }
-    }
-
-    fn extension(&self) -> Cmd {
-        self.keys.extend(&self.value, self.ttl, self.token.load(Relaxed))
-    }
-
-    fn release(&self) -> Cmd {
-        self.keys.release(&self.value, self.token.load(Relaxed))
-    }
-
-    fn extend_on(&self, node: &Node, index: usize) -> impl Future<Output = Heard<Extended>> + use<> {
-        ask_one(node, index, self.extension(), scripts::extended)
-    }
-
-    /// Raises the token that our rounds carry above one that was granted to a candidate who did not win. The fencing token
-    /// that the command has seen stays: it only has to be smaller than every later leader's.
-    fn overtake(&self, fence: u64) {
-        self.largest_seen.fetch_max(fence, Relaxed);
-        self.token.fetch_max(next_token(0, fence), Relaxed);
-    }
-}
-
-fn ask_one<A: Send + 'static>(
-    node: &Node,
-    index: usize,
-    cmd: Cmd,
-    read: fn(Value) -> Option<A>,
-) -> impl Future<Output = Heard<A>> + Send + use<A> {
-    let asked = node.ask(cmd);
-    async move { (index, asked.await.and_then(|value| read(value).ok_or_else(Failure::strange))) }
 }
 
 /// The answers that come as soon as the deciding ones did: as long again, at most 50 ms.
@@ -426,36 +342,24 @@ async fn late_answers<A>(asked: &mut Outstanding<A>, sent: Moment) -> Vec<Heard<
     late
 }
 
-/// Unique for each leaderrun, and says who holds it.
-fn unique_value(holder: &str) -> Result<String> {
-    let id = getrandom::u64().context("no random numbers")?;
-    let more = getrandom::u64().context("no random numbers")?;
-    Ok(serde_json::json!({ "id": format!("{id:016x}{more:016x}"), "holder": holder }).to_string())
-}
-
-/// Who holds a lock; another library's value stands for itself.
-fn holder_of(value: &str) -> String {
-    let parsed = serde_json::from_str::<serde_json::Value>(value).ok();
-    let holder = parsed.as_ref().and_then(|v| v.get("holder")).and_then(|h| h.as_str());
-    holder.unwrap_or(value).chars().take(200).collect()
-}
-
 /// Releases without having campaigned, as a guard does for its dead elector. True if a quorum confirmed.
 pub fn release_alone(addresses: &[Address], lock: &str, times: Times, value: String, token: u64) -> bool {
-    let claim = Claim {
-        keys: Keys::new(lock),
-        value,
-        token: AtomicU64::new(token),
-        largest_seen: AtomicU64::new(0),
-        ttl: times.ttl(),
-    };
-    let report = Report::new("", 0, true, crate::cli::LogFormat::Text);
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return false };
     let released = runtime.block_on(async {
-        let mut redlock = Redlock::with_claim(addresses, claim, times, &report).ok()?;
+        let claim = Claim::proven(lock, value, token);
+        let mut redlock = Redlock::with_claim(addresses, claim, times, &Report::silent()).ok()?;
         redlock.votes_out = true;
         redlock.release().await.ok()
     });
     runtime.shutdown_background();
     released.is_some()
+}
+
+fn ask_one<A: Send + 'static>(
+    node: &Node,
+    cmd: Cmd,
+    read: fn(Value) -> Option<A>,
+) -> impl Future<Output = Heard<A>> + Send + use<A> {
+    let (index, asked) = (node.index, node.ask(cmd));
+    async move { (index, asked.await.and_then(|value| read(value).ok_or_else(Failure::strange))) }
 }

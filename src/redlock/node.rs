@@ -25,6 +25,8 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// The node as the rounds see it.
 pub struct Node {
+    /// Its place among the nodes.
+    pub index: usize,
     pub address: Address,
     link: watch::Receiver<Link>,
     /// Somebody needs a connection now: the present one is broken, or there is none.
@@ -48,7 +50,7 @@ impl Node {
     ///
     /// # Errors
     /// An address that can't be used, in words without secrets.
-    pub fn new(address: Address, times: &Times) -> Result<Self, Failure> {
+    pub fn new(index: usize, address: Address, times: &Times) -> Result<Self, Failure> {
         let tcp = TcpSettings::default()
             .set_nodelay(true)
             .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))
@@ -60,7 +62,7 @@ impl Node {
         let (answer_timeout, connect_timeout) = (times.answer_timeout(), times.connect_timeout());
         let pause = times.retry_after();
         tokio::spawn(keep_connected(client, links, wanted.clone(), connect_timeout, pause));
-        Ok(Node { address, link, wanted, answer_timeout, connect_timeout })
+        Ok(Node { index, address, link, wanted, answer_timeout, connect_timeout })
     }
 
     /// Sends a command and waits for its answer, no longer than a node may take; for a node that has never been connected,

@@ -79,7 +79,7 @@ pub enum Answer {
 /// A node's answer to extend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extended {
-    Extended,
+    Kept,
     /// The node had lost the key and has it again.
     Healed,
     /// The lock is another's.
@@ -93,9 +93,9 @@ pub enum Extended {
 /// A node's answer to release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Released {
-    Released,
+    Freed,
     /// There was nothing of ours to release.
-    Kept,
+    NotOurs,
 }
 
 pub fn acquired(value: Value) -> Option<Acquired> {
@@ -117,7 +117,7 @@ pub fn acquired(value: Value) -> Option<Acquired> {
 pub fn extended(value: Value) -> Option<Extended> {
     let parts = strings(value)?;
     match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["extended", _] => Some(Extended::Extended),
+        ["extended", _] => Some(Extended::Kept),
         ["healed", _] => Some(Extended::Healed),
         ["lost", _, _] => Some(Extended::Taken),
         ["lost", fence] => Some(Extended::Overtaken { fence: fence.parse().ok()? }),
@@ -127,8 +127,8 @@ pub fn extended(value: Value) -> Option<Extended> {
 
 pub fn released(value: Value) -> Option<Released> {
     match strings(value)?.first()?.as_str() {
-        "released" => Some(Released::Released),
-        "kept" => Some(Released::Kept),
+        "released" => Some(Released::Freed),
+        "kept" => Some(Released::NotOurs),
         _ => None,
     }
 }

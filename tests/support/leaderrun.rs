@@ -1,0 +1,158 @@
+//! leaderrun itself, as a user would start it.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::{LONG, Servers, children, eventually, signal};
+
+/// A leaderrun to be started.
+pub struct Leaderrun {
+    pub command: Command,
+    folder: TempDir,
+}
+
+/// A leaderrun that has been started; it is ended with its test.
+pub struct Running {
+    child: Child,
+    folder: TempDir,
+}
+
+/// What a leaderrun that has ended has left.
+#[derive(Debug)]
+pub struct Output {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    /// As a shell's $?.
+    pub fn code(&self) -> i32 {
+        self.status.code().unwrap_or_else(|| 128 + self.status.signal().expect("a code or a signal"))
+    }
+}
+
+impl Leaderrun {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leaderrun"));
+        for (name, _) in std::env::vars_os().filter(|(n, _)| n.as_encoded_bytes().starts_with(b"LEADERRUN_")) {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null());
+        Leaderrun { command, folder }
+    }
+
+    /// For a resource on these nodes.
+    pub fn on(servers: &Servers, resource: &str, ttl: Duration) -> Self {
+        let ttl = format!("{}ms", ttl.as_millis());
+        Self::new().args(["--redis", &servers.urls(), "--resource", resource, "--ttl", &ttl])
+    }
+
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.command.stdin(stdin);
+        self
+    }
+
+    /// Starts it with a shell's line as its command.
+    pub fn shell(self, line: &str) -> Running {
+        self.args(["--", "sh", "-c", line]).spawn()
+    }
+
+    pub fn spawn(mut self) -> Running {
+        let file = |name| File::create(self.folder.path().join(name)).expect("a file");
+        self.command.stdout(file("stdout")).stderr(file("stderr"));
+        let child = self.command.spawn().expect("leaderrun");
+        Running { child, folder: self.folder }
+    }
+
+    /// Runs it to its end.
+    pub fn output(self) -> Output {
+        self.spawn().wait()
+    }
+}
+
+impl Running {
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// The guard's process.
+    pub fn guard(&self) -> i32 {
+        eventually("the guard", || children(self.pid()).first().copied())
+    }
+
+    pub fn signal(&self, number: Signal) {
+        signal(self.pid(), number);
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn stdout(&self) -> String {
+        std::fs::read_to_string(self.path("stdout")).expect("its output")
+    }
+
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(self.path("stderr")).expect("its messages")
+    }
+
+    /// Waits for a text on stdout.
+    pub fn says(&mut self, text: &str) {
+        eventually(&format!("{text:?} on stdout"), || {
+            let said = self.stdout().contains(text);
+            assert!(said || !self.has_ended(), "ended without {text:?}: {}", self.stderr());
+            said.then_some(())
+        });
+    }
+
+    /// Waits for a text on stderr.
+    pub fn reports(&self, text: &str) {
+        eventually(&format!("{text:?} on stderr"), || self.stderr().contains(text).then_some(()));
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("our child").is_some()
+    }
+
+    pub fn wait(mut self) -> Output {
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("our child") {
+                break status;
+            }
+            assert!(began.elapsed() < LONG, "leaderrun goes on: {}", self.stderr());
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        Output { status, stdout: self.stdout(), stderr: self.stderr() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.has_ended() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

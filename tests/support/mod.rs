@@ -1,0 +1,48 @@
+//! What the tests share: real servers, real leaderruns, and the checker for overlap.
+
+// Each test file is a program of its own and uses a part of this.
+#![allow(dead_code)]
+
+mod leaderrun;
+mod processes;
+mod servers;
+mod witnesses;
+
+use std::time::{Duration, Instant};
+
+pub use self::{
+    leaderrun::{Leaderrun, Running},
+    processes::{Tree, children, signal},
+    servers::{Server, Servers},
+    witnesses::{Witness, Witnesses},
+};
+
+/// A limit that no test comes near unless what it waits for does not happen.
+pub const LONG: Duration = Duration::from_secs(30);
+
+/// Looks again and again until something is there.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < LONG, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A name that no other test uses.
+pub fn unique(name: &str) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// An example's program, built beside the tests.
+pub fn example(name: &str) -> std::path::PathBuf {
+    let mut path = std::env::current_exe().expect("our own path");
+    path.pop();
+    path.pop();
+    path.join("examples").join(name)
+}

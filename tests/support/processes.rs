@@ -1,0 +1,64 @@
+//! Processes, found in /proc and signalled by pid.
+
+use std::fs;
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::eventually;
+
+pub fn signal(pid: i32, signal: Signal) {
+    kill(Pid::from_raw(pid), signal).expect("a process of this test");
+}
+
+/// The children of a process that are no zombies.
+pub fn children(pid: i32) -> Vec<i32> {
+    let Ok(list) = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")) else { return Vec::new() };
+    list.split_ascii_whitespace().map(|n| n.parse().expect("a pid")).filter(|&p| state(p) != 'Z').collect()
+}
+
+/// The letter of a process's state; X for one that is gone.
+pub fn state(pid: i32) -> char {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('X')
+}
+
+/// Everything that was started by the commands of one resource: they have its name in their environment.
+pub struct Tree(pub String);
+
+impl Tree {
+    pub fn of(resource: &str) -> Self {
+        Tree(format!("LEADERRUN_RESOURCE={resource}"))
+    }
+
+    /// The processes that are alive now.
+    pub fn alive(&self) -> Vec<i32> {
+        let marked = |pid: &i32| {
+            let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environ.split(|&b| b == 0).any(|variable| variable == self.0.as_bytes())
+        };
+        let pids = fs::read_dir("/proc").expect("/proc").flatten();
+        let pids = pids.filter_map(|e| e.file_name().to_str().and_then(|n| n.parse().ok()));
+        pids.filter(marked).filter(|&pid| !['Z', 'X'].contains(&state(pid))).collect()
+    }
+
+    /// Waits until so many processes are there.
+    pub fn grows_to(&self, number: usize) -> Vec<i32> {
+        eventually(&format!("{number} processes with {}", self.0), || Some(self.alive()).filter(|p| p.len() >= number))
+    }
+
+    pub fn is_gone(&self) {
+        eventually(&format!("the end of all processes with {}", self.0), || self.alive().is_empty().then_some(()));
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        // Only after a test that failed is anything left.
+        for pid in self.alive() {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Real redis-servers on free ports of the loopback, in temporary folders; each ends with its test, however that ends.
+
+use std::{
+    fs::File,
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use redis::{Client, Connection};
+use tempfile::TempDir;
+
+use super::{eventually, signal};
+
+/// The prefix of lock keys.
+const PREFIX: &str = "leaderrun:";
+
+pub struct Server {
+    pub port: u16,
+    extra: Vec<String>,
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With more options than a test server has anyway.
+    pub fn start_with(extra: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let extra = extra.iter().map(ToString::to_string).collect();
+        let mut server = Server { port: 0, extra, folder, child: None };
+        for _ in 0..10 {
+            server.port = free_port();
+            if server.launch() {
+                return server;
+            }
+        }
+        panic!("no redis-server would start:\n{}", server.log());
+    }
+
+    /// Starts the process; false if somebody else took the port meanwhile.
+    fn launch(&mut self) -> bool {
+        let log = File::create(self.folder.path().join("log")).expect("a log");
+        // The server dies with us, also if we are killed.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--port", &self.port.to_string(), "--unixsocket", "socket", "--dir"])
+            .arg(self.folder.path())
+            .args(&self.extra)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("setpriv and redis-server (tests/run installs them)");
+        self.child = Some(child);
+        eventually("a redis-server's answer", || {
+            if self.child.as_mut().is_none_or(|c| c.try_wait().expect("our child").is_some()) {
+                return Some(false);
+            }
+            // Any answer will do: it may want a password.
+            Client::open(self.url()).expect("a URL").get_connection().map_or_else(
+                |e| (!e.is_io_error()).then_some(true),
+                |mut c| {
+                    redis::cmd("PING")
+                        .query::<String>(&mut c)
+                        .map_or_else(|e| !e.is_io_error(), |_| true)
+                        .then_some(true)
+                },
+            )
+        })
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn socket(&self) -> std::path::PathBuf {
+        self.folder.path().join("socket")
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.as_ref().expect("a running server").id() as i32
+    }
+
+    pub fn connect(&self) -> Connection {
+        let connection = Client::open(self.url()).and_then(|c| c.get_connection()).expect("a connection");
+        connection.set_read_timeout(Some(super::LONG)).expect("a time-out");
+        connection
+    }
+
+    pub fn query<T: redis::FromRedisValue>(&self, args: &[&str]) -> T {
+        let mut cmd = redis::cmd(args[0]);
+        for arg in &args[1..] {
+            cmd.arg(arg);
+        }
+        cmd.query(&mut self.connect()).expect("an answer")
+    }
+
+    pub fn lock(&self, resource: &str) -> Option<String> {
+        self.query(&["GET", &format!("{PREFIX}{resource}")])
+    }
+
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("our child");
+            child.wait().expect("our child");
+        }
+    }
+
+    /// Starts it again on the same port, empty.
+    pub fn start_again(&mut self) {
+        self.kill();
+        assert!(self.launch(), "the port is free: {}", self.log());
+    }
+
+    pub fn freeze(&self) {
+        signal(self.pid(), Signal::SIGSTOP);
+    }
+
+    pub fn thaw(&self) {
+        signal(self.pid(), Signal::SIGCONT);
+    }
+
+    /// Waits until the server is old enough to vote at this ttl.
+    pub fn settle(&self, ttl: Duration) {
+        let needed = ttl.as_secs_f64() * 1.01 + 1.002;
+        eventually("a server to be old enough", || {
+            let info: String = self.query(&["INFO", "server"]);
+            let uptime = info.lines().find_map(|l| l.strip_prefix("uptime_in_seconds:")).expect("an uptime");
+            (uptime.parse::<f64>().expect("a number") >= needed).then_some(())
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The nodes of a test.
+pub struct Servers(pub Vec<Server>);
+
+impl Servers {
+    pub fn start(number: usize) -> Self {
+        Servers((0..number).map(|_| Server::start()).collect())
+    }
+
+    /// Started, and old enough to vote at this ttl.
+    pub fn settled(number: usize, ttl: Duration) -> Self {
+        let servers = Self::start(number);
+        for server in &servers.0 {
+            server.settle(ttl);
+        }
+        servers
+    }
+
+    pub fn urls(&self) -> String {
+        self.0.iter().map(Server::url).collect::<Vec<_>>().join(",")
+    }
+
+    /// How many nodes have a lock of this resource.
+    pub fn locked(&self, resource: &str) -> usize {
+        self.0.iter().filter(|s| s.lock(resource).is_some()).count()
+    }
+
+    /// All keys on all nodes.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.0.iter().flat_map(|s| s.query::<Vec<String>>(&["KEYS", "*"])).collect();
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+}

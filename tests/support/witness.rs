@@ -1,0 +1,65 @@
+//! A command for tests: it writes its start, a tick each few milliseconds, and its end, with the time of CLOCK_MONOTONIC.
+//!
+//! witness LOG [for MILLISECONDS] [exit N] [ignore] [drain MILLISECONDS]
+//!
+//! It runs for ever unless told how long. SIGTERM ends it as it would any process; with `ignore` it goes on; with `drain` it
+//! goes on for so long and then ends by itself.
+
+use std::{
+    fs::OpenOptions,
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::{
+        signal::{SigSet, Signal},
+        signalfd::{SfdFlags, SignalFd},
+    },
+    time::{ClockId, clock_gettime},
+};
+
+const TICK: Duration = Duration::from_millis(2);
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let log = args.next().expect("a log to write to");
+    let mut log = OpenOptions::new().append(true).open(log).expect("a log that is there");
+    let token = std::env::var("LEADERRUN_FENCING_TOKEN").unwrap_or_else(|_| "0".into());
+    let mut write = |what: &str| {
+        let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).expect("a clock"));
+        let line = format!("{} {what} {} {token}\n", now.as_nanos(), std::process::id());
+        log.write_all(line.as_bytes()).expect("a written line");
+    };
+    write("start");
+
+    let began = Instant::now();
+    let (mut end, mut status, mut drain) = (None, 0, None);
+    let mut number =
+        |args: &mut dyn Iterator<Item = String>| args.next().and_then(|n| n.parse().ok()).expect("a number");
+    let mut heeded = SigSet::empty();
+    while let Some(word) = args.next() {
+        match word.as_str() {
+            "for" => end = Some(began + Duration::from_millis(number(&mut args))),
+            "exit" => status = number(&mut args) as i32,
+            "ignore" => heeded.add(Signal::SIGTERM),
+            "drain" => {
+                heeded.add(Signal::SIGTERM);
+                drain = Some(Duration::from_millis(number(&mut args)));
+            }
+            word => panic!("what is {word:?}?"),
+        }
+    }
+    heeded.thread_block().expect("blocked signals");
+    let signals = SignalFd::with_flags(&heeded, SfdFlags::SFD_NONBLOCK).expect("a signalfd");
+
+    while end.is_none_or(|end| Instant::now() < end) {
+        std::thread::sleep(TICK);
+        write("tick");
+        if let (Ok(Some(_)), Some(drain)) = (signals.read_signal(), drain) {
+            end = Some(Instant::now() + drain);
+        }
+    }
+    write("end");
+    std::process::exit(status);
+}

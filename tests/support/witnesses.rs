@@ -1,0 +1,95 @@
+//! The checker for overlap. Every command of a test is a witness: it writes its start, ticks and its end, with the time of
+//! CLOCK_MONOTONIC, to one file, and no two of them may overlap.
+
+use std::{fs, path::PathBuf};
+
+use tempfile::TempDir;
+
+use super::{eventually, example};
+
+/// A file that witnesses write to.
+pub struct Witnesses {
+    folder: TempDir,
+}
+
+/// What one command wrote.
+#[derive(Clone, Debug)]
+pub struct Witness {
+    pub pid: i32,
+    pub token: u64,
+    /// Nanoseconds of CLOCK_MONOTONIC.
+    pub start: u64,
+    /// The last sign of life.
+    pub last: u64,
+    /// It ended by itself; a killed one writes no end.
+    pub ended: bool,
+}
+
+impl Witnesses {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::write(folder.path().join("log"), "").expect("a log");
+        Witnesses { folder }
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// A command that writes here and does what `what` says (see the program).
+    pub fn command(&self, what: &[&str]) -> Vec<String> {
+        let mut command = vec!["--".to_owned(), path(example("witness")), path(self.log())];
+        command.extend(what.iter().map(ToString::to_string));
+        command
+    }
+
+    /// All commands in the order of their starts.
+    pub fn all(&self) -> Vec<Witness> {
+        let mut all: Vec<Witness> = Vec::new();
+        let log = fs::read_to_string(self.log()).expect("the log");
+        for line in log.lines() {
+            let fields: Vec<&str> = line.split(' ').collect();
+            let [time, what, pid, token] = fields.as_slice() else { panic!("not a witness's line: {line:?}") };
+            let (time, pid) = (time.parse().expect("a time"), pid.parse().expect("a pid"));
+            match *what {
+                "start" => {
+                    let token = token.parse().expect("a token");
+                    all.push(Witness { pid, token, start: time, last: time, ended: false });
+                }
+                what => {
+                    let witness = all.iter_mut().rev().find(|w| w.pid == pid).expect("a start before a tick");
+                    witness.last = witness.last.max(time);
+                    witness.ended |= what == "end";
+                }
+            }
+        }
+        all.sort_by_key(|w| w.start);
+        all
+    }
+
+    /// Waits until so many commands have started.
+    pub fn started(&self, number: usize) -> Vec<Witness> {
+        eventually(&format!("{number} starts"), || Some(self.all()).filter(|all| all.len() >= number))
+    }
+
+    /// Waits for a sign of life that is later than all that are there.
+    pub fn ticks_on(&self) {
+        let before = self.all().last().map_or(0, |w| w.last);
+        eventually("another tick", || (self.all().last().map_or(0, |w| w.last) > before).then_some(()));
+    }
+
+    /// No two commands overlap, and each has a larger token than the one before.
+    pub fn check(&self) -> Vec<Witness> {
+        let all = self.all();
+        for pair in all.windows(2) {
+            let [a, b] = pair else { continue };
+            assert!(a.last < b.start, "two commands at once: {a:?} and {b:?}");
+            assert!(a.token < b.token, "the token did not grow: {a:?} and {b:?}");
+        }
+        all
+    }
+}
+
+fn path(path: PathBuf) -> String {
+    path.into_os_string().into_string().expect("a path in UTF-8")
+}
