@@ -1,7 +1,7 @@
 //! What the tests share: real servers, real leaderruns, and the checker for overlap.
 
 // Each test file is a program of its own and uses a part of this.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod leaderrun;
 mod processes;
@@ -14,7 +14,7 @@ pub use self::{
     leaderrun::{Leaderrun, Running},
     processes::{Tree, children, signal},
     servers::{Server, Servers},
-    witnesses::{Witness, Witnesses},
+    witnesses::{Witness, Witnesses, monotonic},
 };
 
 /// A limit that no test comes near unless what it waits for does not happen.

@@ -35,8 +35,7 @@ fn main() {
 
     let began = Instant::now();
     let (mut end, mut status, mut drain) = (None, 0, None);
-    let mut number =
-        |args: &mut dyn Iterator<Item = String>| args.next().and_then(|n| n.parse().ok()).expect("a number");
+    let number = |args: &mut dyn Iterator<Item = String>| args.next().and_then(|n| n.parse().ok()).expect("a number");
     let mut heeded = SigSet::empty();
     while let Some(word) = args.next() {
         match word.as_str() {
@@ -56,8 +55,9 @@ fn main() {
     while end.is_none_or(|end| Instant::now() < end) {
         std::thread::sleep(TICK);
         write("tick");
-        if let (Ok(Some(_)), Some(drain)) = (signals.read_signal(), drain) {
-            end = Some(Instant::now() + drain);
+        if let Ok(Some(_)) = signals.read_signal() {
+            write("term");
+            end = drain.map(|drain| Instant::now() + drain).or(end);
         }
     }
     write("end");

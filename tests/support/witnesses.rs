@@ -23,6 +23,8 @@ pub struct Witness {
     pub last: u64,
     /// It ended by itself; a killed one writes no end.
     pub ended: bool,
+    /// When it got SIGTERM, if it heeds that.
+    pub term: Option<u64>,
 }
 
 impl Witnesses {
@@ -54,12 +56,15 @@ impl Witnesses {
             match *what {
                 "start" => {
                     let token = token.parse().expect("a token");
-                    all.push(Witness { pid, token, start: time, last: time, ended: false });
+                    all.push(Witness { pid, token, start: time, last: time, ended: false, term: None });
                 }
                 what => {
                     let witness = all.iter_mut().rev().find(|w| w.pid == pid).expect("a start before a tick");
                     witness.last = witness.last.max(time);
                     witness.ended |= what == "end";
+                    if what == "term" {
+                        witness.term.get_or_insert(time);
+                    }
                 }
             }
         }
@@ -88,6 +93,12 @@ impl Witnesses {
         }
         all
     }
+}
+
+/// CLOCK_MONOTONIC in nanoseconds, as witnesses write it.
+pub fn monotonic() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("a clock");
+    std::time::Duration::from(now).as_nanos() as u64
 }
 
 fn path(path: PathBuf) -> String {

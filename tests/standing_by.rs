@@ -1,0 +1,157 @@
+//! Standing by: who waits, for how long, and what it costs to end.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use support::{Leaderrun, Servers, Tree, Witnesses, children, eventually, unique};
+
+const TTL: Duration = Duration::from_secs(1);
+
+#[test]
+fn another_librarys_lock_on_a_quorum_keeps_us_out_for_as_long_as_it_lasts() {
+    let servers = Servers::settled(3, TTL);
+    let resource = unique("foreign");
+    for server in &servers.0[..2] {
+        let set: Option<String> = server.query(&["SET", &format!("leaderrun:{resource}"), "x", "NX", "PX", "3000"]);
+        assert!(set.is_some());
+    }
+    let locked = Instant::now();
+    let output = Leaderrun::on(&servers, &resource, TTL).args(["--try", "true"]).output();
+    assert_eq!(output.code(), 75);
+    let output = Leaderrun::on(&servers, &resource, TTL).args(["true"]).output();
+    assert_eq!(output.code(), 0, "{}", output.stderr);
+    assert!(locked.elapsed() >= Duration::from_millis(2900), "it led beside another: {:?}", locked.elapsed());
+}
+
+#[test]
+fn a_terminated_standby_ends_at_once_with_143_and_leaves_nothing() {
+    let servers = Servers::settled(3, TTL);
+    let resource = unique("terminated");
+    let witnesses = Witnesses::new();
+    let leader = Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&[])).spawn();
+    witnesses.started(1);
+    let locks: Vec<_> = servers.0.iter().map(|s| s.lock(&resource)).collect();
+    for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)] {
+        let standby =
+            Leaderrun::on(&servers, &resource, TTL).args(["-v"]).args(witnesses.command(&["exit", "9"])).spawn();
+        standby.reports("stands by");
+        let guard = standby.guard();
+        standby.signal(signal);
+        let output = standby.wait();
+        assert_eq!(output.code(), status, "{}", output.stderr);
+        assert!(!std::path::Path::new(&format!("/proc/{guard}")).exists(), "its guard is left");
+    }
+    assert_eq!(servers.0.iter().map(|s| s.lock(&resource)).collect::<Vec<_>>(), locks);
+    leader.signal(Signal::SIGTERM);
+    assert_eq!(leader.wait().code(), 143);
+    assert_eq!(witnesses.check().len(), 1, "no standby's command was started");
+}
+
+#[test]
+fn a_leader_passes_term_on_and_goes_on_leading_until_the_command_has_ended() {
+    let servers = Servers::settled(3, TTL);
+    let resource = unique("drain");
+    let witnesses = Witnesses::new();
+    let start = |what: &[&str]| Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(what)).spawn();
+    let leader = start(&["drain", "2500", "exit", "3"]);
+    witnesses.started(1);
+    let standby = start(&["for", "1"]);
+    leader.signal(Signal::SIGTERM);
+    assert_eq!(leader.wait().code(), 3);
+    assert_eq!(standby.wait().code(), 0);
+    let all = witnesses.check();
+    assert!(all[0].ended && all[0].term.is_some(), "{all:?}");
+}
+
+#[test]
+fn without_waiting_a_second_replica_ends_with_75_and_says_nothing() {
+    let servers = Servers::settled(3, TTL);
+    let resource = unique("try");
+    let witnesses = Witnesses::new();
+    let _leader = Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&[])).spawn();
+    witnesses.started(1);
+    for (args, status) in [
+        (&["--try"][..], 75),
+        (&["-n", "-E", "0"], 0),
+        (&["-n", "--conflict-exit-code", "9"], 9),
+        (&["--wait", "300ms"], 75),
+        (&["--wait", "0s"], 75),
+    ] {
+        let output = Leaderrun::on(&servers, &resource, TTL).args(args).args(["echo", "led"]).output();
+        assert_eq!((output.code(), output.stdout.as_str(), output.stderr.as_str()), (status, "", ""), "{args:?}");
+    }
+}
+
+#[test]
+fn of_replicas_that_try_at_the_same_instant_one_leads() {
+    let servers = Servers::settled(3, TTL);
+    for _ in 0..10 {
+        let resource = unique("instant");
+        let start = |_| Leaderrun::on(&servers, &resource, TTL).args(["--try"]).shell("echo led; sleep 0.3");
+        let running: Vec<_> = (0..4).map(start).collect();
+        let mut codes: Vec<i32> = running.into_iter().map(|r| r.wait().code()).collect();
+        codes.sort();
+        assert_eq!(codes, [0, 75, 75, 75]);
+    }
+}
+
+#[test]
+fn without_a_quorum_it_ends_with_69_and_names_each_node_once() {
+    let mut servers = Servers::settled(3, TTL);
+    servers.0[0].kill();
+    servers.0[1].freeze();
+    for args in [["--try", "--"], ["--wait=500ms", "--"]] {
+        let output = Leaderrun::on(&servers, &unique("none"), TTL).args(args).args(["echo", "led"]).output();
+        assert_eq!((output.code(), output.stdout.as_str()), (69, ""), "{}", output.stderr);
+        for server in &servers.0[..2] {
+            assert_eq!(output.stderr.matches(&server.url()).count(), 1, "{}", output.stderr);
+        }
+        assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    }
+}
+
+#[test]
+fn a_standby_leads_within_a_ttl_after_the_leaders_host_is_gone() {
+    let servers = Servers::settled(3, TTL);
+    let resource = unique("host");
+    let witnesses = Witnesses::new();
+    let start = || Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&["ignore"])).spawn();
+    let leader = start();
+    witnesses.started(1);
+    let _standbys = [start(), start()];
+    // As if the host were gone: nobody is left to release the lease.
+    let tree = Tree::of(&resource);
+    let mut processes = vec![leader.pid(), leader.guard()];
+    processes.extend(children(leader.guard()));
+    for &pid in &processes {
+        support::signal(pid, Signal::SIGSTOP);
+    }
+    for &pid in &processes {
+        support::signal(pid, Signal::SIGKILL);
+    }
+    let gone = support::monotonic();
+    let next = witnesses.started(2).pop().expect("the next leader");
+    let took = Duration::from_nanos(next.start.saturating_sub(gone));
+    assert!(took < TTL + TTL / 4, "{took:?}");
+    assert_eq!(tree.alive().len(), 1);
+    witnesses.check();
+}
+
+#[test]
+fn a_standby_that_starts_before_its_nodes_leads_when_they_come_up() {
+    let mut servers = Servers::start(3);
+    for server in &mut servers.0 {
+        server.kill();
+    }
+    let witnesses = Witnesses::new();
+    let standby =
+        Leaderrun::on(&servers, &unique("early"), TTL).args(["-v"]).args(witnesses.command(&["for", "1"])).spawn();
+    standby.reports("stands by: 0 of 3 nodes can vote");
+    for server in &mut servers.0 {
+        server.start_again();
+    }
+    eventually("leadership", || (!witnesses.all().is_empty()).then_some(()));
+    assert_eq!(standby.wait().code(), 0);
+}
