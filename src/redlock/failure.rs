@@ -35,12 +35,7 @@ impl From<&RedisError> for Failure {
             return Failure::timed_out();
         }
         match error.kind() {
-            ErrorKind::AuthenticationFailed => {
-                // The library gives the server's own error as text here.
-                let text = format!("{} {}", error, error.detail().unwrap_or_default());
-                let code = ["WRONGPASS", "NOAUTH", "NOPERM", "LOADING"].into_iter().find(|code| text.contains(code));
-                Failure(code.and_then(known).unwrap_or("rejected the user name or password").into())
-            }
+            ErrorKind::AuthenticationFailed => Failure("rejected the user name or password".into()),
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Failure("doesn't speak the Redis protocol".into()),
             ErrorKind::Io if error.is_connection_dropped() => Failure("closed the connection".into()),
             ErrorKind::Io => Failure(format!("can't be reached: {error}")),

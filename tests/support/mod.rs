@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub use self::{
     leaderrun::{Leaderrun, Running},
     processes::{Tree, children, signal},
-    servers::{Server, Servers},
+    servers::{Server, Servers, free_port},
     witnesses::{Witness, Witnesses, monotonic},
 };
 

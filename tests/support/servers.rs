@@ -115,7 +115,7 @@ impl Server {
         }
     }
 
-    /// Starts it again on the same port, empty.
+    /// Starts it again on the same port, empty unless the test has had it saved.
     pub fn start_again(&mut self) {
         self.kill();
         assert!(self.launch(), "the port is free: {}", self.log());
