@@ -1,1 +1,111 @@
+use proptest::prelude::*;
 
+use super::*;
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Boot, and so long after it.
+fn after_boot(time: Duration) -> Moment {
+    Moment::now() - Moment::now().since_boot() + time
+}
+
+#[test]
+fn the_default_times_are_those_of_the_man_page() {
+    let times = Times::new(ms(15_000), None).expect("times that fit");
+    assert_eq!(times.extend_every(), ms(5000));
+    assert_eq!(times.retry_after(), ms(500));
+    assert_eq!(times.answer_timeout(), ms(750));
+    assert_eq!(times.connect_timeout(), ms(3000));
+    assert_eq!(times.kill_after(), ms(5000));
+    assert_eq!(times.margin(), ms(300));
+    assert_eq!(times.drift(), ms(152));
+    let sent = after_boot(ms(1_000_000));
+    assert_eq!(times.lease_end(sent), after_boot(ms(1_014_848)));
+    assert_eq!(times.leash(sent).deadline, after_boot(ms(1_014_548)));
+    assert_eq!(times.leash(sent).signal, after_boot(ms(1_009_548)));
+}
+
+#[test]
+fn a_ttl_out_of_range_is_refused() {
+    assert_eq!(Times::new(ms(499), None), Err(Misfit::TtlTooShort));
+    assert_eq!(Times::new(LONGEST_TTL + ms(1), None), Err(Misfit::TtlTooLong));
+    assert!(Times::new(ms(500), None).is_ok());
+    assert!(Times::new(LONGEST_TTL, None).is_ok());
+}
+
+#[test]
+fn the_longest_kill_after_that_is_named_is_one_that_fits() {
+    let Err(Misfit::KillAfterTooLong(longest)) = Times::new(ms(2000), Some(ms(2000))) else { panic!("it fits?") };
+    assert!(Times::new(ms(2000), Some(longest)).is_ok());
+    assert!(Times::new(ms(2000), Some(longest + ms(1))).is_err());
+}
+
+#[test]
+fn a_quorum_is_more_than_half() {
+    assert_eq!([1, 2, 3, 4, 5, 7].map(quorum), [1, 2, 2, 3, 3, 4]);
+}
+
+#[test]
+fn a_quorum_is_free_when_its_last_vote_is() {
+    let free_in = |left: &[Option<u64>]| {
+        let left = left.iter().map(|t| t.map(ms)).collect::<Vec<_>>();
+        quorum_free_in(left.len(), left)
+    };
+    assert_eq!(free_in(&[Some(9)]), Some(ms(9)));
+    assert_eq!(free_in(&[Some(9), Some(5), Some(7)]), Some(ms(7)));
+    assert_eq!(free_in(&[Some(9), Some(5), Some(7), Some(6)]), Some(ms(7)));
+    assert_eq!(free_in(&[Some(9), None, Some(7)]), Some(ms(9)));
+    assert_eq!(free_in(&[Some(9), None, None]), None);
+}
+
+proptest! {
+    #[test]
+    fn times_that_fit_keep_their_order(ttl in 500u64..86_400_000, kill_after in proptest::option::of(0u64..86_400_000)) {
+        if let Ok(times) = Times::new(ms(ttl), kill_after.map(ms)) {
+            let sent = after_boot(ms(1_000));
+            let leash = times.leash(sent);
+            // An extension that fails once and is tried again once is in time.
+            let retried = sent + times.extend_every() + times.answer_timeout() + times.retry_after();
+            prop_assert!(retried <= leash.signal);
+            prop_assert!(leash.signal <= leash.deadline);
+            prop_assert!(leash.deadline + ms(50) <= times.lease_end(sent));
+            // A node whose clock is 1 % slower counts the ttl, too, no shorter than we do.
+            prop_assert!(times.lease_end(sent).since(sent) + ms(2) <= ms(ttl) - ms(ttl) / DRIFT);
+            prop_assert!(times.young() >= ms(ttl) + ms(ttl) / DRIFT + ms(1000));
+        }
+    }
+
+    #[test]
+    fn a_token_is_above_all_that_were_seen(wall in 0..LARGEST_TOKEN, seen in 0..LARGEST_TOKEN) {
+        let token = next_token(wall, seen);
+        prop_assert!(token > seen && token >= wall && token < 1 << 53);
+        prop_assert_eq!((token as f64 + 1.0) as u64, token + 1);
+    }
+
+    #[test]
+    fn two_rounds_cannot_both_win(nodes in 1usize..9, votes in proptest::collection::vec(0..2usize, 9)) {
+        // Each node votes for one of two candidates.
+        let verdict = |candidate| {
+            let mut tally = Tally::new(nodes);
+            votes[..nodes].iter().for_each(|&vote| tally.count(vote == candidate));
+            tally.verdict()
+        };
+        prop_assert!(!(verdict(0) == Verdict::Won && verdict(1) == Verdict::Won));
+    }
+
+    #[test]
+    fn a_decided_round_stays_decided(nodes in 1usize..9, votes in proptest::collection::vec(any::<bool>(), 9)) {
+        let mut tally = Tally::new(nodes);
+        let mut decided = Verdict::Open;
+        for &vote in &votes[..nodes] {
+            prop_assert!(decided == Verdict::Open || decided == tally.verdict());
+            decided = tally.verdict();
+            tally.count(vote);
+        }
+        prop_assert!(tally.verdict() != Verdict::Open, "decided at the latest by the last answer");
+        let yes = votes[..nodes].iter().filter(|&&vote| vote).count();
+        prop_assert_eq!(tally.verdict() == Verdict::Won, yes >= quorum(nodes));
+    }
+}

@@ -30,7 +30,8 @@ impl Address {
             return Err("the port is not a number from 1 to 65535".into());
         }
         // The library's texts name the part that is wrong and never repeat it.
-        let info = parsed.into_connection_info().map_err(|e| e.to_string())?;
+        let told = |e: redis::RedisError| e.to_string().split(" - ").next().unwrap_or_default().to_lowercase();
+        let info = parsed.into_connection_info().map_err(told)?;
         if info.redis_settings().db() < 0 {
             return Err("the database is not a number from 0".into());
         }
@@ -97,7 +98,7 @@ mod tests {
             ("redis://u:secret@h:6379/secret", "atabase"),
             ("redis://u:secret@h:6379/-1", "atabase"),
             ("redis://u:secret/x@h", "%XX"),
-            ("redis://", "host"),
+            ("redis://", "missing hostname"),
         ] {
             let said = Address::parse(url).expect_err(url);
             assert!(said.contains(part), "{url}: {said}");

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 pub use self::{
     leaderrun::{Leaderrun, Running},
-    processes::{Tree, children, signal},
+    processes::{Tree, children, signal, state},
     servers::{Server, Servers, free_port},
     witnesses::{Witness, Witnesses, monotonic},
 };

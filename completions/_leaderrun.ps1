@@ -1,0 +1,59 @@
+
+using namespace System.Management.Automation
+using namespace System.Management.Automation.Language
+
+Register-ArgumentCompleter -Native -CommandName 'leaderrun' -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+
+    $commandElements = $commandAst.CommandElements
+    $command = @(
+        'leaderrun'
+        for ($i = 1; $i -lt $commandElements.Count; $i++) {
+            $element = $commandElements[$i]
+            if ($element -isnot [StringConstantExpressionAst] -or
+                $element.StringConstantType -ne [StringConstantType]::BareWord -or
+                $element.Value.StartsWith('-') -or
+                $element.Value -eq $wordToComplete) {
+                break
+        }
+        $element.Value
+    }) -join ';'
+
+    $completions = @(switch ($command) {
+        'leaderrun' {
+            [CompletionResult]::new('-r', '-r', [CompletionResultType]::ParameterName, 'What to lead: a name, the same on every replica')
+            [CompletionResult]::new('--resource', '--resource', [CompletionResultType]::ParameterName, 'What to lead: a name, the same on every replica')
+            [CompletionResult]::new('-R', '-R ', [CompletionResultType]::ParameterName, 'The Redis servers, with commas or repeated')
+            [CompletionResult]::new('--redis', '--redis', [CompletionResultType]::ParameterName, 'The Redis servers, with commas or repeated')
+            [CompletionResult]::new('--redis-file', '--redis-file', [CompletionResultType]::ParameterName, 'The same from a file, a URL a line')
+            [CompletionResult]::new('-w', '-w', [CompletionResultType]::ParameterName, 'Wait so long to lead [default: for ever]')
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Wait so long to lead [default: for ever]')
+            [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'How long a lease lasts [default: 15s]')
+            [CompletionResult]::new('--ttl', '--ttl', [CompletionResultType]::ParameterName, 'How long a lease lasts [default: 15s]')
+            [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'What tells the command to stop [default: TERM]')
+            [CompletionResult]::new('--signal', '--signal', [CompletionResultType]::ParameterName, 'What tells the command to stop [default: TERM]')
+            [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'How long it then has [default: 5s or ttl/3]')
+            [CompletionResult]::new('--kill-after', '--kill-after', [CompletionResultType]::ParameterName, 'How long it then has [default: 5s or ttl/3]')
+            [CompletionResult]::new('-E', '-E ', [CompletionResultType]::ParameterName, 'Exit with N instead of 75')
+            [CompletionResult]::new('--conflict-exit-code', '--conflict-exit-code', [CompletionResultType]::ParameterName, 'Exit with N instead of 75')
+            [CompletionResult]::new('--key-prefix', '--key-prefix', [CompletionResultType]::ParameterName, 'The prefix of the keys on the Redis servers')
+            [CompletionResult]::new('--holder', '--holder', [CompletionResultType]::ParameterName, 'Who we are to others [default: host:pid]')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How messages are written to stderr')
+            [CompletionResult]::new('--local', '--local', [CompletionResultType]::ParameterName, 'This machine only, with flock(2) and no Redis')
+            [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Don''t wait: exit with 75 if another leads')
+            [CompletionResult]::new('--try', '--try', [CompletionResultType]::ParameterName, 'Don''t wait: exit with 75 if another leads')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more; twice: each round')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more; twice: each round')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing, not even errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing, not even errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+    })
+
+    $completions.Where{ $_.CompletionText -like "$wordToComplete*" } |
+        Sort-Object -Property ListItemText
+}

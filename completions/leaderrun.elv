@@ -1,0 +1,53 @@
+
+use builtin;
+use str;
+
+set edit:completion:arg-completer[leaderrun] = {|@words|
+    fn spaces {|n|
+        builtin:repeat $n ' ' | str:join ''
+    }
+    fn cand {|text desc|
+        edit:complex-candidate $text &display=$text' '(spaces (- 14 (wcswidth $text)))$desc
+    }
+    var command = 'leaderrun'
+    for word $words[1..-1] {
+        if (str:has-prefix $word '-') {
+            break
+        }
+        set command = $command';'$word
+    }
+    var completions = [
+        &'leaderrun'= {
+            cand -r 'What to lead: a name, the same on every replica'
+            cand --resource 'What to lead: a name, the same on every replica'
+            cand -R 'The Redis servers, with commas or repeated'
+            cand --redis 'The Redis servers, with commas or repeated'
+            cand --redis-file 'The same from a file, a URL a line'
+            cand -w 'Wait so long to lead [default: for ever]'
+            cand --wait 'Wait so long to lead [default: for ever]'
+            cand -t 'How long a lease lasts [default: 15s]'
+            cand --ttl 'How long a lease lasts [default: 15s]'
+            cand -s 'What tells the command to stop [default: TERM]'
+            cand --signal 'What tells the command to stop [default: TERM]'
+            cand -k 'How long it then has [default: 5s or ttl/3]'
+            cand --kill-after 'How long it then has [default: 5s or ttl/3]'
+            cand -E 'Exit with N instead of 75'
+            cand --conflict-exit-code 'Exit with N instead of 75'
+            cand --key-prefix 'The prefix of the keys on the Redis servers'
+            cand --holder 'Who we are to others [default: host:pid]'
+            cand --log-format 'How messages are written to stderr'
+            cand --local 'This machine only, with flock(2) and no Redis'
+            cand -n 'Don''t wait: exit with 75 if another leads'
+            cand --try 'Don''t wait: exit with 75 if another leads'
+            cand -v 'Say more; twice: each round'
+            cand --verbose 'Say more; twice: each round'
+            cand -q 'Say nothing, not even errors'
+            cand --quiet 'Say nothing, not even errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+    ]
+    $completions[$command]
+}

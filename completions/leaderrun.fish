@@ -1,0 +1,18 @@
+complete -c leaderrun -s r -l resource -d 'What to lead: a name, the same on every replica' -r
+complete -c leaderrun -s R -l redis -d 'The Redis servers, with commas or repeated' -r
+complete -c leaderrun -l redis-file -d 'The same from a file, a URL a line' -r -F
+complete -c leaderrun -s w -l wait -d 'Wait so long to lead [default: for ever]' -r
+complete -c leaderrun -s t -l ttl -d 'How long a lease lasts [default: 15s]' -r
+complete -c leaderrun -s s -l signal -d 'What tells the command to stop [default: TERM]' -r
+complete -c leaderrun -s k -l kill-after -d 'How long it then has [default: 5s or ttl/3]' -r
+complete -c leaderrun -s E -l conflict-exit-code -d 'Exit with N instead of 75' -r
+complete -c leaderrun -l key-prefix -d 'The prefix of the keys on the Redis servers' -r
+complete -c leaderrun -l holder -d 'Who we are to others [default: host:pid]' -r
+complete -c leaderrun -l log-format -d 'How messages are written to stderr' -r -f -a "text\t''
+json\t''"
+complete -c leaderrun -l local -d 'This machine only, with flock(2) and no Redis'
+complete -c leaderrun -s n -l try -d 'Don\'t wait: exit with 75 if another leads'
+complete -c leaderrun -s v -l verbose -d 'Say more; twice: each round'
+complete -c leaderrun -s q -l quiet -d 'Say nothing, not even errors'
+complete -c leaderrun -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c leaderrun -s V -l version -d 'Print version'

@@ -1,0 +1,171 @@
+//! `--local`: the same promises on one machine, with no server.
+
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use nix::sys::signal::Signal;
+use support::{Leaderrun, Tree, Witnesses, unique};
+use tempfile::TempDir;
+
+/// A runtime directory of its own for each test.
+struct Machine(TempDir);
+
+impl Machine {
+    fn new() -> Self {
+        Machine(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn run(&self, resource: &str) -> Leaderrun {
+        Leaderrun::new().env("XDG_RUNTIME_DIR", self.0.path()).args(["--local", "--resource", resource])
+    }
+
+    fn lock(&self, resource: &str) -> PathBuf {
+        self.0.path().join("leaderrun").join(format!("{resource}.lock"))
+    }
+}
+
+#[test]
+fn replicas_lead_one_after_the_other_with_tokens_that_grow() {
+    let machine = Machine::new();
+    let witnesses = Witnesses::new();
+    let start = |_| machine.run("x").args(witnesses.command(&["for", "10"])).spawn();
+    let running: Vec<_> = (0..20).map(start).collect();
+    for replica in running {
+        let output = replica.wait();
+        assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+    }
+    assert_eq!(witnesses.check().len(), 20);
+}
+
+#[test]
+fn the_token_grows_also_when_the_clock_is_behind_the_file() {
+    let machine = Machine::new();
+    machine.run("x").args(["true"]).output();
+    fs::write(machine.lock("x"), r#"{"token":9000000000000000,"holder":"old"}"#).expect("a file");
+    let output = machine.run("x").args(["sh", "-c", "echo $LEADERRUN_FENCING_TOKEN"]).output();
+    assert_eq!(output.stdout, "9000000000000001\n", "{}", output.stderr);
+}
+
+#[test]
+fn without_waiting_a_second_one_ends_with_75() {
+    let machine = Machine::new();
+    let mut leader = machine.run("x").shell("echo up; sleep 60");
+    leader.says("up");
+    let output = machine.run("x").args(["--try", "echo", "led"]).output();
+    assert_eq!((output.code(), output.stdout.as_str(), output.stderr.as_str()), (75, "", ""));
+    let output = machine.run("x").args(["--wait", "100ms", "-E", "3", "echo", "led"]).output();
+    assert_eq!((output.code(), output.stdout.as_str()), (3, ""));
+    let output = machine.run("y").args(["--try", "echo", "led"]).output();
+    assert_eq!(output.stdout, "led\n", "another resource is free");
+    leader.signal(Signal::SIGTERM);
+    assert_eq!(leader.wait().code(), 143);
+}
+
+#[test]
+fn a_killed_elector_or_guard_frees_the_lock_only_when_the_command_is_dead() {
+    let machine = Machine::new();
+    let witnesses = Witnesses::new();
+    let start = || machine.run("x").args(witnesses.command(&["ignore"])).spawn();
+    let mut leader = start();
+    for leaderships in 1..=6 {
+        witnesses.started(leaderships);
+        let standby = start();
+        let victim = if leaderships % 2 == 0 { leader.pid() } else { leader.guard() };
+        support::signal(victim, Signal::SIGKILL);
+        leader.wait();
+        leader = standby;
+    }
+    witnesses.started(7);
+    witnesses.check();
+}
+
+#[test]
+fn a_standby_polls_nothing() {
+    let machine = Machine::new();
+    let mut leader = machine.run("x").shell("echo up; sleep 60");
+    leader.says("up");
+    let standby = machine.run("x").args(["-v", "true"]).spawn();
+    standby.reports("stands by");
+    let switches = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", standby.pid())).expect("its status");
+        status.lines().find(|l| l.starts_with("voluntary_ctxt_switches")).expect("a count").to_owned()
+    };
+    support::eventually("it to sleep", || (support::state(standby.pid()) == 'S').then_some(()));
+    let before = switches();
+    let began = std::time::Instant::now();
+    support::eventually("half a second", || (began.elapsed().as_millis() > 500).then_some(()));
+    assert_eq!(switches(), before);
+}
+
+#[test]
+fn the_command_does_not_inherit_the_lock() {
+    let machine = Machine::new();
+    let list = "ls /proc/self/fd";
+    let ours = machine.run("x").args(["sh", "-c", list]).output();
+    let without = Command::new("sh").args(["-c", list]).stdin(Stdio::null()).output().expect("a shell");
+    assert_eq!(ours.stdout, String::from_utf8_lossy(&without.stdout));
+}
+
+#[test]
+fn the_locks_file_is_private_and_named_by_the_resource() {
+    let machine = Machine::new();
+    machine.run("a/b").args(["true"]).output();
+    let lock = machine.lock("a%2Fb");
+    let found = fs::symlink_metadata(&lock).expect("the lock's file");
+    assert!(found.is_file());
+    assert_eq!(found.mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(lock.parent().expect("its folder")).expect("it is there").mode() & 0o777, 0o700);
+}
+
+#[test]
+fn another_users_links_are_not_followed() {
+    let machine = Machine::new();
+    let target = machine.0.path().join("target");
+    fs::create_dir(machine.0.path().join("leaderrun")).expect("a folder");
+    symlink(&target, machine.lock("x")).expect("a link");
+    let output = machine.run("x").env("TMPDIR", machine.0.path()).args(["true"]).output();
+    assert_eq!(output.code(), 125, "{}", output.stderr);
+    assert!(!target.exists());
+
+    let machine = Machine::new();
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    symlink(elsewhere.path(), machine.0.path().join("leaderrun")).expect("a link");
+    machine.run(&unique("linked")).args(["true"]).output();
+    assert_eq!(fs::read_dir(elsewhere.path()).expect("it").count(), 0);
+}
+
+#[test]
+fn a_lock_whose_file_is_removed_ends_the_command() {
+    let machine = Machine::new();
+    let tree = Tree::of("x-removed");
+    let mut leader = machine.run("x-removed").args(["--ttl", "500ms"]).shell("echo up; sleep 60");
+    leader.says("up");
+    fs::remove_file(machine.lock("x-removed")).expect("the file");
+    let output = leader.wait();
+    assert_eq!(output.code(), 76);
+    assert!(output.stderr.contains("lost the lease: the lock's file"), "{}", output.stderr);
+    tree.is_gone();
+}
+
+#[test]
+fn without_a_runtime_directory_it_finds_another_place() {
+    for variable in [None, Some(""), Some("/no/such/folder")] {
+        let resource = unique("place");
+        let mut run = Leaderrun::new().args(["--local", "--resource", &resource, "echo", "led"]);
+        match variable {
+            Some(value) => run = run.env("XDG_RUNTIME_DIR", value),
+            None => drop(run.command.env_remove("XDG_RUNTIME_DIR")),
+        }
+        assert_eq!(run.output().stdout, "led\n");
+        let me = nix::unistd::geteuid();
+        let places = [Path::new("/run/lock"), &std::env::temp_dir()].map(|p| p.join(format!("leaderrun-{me}")));
+        let lock = places.iter().map(|p| p.join(format!("{resource}.lock"))).find(|p| p.exists()).expect("a lock");
+        fs::remove_file(lock).expect("our lock");
+    }
+}

@@ -1,0 +1,165 @@
+//! The three scripts on a real server: every answer of each, what they leave, and that each is one round trip.
+
+mod support;
+
+use redis::Connection;
+use support::Server;
+
+const ACQUIRE: &str = include_str!("../src/redlock/acquire.lua");
+const EXTEND: &str = include_str!("../src/redlock/extend.lua");
+const RELEASE: &str = include_str!("../src/redlock/release.lua");
+
+/// The fence key lives for 30 days after its last use.
+const FENCE_SECONDS: i64 = 30 * 24 * 60 * 60;
+
+struct Node {
+    server: Server,
+    connection: Connection,
+}
+
+impl Node {
+    fn start() -> Self {
+        let server = Server::start();
+        let connection = server.connect();
+        Node { server, connection }
+    }
+
+    fn eval(&mut self, script: &str, args: &[&str]) -> Vec<String> {
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(script).arg(2).arg("l").arg("l:fence").arg(args);
+        let answer: Vec<redis::Value> = cmd.query(&mut self.connection).expect("an answer");
+        answer.into_iter().map(|v| redis::from_redis_value(v).expect("a string")).collect()
+    }
+
+    /// Without the server's run id, which is the second part.
+    fn acquire(&mut self, value: &str, token: &str, settle: &str) -> Vec<String> {
+        let mut answer = self.eval(ACQUIRE, &[value, "10000", token, settle]);
+        let run_id = answer.remove(1);
+        assert!(self.query::<String>(&["INFO", "server"]).contains(&format!("run_id:{run_id}\r\n")));
+        answer
+    }
+
+    fn extend(&mut self, value: &str, token: &str) -> Vec<String> {
+        self.eval(EXTEND, &[value, "10000", token])
+    }
+
+    fn release(&mut self, value: &str, token: &str) -> Vec<String> {
+        let next = (token.parse::<u64>().expect("a token") + 1).to_string();
+        self.eval(RELEASE, &[value, token, &next])
+    }
+
+    fn query<T: redis::FromRedisValue>(&mut self, args: &[&str]) -> T {
+        self.server.query(args)
+    }
+
+    /// The lock, its time to live in ms to the nearest second, and the fence.
+    fn state(&mut self) -> (Option<String>, i64, Option<String>) {
+        let left: i64 = self.query(&["PTTL", "l"]);
+        if self.query::<bool>(&["EXISTS", "l:fence"]) {
+            let lives: i64 = self.query(&["TTL", "l:fence"]);
+            assert!((FENCE_SECONDS - 5..=FENCE_SECONDS).contains(&lives), "{lives}");
+        }
+        (self.query(&["GET", "l"]), (left + 500) / 1000 * 1000, self.query(&["GET", "l:fence"]))
+    }
+}
+
+fn strings(parts: &[&str]) -> Vec<String> {
+    parts.iter().map(ToString::to_string).collect()
+}
+
+fn held(value: &str, fence: &str) -> (Option<String>, i64, Option<String>) {
+    (Some(value.into()), 10_000, Some(fence.into()))
+}
+
+fn free(fence: &str) -> (Option<String>, i64, Option<String>) {
+    (None, 0, Some(fence.into()))
+}
+
+#[test]
+fn acquire_grants_a_free_lock() {
+    let mut node = Node::start();
+    assert_eq!(node.acquire("a", "9007199254740990", "0"), strings(&["granted", "9007199254740990"]));
+    assert_eq!(node.state(), held("a", "9007199254740990"));
+}
+
+#[test]
+fn acquire_finds_a_lock_that_is_anothers_held() {
+    let mut node = Node::start();
+    node.acquire("a", "7", "0");
+    let answer = node.acquire("b", "8", "0");
+    assert_eq!(answer[..3], strings(&["held", "7", "a"]));
+    assert!((9000..=10_000).contains(&answer[3].parse::<i64>().expect("a time to live")), "{answer:?}");
+    node.query::<()>(&["PERSIST", "l"]);
+    assert_eq!(node.acquire("b", "8", "0"), strings(&["held", "7", "a", "-1"]), "held comes before stale and young");
+}
+
+#[test]
+fn acquire_is_stale_unless_its_token_is_above_the_last() {
+    let mut node = Node::start();
+    node.acquire("a", "7", "0");
+    assert_eq!(node.acquire("a", "7", "0"), strings(&["stale", "7"]), "also for the lock's own value");
+    assert_eq!(node.acquire("a", "8", "0"), strings(&["granted", "8"]));
+    node.query::<()>(&["DEL", "l"]);
+    assert_eq!(node.acquire("b", "8", "60000"), strings(&["stale", "8"]), "stale comes before young");
+    assert_eq!(node.state(), (None, 0, Some("8".into())));
+}
+
+#[test]
+fn acquire_grants_nothing_while_the_server_is_young() {
+    let mut node = Node::start();
+    let answer = node.acquire("a", "7", "60000");
+    assert_eq!(answer[..2], strings(&["young", "0"]));
+    assert!((50_000..=60_000).contains(&answer[2].parse::<i64>().expect("a time")), "{answer:?}");
+    assert_eq!(node.query::<Vec<String>>(&["KEYS", "*"]), Vec::<String>::new());
+}
+
+#[test]
+fn extend_extends_heals_and_loses() {
+    let mut node = Node::start();
+    assert_eq!(node.extend("a", "7"), strings(&["healed", "7"]), "on a server that has lost everything");
+    assert_eq!(node.state(), held("a", "7"));
+    node.query::<()>(&["PEXPIRE", "l", "1000"]);
+    assert_eq!(node.extend("a", "7"), strings(&["extended", "7"]));
+    assert_eq!(node.state(), held("a", "7"));
+    assert_eq!(node.extend("a", "9"), strings(&["extended", "9"]), "a raised token raises the fence");
+    assert_eq!(node.state(), held("a", "9"));
+    assert_eq!(node.extend("b", "10"), strings(&["lost", "9", "a"]), "the lock is another's");
+    node.query::<()>(&["DEL", "l"]);
+    assert_eq!(node.extend("a", "8"), strings(&["lost", "9"]), "a larger token was granted since");
+    assert_eq!(node.state(), free("9"));
+    assert_eq!(node.extend("a", "9"), strings(&["healed", "9"]));
+}
+
+#[test]
+fn release_frees_closes_the_token_and_tells() {
+    let mut node = Node::start();
+    let mut listener = node.server.connect();
+    let mut listener = listener.as_pubsub();
+    listener.subscribe("l").expect("a subscription");
+    node.acquire("a", "7", "0");
+    assert_eq!(node.release("b", "8"), strings(&["kept", "7"]), "not ours");
+    assert_eq!(node.release("a", "6"), strings(&["kept", "7"]), "too late: a larger token was granted since");
+    assert_eq!(node.state(), held("a", "7"));
+    assert_eq!(node.release("a", "7"), strings(&["released", "8"]));
+    assert_eq!(node.state(), free("8"));
+    let message: String = listener.get_message().expect("a message").get_payload().expect("a text");
+    assert_eq!(message, "released 1", "with the number of listeners");
+    assert_eq!(node.extend("a", "7"), strings(&["lost", "8"]), "an extension that comes late does no harm");
+    assert_eq!(node.acquire("a", "8", "0"), strings(&["stale", "8"]));
+    assert_eq!(node.release("a", "7"), strings(&["kept", "8"]));
+}
+
+#[test]
+fn each_is_one_round_trip_on_a_server_that_never_saw_it() {
+    let mut node = Node::start();
+    for (script, args) in
+        [(ACQUIRE, &["a", "10000", "7", "0"][..]), (EXTEND, &["a", "10000", "7"]), (RELEASE, &["a", "7", "8"])]
+    {
+        node.query::<()>(&["SCRIPT", "FLUSH"]);
+        node.query::<()>(&["CONFIG", "RESETSTAT"]);
+        node.eval(script, args);
+        let stats: String = node.query(&["INFO", "commandstats"]);
+        assert!(stats.contains("cmdstat_eval:calls=1,"), "{stats}");
+        assert!(!stats.contains("script") && !stats.contains("evalsha"), "{stats}");
+    }
+}
