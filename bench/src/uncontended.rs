@@ -1,0 +1,112 @@
+//! A run that nobody competes with, beside flock(1) and beside the command alone.
+
+use std::{
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::resource::{UsageWho, getrusage},
+    sys::time::TimeVal,
+};
+
+use crate::{
+    servers::Servers,
+    table::{Table, median},
+};
+
+const PAIRS: usize = 40;
+const TTL: Duration = Duration::from_secs(2);
+
+struct Cost {
+    wall: f64,
+    cpu: f64,
+}
+
+/// Wall and CPU time of one run, in ms.
+fn run(command: &mut Command) -> Cost {
+    let cpu = || {
+        let used = getrusage(UsageWho::RUSAGE_CHILDREN).expect("our children's usage");
+        let ms = |t: TimeVal| t.tv_sec() as f64 * 1e3 + t.tv_usec() as f64 / 1e3;
+        ms(used.user_time()) + ms(used.system_time())
+    };
+    let (before, began) = (cpu(), Instant::now());
+    let status = command.stdin(Stdio::null()).status().expect("a command that can be run");
+    let wall = began.elapsed().as_secs_f64() * 1e3;
+    assert!(status.success(), "{command:?}");
+    Cost { wall, cpu: cpu() - before }
+}
+
+/// The peak memory of elector and guard together, as `/usr/bin/time` would give it of the larger, in MB.
+fn peak_memory(command: &mut Command) -> f64 {
+    let mut child = command.stdin(Stdio::null()).process_group(0).spawn().expect("a command");
+    let mut peak = 0.0_f64;
+    while child.try_wait().expect("our child").is_none() {
+        let pid = child.id();
+        let rss = |pid: u32| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+            line.and_then(|l| l.trim_end_matches("kB").trim().parse::<f64>().ok()).unwrap_or(0.0) / 1e3
+        };
+        peak = peak.max(rss(pid));
+    }
+    peak
+}
+
+pub fn measure(leaderrun: &Path, table: &mut Table) {
+    let servers = Servers::start(5, TTL);
+    let folder = tempfile::tempdir().expect("a folder");
+    let lock = folder.path().join("lock");
+    let ours = |nodes: usize, args: &[&str]| {
+        let mut command = Command::new(leaderrun);
+        command.args(["-R", &servers.urls(nodes), "-r", &format!("bench{nodes}"), "--ttl", "2s", "--"]).args(args);
+        command
+    };
+    let flock = || {
+        let mut command = Command::new("flock");
+        command.arg("-n").arg(&lock).arg("/bin/true");
+        command
+    };
+    let what = "uncontended `/bin/true`";
+    let alone: Vec<Cost> = (0..PAIRS).map(|_| run(&mut Command::new("/bin/true"))).collect();
+    table.row(what, "alone", format!("{:.2} ms", median(alone.iter().map(|c| c.wall).collect())));
+    for nodes in [1, 3, 5] {
+        run(&mut ours(nodes, &["/bin/true"]));
+        let pairs: Vec<(Cost, Cost)> =
+            (0..PAIRS).map(|_| (run(&mut flock()), run(&mut ours(nodes, &["/bin/true"])))).collect();
+        if nodes == 1 {
+            let (wall, cpu) = pairs.iter().map(|(f, _)| (f.wall, f.cpu)).unzip();
+            table.row(what, "`flock -n`", format!("{:.2} ms, CPU {:.2} ms", median(wall), median(cpu)));
+        }
+        let ratio = median(pairs.iter().map(|(f, o)| o.wall / f.wall).collect());
+        let (wall, cpu) = pairs.iter().map(|(_, o)| (o.wall, o.cpu)).unzip();
+        let memory = peak_memory(&mut ours(nodes, &["sleep", "0.1"]));
+        table.row(
+            what,
+            &format!("leaderrun, {nodes} nodes"),
+            format!("{:.2} ms, {ratio:.2} × flock; CPU {:.2} ms; peak RSS {memory:.1} MB", median(wall), median(cpu)),
+        );
+    }
+    for nodes in [1, 3] {
+        let until_start = |command: &mut Command| {
+            let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_REALTIME).expect("a clock");
+            let began = Duration::from(now).as_secs_f64();
+            let output = command.output().expect("date");
+            let started: f64 = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a time");
+            (started - began) * 1e3
+        };
+        let date = ["date", "+%s.%N"];
+        let pairs = (0..PAIRS).map(|_| {
+            let alone = until_start(Command::new(date[0]).arg(date[1]));
+            until_start(&mut ours(nodes, &date)) - alone
+        });
+        let added = median(pairs.collect());
+        table.row(
+            "start to the command's start",
+            &format!("leaderrun, {nodes} nodes"),
+            format!("{added:.2} ms more than alone"),
+        );
+    }
+}
