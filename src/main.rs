@@ -17,7 +17,7 @@ mod store;
 #[cfg(not(target_os = "linux"))]
 compile_error!("leaderrun needs Linux 5.4 or newer: pidfds, child subreapers and parent death signals");
 
-use std::process::ExitCode;
+use std::{pin::pin, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -57,8 +57,8 @@ fn run(settings: &Settings) -> Result<Exit> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start the event loop")?;
     let exit = runtime.block_on(compete(settings, forked));
-    // Name resolution may still run in a thread; nothing waits for it.
-    runtime.shutdown_background();
+    // The process ends: taking the runtime apart would only take time, and wait for a name that is being looked up.
+    std::mem::forget(runtime);
     exit
 }
 
@@ -70,19 +70,25 @@ async fn compete(settings: &Settings, forked: Forked) -> Result<Exit> {
         over = interrupted(&mut guard) => Elected::Over(over),
     };
     let exit = match elected {
-        Elected::Leader(lease) => {
-            let ended = reign::run(lease, &store, &mut guard, settings).await;
-            if ended.lease_held {
-                settings.report.debug("releases the lease");
-            }
-            ended.exit
-        }
+        Elected::Leader(lease) => reign::run(lease, &store, &mut guard, settings).await,
         Elected::Over(exit) => exit,
     };
-    if let Err(story) = store.release().await {
+    let mut release = pin!(store.release());
+    // Once the requests are on their way the guard has nothing left to answer for, and ends while they are answered.
+    let released = tokio::select! {
+        biased;
+        released = &mut release => Some(released),
+        () = tokio::task::yield_now() => None,
+    };
+    guard.dismiss();
+    let released = match released {
+        Some(released) => released,
+        None => release.await,
+    };
+    if let Err(story) = released {
         settings.report.info(format_args!("{story}; what they hold runs out by itself"));
     }
-    guard.dismiss();
+    guard.kill();
     Ok(exit)
 }
 

@@ -17,13 +17,6 @@ use crate::{
 /// How often the tree of a dead guard is looked through until nothing is left.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// How a reign ended: with nothing left of the command, so that the lease can be released.
-pub struct Ended {
-    pub exit: Exit,
-    /// The lease may still be ours; false once it is another's for sure or has run out.
-    pub lease_held: bool,
-}
-
 struct Reign<'a> {
     store: &'a Store,
     settings: &'a Settings,
@@ -42,8 +35,8 @@ struct Reign<'a> {
     guard_dead: bool,
 }
 
-/// Starts the command and leads until nothing of it is left.
-pub async fn run(lease: Lease, store: &Store, guard: &mut Guard, settings: &Settings) -> Ended {
+/// Starts the command and leads until nothing of it is left, so that the lease can be released.
+pub async fn run(lease: Lease, store: &Store, guard: &mut Guard, settings: &Settings) -> Exit {
     let leash = lease.sent.map(|sent| settings.times.leash(sent));
     let order = Order::Start { token: lease.token, leash, proof: lease.proof };
     let started = guard.order(&order, lease.descriptor);
@@ -67,16 +60,16 @@ pub async fn run(lease: Lease, store: &Store, guard: &mut Guard, settings: &Sett
 }
 
 impl Reign<'_> {
-    async fn lead(&mut self) -> Ended {
+    async fn lead(&mut self) -> Exit {
         loop {
             if self.guard_dead && self.guard.clear_after_death() {
-                return self.ended();
+                return self.exit();
             }
             let watch_guard = self.leash.filter(|_| !self.guard_dead).map(|leash| self.guard_overdue(leash));
             tokio::select! {
                 heard = self.guard.hear() => {
                     if self.take(heard) {
-                        return self.ended();
+                        return self.exit();
                     }
                 }
                 extension = in_flight(&mut self.extension) => {
@@ -200,13 +193,13 @@ impl Reign<'_> {
         self.guard_died();
     }
 
-    fn ended(&self) -> Ended {
-        let exit = if self.lost {
-            Exit::LeadershipLost
-        } else {
-            self.command_exit.unwrap_or(if self.guard_dead { Exit::LeadershipLost } else { Exit::Failure })
-        };
-        Ended { exit, lease_held: !self.lost }
+    fn exit(&self) -> Exit {
+        match self.command_exit {
+            _ if self.lost => Exit::LeadershipLost,
+            Some(exit) => exit,
+            None if self.guard_dead => Exit::LeadershipLost,
+            None => Exit::Failure,
+        }
     }
 }
 

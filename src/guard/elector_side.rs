@@ -119,7 +119,7 @@ impl Guard {
         tree::reap_strangers(|pid| Some(pid) == guard || self.strangers.contains(&pid));
     }
 
-    /// Kills the guard; what is left of its tree becomes ours.
+    /// Kills the guard, if it has not ended, and reaps it; what is left of its tree becomes ours.
     pub fn kill(&mut self) {
         if self.unreaped {
             kill_and_reap(self.pid);
@@ -134,13 +134,9 @@ impl Guard {
         tree::children().iter().all(|child| self.strangers.contains(child))
     }
 
-    /// Lets the guard end and reaps it. It holds nothing, so that this takes as long as a process takes to end.
-    pub fn dismiss(mut self) {
-        if self.unreaped && self.order(&Order::End, None).is_ok() {
-            reap_one(self.pid);
-            self.unreaped = false;
-        }
-        self.kill();
+    /// Lets the guard end.
+    pub fn dismiss(&self) {
+        let _ = self.order(&Order::End, None);
     }
 
     pub fn terminal(&self) -> Option<&Terminal> {

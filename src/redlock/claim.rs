@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use anyhow::{Context, Result};
 use redis::Cmd;
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::scripts::Keys;
 use crate::{
@@ -27,7 +28,7 @@ impl Claim {
     /// No random numbers to be had.
     pub fn new(lock: &str, holder: &str) -> Result<Self> {
         let mut id = [0; 16];
-        getrandom::fill(&mut id).context("no random numbers")?;
+        getrandom(&mut id, GetRandomFlags::empty()).context("no random numbers")?;
         let id = format!("{:032x}", u128::from_ne_bytes(id));
         let value = serde_json::json!({ "id": id, "holder": holder }).to_string();
         Ok(Self::proven(lock, value, 0))
