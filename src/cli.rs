@@ -85,6 +85,14 @@ pub struct Cli {
     #[arg(value_parser = duration)]
     pub kill_after: Option<Duration>,
 
+    /// Run the command in a PID namespace
+    ///
+    /// Then the kernel itself ends all that it started when leaderrun dies, also when both of its processes are killed in
+    /// the same instant. Needs root, or a system that lets users make namespaces. The command sees its own /proc, and its
+    /// mounts are its own.
+    #[arg(long, env = "LEADERRUN_PID_NAMESPACE", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub pid_namespace: bool,
+
     /// Exit with N instead of 75
     #[arg(short = 'E', long, value_name = "N", env = "LEADERRUN_CONFLICT_EXIT_CODE", hide_env = true)]
     #[arg(value_parser = value_parser!(u8))]

@@ -21,6 +21,7 @@ use std::{pin::pin, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use nix::{libc::SIGINT, sys::signal::Signal};
 
 use crate::{
     cli::Cli,
@@ -70,7 +71,13 @@ async fn compete(settings: &Settings, forked: Forked) -> Result<Exit> {
         over = interrupted(&mut guard) => Elected::Over(over),
     };
     let exit = match elected {
-        Elected::Leader(lease) => reign::run(lease, &store, &mut guard, settings).await,
+        Elected::Leader(lease) => {
+            let exit = reign::run(lease, &store, &mut guard, settings).await;
+            if matches!(exit, Exit::Signal(_) | Exit::LeadershipLost | Exit::Failure) {
+                guard.put_terminal_back();
+            }
+            exit
+        }
         Elected::Over(exit) => exit,
     };
     let mut release = pin!(store.release());
@@ -89,6 +96,10 @@ async fn compete(settings: &Settings, forked: Forked) -> Result<Exit> {
         settings.report.info(format_args!("{story}; what they hold runs out by itself"));
     }
     guard.kill();
+    if exit == Exit::Signal(SIGINT) && guard.shares_group() {
+        // A shell breaks off its script after ^C only if what it ran was ended by it.
+        guard::end_self(Signal::SIGINT);
+    }
     Ok(exit)
 }
 
@@ -97,6 +108,7 @@ async fn interrupted(guard: &mut Guard) -> Exit {
     loop {
         match guard.hear().await {
             Heard::Signal(signal) if signal.ends_a_process() => return Exit::Signal(signal.number),
+            Heard::Signal(signal) if signal.stops_a_process() => guard::stop_self(),
             Heard::GuardDied => return Exit::Failure,
             _ => {}
         }

@@ -3,12 +3,12 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use nix::{errno::Errno, libc};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 
 use crate::{
     clock::Moment,
     exit::Exit,
-    guard::{Ending, Event, Guard, Heard, Order, Recipient, Signaled},
+    guard::{self, Ending, Event, Guard, Heard, Order, Recipient, Signaled},
     lease::Leash,
     settings::Settings,
     store::{Extension, Lease, Store},
@@ -22,7 +22,7 @@ struct Reign<'a> {
     settings: &'a Settings,
     guard: &'a mut Guard,
     leash: Option<Leash>,
-    next_extension: Instant,
+    next_extension: Moment,
     extension: Option<Pin<Box<dyn Future<Output = Extension> + 'a>>>,
     /// Why the last extension failed.
     last_failure: Option<String>,
@@ -45,7 +45,7 @@ pub async fn run(lease: Lease, store: &Store, guard: &mut Guard, settings: &Sett
         settings,
         guard,
         leash,
-        next_extension: Instant::now() + settings.times.extend_every(),
+        next_extension: Moment::now() + settings.times.extend_every(),
         extension: None,
         last_failure: None,
         pid: None,
@@ -76,7 +76,7 @@ impl Reign<'_> {
                     self.extension = None;
                     self.take_extension(extension);
                 }
-                () = sleep_until(self.next_extension), if self.extension.is_none() && !self.lost => {
+                () = at(Some(self.next_extension)), if self.extension.is_none() && !self.lost => {
                     self.extension = Some(Box::pin(self.store.extend()));
                 }
                 () = at(watch_guard) => self.end_frozen_guard(),
@@ -102,6 +102,7 @@ impl Reign<'_> {
         match event {
             Event::Started { pid } => {
                 self.pid = Some(pid);
+                guard::let_go();
                 report.info(format_args!("started {}", self.command()));
             }
             Event::NotStarted { errno } => {
@@ -109,7 +110,13 @@ impl Reign<'_> {
                 report.error(format_args!("{} can't be run: {}", self.settings.program.name(), errno.desc()));
                 self.command_exit = Some(if errno == Errno::ENOENT { Exit::NotFound } else { Exit::CannotRun });
             }
-            Event::Signalled => self.lose("it could not be extended in time"),
+            Event::Signalled => self.lose(None),
+            Event::NotForked { errno } => {
+                let (command, why) = (self.settings.program.name(), Errno::from_raw(errno).desc());
+                report.error(format_args!("there is no process to be had for {command}: {why}"));
+                self.command_exit = Some(Exit::Failure);
+            }
+            Event::Suspended => self.suspend(),
             Event::Exited { ending } => {
                 self.command_exit.get_or_insert(match ending {
                     Ending::Code(code) => Exit::Command(code as u8),
@@ -120,7 +127,7 @@ impl Reign<'_> {
                 let why = Errno::from_raw(errno).desc();
                 report.error(format_args!("process {pid} of {} can't be killed: {why}", self.settings.program.name()));
             }
-            Event::Suspended | Event::Empty => {}
+            Event::Empty => {}
         }
     }
 
@@ -129,7 +136,7 @@ impl Reign<'_> {
         match extension {
             Extension::Extended { leash, proof } => {
                 self.last_failure = None;
-                self.next_extension = Instant::now() + times.extend_every();
+                self.next_extension = Moment::now() + times.extend_every();
                 if let Some(leash) = leash
                     && self.leash.is_some_and(|old| Moment::now() < old.deadline)
                 {
@@ -140,21 +147,32 @@ impl Reign<'_> {
             Extension::Failed { story } => {
                 self.settings.report.info(format_args!("an extension failed: {story}; trying again"));
                 self.last_failure = Some(story);
-                self.next_extension = Instant::now() + times.retry_after().mul_f64(0.5 + fastrand::f64());
+                self.next_extension = Moment::now() + times.retry_after().mul_f64(0.5 + fastrand::f64());
             }
             Extension::Lost { story } => {
                 let _ = self.guard.order(&Order::Stop, None);
-                self.lose(&story);
+                self.lose(Some(story));
             }
         }
     }
 
-    /// The command is being stopped, for a reason that is told once.
-    fn lose(&mut self, why: &str) {
+    /// The command is being stopped; the reason is told once.
+    fn lose(&mut self, why: Option<String>) {
         if !self.lost {
             self.lost = true;
-            let why = self.last_failure.as_deref().unwrap_or(why);
+            let why = why.or(self.last_failure.take()).unwrap_or_else(|| self.why_late());
             self.settings.report.error(format_args!("lost the lease: {why}; stopping {}", self.command()));
+        }
+    }
+
+    /// No extension has failed, and yet there was none in time.
+    fn why_late(&self) -> String {
+        let late = Moment::now().since(self.next_extension);
+        if self.extension.is_none() && late > self.settings.times.retry_after() {
+            let late = Duration::from_millis(late.as_millis() as u64);
+            format!("leaderrun did not run for {} (suspended, stopped or starved)", humantime::format_duration(late))
+        } else {
+            "it could not be extended in time".to_owned()
         }
     }
 
@@ -168,9 +186,21 @@ impl Reign<'_> {
             libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT => Recipient::Group,
             _ => Recipient::Command,
         };
-        // The kernel sends a terminal's signals to the whole process group, the command included.
-        if !(signal.by_kernel && self.guard.terminal().is_some()) {
-            let _ = self.guard.order(&Order::Signal { signal: signal.number, to }, None);
+        let order = match signal.number {
+            // The kernel sends a terminal's signals to the whole process group, the command included.
+            _ if signal.by_kernel && self.guard.shares_group() => return,
+            libc::SIGCONT if self.guard.shares_group() => Order::Continue,
+            signal => Order::Signal { signal, to },
+        };
+        let _ = self.guard.order(&order, None);
+    }
+
+    /// Under a shell with job control we stop with the command, and are continued with it. The guard isn't stopped: whoever
+    /// stays away for longer than the lease finds the command killed.
+    fn suspend(&self) {
+        if self.guard.shares_group() {
+            guard::stop_self();
+            let _ = self.guard.order(&Order::Continue, None);
         }
     }
 
@@ -188,7 +218,7 @@ impl Reign<'_> {
     }
 
     fn end_frozen_guard(&mut self) {
-        self.lose("it could not be extended in time");
+        self.lose(None);
         self.guard.kill();
         self.guard_died();
     }
@@ -197,7 +227,6 @@ impl Reign<'_> {
         match self.command_exit {
             _ if self.lost => Exit::LeadershipLost,
             Some(exit) => exit,
-            None if self.guard_dead => Exit::LeadershipLost,
             None => Exit::Failure,
         }
     }

@@ -139,8 +139,16 @@ impl Guard {
         let _ = self.order(&Order::End, None);
     }
 
-    pub fn terminal(&self) -> Option<&Terminal> {
-        self.terminal.as_ref()
+    /// The command shares our process group, which gets a terminal's signals as a whole.
+    pub fn shares_group(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    /// Puts back what a killed command may have changed of the terminal.
+    pub fn put_terminal_back(&self) {
+        if let Some(terminal) = &self.terminal {
+            terminal.put_back();
+        }
     }
 }
 

@@ -50,31 +50,24 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// Reads the mask and blocks every signal that asks something of us, from here on and in what is forked: each is then
-    /// read from a signalfd, and none is lost or interrupts a call.
+    /// Reads the mask and blocks every signal, from here on and in what is forked: each is then read from a signalfd, and
+    /// none is lost or interrupts a call. A fault of our own code ends us all the same (the kernel forces it).
     ///
     /// A signal that was ignored stays so (nohup), but for SIGCHLD: ignored, it would let the kernel reap our children
-    /// unseen. Faults of our own code are not blocked.
+    /// unseen.
     pub fn take_over() -> Result<Self, Errno> {
         let sigchld_ignored = is_ignored(libc::SIGCHLD);
         if sigchld_ignored {
             default_action(Signal::SIGCHLD)?;
         }
         let mut handled = SigSet::all();
-        for signal in Signal::iterator() {
-            let fault = matches!(
-                signal,
-                Signal::SIGSEGV
-                    | Signal::SIGBUS
-                    | Signal::SIGFPE
-                    | Signal::SIGILL
-                    | Signal::SIGTRAP
-                    | Signal::SIGSYS
-                    | Signal::SIGABRT
-            );
-            if fault || is_ignored(signal as libc::c_int) {
+        for signal in Signal::iterator().filter(|&signal| signal != Signal::SIGPIPE) {
+            if is_ignored(signal as libc::c_int) {
                 handled.remove(signal);
             }
+        }
+        if SIGPIPE_IGNORED.load(Relaxed) {
+            handled.remove(Signal::SIGPIPE);
         }
         let mut mask = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&handled), Some(&mut mask))?;

@@ -1,26 +1,21 @@
 //! The guard's loop: orders, signals and time come in; the command's tree is started, signalled, killed and reaped.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{os::fd::OwnedFd, time::Duration};
 
 use nix::{
     errno::Errno,
     libc,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{
-        signal::{SigSet, Signal},
-        time::TimeSpec,
-        timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
-    },
-    unistd::Pid,
+    sys::signal::Signal,
+    unistd::{Pid, setpgid},
 };
-use std::time::Duration;
 
 use super::{
+    descriptors,
     protocol::{Channel, Ending, Event, Order, Received, Recipient},
-    signals::Signals,
     spawn::{Recipe, exec_error},
     terminal::Terminal,
     tree::{self, Change, Members},
+    wakeups::Wakeups,
 };
 use crate::{clock::Moment, lease::Leash, report::Report, store::Proof};
 
@@ -50,8 +45,7 @@ pub enum Outcome {
 
 struct Guard {
     duty: Duty,
-    signals: Signals,
-    timer: TimerFd,
+    wakeups: Wakeups,
     proof: Option<Proof>,
     leash: Option<Leash>,
     /// The lock's descriptor, held for as long as we live: the lock is free when elector and guard are both gone.
@@ -77,12 +71,9 @@ struct Guard {
 /// # Errors
 /// Only what the system refuses before the command is started.
 pub fn run(duty: Duty) -> Result<Outcome, Errno> {
-    let mut children = SigSet::empty();
-    children.add(Signal::SIGCHLD);
     let mut guard = Guard {
         duty,
-        signals: Signals::only(&children)?,
-        timer: TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?,
+        wakeups: Wakeups::new()?,
         proof: None,
         leash: None,
         lock: None,
@@ -106,62 +97,32 @@ pub fn run(duty: Duty) -> Result<Outcome, Errno> {
 impl Guard {
     /// Waits for something to happen and deals with it.
     fn turn(&mut self) -> Option<Outcome> {
-        self.arm_timer();
-        let [orders, signals, timer, exec] = self.wait();
-        if orders && let Some(outcome) = self.take_orders() {
-            return Some(outcome);
+        let next = self.next_deadline();
+        if self.wakeups.at(next.filter(|_| self.occupied)).is_err() {
+            // Without a timer no deadline can be kept: the command may not run on.
+            self.killing = true;
         }
-        if exec {
+        let ready = self.wakeups.wait((!self.elector_gone).then_some(&self.duty.channel), self.starting.as_ref());
+        if ready.orders && self.take_orders() {
+            return Some(Outcome::Done);
+        }
+        if ready.exec {
             self.take_exec_result();
         }
-        if signals {
-            while self.signals.next().is_some() {}
+        if ready.children {
             self.reap();
-        }
-        if timer {
-            let _ = self.timer.wait();
         }
         self.keep_time();
         self.over()
     }
 
-    fn wait(&self) -> [bool; 4] {
-        let mut fds = vec![
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.timer.as_fd(), PollFlags::POLLIN),
-        ];
-        let orders = (!self.elector_gone).then_some(fds.len());
-        if orders.is_some() {
-            fds.push(PollFd::new(self.duty.channel.as_fd(), PollFlags::POLLIN));
+    fn next_deadline(&self) -> Option<Moment> {
+        if self.killing {
+            return Some(Moment::now() + LOOK_AGAIN);
         }
-        let exec = self.starting.as_ref().map(|failure| {
-            fds.push(PollFd::new(failure.as_fd(), PollFlags::POLLIN));
-            fds.len() - 1
-        });
-        let _ = poll(&mut fds, PollTimeout::NONE);
-        let ready = |i: usize| fds[i].revents().is_some_and(|r| !r.is_empty());
-        [orders.is_some_and(ready), ready(0), ready(1), exec.is_some_and(ready)]
-    }
-
-    fn arm_timer(&mut self) {
-        let next = if self.killing {
-            Some(Moment::now() + LOOK_AGAIN)
-        } else {
-            [self.kill_at, self.leash.map(|l| if self.kill_at.is_some() { l.deadline } else { l.signal })]
-                .into_iter()
-                .flatten()
-                .min()
-        };
-        let armed = match next.filter(|_| self.occupied) {
-            Some(at) => self.timer.set(
-                Expiration::OneShot(TimeSpec::from_duration(at.since_boot())),
-                TimerSetTimeFlags::TFD_TIMER_ABSTIME,
-            ),
-            None => self.timer.unset(),
-        };
-        if armed.is_err() {
-            // Without a timer there is no deadline to keep: the command may not run on.
-            self.killing = true;
+        match (self.kill_at, self.leash) {
+            (None, leash) => leash.map(|leash| leash.signal),
+            (Some(kill_at), leash) => Some(leash.map_or(kill_at, |leash| kill_at.min(leash.deadline))),
         }
     }
 
@@ -171,22 +132,19 @@ impl Guard {
         }
     }
 
-    fn take_orders(&mut self) -> Option<Outcome> {
+    /// True when there is nothing left to do.
+    fn take_orders(&mut self) -> bool {
         loop {
             match self.duty.channel.receive() {
-                Ok(Received::Message(Order::End, _)) => return Some(Outcome::Done),
+                Ok(Received::Message(Order::End, _)) => return true,
                 Ok(Received::Message(order, descriptor)) => {
                     self.lock = self.lock.take().or(descriptor);
                     self.obey(order);
                 }
-                Ok(Received::End) => {
+                Err(Errno::EAGAIN | Errno::EINTR) => return false,
+                Ok(Received::End) | Err(_) => {
                     self.lose_elector();
-                    return None;
-                }
-                Err(Errno::EAGAIN | Errno::EINTR) => return None,
-                Err(_) => {
-                    self.lose_elector();
-                    return None;
+                    return false;
                 }
             }
         }
@@ -218,11 +176,13 @@ impl Guard {
         match self.duty.recipe.spawn(token) {
             Ok(spawned) => {
                 self.main = Some(spawned.pid);
+                // Out of the command's group, and of the shell's job, before either can be stopped: the guard never is.
+                let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
                 self.starting = Some(spawned.failure);
                 self.occupied = true;
             }
             Err(errno) => {
-                self.tell(&Event::NotStarted { errno: errno as i32 });
+                self.tell(&Event::NotForked { errno: errno as i32 });
                 self.tell(&Event::Empty);
             }
         }
@@ -235,7 +195,10 @@ impl Guard {
                 self.main = None;
                 self.tell(&Event::NotStarted { errno: errno as i32 });
             }
-            (None, Some(pid)) => self.tell(&Event::Started { pid: pid.as_raw() }),
+            (None, Some(pid)) => {
+                self.tell(&Event::Started { pid: pid.as_raw() });
+                descriptors::let_go();
+            }
             (None, None) => {}
         }
     }

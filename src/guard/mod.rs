@@ -7,25 +7,29 @@
 //!     └── command       with all its descendants, which come back to the guard when they are orphaned
 //! ```
 
+mod descriptors;
 mod elector_side;
 mod inherited;
 mod keep;
+mod namespace;
 mod protocol;
 mod signals;
 mod spawn;
 mod terminal;
 mod tree;
+mod wakeups;
 
 use anyhow::{Context, Result};
 use nix::{
     sys::prctl::set_child_subreaper,
-    unistd::{ForkResult, Pid, fork, setpgid},
+    unistd::{ForkResult, fork},
 };
 
 pub use self::{
+    descriptors::let_go,
     elector_side::{Forked, Guard, Heard},
     protocol::{Ending, Event, Order, Recipient},
-    signals::Signaled,
+    signals::{Signaled, end_self, stop_self},
 };
 use self::{inherited::Inherited, keep::Outcome, protocol::Channel, spawn::Recipe, terminal::Terminal};
 use crate::{exit::Exit, settings::Settings, store};
@@ -40,8 +44,13 @@ pub fn fork_guard(settings: &Settings) -> Result<Forked> {
     let terminal = Terminal::open();
     let strangers = tree::children();
     let (ours, guards) = Channel::pair().context("can't make a socket pair")?;
-    // SAFETY: this process has one thread, so that the child may go on as an ordinary process.
-    match unsafe { fork() }.context("can't start the guard process")? {
+    let forked = if settings.pid_namespace {
+        namespace::fork_into_new()?
+    } else {
+        // SAFETY: this process has one thread, so that the child may go on as an ordinary process.
+        unsafe { fork() }.context("can't start the guard process")?
+    };
+    match forked {
         ForkResult::Parent { child } => {
             drop(guards);
             Ok(Forked { pid: child, channel: ours, terminal, strangers })
@@ -56,10 +65,8 @@ pub fn fork_guard(settings: &Settings) -> Result<Forked> {
 
 fn keep_guard(settings: &Settings, inherited: Inherited, terminal: Option<Terminal>, channel: Channel) -> Exit {
     let kept = (|| {
-        // A group of its own: what stops or signals the shell's job doesn't reach the guard.
-        setpgid(Pid::from_raw(0), Pid::from_raw(0)).context("can't leave the process group")?;
         set_child_subreaper(true).context("can't become a subreaper")?;
-        let recipe = Recipe::new(settings, inherited, terminal.as_ref().map(|t| t.group));
+        let recipe = Recipe::new(settings, inherited, terminal.is_none());
         let duty = keep::Duty {
             channel,
             recipe,

@@ -46,6 +46,8 @@ pub enum Event {
     Started { pid: i32 },
     /// The command could not be started: the error number of the call that failed.
     NotStarted { errno: i32 },
+    /// There was no process to be had for it: the error number of fork(2).
+    NotForked { errno: i32 },
     /// The command was stopped by a signal, not ended.
     Suspended,
     /// The leash ran out, or [`Order::Stop`] came: the command has been signalled.

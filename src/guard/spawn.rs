@@ -33,8 +33,8 @@ pub struct Recipe {
     shell: CString,
     shell_args: Vec<CString>,
     inherited: Inherited,
-    /// The process group to join; the command leads its own where there is none.
-    group: Option<Pid>,
+    /// Under a terminal the command stays in our process group; elsewhere it leads its own.
+    own_group: bool,
 }
 
 /// A command that has been forked. It runs once `failure` is at its end.
@@ -46,7 +46,7 @@ pub struct Spawned {
 }
 
 impl Recipe {
-    pub fn new(settings: &Settings, inherited: Inherited, group: Option<Pid>) -> Self {
+    pub fn new(settings: &Settings, inherited: Inherited, own_group: bool) -> Self {
         let program = &settings.program;
         let path = c_string(program.path.as_os_str());
         let args: Vec<CString> = program.args.iter().map(|a| c_string(a)).collect();
@@ -60,7 +60,7 @@ impl Recipe {
             ])
             .collect();
         let shell_args = [c"sh".to_owned(), path.clone()].into_iter().chain(args.iter().skip(1).cloned()).collect();
-        Recipe { path, args, env, shell: c"/bin/sh".to_owned(), shell_args, inherited, group }
+        Recipe { path, args, env, shell: c"/bin/sh".to_owned(), shell_args, inherited, own_group }
     }
 
     /// Forks and execs the command.
@@ -76,8 +76,10 @@ impl Recipe {
         // SAFETY: the guard has one thread, and the child makes only async-signal-safe calls on what is prepared here.
         match unsafe { fork() }? {
             ForkResult::Parent { child } => {
-                // Here as well as in the child, so that the group is there whoever runs first. It may have exec'd already.
-                let _ = setpgid(child, self.group.unwrap_or(child));
+                if self.own_group {
+                    // Here as well as in the child, so that the group is there whoever runs first. It may have exec'd.
+                    let _ = setpgid(child, child);
+                }
                 Ok(Spawned { pid: child, failure })
             }
             ForkResult::Child => {
@@ -102,7 +104,7 @@ impl Recipe {
     }
 
     fn prepare(&self, guard: Pid) -> Result<(), Errno> {
-        if setpgid(Pid::from_raw(0), self.group.unwrap_or(Pid::from_raw(0))).is_err() {
+        if self.own_group {
             setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
         }
         // The command dies with the guard (prctl(2), PR_SET_PDEATHSIG); a guard that died before this call sends nothing.

@@ -40,7 +40,7 @@ impl Terminal {
         if let Some(found) = &self.found
             && self.in_foreground()
         {
-            let _ = tcsetattr(&self.tty, SetArg::TCSADRAIN, found);
+            let _ = tcsetattr(&self.tty, SetArg::TCSANOW, found);
         }
     }
 }
