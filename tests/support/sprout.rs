@@ -1,0 +1,132 @@
+//! Grows the trees of processes that are hard to kill, and looks whether anything of one is alive.
+//!
+//! sprout SHAPE: `ignores` every signal that can be ignored · `stopped` stops itself and a child · `forker` forks and exits
+//! 500 times in a row once it gets SIGUSR1 · `subreaper` keeps its orphans for itself
+//! sprout alive VARIABLE: prints the ids of the processes with this variable, NAME=VALUE, in their environment
+//! sprout print: what this process was started with: signals, mask, group, limits
+//! sprout orphans N: makes N orphans that end at once
+
+use std::{fs, time::Duration};
+
+use nix::{
+    sys::{
+        prctl::set_child_subreaper,
+        signal::{SigHandler, SigSet, Signal, kill, raise, signal},
+    },
+    unistd::{ForkResult, Pid, fork, setsid},
+};
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["ignores"] => {
+            for number in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGUSR1] {
+                ignore(number);
+            }
+            in_child(sleep_on);
+            sleep_on();
+        }
+        ["stopped"] => {
+            let child = in_child(sleep_on);
+            kill(child, Signal::SIGSTOP).expect("our child");
+            raise(Signal::SIGSTOP).expect("ourselves");
+            sleep_on();
+        }
+        ["forker"] => {
+            ignore(Signal::SIGTERM);
+            let start = SigSet::from(Signal::SIGUSR1);
+            start.thread_block().expect("a blocked signal");
+            start.wait().expect("the signal");
+            in_child(|| chain(500));
+            sleep_on();
+        }
+        ["subreaper"] => {
+            set_child_subreaper(true).expect("a subreaper");
+            in_child(|| {
+                setsid().expect("a session");
+                in_child(sleep_on);
+            });
+            sleep_on();
+        }
+        ["alive", variable] => {
+            let found = alive(variable);
+            println!("{}", found.join(" "));
+        }
+        ["orphans", number] => {
+            for _ in 0..number.parse().expect("a number") {
+                in_child(|| {
+                    in_child(|| ());
+                });
+                nix::sys::wait::wait().expect("our child");
+            }
+        }
+        ["print"] => print(),
+        other => panic!("what is {other:?}?"),
+    }
+}
+
+fn ignore(number: Signal) {
+    // SAFETY: ignoring runs no code.
+    unsafe { signal(number, SigHandler::SigIgn) }.expect("a signal that can be ignored");
+}
+
+fn sleep_on() {
+    loop {
+        std::thread::sleep(Duration::MAX);
+    }
+}
+
+/// Runs this in a child, which then exits.
+fn in_child(what: impl FnOnce()) -> Pid {
+    // SAFETY: this program has one thread.
+    match unsafe { fork() }.expect("a child") {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => {
+            what();
+            std::process::exit(0);
+        }
+    }
+}
+
+/// Each link forks the next one and exits, so that none is there for long.
+fn chain(links: u32) {
+    if links == 0 {
+        sleep_on();
+    }
+    std::thread::sleep(Duration::from_micros(200));
+    in_child(|| chain(links - 1));
+}
+
+fn alive(variable: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+        let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
+        if environ.split(|&b| b == 0).any(|v| v == variable.as_bytes()) {
+            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            if !stat.contains(") Z ") && !stat.is_empty() {
+                found.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+    }
+    found
+}
+
+fn print() {
+    let status = fs::read_to_string("/proc/self/status").expect("our status");
+    let told = ["SigBlk", "SigIgn", "SigCgt", "Umask", "Groups", "NoNewPrivs", "Cpus_allowed:"];
+    for line in status.lines().filter(|l| told.iter().any(|t| l.starts_with(t))) {
+        println!("{line}");
+    }
+    println!("{}", fs::read_to_string("/proc/self/limits").expect("our limits"));
+    let stat = fs::read_to_string("/proc/self/stat").expect("our stat");
+    let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_ascii_whitespace().collect();
+    println!("nice {}", fields[16]);
+    println!("in {}", std::env::current_dir().expect("a directory").display());
+    for entry in fs::read_dir("/proc/self/fd").expect("our descriptors").flatten() {
+        let name = entry.file_name();
+        let to = fs::read_link(entry.path()).unwrap_or_default();
+        if !to.starts_with("/proc") {
+            println!("fd {} {}", name.to_string_lossy(), to.display());
+        }
+    }
+}
