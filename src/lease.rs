@@ -29,6 +29,10 @@ pub const LONGEST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// A fencing token above this is not exact as a double, which is what a node's script computes with.
 pub const LARGEST_TOKEN: u64 = (1 << 53) - 2;
 
+/// Round trips that a handover is planned for: a loopback's, and one around the earth.
+const SHORTEST_ROUND_TRIP: Duration = Duration::from_micros(300);
+const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(300);
+
 /// How long a lease lasts and how long a command may take to stop; everything else follows from these two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
@@ -191,6 +195,16 @@ impl Tally {
 pub fn quorum_free_in(nodes: usize, mut free_in: Vec<Option<Duration>>) -> Option<Duration> {
     free_in.sort_by_key(|t| t.unwrap_or(Duration::MAX));
     free_in.get(quorum(nodes) - 1).copied().flatten()
+}
+
+/// The time over which so many standbys spread their candidacies after a release. Each goes at a random moment of it, so that
+/// the first goes after about two round trips, and by the time that others have heard of its votes few have gone, too.
+/// One alone has nobody to wait for.
+pub fn handover_window(standbys: u32, round_trip: Duration) -> Duration {
+    match standbys {
+        0 | 1 => Duration::ZERO,
+        many => round_trip.clamp(SHORTEST_ROUND_TRIP, LONGEST_ROUND_TRIP) * 2 * many,
+    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ struct Reign<'a> {
     leash: Option<Leash>,
     next_extension: Moment,
     extension: Option<Pin<Box<dyn Future<Output = Extension> + 'a>>>,
+    /// How long after its time the extension began that is under way.
+    late: Duration,
     /// Why the last extension failed.
     last_failure: Option<String>,
     /// The command's process, once it runs.
@@ -47,6 +49,7 @@ pub async fn run(lease: Lease, store: &Store, guard: &mut Guard, settings: &Sett
         leash,
         next_extension: Moment::now() + settings.times.extend_every(),
         extension: None,
+        late: Duration::ZERO,
         last_failure: None,
         pid: None,
         command_exit: None,
@@ -77,6 +80,7 @@ impl Reign<'_> {
                     self.take_extension(extension);
                 }
                 () = at(Some(self.next_extension)), if self.extension.is_none() && !self.lost => {
+                    self.late = Moment::now().since(self.next_extension);
                     self.extension = Some(Box::pin(self.store.extend()));
                 }
                 () = at(watch_guard) => self.end_frozen_guard(),
@@ -167,8 +171,8 @@ impl Reign<'_> {
 
     /// No extension has failed, and yet there was none in time.
     fn why_late(&self) -> String {
-        let late = Moment::now().since(self.next_extension);
-        if self.extension.is_none() && late > self.settings.times.retry_after() {
+        let late = if self.extension.is_some() { self.late } else { Moment::now().since(self.next_extension) };
+        if late > self.settings.times.retry_after() {
             let late = Duration::from_millis(late.as_millis() as u64);
             format!("leaderrun did not run for {} (suspended, stopped or starved)", humantime::format_duration(late))
         } else {

@@ -45,7 +45,7 @@ impl Node {
 
     fn release(&mut self, value: &str, token: &str) -> Vec<String> {
         let next = (token.parse::<u64>().expect("a token") + 1).to_string();
-        self.eval(RELEASE, &[value, token, &next])
+        self.eval(RELEASE, &[value, token, &next, "0"])
     }
 
     fn query<T: redis::FromRedisValue>(&mut self, args: &[&str]) -> T {
@@ -90,7 +90,11 @@ fn acquire_finds_a_lock_that_is_anothers_held() {
     assert_eq!(answer[..3], strings(&["held", "7", "a"]));
     assert!((9000..=10_000).contains(&answer[3].parse::<i64>().expect("a time to live")), "{answer:?}");
     node.query::<()>(&["PERSIST", "l"]);
-    assert_eq!(node.acquire("b", "8", "0"), strings(&["held", "7", "a", "-1"]), "held comes before stale and young");
+    assert_eq!(
+        node.acquire("b", "8", "0"),
+        strings(&["held", "7", "a", "-1", "0"]),
+        "held comes before stale and young"
+    );
 }
 
 #[test]
@@ -137,6 +141,9 @@ fn release_frees_closes_the_token_and_tells() {
     let mut listener = listener.as_pubsub();
     listener.subscribe("l").expect("a subscription");
     node.acquire("a", "7", "0");
+    let message: String = listener.get_message().expect("a message").get_payload().expect("a text");
+    assert_eq!(message, "acquired");
+    assert_eq!(node.acquire("b", "8", "0").last().map(String::as_str), Some("1"), "one listens");
     assert_eq!(node.release("b", "8"), strings(&["kept", "7"]), "not ours");
     assert_eq!(node.release("a", "6"), strings(&["kept", "7"]), "too late: a larger token was granted since");
     assert_eq!(node.state(), held("a", "7"));
@@ -153,7 +160,7 @@ fn release_frees_closes_the_token_and_tells() {
 fn each_is_one_round_trip_on_a_server_that_never_saw_it() {
     let mut node = Node::start();
     for (script, args) in
-        [(ACQUIRE, &["a", "10000", "7", "0"][..]), (EXTEND, &["a", "10000", "7"]), (RELEASE, &["a", "7", "8"])]
+        [(ACQUIRE, &["a", "10000", "7", "0"][..]), (EXTEND, &["a", "10000", "7"]), (RELEASE, &["a", "7", "8", "0"])]
     {
         node.query::<()>(&["SCRIPT", "FLUSH"]);
         node.query::<()>(&["CONFIG", "RESETSTAT"]);

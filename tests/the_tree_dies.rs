@@ -75,10 +75,10 @@ impl Stage {
         let tree = Tree(mark.clone());
         let command = ["--", "env", &mark].map(String::from).into_iter().chain(shape.command.iter().cloned());
         let leader = self.run(&resource).args(command).spawn();
-        let (elector, guard) = (leader.pid(), leader.guard());
         tree.grows_to(shape.size);
+        let (elector, guard) = (leader.pid(), leader.guard());
         let main = eventually("the command", || children(guard).first().copied());
-        let mut standby = self.run(&resource).args(["-v", "--", &program("sprout"), "alive", &mark]).spawn();
+        let standby = self.run(&resource).args(["-v", "--", &program("sprout"), "alive", &mark]).spawn();
         standby.reports("stands by");
         if shape.command.last().is_some_and(|s| s == "forker") {
             signal(main, Signal::SIGUSR1);
@@ -258,10 +258,28 @@ fn in_a_namespace_a_nested_leaderrun() {
 }
 
 #[test]
-fn in_a_namespace_everything_else() {
-    for shape in [background_jobs(), own_session(), nohup(), sprout("forker", 1), other_user()] {
-        dies_in_a_namespace(&shape);
-    }
+fn in_a_namespace_a_shell_with_background_jobs() {
+    dies_in_a_namespace(&background_jobs());
+}
+
+#[test]
+fn in_a_namespace_a_session_of_its_own() {
+    dies_in_a_namespace(&own_session());
+}
+
+#[test]
+fn in_a_namespace_nohup_in_the_background() {
+    dies_in_a_namespace(&nohup());
+}
+
+#[test]
+fn in_a_namespace_a_process_that_forks_while_it_is_killed() {
+    dies_in_a_namespace(&sprout("forker", 1));
+}
+
+#[test]
+fn in_a_namespace_a_child_of_another_user() {
+    dies_in_a_namespace(&other_user());
 }
 
 /// Without a namespace the command itself dies with its parent, and what it has detached may live on, as README says.
@@ -272,8 +290,8 @@ fn both_killed_in_the_same_instant_takes_the_command_with_it() {
     let mark = format!("TREE={resource}");
     let tree = Tree(mark.clone());
     let leader = stage.run(&resource).args(["--", "env", &mark, "sh", "-c", "setsid sleep 1000 & wait"]).spawn();
-    let (elector, guard) = (leader.pid(), leader.guard());
     tree.grows_to(2);
+    let (elector, guard) = (leader.pid(), leader.guard());
     let main = children(guard)[0];
     signal(elector, Signal::SIGSTOP);
     signal(guard, Signal::SIGSTOP);

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use redis::Cmd;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::scripts::Keys;
+use super::scripts::{Keys, Telling};
 use crate::{
     clock::wall_micros,
     lease::{Times, next_token},
@@ -55,8 +55,13 @@ impl Claim {
         self.keys.extend(&self.value, times.ttl(), self.token.load(Relaxed))
     }
 
-    pub fn release(&self) -> Cmd {
-        self.keys.release(&self.value, self.token.load(Relaxed))
+    pub fn release(&self, telling: Telling) -> Cmd {
+        self.keys.release(&self.value, self.token.load(Relaxed), telling)
+    }
+
+    /// The channel on which the nodes tell of this lock.
+    pub fn channel(&self) -> &str {
+        &self.keys.lock
     }
 
     /// A node has granted this token to somebody.

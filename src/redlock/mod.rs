@@ -3,8 +3,11 @@
 mod address;
 mod claim;
 mod failure;
+mod keeper;
+mod news;
 mod node;
 mod scripts;
+mod standby;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,14 +23,19 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use redis::{Cmd, Value};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 
 pub use self::address::Address;
 use self::{
     claim::{Claim, holder_of},
     failure::Failure,
+    news::Newswire,
     node::Node,
-    scripts::{Acquired, Answer, Extended},
+    scripts::{Acquired, Answer, Extended, Telling},
+    standby::Standby,
 };
 use crate::{
     clock::Moment,
@@ -42,6 +50,7 @@ pub struct Redlock {
     claim: Arc<Claim>,
     times: Times,
     report: Report,
+    standby: Standby,
     /// Votes that we may hold.
     votes_out: bool,
     /// Lost rounds in a row, for pauses that grow.
@@ -60,25 +69,27 @@ impl Redlock {
     /// Begins to connect to all nodes; from within the runtime.
     ///
     /// # Errors
-    /// No random numbers to be had, or an address that can't be used.
+    /// No random numbers to be had.
     pub fn open(addresses: &[Address], lock: &str, times: Times, holder: &str, report: &Report) -> Result<Self> {
-        Self::with_claim(addresses, Claim::new(lock, holder)?, times, report)
+        Ok(Self::with_claim(addresses, Claim::new(lock, holder)?, times, report))
     }
 
-    fn with_claim(addresses: &[Address], claim: Claim, times: Times, report: &Report) -> Result<Self> {
-        let node = |(index, address): (usize, &Address)| {
-            let node = Node::new(index, address.clone(), &times);
-            node.map(Arc::new).map_err(|failure| anyhow::anyhow!("{address} {failure}"))
+    fn with_claim(addresses: &[Address], claim: Claim, times: Times, report: &Report) -> Self {
+        let (sender, news) = mpsc::unbounded_channel();
+        let node = |(node, address): (usize, &Address)| {
+            let newswire = Newswire { node, sender: sender.clone() };
+            Arc::new(Node::new(address.clone(), claim.channel(), newswire, &times))
         };
-        Ok(Redlock {
-            nodes: addresses.iter().enumerate().map(node).collect::<Result<_>>()?,
+        Redlock {
+            nodes: addresses.iter().enumerate().map(node).collect(),
             claim: Arc::new(claim),
             times,
             report: report.clone(),
+            standby: Standby::new(news),
             votes_out: false,
             lost_rounds: 0,
             servers_differ: false,
-        })
+        }
     }
 
     /// Sends a command to every node.
@@ -102,6 +113,7 @@ impl Redlock {
     /// One campaign round.
     pub async fn acquire(&mut self) -> Result<Lease, Defeat> {
         self.votes_out = true;
+        self.standby.forget();
         let sent = Moment::now();
         let (token, cmd) = self.claim.acquisition(&self.times);
         let mut asked = self.ask_all(&cmd, scripts::acquired);
@@ -114,18 +126,16 @@ impl Redlock {
             }
             self.servers_differ = heard.iter().all(|(_, answer)| answer.is_ok());
         }
-        for (_, answer) in &heard {
-            if let Ok(acquired) = answer {
-                self.claim.see(acquired.fence);
-            }
-        }
+        let acquired = || heard.iter().filter_map(|(_, answer)| answer.as_ref().ok());
+        acquired().for_each(|acquired| self.claim.see(acquired.fence));
+        self.standby.learn(Moment::now().since(sent), acquired().filter_map(Acquired::listeners).max());
         if verdict == Verdict::Won && Moment::now() < self.times.leash(sent).signal {
             self.lost_rounds = 0;
             self.fill_in(&heard, asked);
             return Ok(Lease { token, sent: Some(sent), proof: self.claim.proof(), descriptor: None });
         }
-        self.lost_rounds = self.lost_rounds.saturating_add(1);
         let mut defeat = self.defeat(&heard, verdict == Verdict::Won);
+        self.lost_rounds = if defeat.cause == Cause::Taken { 0 } else { self.lost_rounds.saturating_add(1) };
         if defeat.cause == Cause::NoQuorum {
             // Nothing is urgent now, and the operator should hear of each node what can be said of it.
             heard.extend(late_answers(&mut asked, sent).await);
@@ -144,7 +154,8 @@ impl Redlock {
             .filter(|(_, answer)| answer.as_ref().is_ok_and(|a| a.answer != Answer::Granted))
             .map(|(index, _)| *index)
             .collect();
-        let cmd = self.claim.release();
+        // Silently: nobody but candidates could go for these votes, and those look by themselves.
+        let cmd = self.claim.release(Telling::Nobody);
         for node in self.nodes.iter().filter(|node| !refused.contains(&node.index)) {
             tokio::spawn(ask_one(node, cmd.clone(), scripts::released));
         }
@@ -262,16 +273,19 @@ impl Redlock {
 
     /// Waits until another round could go otherwise. Rounds that only lost a race come again soon, after random delays that
     /// double, so that candidates who started together come apart.
-    pub async fn wait_for_change(&self, defeat: &Defeat) {
-        let patience = self.times.retry_after();
-        let race = Duration::from_millis(1) * (1 << self.lost_rounds.min(10));
-        let delay = match (&defeat.cause, defeat.free_in) {
-            (Cause::Stale, _) => Duration::ZERO,
-            (Cause::Split, _) => race.min(patience).mul_f64(fastrand::f64()),
-            (_, Some(free_in)) => free_in + Duration::from_millis(1) + patience.mul_f64(fastrand::f64()),
-            (_, None) => self.times.extend_every().mul_f64(0.5 + fastrand::f64()),
-        };
-        sleep(delay).await;
+    pub async fn wait_for_change(&mut self, defeat: &Defeat) {
+        match defeat.cause {
+            Cause::Stale => {}
+            Cause::Split => {
+                let race = Duration::from_millis(1) * (1 << self.lost_rounds.min(10));
+                sleep(race.min(self.times.retry_after()).mul_f64(fastrand::f64())).await;
+            }
+            _ => {
+                if !self.standby.listen(&self.nodes, &self.times).await {
+                    self.standby.wait(defeat.free_in, quorum(self.nodes.len()), &self.times).await;
+                }
+            }
+        }
     }
 
     /// One extension.
@@ -317,7 +331,8 @@ impl Redlock {
             return Ok(());
         }
         let sent = Moment::now();
-        let mut asked = self.ask_all(&self.claim.release(), scripts::released);
+        let telling = if self.standby.is_listening() { Telling::AllButUs } else { Telling::All };
+        let mut asked = self.ask_all(&self.claim.release(telling), scripts::released);
         let (verdict, mut heard) = self.decide(&mut asked, |_| true).await;
         // The requests to the others are on their way; a close now could cut them off.
         heard.extend(late_answers(&mut asked, sent).await);
@@ -347,7 +362,7 @@ pub fn release_alone(addresses: &[Address], lock: &str, times: Times, value: Str
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return false };
     let released = runtime.block_on(async {
         let claim = Claim::proven(lock, value, token);
-        let mut redlock = Redlock::with_claim(addresses, claim, times, &Report::silent()).ok()?;
+        let mut redlock = Redlock::with_claim(addresses, claim, times, &Report::silent());
         redlock.votes_out = true;
         redlock.release().await.ok()
     });

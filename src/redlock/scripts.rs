@@ -40,11 +40,24 @@ impl Keys {
         cmd
     }
 
-    pub fn release(&self, value: &str, token: u64) -> Cmd {
+    pub fn release(&self, value: &str, token: u64, telling: Telling) -> Cmd {
+        let not_counted = match telling {
+            Telling::Nobody => "",
+            Telling::All => "0",
+            Telling::AllButUs => "1",
+        };
         let mut cmd = self.eval(RELEASE);
-        cmd.arg(value).arg(token.to_string()).arg((token + 1).to_string());
+        cmd.arg(value).arg(token.to_string()).arg((token + 1).to_string()).arg(not_counted);
         cmd
     }
+}
+
+/// Who is told of a release, and whether we are one of those who listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    Nobody,
+    All,
+    AllButUs,
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -60,13 +73,23 @@ pub struct Acquired {
     pub answer: Answer,
 }
 
+impl Acquired {
+    pub fn listeners(&self) -> Option<u32> {
+        match self.answer {
+            Answer::Held { listeners, .. } => Some(listeners),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Granted,
-    /// The lock is another's; it runs out by itself in `left`, or never.
+    /// The lock is another's; it runs out by itself in `left`, or never. So many listen for a change.
     Held {
         value: String,
         left: Option<Duration>,
+        listeners: u32,
     },
     /// The token is not above the last one granted.
     Stale,
@@ -103,9 +126,9 @@ pub fn acquired(value: Value) -> Option<Acquired> {
     let [kind, run_id, fence, rest @ ..] = parts.as_slice() else { return None };
     let answer = match (kind.as_str(), rest) {
         ("granted", []) => Answer::Granted,
-        ("held", [value, left]) => {
-            let left: i64 = left.parse().ok()?;
-            Answer::Held { value: value.clone(), left: u64::try_from(left).ok().map(Duration::from_millis) }
+        ("held", [value, left, listeners]) => {
+            let left = u64::try_from(left.parse::<i64>().ok()?).ok().map(Duration::from_millis);
+            Answer::Held { value: value.clone(), left, listeners: listeners.parse().ok()? }
         }
         ("stale", []) => Answer::Stale,
         ("young", [left]) => Answer::Young { left: Duration::from_millis(left.parse().ok()?) },

@@ -18,7 +18,7 @@ pub use self::{
 };
 
 /// A limit that no test comes near unless what it waits for does not happen.
-pub const LONG: Duration = Duration::from_secs(30);
+pub const LONG: Duration = Duration::from_secs(20);
 
 /// Looks again and again until something is there.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
