@@ -42,6 +42,7 @@ Register-ArgumentCompleter -Native -CommandName 'leaderrun' -ScriptBlock {
             [CompletionResult]::new('--local', '--local', [CompletionResultType]::ParameterName, 'This machine only, with flock(2) and no Redis')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Don''t wait: exit with 75 if another leads')
             [CompletionResult]::new('--try', '--try', [CompletionResultType]::ParameterName, 'Don''t wait: exit with 75 if another leads')
+            [CompletionResult]::new('--pid-namespace', '--pid-namespace', [CompletionResultType]::ParameterName, 'Run the command in a PID namespace')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say more; twice: each round')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more; twice: each round')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing, not even errors')

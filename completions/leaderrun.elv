@@ -39,6 +39,7 @@ set edit:completion:arg-completer[leaderrun] = {|@words|
             cand --local 'This machine only, with flock(2) and no Redis'
             cand -n 'Don''t wait: exit with 75 if another leads'
             cand --try 'Don''t wait: exit with 75 if another leads'
+            cand --pid-namespace 'Run the command in a PID namespace'
             cand -v 'Say more; twice: each round'
             cand --verbose 'Say more; twice: each round'
             cand -q 'Say nothing, not even errors'

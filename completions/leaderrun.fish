@@ -12,6 +12,7 @@ complete -c leaderrun -l log-format -d 'How messages are written to stderr' -r -
 json\t''"
 complete -c leaderrun -l local -d 'This machine only, with flock(2) and no Redis'
 complete -c leaderrun -s n -l try -d 'Don\'t wait: exit with 75 if another leads'
+complete -c leaderrun -l pid-namespace -d 'Run the command in a PID namespace'
 complete -c leaderrun -s v -l verbose -d 'Say more; twice: each round'
 complete -c leaderrun -s q -l quiet -d 'Say nothing, not even errors'
 complete -c leaderrun -s h -l help -d 'Print help (see more with \'--help\')'

@@ -6,6 +6,7 @@
 mod leaderrun;
 mod processes;
 mod servers;
+mod terminal;
 mod witnesses;
 
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ pub use self::{
     leaderrun::{Leaderrun, Running},
     processes::{Tree, children, signal, state},
     servers::{Server, Servers, free_port},
+    terminal::Terminal,
     witnesses::{Witness, Witnesses, monotonic},
 };
 
