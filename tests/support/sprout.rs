@@ -3,15 +3,17 @@
 //! sprout SHAPE: `ignores` every signal that can be ignored · `stopped` stops itself and a child · `forker` forks and exits
 //! 500 times in a row once it gets SIGUSR1 · `subreaper` keeps its orphans for itself
 //! sprout alive VARIABLE: prints the ids of the processes with this variable, NAME=VALUE, in their environment
+//! sprout tell: says which signals it and a child of it get; SIGSEGV ends them
 //! sprout print: what this process was started with: signals, mask, group, limits
 //! sprout orphans N: makes N orphans that end at once
 
-use std::{fs, time::Duration};
+use std::{fs, io::Write, time::Duration};
 
 use nix::{
     sys::{
         prctl::set_child_subreaper,
         signal::{SigHandler, SigSet, Signal, kill, raise, signal},
+        signalfd::SignalFd,
     },
     unistd::{ForkResult, Pid, fork, setsid},
 };
@@ -59,6 +61,10 @@ fn main() {
                 });
                 nix::sys::wait::wait().expect("our child");
             }
+        }
+        ["tell"] => {
+            in_child(|| tell("child"));
+            tell("main");
         }
         ["print"] => print(),
         other => panic!("what is {other:?}?"),
@@ -109,6 +115,25 @@ fn alive(variable: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Says each signal on stdout, until SIGSEGV.
+fn tell(who: &str) {
+    let all = SigSet::all();
+    all.thread_block().expect("blocked signals");
+    let signals = SignalFd::new(&all).expect("a signalfd");
+    say(&format!("{who} up"));
+    while let Ok(Some(info)) = signals.read_signal() {
+        say(&format!("{who} got {}.", info.ssi_signo));
+        if info.ssi_signo == Signal::SIGSEGV as u32 {
+            return;
+        }
+    }
+}
+
+/// A line in one piece.
+fn say(line: &str) {
+    std::io::stdout().write_all(format!("{line}\n").as_bytes()).expect("stdout");
 }
 
 fn print() {

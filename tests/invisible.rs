@@ -1,0 +1,152 @@
+//! The command can't tell: pipes, descriptors, limits, signals and all else are as without us.
+
+mod support;
+
+use std::process::{Command, Stdio};
+
+use support::{Leaderrun, example, unique};
+
+/// A shell's line, with `$L` for leaderrun and its options. Gives status, stdout and stderr.
+fn bash(line: &str) -> (i32, String, String) {
+    let leaderrun = format!("{} --local -r {} --", env!("CARGO_BIN_EXE_leaderrun"), unique("pipe"));
+    let line = format!("L='{leaderrun}'\n{line}");
+    let output = Command::new("bash").args(["-c", &line]).stdin(Stdio::null()).output().expect("bash");
+    let text = |bytes: &[u8]| without_numbers(&String::from_utf8_lossy(bytes));
+    (output.status.code().expect("a status"), text(&output.stdout), text(&output.stderr))
+}
+
+/// Pipes have numbers, which differ each time.
+fn without_numbers(text: &str) -> String {
+    let lines = text.split_inclusive('\n');
+    lines.map(|l| l.split_once("pipe:[").map_or(l.to_owned(), |(before, _)| format!("{before}pipe\n"))).collect()
+}
+
+fn is_as_without_us(line: &str) {
+    let with = bash(line);
+    let without = bash(&line.replace("$L", "env"));
+    assert_eq!(with, without, "{line}");
+    assert_eq!(with.2, "", "{line}");
+}
+
+#[test]
+fn pipes_end_as_they_do_without_us() {
+    for line in [
+        "yes | $L head -1; echo ${PIPESTATUS[@]}",
+        "$L yes | head -1; echo ${PIPESTATUS[@]}",
+        "echo hello | $L cat",
+        "$L cat <(echo x) <(echo y)",
+        "$L sh -c 'echo out; echo err >&2' 2>&1 | sort",
+        "seq 1000000 | $L cat | md5sum",
+        "$L seq 1000000 | md5sum",
+        "exec 7<<<seven; $L sh -c 'cat <&7'",
+    ] {
+        is_as_without_us(line);
+    }
+}
+
+/// Whoever is at the other end of a pipe sees it closed when the command closes it, not when we end.
+#[test]
+fn what_the_command_closes_is_closed() {
+    is_as_without_us("($L sh -c 'exec >&-; read x <&7' 7< <(sleep 0.3; echo)) | (cat; echo end of file)");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let (_, stdout, _) = bash(&format!(
+        "F={}; (trap '' PIPE; while echo y 2>/dev/null; do :; done; echo broken pipe >$F) |
+        $L sh -c \"exec <&-; until [ -s $F ]; do sleep 0.01; done; cat $F\"",
+        file.path().display()
+    ));
+    assert_eq!(stdout, "broken pipe\n");
+}
+
+#[test]
+fn closed_standard_descriptors_stay_closed() {
+    let sprout = example("sprout");
+    for closed in ["<&-", ">&-", "2>&-", "<&- 2>&-"] {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let at = file.path().display();
+        // The descriptors are told to a file of their own.
+        let line = format!("$L sh -c '{} print | grep ^fd >{at}' {closed}; cat {at}", sprout.display());
+        let with = bash(&line);
+        let without = bash(&line.replace("$L", "env"));
+        assert_eq!(with, without, "{closed}");
+    }
+    let (status, stdout, _) = bash("$L sh -c 'ls /proc/$$/fd' <&- ");
+    assert_eq!(status, 0);
+    assert!(!stdout.lines().any(|fd| fd == "0"), "{stdout}");
+    assert_eq!(bash("$L true >&- 2>&- <&-").0, 0);
+    assert_eq!(bash("$L no-such-command 2>&-").0, 127);
+}
+
+#[test]
+fn directory_umask_limits_niceness_signals_and_descriptors_are_inherited() {
+    let print = format!("{} print", example("sprout").display());
+    for setting in [
+        "cd /usr",
+        "umask 027",
+        "ulimit -n 100; ulimit -c 0; ulimit -s 4096",
+        "renice -n 5 $$ >/dev/null",
+        "trap '' HUP",
+        "trap '' PIPE",
+        "trap '' INT QUIT TERM USR1 TSTP TTIN TTOU",
+        "trap '' CHLD",
+        "taskset -p 1 $$ >/dev/null",
+        "exec 5</dev/null 9>/dev/null",
+    ] {
+        is_as_without_us(&format!("{setting}; $L {print}"));
+    }
+}
+
+#[test]
+fn a_blocked_signal_mask_is_inherited() {
+    let print = format!("{} print", example("sprout").display());
+    let blocked = |program: &str| {
+        let line = format!(
+            "import os,signal,shlex\nsignal.pthread_sigmask(signal.SIG_BLOCK,[10,12,15,17,34,64])\na=shlex.split('{program} {print}')\nos.execvp(a[0],a)"
+        );
+        let output = Command::new("python3").args(["-c", &line]).output().expect("python3");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let with = blocked(&format!("{} --local -r {} --", env!("CARGO_BIN_EXE_leaderrun"), unique("mask")));
+    let without = blocked("env");
+    let line = |text: &str| text.lines().find(|l| l.starts_with("SigBlk")).map(ToOwned::to_owned);
+    assert_eq!(line(&with), line(&without));
+    assert!(line(&with).is_some_and(|l| !l.ends_with("0000000000000000")), "{with}");
+}
+
+#[test]
+fn the_environment_is_the_same_in_the_same_order_but_for_ours() {
+    let line = "export Z=1 A=2; $L env | grep -v -e ^LEADERRUN_ -e ^_=";
+    is_as_without_us(line);
+}
+
+#[test]
+fn nohup_keeps_its_meaning() {
+    let (status, stdout, _) = bash("nohup $L sh -c 'kill -HUP $PPID; kill -HUP $$; echo alive' 2>/dev/null");
+    assert_eq!((status, stdout.as_str()), (0, "alive\n"));
+}
+
+#[test]
+fn messages_that_nobody_reads_hold_up_nothing() {
+    let (read, write) = nix::unistd::pipe().expect("a pipe");
+    // Full, and read by nobody.
+    nix::fcntl::fcntl(&write, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).expect("a flag");
+    while nix::unistd::write(&write, &[0; 4096]).is_ok() {}
+    while nix::unistd::write(&write, &[0; 1]).is_ok() {}
+    nix::fcntl::fcntl(&write, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty())).expect("a flag");
+    let mut leaderrun = Command::new(env!("CARGO_BIN_EXE_leaderrun"));
+    leaderrun.args(["--local", "-vv", "-r", &unique("full"), "true"]).stderr(Stdio::from(write));
+    let mut child = leaderrun.spawn().expect("leaderrun");
+    let status = support::eventually("its end", || child.try_wait().expect("our child"));
+    assert!(status.success());
+    drop(read);
+}
+
+#[test]
+fn a_command_of_a_million_bytes_of_arguments_and_environment_is_run() {
+    let long = "x".repeat(100_000);
+    let output = Leaderrun::new()
+        .args(["--local", "-r", &unique("long"), "sh", "-c", "echo ${#LONG} $#"])
+        .env("LONG", &long)
+        .args(vec![long.as_str(); 10])
+        .output();
+    assert_eq!(output.stdout, "100000 9\n", "{}", output.stderr);
+}

@@ -1,0 +1,183 @@
+//! Every signal that can be caught: what leaderrun does with it as a standby, as a leader, and while it shuts down.
+
+mod support;
+
+use std::time::Duration;
+
+use nix::{libc, sys::signal::Signal};
+use support::{Leaderrun, Running, Servers, Witnesses, eventually, example, state, unique};
+
+/// What becomes of a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standby {
+    Ends,
+    Stops,
+    GoesOn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leader {
+    TellsGroup,
+    TellsCommand,
+    KeepsIt,
+}
+
+/// All but SIGKILL, SIGSTOP and the two that the C library keeps for itself.
+fn table() -> Vec<(i32, Standby, Leader)> {
+    let row = |signal: i32| {
+        let standby = match signal {
+            libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGWINCH => Standby::GoesOn,
+            libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => Standby::Stops,
+            _ => Standby::Ends,
+        };
+        let leader = match signal {
+            libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT => Leader::TellsGroup,
+            libc::SIGCHLD => Leader::KeepsIt,
+            _ => Leader::TellsCommand,
+        };
+        (signal, standby, leader)
+    };
+    let catchable = |signal: &i32| ![libc::SIGKILL, libc::SIGSTOP, 32, 33].contains(signal);
+    (1..=64).filter(catchable).map(row).collect()
+}
+
+fn send(running: &Running, signal: i32) {
+    // The shell's kill knows real-time signals, too.
+    let sent = std::process::Command::new("sh").args(["-c", &format!("kill -{signal} {}", running.pid())]).status();
+    assert!(sent.expect("a shell").success(), "signal {signal}");
+}
+
+fn local(resource: &str) -> Leaderrun {
+    Leaderrun::new().args(["--local", "--resource", resource])
+}
+
+#[test]
+fn a_standby_does_what_a_process_does_by_default_and_starts_nothing() {
+    let resource = unique("standby");
+    let mut leader = local(&resource).shell("echo up; exec sleep 1000");
+    leader.says("up");
+    let start = || {
+        let standby = local(&resource).args(["-v", "echo", "led"]).spawn();
+        standby.reports("stands by");
+        standby
+    };
+    let mut lasting = start();
+    for (signal, does, _) in table() {
+        match does {
+            Standby::Ends => {
+                let standby = start();
+                send(&standby, signal);
+                let output = standby.wait();
+                assert_eq!((output.code(), output.stdout.as_str()), (128 + signal, ""), "signal {signal}");
+            }
+            Standby::Stops => {
+                send(&lasting, signal);
+                eventually("it to stop", || (state(lasting.pid()) == 'T').then_some(()));
+                send(&lasting, libc::SIGCONT);
+                eventually("it to go on", || (state(lasting.pid()) == 'S').then_some(()));
+            }
+            Standby::GoesOn => {
+                send(&lasting, signal);
+                eventually("it to sleep", || (state(lasting.pid()) == 'S').then_some(()));
+                assert!(!lasting.has_ended(), "signal {signal}");
+            }
+        }
+    }
+}
+
+/// A leader whose command and a child of it say which signals they get.
+fn telling() -> Running {
+    let program = example("sprout").into_os_string();
+    let mut leader = local(&unique("leader")).args([program, "tell".into()]).spawn();
+    leader.says("main up");
+    leader.says("child up");
+    leader
+}
+
+fn check_leader(leader: &mut Running, table: &[(i32, Standby, Leader)]) {
+    for &(signal, _, does) in table {
+        let got = format!(" got {signal}.");
+        let count = |leader: &Running, who: &str| leader.stdout().matches(&format!("{who}{got}")).count();
+        let before = (count(leader, "main"), count(leader, "child"));
+        send(leader, signal);
+        // What comes after it shows that it has been dealt with.
+        let after = count_of(leader, "main got 12.");
+        if does != Leader::KeepsIt {
+            eventually(&format!("signal {signal} in the command"), || (count(leader, "main") > before.0).then_some(()));
+        }
+        if does == Leader::TellsGroup {
+            eventually(&format!("signal {signal} in its child"), || (count(leader, "child") > before.1).then_some(()));
+        }
+        send(leader, libc::SIGUSR2);
+        eventually("the next signal", || (count_of(leader, "main got 12.") > after).then_some(()));
+        let told = (count(leader, "main") - before.0, count(leader, "child") - before.1);
+        let expected = match does {
+            Leader::TellsGroup => (1, 1),
+            Leader::TellsCommand => (1, 0),
+            Leader::KeepsIt => (0, 0),
+        };
+        assert_eq!(told, expected, "signal {signal}");
+    }
+}
+
+fn count_of(leader: &Running, text: &str) -> usize {
+    leader.stdout().matches(text).count()
+}
+
+#[test]
+fn a_leader_passes_on_every_signal_to_the_group_or_to_the_command_alone() {
+    let mut leader = telling();
+    // SIGSEGV ends the command, and SIGUSR2 is what shows that another signal has been dealt with.
+    let table: Vec<_> = table().into_iter().filter(|row| ![libc::SIGSEGV, libc::SIGUSR2].contains(&row.0)).collect();
+    check_leader(&mut leader, &table);
+    // TERM has been among them: it shuts down, and goes on passing on.
+    check_leader(&mut leader, &table);
+    assert!(!leader.has_ended());
+    send(&leader, libc::SIGSEGV);
+    assert_eq!(leader.wait().code(), 0);
+}
+
+#[test]
+fn a_second_term_and_an_int_after_it_reach_the_command_too() {
+    let trap =
+        "n=0; trap 'n=$((n+1)); echo term $n' TERM; trap 'echo int; exit 6' INT; echo up; while :; do sleep 0.01; done";
+    let mut leader = local(&unique("again")).shell(trap);
+    leader.says("up");
+    for signal in [Signal::SIGTERM, Signal::SIGTERM, Signal::SIGINT] {
+        leader.signal(signal);
+        let said = if signal == Signal::SIGTERM { "term" } else { "int" };
+        let before = leader.stdout().lines().count();
+        eventually(said, || (leader.stdout().lines().count() >= before || leader.has_ended()).then_some(()));
+        if signal == Signal::SIGTERM {
+            let count = leader.stdout().matches("term").count().max(1);
+            leader.says(&format!("term {count}"));
+        }
+    }
+    let output = leader.wait();
+    assert_eq!(output.code(), 6);
+    assert!(output.stdout.ends_with("int\n"), "{}", output.stdout);
+}
+
+#[test]
+fn a_command_that_drains_for_longer_than_a_ttl_keeps_its_leadership() {
+    let ttl = Duration::from_millis(500);
+    let servers = Servers::settled(3, ttl);
+    let resource = unique("drain");
+    let witnesses = Witnesses::new();
+    let leader = Leaderrun::on(&servers, &resource, ttl).args(witnesses.command(&["drain", "1500"])).spawn();
+    witnesses.started(1);
+    let standby = Leaderrun::on(&servers, &resource, ttl).args(witnesses.command(&["for", "1"])).spawn();
+    leader.signal(Signal::SIGTERM);
+    assert_eq!(leader.wait().code(), 0);
+    assert_eq!(standby.wait().code(), 0);
+    let all = witnesses.check();
+    assert!(all[0].ended, "{all:?}");
+}
+
+#[test]
+fn a_command_that_ends_by_term_while_we_are_told_to_end_has_its_own_status() {
+    let mut leader = local(&unique("status")).shell("trap 'exit 9' TERM; echo up; while :; do sleep 0.01; done");
+    leader.says("up");
+    leader.signal(Signal::SIGTERM);
+    assert_eq!(leader.wait().code(), 9);
+}
