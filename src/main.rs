@@ -68,7 +68,7 @@ async fn compete(settings: &Settings, forked: Forked) -> Result<Exit> {
     let mut store = Store::open(settings)?;
     let elected = tokio::select! {
         elected = election::run(&mut store, settings) => elected?,
-        over = interrupted(&mut guard) => Elected::Over(over),
+        over = interrupted(&mut guard, settings) => Elected::Over(over),
     };
     let exit = match elected {
         Elected::Leader(lease) => {
@@ -104,12 +104,15 @@ async fn compete(settings: &Settings, forked: Forked) -> Result<Exit> {
 }
 
 /// A standby ends at once by a signal that would end a command; the guard's death ends it too.
-async fn interrupted(guard: &mut Guard) -> Exit {
+async fn interrupted(guard: &mut Guard, settings: &Settings) -> Exit {
     loop {
         match guard.hear().await {
             Heard::Signal(signal) if signal.ends_a_process() => return Exit::Signal(signal.number),
             Heard::Signal(signal) if signal.stops_a_process() => guard::stop_self(),
-            Heard::GuardDied => return Exit::Failure,
+            Heard::GuardDied => {
+                settings.report.error("leaderrun's guard died; the command was not started");
+                return Exit::Failure;
+            }
             _ => {}
         }
     }

@@ -1,0 +1,217 @@
+//! Faults of the system: a clear message, no panic, and no release while something of the tree lives.
+
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use support::{Leaderrun, Running, Servers, Tree, Witnesses, eventually, signal, unique};
+
+const TTL: Duration = Duration::from_secs(1);
+
+/// An ordinary user that nobody else uses.
+const USER: &str = "64321";
+
+/// leaderrun by a shell's line in which it is `$0`, with these arguments.
+fn by(line: &str, args: &[&str]) -> Running {
+    let mut run = Leaderrun::new();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", line, env!("CARGO_BIN_EXE_leaderrun")]).args(args);
+    run.command = shell;
+    run.spawn()
+}
+
+fn as_user(more: &str) -> String {
+    format!("exec setpriv --reuid {USER} --regid {USER} --clear-groups {more} \"$0\" \"$@\"")
+}
+
+#[test]
+fn no_process_for_the_guard() {
+    let output = by(&as_user("prlimit --nproc=1"), &["-R", "redis://127.0.0.1:1", "-r", "x", "true"]).wait();
+    assert_eq!(output.code(), 125);
+    assert!(output.stderr.contains("can't start the guard process: EAGAIN"), "{}", output.stderr);
+    assert_eq!(output.stderr.lines().count(), 1);
+}
+
+#[test]
+fn no_process_for_the_command() {
+    let servers = Servers::settled(1, TTL);
+    let resource = unique("full");
+    // Room for leaderrun's two processes.
+    let user = as_user("prlimit --nproc=2").replace(USER, "64322");
+    let output = by(&user, &["-R", &servers.urls(), "-t", "1s", "-r", &resource, "true"]).wait();
+    assert_eq!(output.code(), 125, "{}", output.stderr);
+    assert!(output.stderr.contains("there is no process to be had for true: "), "{}", output.stderr);
+    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    assert_eq!(servers.locked(&resource), 0);
+}
+
+#[test]
+fn a_process_table_that_is_full_while_killing() {
+    let servers = Servers::settled(1, TTL);
+    let resource = unique("full");
+    let tree = Tree::of(&resource);
+    let user = as_user("prlimit --nproc=12").replace(USER, "64323");
+    let fill = "for i in 1 2 3 4 5 6 7 8 9; do setsid sleep 1000 & done; wait";
+    let leader = by(&user, &["-R", &servers.urls(), "-t", "1s", "-r", &resource, "sh", "-c", fill]);
+    tree.grows_to(10);
+    leader.signal(Signal::SIGKILL);
+    tree.is_gone();
+    eventually("the release", || (servers.locked(&resource) == 0).then_some(()));
+}
+
+#[test]
+fn no_proc() {
+    for victim in ["elector", "guard"] {
+        let servers = Servers::settled(1, TTL);
+        let resource = unique("proc");
+        let tree = Tree::of(&resource);
+        let line = "exec unshare -m sh -c 'mount -t tmpfs none /proc && exec \"$0\" \"$@\"' \"$0\" \"$@\"";
+        let command = "setsid sleep 1000 & (setsid sleep 1000 &); wait";
+        let leader = by(line, &["-R", &servers.urls(), "-t", "1s", "-r", &resource, "sh", "-c", command]);
+        tree.grows_to(3);
+        let pid = if victim == "elector" { leader.pid() } else { leader.guard() };
+        signal(pid, Signal::SIGKILL);
+        tree.is_gone();
+        eventually("the release", || (servers.locked(&resource) == 0).then_some(()));
+    }
+}
+
+/// A program that turns into root: leaderrun of an ordinary user may not kill it.
+fn unkillable() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("become-root");
+    fs::copy("/usr/bin/setpriv", &program).expect("a copy of setpriv");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("a mode");
+    let command = format!("{} --reuid 0 --clear-groups sleep 1000", program.display());
+    (folder, command)
+}
+
+fn end_unkillable(tree: &Tree) {
+    for pid in tree.alive() {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        if name.trim() == "sleep" {
+            signal(pid, Signal::SIGKILL);
+        }
+    }
+}
+
+#[test]
+fn a_process_that_may_not_be_killed_keeps_the_lease() {
+    let (_folder, root) = unkillable();
+    let servers = Servers::settled(1, TTL);
+    let resource = unique("root");
+    let tree = Tree::of(&resource);
+    let command = format!("{root} & sleep 0.2; exit 3");
+    let args = ["-R", &servers.urls(), "-t", "1s", "-k", "100ms", "-r", &resource, "sh", "-c", &command];
+    let mut leader = by(&as_user(""), &args);
+    leader.reports("can't be killed: Operation not permitted");
+    let told = Instant::now();
+    eventually("two ttl", || (told.elapsed() > 2 * TTL).then_some(()));
+    assert!(!leader.has_ended());
+    assert_eq!(servers.locked(&resource), 1, "it is extended while something lives");
+    assert_eq!(leader.stderr().lines().count(), 1, "{}", leader.stderr());
+    end_unkillable(&tree);
+    assert_eq!(leader.wait().code(), 3);
+    assert_eq!(servers.locked(&resource), 0);
+}
+
+#[test]
+fn a_process_that_may_not_be_killed_is_not_released_by_the_guard_either() {
+    let (_folder, root) = unkillable();
+    let servers = Servers::settled(1, TTL);
+    let resource = unique("root");
+    let tree = Tree::of(&resource);
+    let args = ["-R", &servers.urls(), "-t", "1s", "-r", &resource, "sh", "-c", &format!("{root} & wait")];
+    let leader = by(&as_user(""), &args);
+    eventually("it to be root", || {
+        tree.alive()
+            .into_iter()
+            .find(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c == "sleep\n"))
+    });
+    let mut listener = servers.0[0].connect();
+    let mut listener = listener.as_pubsub();
+    listener.subscribe(format!("leaderrun:{resource}")).expect("a subscription");
+    listener.set_read_timeout(Some(2 * TTL)).expect("a time-out");
+    leader.signal(Signal::SIGKILL);
+    assert!(listener.get_message().is_err(), "released while something lives");
+    leader.reports("can't be killed");
+    end_unkillable(&tree);
+    tree.is_gone();
+}
+
+/// Elector or guard is killed at any moment of a short life, also between any two of their messages.
+#[test]
+fn a_death_between_any_two_messages_leaves_no_second_command() {
+    let servers = Servers::settled(1, TTL);
+    let resource = unique("any");
+    let witnesses = Witnesses::new();
+    let mut random = fastrand::Rng::with_seed(20261124);
+    for round in 0..60 {
+        let leader = Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&["for", "3"])).spawn();
+        let moment = Duration::from_micros(random.u64(0..9000));
+        let began = Instant::now();
+        while began.elapsed() < moment {
+            std::hint::spin_loop();
+        }
+        let victim = if round % 2 == 0 { Some(leader.pid()) } else { support::children(leader.pid()).first().copied() };
+        if let Some(victim) = victim {
+            // It may have ended by now.
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), Signal::SIGKILL);
+        }
+        let output = leader.wait();
+        assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
+        assert!(output.stderr.lines().count() <= 1, "{}", output.stderr);
+    }
+    let output = Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&["for", "1"])).output();
+    assert_eq!(output.code(), 0, "{}", output.stderr);
+    witnesses.check();
+}
+
+#[test]
+fn a_refused_namespace_is_a_clear_error() {
+    // Without the right, and without user namespaces.
+    let line = "exec unshare -U --map-root-user sh -c 'echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv \
+                --bounding-set -all --inh-caps -all \"$0\" \"$@\"' \"$0\" \"$@\"";
+    let output = by(line, &["--pid-namespace", "--local", "-r", &unique("refused"), "echo", "led"]).wait();
+    assert_eq!((output.code(), output.stdout.as_str()), (125, ""), "{}", output.stderr);
+    assert!(output.stderr.contains("--pid-namespace is refused: this needs root"), "{}", output.stderr);
+    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+}
+
+#[test]
+fn a_guard_that_dies_while_standing_by_ends_the_standby_with_a_message() {
+    let resource = unique("standby");
+    let mut leader = Leaderrun::new().args(["--local", "-r", &resource]).shell("echo up; exec sleep 1000");
+    leader.says("up");
+    let standby = Leaderrun::new().args(["--local", "-v", "-r", &resource, "true"]).spawn();
+    standby.reports("stands by");
+    signal(standby.guard(), Signal::SIGKILL);
+    let output = standby.wait();
+    assert_eq!(output.code(), 125);
+    assert!(output.stderr.contains("leaderrun's guard died"), "{}", output.stderr);
+}
+
+#[test]
+fn a_waiting_guard_has_at_most_a_mebibyte_of_its_own() {
+    let resource = unique("memory");
+    let mut leader = Leaderrun::new().args(["--local", "-r", &resource]).shell("echo up; exec sleep 1000");
+    leader.says("up");
+    let standby = Leaderrun::new().args(["--local", "-v", "-r", &resource, "true"]).spawn();
+    standby.reports("stands by");
+    for guard in [leader.guard(), standby.guard()] {
+        let rollup = fs::read_to_string(format!("/proc/{guard}/smaps_rollup")).expect("its memory");
+        let kib = |name: &str| -> u64 {
+            let line = rollup.lines().find_map(|l| l.strip_prefix(name)).expect("a line");
+            line.trim().trim_end_matches(" kB").parse().expect("a number")
+        };
+        let own = kib("Private_Dirty:") + kib("Private_Clean:");
+        assert!(own <= 1024, "{own} KiB");
+    }
+}

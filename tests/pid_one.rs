@@ -1,0 +1,106 @@
+//! As PID 1 of a container.
+
+mod support;
+
+use std::{fs, process::Command, time::Duration};
+
+use nix::sys::signal::Signal;
+use support::{Leaderrun, Running, Servers, Tree, children, eventually, example, signal, state, unique};
+
+/// leaderrun as PID 1 of a new PID namespace; what is spawned is unshare(1), which passes the status on.
+fn as_pid_one(resource: &str, command: &[&str]) -> Running {
+    in_container(&format!("exec {} --local -r {resource} -- \"$@\"", env!("CARGO_BIN_EXE_leaderrun")), command)
+}
+
+fn in_container(line: &str, command: &[&str]) -> Running {
+    let mut run = Leaderrun::new();
+    let mut unshare = Command::new("unshare");
+    unshare.args(["-pfm", "--mount-proc", "--kill-child", "sh", "-c", line, "sh"]).args(command);
+    run.command = unshare;
+    run.spawn()
+}
+
+/// PID 1, as we see it.
+fn first(running: &Running) -> i32 {
+    eventually("PID 1", || children(running.pid()).first().copied())
+}
+
+#[test]
+fn the_exit_status_arrives() {
+    assert_eq!(as_pid_one(&unique("one"), &["sh", "-c", "exit 7"]).wait().code(), 7);
+    assert_eq!(as_pid_one(&unique("one"), &["sh", "-c", "kill -9 $$"]).wait().code(), 137);
+    assert_eq!(as_pid_one(&unique("one"), &["no-such-command"]).wait().code(), 127);
+}
+
+#[test]
+fn term_and_int_end_a_leader_and_a_standby() {
+    for (number, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
+        let resource = unique("one");
+        let mut leader = as_pid_one(&resource, &["sh", "-c", "echo up; exec sleep 1000"]);
+        leader.says("up");
+        let standby = as_pid_one(&resource, &["echo", "led"]);
+        let guard = eventually("its guard", || children(first(&standby)).first().copied());
+        eventually("it to wait", || (state(guard) == 'S').then_some(()));
+        for running in [standby, leader] {
+            signal(first(&running), number);
+            assert_eq!(running.wait().code(), status);
+        }
+    }
+}
+
+#[test]
+fn orphans_of_strangers_are_reaped() {
+    let mut leader = as_pid_one(&unique("one"), &["sh", "-c", "echo up; exec sleep 1000"]);
+    leader.says("up");
+    let pid_one = first(&leader);
+    let entered = Command::new("nsenter")
+        .args(["-t", &pid_one.to_string(), "-p", "-m"])
+        .arg(example("sprout"))
+        .args(["orphans", "1000"])
+        .status();
+    assert!(entered.expect("nsenter").success());
+    let all_children = || fs::read_to_string(format!("/proc/{pid_one}/task/{pid_one}/children")).expect("its children");
+    eventually("only the guard to be left", || (all_children().split_whitespace().count() == 1).then_some(()));
+}
+
+#[test]
+fn orphans_of_the_command_are_reaped() {
+    let sprout = example("sprout");
+    let line = format!("{} orphans 1000; echo up; exec sleep 1000", sprout.display());
+    let mut leader = as_pid_one(&unique("one"), &["sh", "-c", &line]);
+    leader.says("up");
+    let guard = eventually("the guard", || children(first(&leader)).first().copied());
+    let all_children = || fs::read_to_string(format!("/proc/{guard}/task/{guard}/children")).expect("its children");
+    eventually("only the command to be left", || (all_children().split_whitespace().count() == 1).then_some(()));
+}
+
+#[test]
+fn killed_it_leaves_nothing() {
+    let resource = unique("one");
+    let tree = Tree::of(&resource);
+    let mut leader = as_pid_one(&resource, &["sh", "-c", "setsid sleep 1000 & setsid sleep 1000 & echo up; wait"]);
+    leader.says("up");
+    tree.grows_to(3);
+    signal(first(&leader), Signal::SIGKILL);
+    leader.wait();
+    tree.is_gone();
+}
+
+#[test]
+fn an_ordinary_user_with_a_read_only_root_and_no_tmp_can_lead() {
+    let ttl = Duration::from_secs(1);
+    let servers = Servers::settled(3, ttl);
+    let resource = unique("one");
+    let line = format!(
+        "mount -o remount,bind,ro / && mount -t tmpfs -o ro none /tmp && exec setpriv --reuid 65534 --regid 65534 \
+         --clear-groups {} -t 1s -R {} -r {resource} -- \"$@\"",
+        env!("CARGO_BIN_EXE_leaderrun"),
+        servers.urls()
+    );
+    let mut leader = in_container(&line, &["sh", "-c", "touch /x 2>/dev/null; id -u; sleep 1.5; exit 5"]);
+    leader.says("65534");
+    assert_eq!(servers.locked(&resource), 3);
+    let output = leader.wait();
+    assert_eq!((output.code(), output.stderr.as_str()), (5, ""));
+    assert_eq!(servers.locked(&resource), 0);
+}
