@@ -29,9 +29,9 @@ pub const LONGEST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// A fencing token above this is not exact as a double, which is what a node's script computes with.
 pub const LARGEST_TOKEN: u64 = (1 << 53) - 2;
 
-/// Round trips that a handover is planned for: a loopback's, and one around the earth.
-const SHORTEST_ROUND_TRIP: Duration = Duration::from_micros(300);
-const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(300);
+/// A turn of a handover: no shorter than a timer's tick, no longer than a round around the earth.
+const SHORTEST_TURN: Duration = Duration::from_millis(1);
+const LONGEST_TURN: Duration = Duration::from_millis(300);
 
 /// How long a lease lasts and how long a command may take to stop; everything else follows from these two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,14 +197,13 @@ pub fn quorum_free_in(nodes: usize, mut free_in: Vec<Option<Duration>>) -> Optio
     free_in.get(quorum(nodes) - 1).copied().flatten()
 }
 
-/// The time over which so many standbys spread their candidacies after a release. Each goes at a random moment of it, so that
-/// the first goes after about two round trips, and by the time that others have heard of its votes few have gone, too.
-/// One alone has nobody to wait for.
-pub fn handover_window(standbys: u32, round_trip: Duration) -> Duration {
-    match standbys {
-        0 | 1 => Duration::ZERO,
-        many => round_trip.clamp(SHORTEST_ROUND_TRIP, LONGEST_ROUND_TRIP) * 2 * many,
-    }
+/// When a standby goes for the lead after a release: one of as many turns as there are standbys, each as long as a round
+/// takes. On average one goes in each turn, the first ones at once, and the others hear of its votes before theirs comes.
+///
+/// `chance`: a random number, at least 0 and below 1.
+pub fn handover_turn(standbys: u32, round_trip: Duration, chance: f64) -> Duration {
+    let turn = (f64::from(standbys) * chance) as u32;
+    round_trip.clamp(SHORTEST_TURN, LONGEST_TURN) * turn
 }
 
 #[cfg(test)]

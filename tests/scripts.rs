@@ -33,7 +33,7 @@ impl Node {
 
     /// Without the server's run id, which is the second part.
     fn acquire(&mut self, value: &str, token: &str, settle: &str) -> Vec<String> {
-        let mut answer = self.eval(ACQUIRE, &[value, "10000", token, settle]);
+        let mut answer = self.eval(ACQUIRE, &[value, "10000", token, settle, "1", "old"]);
         let run_id = answer.remove(1);
         assert!(self.query::<String>(&["INFO", "server"]).contains(&format!("run_id:{run_id}\r\n")));
         answer
@@ -98,6 +98,16 @@ fn acquire_finds_a_lock_that_is_anothers_held() {
 }
 
 #[test]
+fn acquire_takes_over_a_lock_that_was_told_to_be_released() {
+    let mut node = Node::start();
+    node.acquire("old", "7", "0");
+    assert_eq!(node.acquire("a", "8", "0"), strings(&["granted", "8"]));
+    assert_eq!(node.release("old", "7"), strings(&["kept", "8"]), "the release that comes late does no harm");
+    assert_eq!(node.extend("old", "7"), strings(&["lost", "8", "a"]));
+    assert_eq!(node.state(), held("a", "8"));
+}
+
+#[test]
 fn acquire_is_stale_unless_its_token_is_above_the_last() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
@@ -150,7 +160,7 @@ fn release_frees_closes_the_token_and_tells() {
     assert_eq!(node.release("a", "7"), strings(&["released", "8"]));
     assert_eq!(node.state(), free("8"));
     let message: String = listener.get_message().expect("a message").get_payload().expect("a text");
-    assert_eq!(message, "released 1", "with the number of listeners");
+    assert_eq!(message, "released 1 a", "with the number of listeners");
     assert_eq!(node.extend("a", "7"), strings(&["lost", "8"]), "an extension that comes late does no harm");
     assert_eq!(node.acquire("a", "8", "0"), strings(&["stale", "8"]));
     assert_eq!(node.release("a", "7"), strings(&["kept", "8"]));
@@ -159,9 +169,11 @@ fn release_frees_closes_the_token_and_tells() {
 #[test]
 fn each_is_one_round_trip_on_a_server_that_never_saw_it() {
     let mut node = Node::start();
-    for (script, args) in
-        [(ACQUIRE, &["a", "10000", "7", "0"][..]), (EXTEND, &["a", "10000", "7"]), (RELEASE, &["a", "7", "8", "0"])]
-    {
+    for (script, args) in [
+        (ACQUIRE, &["a", "10000", "7", "0", "1", ""][..]),
+        (EXTEND, &["a", "10000", "7"]),
+        (RELEASE, &["a", "7", "8", "0"]),
+    ] {
         node.query::<()>(&["SCRIPT", "FLUSH"]);
         node.query::<()>(&["CONFIG", "RESETSTAT"]);
         node.eval(script, args);

@@ -60,6 +60,15 @@ fn a_quorum_is_free_when_its_last_vote_is() {
     assert_eq!(free_in(&[Some(9), None, None]), None);
 }
 
+#[test]
+fn one_standby_goes_at_once_and_of_many_one_in_each_turn() {
+    assert_eq!(handover_turn(0, ms(20), 0.99), ms(0));
+    assert_eq!(handover_turn(1, ms(20), 0.99), ms(0));
+    assert_eq!(handover_turn(10, ms(20), 0.05), ms(0));
+    assert_eq!(handover_turn(10, ms(20), 0.55), ms(100));
+    assert_eq!(handover_turn(1000, Duration::from_micros(300), 0.9995), ms(999));
+}
+
 proptest! {
     #[test]
     fn times_that_fit_keep_their_order(ttl in 500u64..86_400_000, kill_after in proptest::option::of(0u64..86_400_000)) {

@@ -1,10 +1,11 @@
--- KEYS: lock, fence. ARGV: value, ttl (ms), token, settle (ms). The channel has the lock's name.
+-- KEYS: lock, fence. ARGV: value, ttl (ms), token, settle (ms), whether to tell who listens (1 or 0), a value that was
+-- told to be released. The channel has the lock's name.
 -- Tokens come and go as strings: Lua prints large numbers as floats.
 local info = redis.call('INFO', 'server')
 local run_id = string.match(info, 'run_id:(%w+)')
 local fence = redis.call('GET', KEYS[2]) or '0'
 local value = redis.call('GET', KEYS[1])
-if value and value ~= ARGV[1] then
+if value and value ~= ARGV[1] and value ~= ARGV[6] then
   -- Where the user may not count or publish, nobody listens.
   local listeners = redis.pcall('PUBSUB', 'NUMSUB', KEYS[1])
   return {'held', run_id, fence, value, redis.call('PTTL', KEYS[1]), listeners[2] or 0}
@@ -21,5 +22,7 @@ if settle > 0 then
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[3], 'EX', 2592000)
-redis.pcall('PUBLISH', KEYS[1], 'acquired')
+if ARGV[5] == '1' then
+  redis.pcall('PUBLISH', KEYS[1], 'acquired')
+end
 return {'granted', run_id, ARGV[3]}

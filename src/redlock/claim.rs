@@ -43,12 +43,17 @@ impl Claim {
         Proof::Nodes { value: self.value.clone(), token: self.token.load(Relaxed) }
     }
 
-    /// A round with a new token.
-    pub fn acquisition(&self, times: &Times) -> (u64, Cmd) {
+    /// A new token, which the next rounds carry.
+    pub fn next_token(&self) -> u64 {
         let token = next_token(wall_micros(), self.largest_seen.load(Relaxed));
         self.see(token);
         self.token.store(token, Relaxed);
-        (token, self.keys.acquire(&self.value, times.ttl(), token, times.young()))
+        token
+    }
+
+    /// `tell` and `freed`: see [`Keys::acquire`].
+    pub fn acquisition(&self, times: &Times, tell: bool, freed: &str) -> Cmd {
+        self.keys.acquire(&self.value, self.token.load(Relaxed), times, tell, freed)
     }
 
     pub fn extension(&self, times: &Times) -> Cmd {
@@ -57,6 +62,10 @@ impl Claim {
 
     pub fn release(&self, telling: Telling) -> Cmd {
         self.keys.release(&self.value, self.token.load(Relaxed), telling)
+    }
+
+    pub fn tell_release(&self) -> Cmd {
+        self.keys.tell_release(&self.value)
     }
 
     /// The channel on which the nodes tell of this lock.

@@ -34,7 +34,7 @@ use self::{
     failure::Failure,
     news::Newswire,
     node::Node,
-    scripts::{Acquired, Answer, Extended, Telling},
+    scripts::{Acquired, Answer, Extended, Released, Telling},
     standby::Standby,
 };
 use crate::{
@@ -76,9 +76,9 @@ impl Redlock {
 
     fn with_claim(addresses: &[Address], claim: Claim, times: Times, report: &Report) -> Self {
         let (sender, news) = mpsc::unbounded_channel();
-        let node = |(node, address): (usize, &Address)| {
-            let newswire = Newswire { node, sender: sender.clone() };
-            Arc::new(Node::new(address.clone(), claim.channel(), newswire, &times))
+        let node = |(index, address): (usize, &Address)| {
+            let newswire = Newswire(sender.clone());
+            Arc::new(Node::new(index, address.clone(), claim.channel(), newswire, &times))
         };
         Redlock {
             nodes: addresses.iter().enumerate().map(node).collect(),
@@ -92,9 +92,15 @@ impl Redlock {
         }
     }
 
-    /// Sends a command to every node.
-    fn ask_all<A: Send + 'static>(&self, cmd: &Cmd, read: fn(Value) -> Option<A>) -> Outstanding<A> {
-        self.nodes.iter().map(|node| ask_one(node, cmd.clone(), read).boxed()).collect()
+    /// Sends every node its command.
+    fn ask_all<A: Send + 'static>(&self, cmd: impl Fn(&Node) -> Cmd, read: fn(Value) -> Option<A>) -> Outstanding<A> {
+        self.nodes.iter().map(|node| ask_one(node, cmd(node), read).boxed()).collect()
+    }
+
+    /// The node that tells those who listen of a vote or a release: one, so that they are woken once.
+    fn teller(&self) -> Option<usize> {
+        let connected: Vec<_> = self.nodes.iter().filter(|node| node.is_connected()).collect();
+        fastrand::choice(connected).map(|node| node.index)
     }
 
     /// Takes answers until the round is decided.
@@ -115,8 +121,9 @@ impl Redlock {
         self.votes_out = true;
         self.standby.forget();
         let sent = Moment::now();
-        let (token, cmd) = self.claim.acquisition(&self.times);
-        let mut asked = self.ask_all(&cmd, scripts::acquired);
+        let (token, teller) = (self.claim.next_token(), self.teller());
+        let cmd = |node: &Node| self.claim.acquisition(&self.times, Some(node.index) == teller, self.standby.freed());
+        let mut asked = self.ask_all(cmd, scripts::acquired);
         let (verdict, mut heard) = self.decide(&mut asked, |a| a.answer == Answer::Granted).await;
         if !self.servers_differ {
             heard.extend(late_answers(&mut asked, sent).await);
@@ -282,7 +289,7 @@ impl Redlock {
             }
             _ => {
                 if !self.standby.listen(&self.nodes, &self.times).await {
-                    self.standby.wait(defeat.free_in, quorum(self.nodes.len()), &self.times).await;
+                    self.standby.wait(defeat.free_in, &self.times).await;
                 }
             }
         }
@@ -291,7 +298,7 @@ impl Redlock {
     /// One extension.
     pub async fn extend(&self) -> Extension {
         let sent = Moment::now();
-        let mut asked = self.ask_all(&self.claim.extension(&self.times), scripts::extended);
+        let mut asked = self.ask_all(|_| self.claim.extension(&self.times), scripts::extended);
         let (verdict, mut heard) = self.decide(&mut asked, |a| matches!(a, Extended::Kept | Extended::Healed)).await;
         // What has come in already costs no waiting.
         while let Some(Some(more)) = asked.next().now_or_never() {
@@ -331,11 +338,19 @@ impl Redlock {
             return Ok(());
         }
         let sent = Moment::now();
-        let telling = if self.standby.is_listening() { Telling::AllButUs } else { Telling::All };
-        let mut asked = self.ask_all(&self.claim.release(telling), scripts::released);
+        let teller = self.teller();
+        let heard_by = if self.standby.is_listening() { Telling::AllButUs } else { Telling::All };
+        let tells = |node: &Node| teller.is_none_or(|teller| teller == node.index);
+        let cmd = |node: &Node| self.claim.release(if tells(node) { heard_by } else { Telling::Nobody });
+        let mut asked = self.ask_all(cmd, scripts::released);
         let (verdict, mut heard) = self.decide(&mut asked, |_| true).await;
         // The requests to the others are on their way; a close now could cut them off.
         heard.extend(late_answers(&mut asked, sent).await);
+        let freed = |index: usize| heard.iter().any(|(i, a)| *i == index && matches!(a, Ok(Released::Freed)));
+        if let Some(silent) = teller.filter(|&teller| !freed(teller)) {
+            let others = self.nodes.iter().filter(|node| node.index != silent && freed(node.index));
+            join_all(others.map(|node| node.ask(self.claim.tell_release()))).await;
+        }
         self.votes_out = false;
         match verdict {
             Verdict::Won => Ok(()),

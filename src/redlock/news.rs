@@ -4,38 +4,34 @@ use redis::{Msg, PushInfo, PushKind};
 use tokio::sync::mpsc;
 
 /// Something that may change who can lead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// A leader has released; so many standbys listen on that node.
-    Released { node: usize, listeners: u32 },
+    /// A leader has released the lock that has this value; so many standbys listen.
+    Released { value: String, listeners: u32 },
     /// A candidate has got that node's vote.
     Acquired,
     /// A connection is there, and listens: what was told before is lost.
     Connected,
 }
 
-/// Where a node's news go.
+/// Where the news go.
 #[derive(Clone)]
-pub struct Newswire {
-    pub node: usize,
-    pub sender: mpsc::UnboundedSender<News>,
-}
+pub struct Newswire(pub mpsc::UnboundedSender<News>);
 
 impl Newswire {
     pub fn tell(&self, news: News) {
-        let _ = self.sender.send(news);
+        let _ = self.0.send(news);
     }
 
-    /// A message on the lock's channel: `released N` or `acquired`.
+    /// A message on the lock's channel: `released LISTENERS VALUE` or `acquired`.
     pub fn message(&self, message: &Msg) {
         let Ok(text) = message.get_payload::<String>() else { return };
-        match text.split_once(' ') {
-            Some(("released", listeners)) => {
-                if let Ok(listeners) = listeners.parse() {
-                    self.tell(News::Released { node: self.node, listeners });
-                }
+        let mut words = text.splitn(3, ' ');
+        match (words.next(), words.next().map(str::parse), words.next()) {
+            (Some("released"), Some(Ok(listeners)), Some(value)) => {
+                self.tell(News::Released { value: value.to_owned(), listeners });
             }
-            None if text == "acquired" => self.tell(News::Acquired),
+            (Some("acquired"), None, None) => self.tell(News::Acquired),
             _ => {}
         }
     }

@@ -31,7 +31,7 @@ pub struct Node {
 
 impl Node {
     /// Begins to connect; from within a runtime.
-    pub fn new(address: Address, channel: &str, newswire: Newswire, times: &Times) -> Self {
+    pub fn new(index: usize, address: Address, channel: &str, newswire: Newswire, times: &Times) -> Self {
         let tcp = TcpSettings::default()
             .set_nodelay(true)
             .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))
@@ -39,7 +39,6 @@ impl Node {
             .set_user_timeout(times.connect_timeout().max(Duration::from_millis(500)));
         let (links, link) = watch::channel(Link::First);
         let wishes = Arc::new(Wishes::default());
-        let index = newswire.node;
         let keeper = Keeper {
             info: address.info().clone().set_tcp_settings(tcp),
             channel: channel.to_owned(),
@@ -52,6 +51,10 @@ impl Node {
         tokio::spawn(keeper.keep());
         let (answer_timeout, connect_timeout) = (times.answer_timeout(), times.connect_timeout());
         Node { index, address, link, wishes, answer_timeout, connect_timeout }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        matches!(*self.link.borrow(), Link::Up(_))
     }
 
     /// Makes the connection listen on the lock's channel, from now on.

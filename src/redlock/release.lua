@@ -9,6 +9,6 @@ redis.call('SET', KEYS[2], ARGV[3], 'EX', 2592000)
 if ARGV[4] ~= '' then
   -- Where the user may not count or publish, nobody listens.
   local listeners = redis.pcall('PUBSUB', 'NUMSUB', KEYS[1])
-  redis.pcall('PUBLISH', KEYS[1], 'released ' .. (listeners[2] or 0) - ARGV[4])
+  redis.pcall('PUBLISH', KEYS[1], 'released ' .. (listeners[2] or 0) - ARGV[4] .. ' ' .. ARGV[1])
 end
 return {'released', ARGV[3]}

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
+use crate::lease::Times;
+
 const ACQUIRE: &str = include_str!("acquire.lua");
 const EXTEND: &str = include_str!("extend.lua");
 const RELEASE: &str = include_str!("release.lua");
@@ -27,16 +29,25 @@ impl Keys {
         cmd
     }
 
-    /// `young`: how long the node must have been up, by its own count of whole seconds, to grant.
-    pub fn acquire(&self, value: &str, ttl: Duration, token: u64, young: Duration) -> Cmd {
+    /// `tell`: those who listen hear of the vote. `freed`: a value that its holder has told to be released, which this node
+    /// may not have heard of yet.
+    pub fn acquire(&self, value: &str, token: u64, times: &Times, tell: bool, freed: &str) -> Cmd {
         let mut cmd = self.eval(ACQUIRE);
-        cmd.arg(value).arg(millis(ttl)).arg(token.to_string()).arg(millis(young));
+        cmd.arg(value).arg(millis(times.ttl())).arg(token.to_string()).arg(millis(times.young()));
+        cmd.arg(u8::from(tell)).arg(freed);
         cmd
     }
 
     pub fn extend(&self, value: &str, ttl: Duration, token: u64) -> Cmd {
         let mut cmd = self.eval(EXTEND);
         cmd.arg(value).arg(millis(ttl)).arg(token.to_string());
+        cmd
+    }
+
+    /// Tells those who listen of a release that the node which should have told it has not confirmed.
+    pub fn tell_release(&self, value: &str) -> Cmd {
+        let mut cmd = redis::cmd("PUBLISH");
+        cmd.arg(&self.lock).arg(format!("released 1 {value}"));
         cmd
     }
 

@@ -1,15 +1,14 @@
 //! Standing by: silent until the nodes tell that the lead may be had, then one of many at a time.
 
-use std::{collections::HashSet, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{news::News, node::Node};
 use crate::{
     clock::Moment,
-    lease::{Times, handover_window},
+    lease::{Times, handover_turn},
 };
-use std::sync::Arc;
 
 /// What a standby knows and waits for.
 pub struct Standby {
@@ -19,16 +18,22 @@ pub struct Standby {
     round_trip: Duration,
     /// How many listen, as far as was told.
     listeners: u32,
+    /// The value of the lock that was released last: nodes that have not heard of it yet may take it for free.
+    freed: String,
 }
 
 impl Standby {
     pub fn new(news: mpsc::UnboundedReceiver<News>) -> Self {
-        Standby { news, listening: false, round_trip: Duration::from_millis(1), listeners: 0 }
+        Standby { news, listening: false, round_trip: Duration::from_millis(1), listeners: 0, freed: String::new() }
     }
 
     /// Whether the nodes tell us of a release, so that ours must not count us.
     pub fn is_listening(&self) -> bool {
         self.listening
+    }
+
+    pub fn freed(&self) -> &str {
+        &self.freed
     }
 
     /// A round begins: what was told before it is no news.
@@ -60,12 +65,11 @@ impl Standby {
         true
     }
 
-    /// Waits until the votes that were seen could have run out, a quorum of nodes tells of a release, or a node is there
-    /// again; then for a random part of a window that grows with the number of those who wait. Whoever hears meanwhile that
-    /// another has votes waits on, for that one's lease to run out.
-    pub async fn wait(&mut self, free_in: Option<Duration>, quorum: usize, times: &Times) {
+    /// Waits until the votes that were seen could have run out, a node tells of a release, or a node is there again; then
+    /// for our turn among those who wait. Whoever hears meanwhile that another has votes waits on, for that one's lease to
+    /// run out.
+    pub async fn wait(&mut self, free_in: Option<Duration>, times: &Times) {
         let mut go = free_in.map(|free_in| Moment::now() + free_in + self.turn());
-        let mut released: HashSet<usize> = HashSet::new();
         loop {
             let news = tokio::select! {
                 biased;
@@ -73,20 +77,14 @@ impl Standby {
                 () = at(go) => return,
             };
             match news {
-                Some(News::Released { node, listeners }) => {
+                Some(News::Released { value, listeners }) if value != self.freed => {
+                    self.freed = value;
                     self.listeners = listeners;
-                    released.insert(node);
-                    // Where one node's message stays away, its release may all the same have come.
-                    let patience = if released.len() < quorum { times.answer_timeout() / 4 } else { Duration::ZERO };
-                    if released.len() == 1 || released.len() == quorum {
-                        let turn = Moment::now() + patience + self.turn();
-                        go = Some(go.map_or(turn, |go| go.min(turn)));
-                    }
+                    let turn = Moment::now() + self.turn();
+                    go = Some(go.map_or(turn, |go| go.min(turn)));
                 }
-                Some(News::Acquired) => {
-                    released.clear();
-                    go = Some(Moment::now() + times.ttl() + self.turn());
-                }
+                Some(News::Released { .. }) => {}
+                Some(News::Acquired) => go = Some(Moment::now() + times.ttl() + self.turn()),
                 Some(News::Connected) => return,
                 // Nobody tells anything any more.
                 None => return at(go).await,
@@ -94,14 +92,17 @@ impl Standby {
         }
     }
 
+    /// The time until our turn.
     fn turn(&self) -> Duration {
-        handover_window(self.listeners, self.round_trip).mul_f64(fastrand::f64())
+        handover_turn(self.listeners, self.round_trip, fastrand::f64())
     }
 }
 
 async fn at(moment: Option<Moment>) {
-    match moment {
-        Some(moment) => sleep(moment.remaining()).await,
-        None => std::future::pending().await,
+    let Some(moment) = moment else { return std::future::pending().await };
+    let remaining = moment.remaining();
+    // The timer's ticks are of a millisecond; a turn that has come does not wait for one.
+    if !remaining.is_zero() {
+        sleep(remaining).await;
     }
 }
