@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Ok(cli) => Settings::try_from(cli),
         Err(e) => return cli_error(e).into(),
     };
+    guard::hide_passwords();
     let settings = match settings {
         Ok(settings) => settings,
         Err(refusal) => {

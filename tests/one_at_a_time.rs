@@ -101,6 +101,32 @@ fn the_command_of_a_frozen_leader_is_dead_before_the_next_one_starts() {
     assert_eq!(witnesses.check().len(), 2);
 }
 
+/// Frozen between its election and the start of its command, until another has led.
+#[test]
+fn a_command_whose_lease_has_run_out_before_it_starts_is_not_started() {
+    let servers = Servers::settled(3, TTL);
+    let resource = unique("late");
+    let witnesses = Witnesses::new();
+    let start = |what: &[&str]| Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(what)).spawn();
+    let first = start(&["for", "1500"]);
+    witnesses.started(1);
+    let late = start(&[]);
+    let guard = late.guard();
+    support::eventually("its guard to wait", || (support::state(guard) == 'S').then_some(()));
+    support::signal(guard, Signal::SIGSTOP);
+    assert_eq!(first.wait().code(), 0);
+    support::eventually("its election", || (servers.locked(&resource) == 3).then_some(()));
+    late.signal(Signal::SIGSTOP);
+    let next = start(&["for", "2500"]);
+    witnesses.started(2);
+    support::signal(guard, Signal::SIGCONT);
+    late.signal(Signal::SIGCONT);
+    let output = late.wait();
+    assert_eq!(output.code(), 76, "{}", output.stderr);
+    assert_eq!(next.wait().code(), 0);
+    assert_eq!(witnesses.check().len(), 2);
+}
+
 #[test]
 fn a_killed_leader_is_followed_only_when_its_command_is_dead() {
     let servers = Servers::settled(3, TTL);

@@ -1,19 +1,66 @@
 //! What leaderrun costs, measured beside others in one run on the loopback: machines differ and are noisy, so that only
 //! ratios within a run say something.
 
+mod crowd;
+mod delay;
+mod events;
+mod handover;
+mod herd;
+mod idle;
+mod rslock;
 mod servers;
 mod table;
+mod tools;
 mod uncontended;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
+use servers::Servers;
 use table::Table;
+use tools::Tool;
+
+/// The ttl of all rows but for those that name another.
+const TTL: Duration = Duration::from_secs(15);
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    let leaderrun = PathBuf::from(args.get(1).expect("the path of leaderrun (bench/run gives it)"));
-    let mut table = Table::new(&leaderrun);
-    uncontended::measure(&leaderrun, &mut table);
+    match args.get(1).map(String::as_str) {
+        Some("child") => events::child(&args[2..]),
+        Some("rslock") => rslock::run(&args[2..]),
+        Some(leaderrun) => measure(PathBuf::from(leaderrun), &args[2..]),
+        None => panic!("bench/run calls this"),
+    }
+}
+
+fn measure(program: PathBuf, args: &[String]) {
+    let mut table = Table::new(&program);
+    let redis = Servers::redis(5, TTL);
+    let three = Servers::redis(3, Duration::ZERO);
+    let folder = tempfile::tempdir().expect("a folder");
+    let leaderrun = Tool::Leaderrun { program: program.clone(), urls: three.urls(3), ttl: "15s" };
+    if args.iter().any(|a| a == "--campaign") {
+        std::thread::sleep(TTL);
+        herd::campaign(&leaderrun, &three, 1000, 60, &mut table);
+    } else {
+        let etcd = Servers::etcd();
+        let flock = Tool::Flock { folder: folder.path().to_owned() };
+        let etcdctl = Tool::Etcdctl { endpoints: etcd.endpoints(), ttl: "2" };
+        let rslock = Tool::Rslock { urls: three.urls(3), ttl: "2" };
+        uncontended::measure(&program, &redis, &[etcdctl.clone(), rslock.clone()], &mut table);
+        let all = [leaderrun.clone(), flock, etcdctl.clone(), rslock.clone()];
+        for standbys in [1, 10, 100] {
+            handover::measure(&all, standbys, &mut table);
+        }
+        handover::after_death(&[(leaderrun.clone(), 20), (etcdctl, 3), (rslock, 3)], &mut table);
+        delay::measure(&program, &three, &mut table);
+        for candidates in [2, 10, 100] {
+            herd::elect(&leaderrun, &three, candidates, &mut table);
+        }
+        for (standbys, handovers) in [(10, 8), (100, 20), (1000, 20)] {
+            herd::measure(&leaderrun, &three, standbys, handovers, &mut table);
+        }
+        idle::measure(&leaderrun, &three, &mut table);
+    }
     if args.iter().any(|a| a == "--json") {
         println!("{}", table.json());
     } else {

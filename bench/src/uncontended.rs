@@ -15,10 +15,10 @@ use nix::{
 use crate::{
     servers::Servers,
     table::{Table, median},
+    tools::Tool,
 };
 
 const PAIRS: usize = 40;
-const TTL: Duration = Duration::from_secs(2);
 
 struct Cost {
     wall: f64,
@@ -39,7 +39,7 @@ fn run(command: &mut Command) -> Cost {
     Cost { wall, cpu: cpu() - before }
 }
 
-/// The peak memory of elector and guard together, as `/usr/bin/time` would give it of the larger, in MB.
+/// The peak memory of the process that was started, in MB.
 fn peak_memory(command: &mut Command) -> f64 {
     let mut child = command.stdin(Stdio::null()).process_group(0).spawn().expect("a command");
     let mut peak = 0.0_f64;
@@ -55,13 +55,12 @@ fn peak_memory(command: &mut Command) -> f64 {
     peak
 }
 
-pub fn measure(leaderrun: &Path, table: &mut Table) {
-    let servers = Servers::start(5, TTL);
+pub fn measure(leaderrun: &Path, servers: &Servers, others: &[Tool], table: &mut Table) {
     let folder = tempfile::tempdir().expect("a folder");
     let lock = folder.path().join("lock");
     let ours = |nodes: usize, args: &[&str]| {
         let mut command = Command::new(leaderrun);
-        command.args(["-R", &servers.urls(nodes), "-r", &format!("bench{nodes}"), "--ttl", "2s", "--"]).args(args);
+        command.args(["-R", &servers.urls(nodes), "-r", &format!("bench{nodes}"), "--ttl", "15s", "--"]).args(args);
         command
     };
     let flock = || {
@@ -88,6 +87,13 @@ pub fn measure(leaderrun: &Path, table: &mut Table) {
             &format!("leaderrun, {nodes} nodes"),
             format!("{:.2} ms, {ratio:.2} × flock; CPU {:.2} ms; peak RSS {memory:.1} MB", median(wall), median(cpu)),
         );
+    }
+    for tool in others {
+        let run_tool = || run(&mut tool.command("uncontended", &["/bin/true".into()]));
+        run_tool();
+        let costs: Vec<Cost> = (0..PAIRS / 2).map(|_| run_tool()).collect();
+        let (wall, cpu) = costs.iter().map(|c| (c.wall, c.cpu)).unzip();
+        table.row(what, &tool.name(), format!("{:.2} ms, CPU {:.2} ms", median(wall), median(cpu)));
     }
     for nodes in [1, 3] {
         let until_start = |command: &mut Command| {

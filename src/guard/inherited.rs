@@ -18,13 +18,15 @@ use nix::{
 static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
 static CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
-// SAFETY: the C runtime calls the functions in this section once, before main and with one thread. This one makes two
-// system calls and stores atomics; it needs nothing of Rust's runtime.
+// SAFETY: the C runtime calls the functions in this section once, before main and with one thread. This one makes system
+// calls and stores atomics; it needs nothing of Rust's runtime. The GNU C library gives it main's arguments.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static BEFORE_MAIN: extern "C" fn() = before_main;
+static BEFORE_MAIN: extern "C" fn(libc::c_int, *mut *mut libc::c_char) = before_main;
 
-extern "C" fn before_main() {
+extern "C" fn before_main(_count: libc::c_int, _arguments: *mut *mut libc::c_char) {
+    #[cfg(target_env = "gnu")]
+    super::command_line::remember(_count, _arguments);
     SIGPIPE_IGNORED.store(is_ignored(libc::SIGPIPE), Relaxed);
     for (fd, closed) in (0..).zip(&CLOSED) {
         // SAFETY: F_GETFD only reads; a number without a descriptor gives EBADF.

@@ -173,7 +173,7 @@ impl Guard {
     }
 
     fn start(&mut self, token: u64) {
-        match self.duty.recipe.spawn(token) {
+        match self.duty.recipe.spawn(token, self.leash.map(|leash| leash.signal)) {
             Ok(spawned) => {
                 self.main = Some(spawned.pid);
                 // Out of the command's group, and of the shell's job, before either can be stopped: the guard never is.
@@ -191,6 +191,11 @@ impl Guard {
     fn take_exec_result(&mut self) {
         let Some(failure) = self.starting.take() else { return };
         match (exec_error(&failure), self.main) {
+            (Some(Errno::ETIME), _) => {
+                // The lease ran out before the command was there: stopping it is all that is left.
+                self.main = None;
+                self.stop();
+            }
             (Some(errno), _) => {
                 self.main = None;
                 self.tell(&Event::NotStarted { errno: errno as i32 });

@@ -7,6 +7,7 @@
 //!     └── command       with all its descendants, which come back to the guard when they are orphaned
 //! ```
 
+mod command_line;
 mod descriptors;
 mod elector_side;
 mod inherited;
@@ -26,6 +27,7 @@ use nix::{
 };
 
 pub use self::{
+    command_line::hide_passwords,
     descriptors::let_go,
     elector_side::{Forked, Guard, Heard},
     protocol::{Ending, Event, Order, Recipient},

@@ -14,7 +14,7 @@ use nix::{
 };
 
 use super::inherited::Inherited;
-use crate::settings::Settings;
+use crate::{clock::Moment, settings::Settings};
 
 /// Variables that hold secrets of ours.
 const TAKEN_OUT: [&str; 1] = ["LEADERRUN_REDIS"];
@@ -63,11 +63,11 @@ impl Recipe {
         Recipe { path, args, env, shell: c"/bin/sh".to_owned(), shell_args, inherited, own_group }
     }
 
-    /// Forks and execs the command.
+    /// Forks and execs the command, unless `by` has passed when it would be exec'd: then the error is ETIME.
     ///
     /// # Errors
     /// Those of pipe2(2) and fork(2); a failed exec is told through [`Spawned::failure`].
-    pub fn spawn(&mut self, token: u64) -> Result<Spawned, Errno> {
+    pub fn spawn(&mut self, token: u64, by: Option<Moment>) -> Result<Spawned, Errno> {
         self.env.push(variable(OsStr::new(TOKEN), OsStr::new(&token.to_string())));
         let (failure, report) = pipe2(OFlag::O_CLOEXEC)?;
         let guard = getpid();
@@ -83,7 +83,7 @@ impl Recipe {
                 Ok(Spawned { pid: child, failure })
             }
             ForkResult::Child => {
-                let errno = self.become_command(guard, &ready);
+                let errno = self.become_command(guard, &ready, by);
                 let _ = write(&report, &(errno as i32).to_ne_bytes());
                 // SAFETY: ends the child at once, without handlers or buffers of the guard.
                 unsafe { libc::_exit(127) }
@@ -92,9 +92,13 @@ impl Recipe {
     }
 
     /// In the child: returns only if it failed.
-    fn become_command(&self, guard: Pid, ready: &Ready) -> Errno {
+    fn become_command(&self, guard: Pid, ready: &Ready, by: Option<Moment>) -> Errno {
         if let Err(errno) = self.prepare(guard) {
             return errno;
+        }
+        // As late as can be: this process may have been stopped anywhere up to here.
+        if by.is_some_and(|by| Moment::now() >= by) {
+            return Errno::ETIME;
         }
         match exec(&self.path, &ready.args, &ready.env) {
             // execvp(3) and the shells run such a file as a script.

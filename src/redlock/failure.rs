@@ -4,42 +4,63 @@ use std::fmt;
 
 use redis::{ErrorKind, RedisError};
 
-/// A phrase that follows the node's name: "redis://b:6379 timed out".
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure(String);
+pub struct Failure {
+    /// Follows the node's name: "redis://b:6379 timed out".
+    phrase: String,
+    /// There is no connection; that there is one again will be told.
+    unconnected: bool,
+}
 
 impl Failure {
+    fn answered(phrase: impl Into<String>) -> Self {
+        Failure { phrase: phrase.into(), unconnected: false }
+    }
+
+    fn unconnected(phrase: impl Into<String>) -> Self {
+        Failure { phrase: phrase.into(), unconnected: true }
+    }
+
     pub fn timed_out() -> Self {
-        Failure("timed out".into())
+        Failure::answered("timed out")
     }
 
     pub fn not_heard() -> Self {
-        Failure("has not answered yet".into())
+        Failure::answered("has not answered yet")
     }
 
     /// An answer that is no answer to our scripts.
     pub fn strange() -> Self {
-        Failure("doesn't answer as Redis 5 or newer does".into())
+        Failure::answered("doesn't answer as Redis 5 or newer does")
+    }
+
+    /// Whether news will come when the node can be asked again.
+    pub fn is_unconnected(&self) -> bool {
+        self.unconnected
     }
 }
 
 impl From<&RedisError> for Failure {
     fn from(error: &RedisError) -> Self {
-        if let Some(known) = error.code().and_then(known) {
-            return Failure(known.into());
+        // Before a sign-in, a server may refuse a long command without the code for it.
+        let unauthenticated = error.detail().is_some_and(|detail| detail.contains("unauthenticated"));
+        if let Some(known) = known(if unauthenticated { "NOAUTH" } else { error.code().unwrap_or_default() }) {
+            return Failure::answered(known);
         }
         if error.is_connection_refusal() {
-            return Failure("refused the connection".into());
+            return Failure::unconnected("refused the connection");
         }
         if error.is_timeout() {
             return Failure::timed_out();
         }
         match error.kind() {
-            ErrorKind::AuthenticationFailed => Failure("rejected the user name or password".into()),
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Failure("doesn't speak the Redis protocol".into()),
-            ErrorKind::Io if error.is_connection_dropped() => Failure("closed the connection".into()),
-            ErrorKind::Io => Failure(format!("can't be reached: {error}")),
-            _ => Failure(format!("answered: {}", server_text(error))),
+            ErrorKind::AuthenticationFailed => Failure::unconnected("rejected the user name or password"),
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
+                Failure::unconnected("doesn't speak the Redis protocol")
+            }
+            ErrorKind::Io if error.is_connection_dropped() => Failure::unconnected("closed the connection"),
+            ErrorKind::Io => Failure::unconnected(format!("can't be reached: {error}")),
+            _ => Failure::answered(format!("answered: {}", server_text(error))),
         }
     }
 }
@@ -67,6 +88,6 @@ fn server_text(error: &RedisError) -> String {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.phrase)
     }
 }

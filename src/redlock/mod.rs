@@ -137,7 +137,7 @@ impl Redlock {
         acquired().for_each(|acquired| self.claim.see(acquired.fence));
         self.standby.learn(Moment::now().since(sent), acquired().filter_map(Acquired::listeners).max());
         if verdict == Verdict::Won && Moment::now() < self.times.leash(sent).signal {
-            self.lost_rounds = 0;
+            self.standby.close();
             self.fill_in(&heard, asked);
             return Ok(Lease { token, sent: Some(sent), proof: self.claim.proof(), descriptor: None });
         }
@@ -228,7 +228,15 @@ impl Redlock {
         let mut has_grant = false;
         let mut free_in: Vec<Option<Duration>> = vec![None; nodes];
         for (index, answer) in heard {
-            let Ok(acquired) = answer else { continue };
+            let acquired = match answer {
+                Ok(acquired) => acquired,
+                Err(failure) => {
+                    // What ails a node that answers, or may be about to, is looked at again from time to time.
+                    let again = self.times.extend_every().mul_f64(0.5 + fastrand::f64());
+                    free_in[*index] = (!failure.is_unconnected()).then_some(again);
+                    continue;
+                }
+            };
             free_in[*index] = match &acquired.answer {
                 Answer::Granted | Answer::Stale => Some(Duration::ZERO),
                 Answer::Held { left, .. } => Some(left.unwrap_or(self.times.ttl())),

@@ -41,6 +41,12 @@ impl Standby {
         while self.news.try_recv().is_ok() {}
     }
 
+    /// We lead, and never stand by again.
+    pub fn close(&mut self) {
+        self.news.close();
+        self.forget();
+    }
+
     /// So long did a round take, and so many listen.
     pub fn learn(&mut self, round_trip: Duration, listeners: Option<u32>) {
         self.round_trip = round_trip;

@@ -5,6 +5,7 @@
 
 mod leaderrun;
 mod processes;
+mod proxy;
 mod servers;
 mod terminal;
 mod witnesses;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 pub use self::{
     leaderrun::{Leaderrun, Running},
     processes::{Tree, children, signal, state},
+    proxy::Proxy,
     servers::{Server, Servers, free_port},
     terminal::Terminal,
     witnesses::{Witness, Witnesses, monotonic},

@@ -1,0 +1,75 @@
+//! The tools that run a command under a lock, each as its user would call it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// A tool and where it locks.
+#[derive(Clone)]
+pub enum Tool {
+    Leaderrun {
+        program: PathBuf,
+        urls: String,
+        ttl: &'static str,
+    },
+    Flock {
+        folder: PathBuf,
+    },
+    Etcdctl {
+        endpoints: String,
+        ttl: &'static str,
+    },
+    /// The crate's `using` around a command (see rslock.rs).
+    Rslock {
+        urls: String,
+        ttl: &'static str,
+    },
+}
+
+impl Tool {
+    pub fn name(&self) -> String {
+        match self {
+            Tool::Leaderrun { urls, .. } => format!("leaderrun, {} nodes", urls.split(',').count()),
+            Tool::Flock { .. } => "`flock`".into(),
+            Tool::Etcdctl { .. } => "`etcdctl lock`, 3 nodes".into(),
+            Tool::Rslock { urls, .. } => format!("rslock `using`, {} nodes", urls.split(',').count()),
+        }
+    }
+
+    /// The tool, about to run this command when it has locked.
+    pub fn command(&self, resource: &str, command: &[String]) -> Command {
+        let mut run;
+        match self {
+            Tool::Leaderrun { program, urls, ttl } => {
+                run = Command::new(program);
+                run.args(["-R", urls, "-r", resource, "--ttl", ttl, "--"]);
+            }
+            Tool::Flock { folder } => {
+                run = Command::new("flock");
+                run.arg(folder.join(resource));
+            }
+            Tool::Etcdctl { endpoints, ttl } => {
+                run = Command::new("etcdctl");
+                run.env("ETCDCTL_API", "3");
+                run.args(["--endpoints", endpoints, "lock", "--ttl", ttl, resource]);
+            }
+            Tool::Rslock { urls, ttl } => {
+                run = Command::new(ourselves());
+                run.args(["rslock", urls, resource, ttl]);
+            }
+        }
+        run.args(command).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        run
+    }
+}
+
+pub fn ourselves() -> PathBuf {
+    std::env::current_exe().expect("our own path")
+}
+
+/// A command that writes its start and, after so many milliseconds, its end (see events.rs).
+pub fn child(log: &Path, milliseconds: u64) -> Vec<String> {
+    let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+    vec![text(&ourselves()), "child".into(), text(log), milliseconds.to_string()]
+}

@@ -1,0 +1,67 @@
+//! Passwords on the command line, which ps(1) would show to everybody.
+
+use std::{
+    ffi::CStr,
+    sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed},
+};
+
+use nix::libc::{c_char, c_int};
+
+static ARGUMENTS: AtomicPtr<*mut c_char> = AtomicPtr::new(std::ptr::null_mut());
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Before main: where the kernel has put the arguments, as the GNU C library hands them to initialisers.
+#[cfg(target_env = "gnu")]
+pub(super) fn remember(count: c_int, arguments: *mut *mut c_char) {
+    ARGUMENTS.store(arguments, Relaxed);
+    COUNT.store(count.try_into().unwrap_or(0), Relaxed);
+}
+
+/// Overwrites the passwords of URLs among our arguments, which have been read by then. What ps(1) shows until this is called
+/// can't be helped; `--redis-file` can.
+pub fn hide_passwords() {
+    let arguments = ARGUMENTS.load(Relaxed);
+    for index in 0..COUNT.load(Relaxed) {
+        // SAFETY: the kernel's array has this many pointers to strings that end with NUL; they are ours to write to, and there
+        // is one thread.
+        let bytes = unsafe {
+            let argument = *arguments.add(index);
+            let length = CStr::from_ptr(argument).to_bytes().len();
+            std::slice::from_raw_parts_mut(argument.cast::<u8>(), length)
+        };
+        bytes.split_mut(|&b| b == b',').for_each(hide_in_url);
+    }
+}
+
+fn hide_in_url(url: &mut [u8]) {
+    let find = |text: &[u8], part: &[u8]| text.windows(part.len()).position(|w| w == part).map(|at| at + part.len());
+    let Some(start) = ["redis://", "rediss://", "unix://"].iter().find_map(|s| find(url, s.as_bytes())) else { return };
+    let rest = &mut url[start..];
+    if let Some(at) = rest.iter().rposition(|&b| b == b'@') {
+        rest[..at].fill(b'*');
+    }
+    if let Some(pass) = find(rest, b"pass=") {
+        let end = rest[pass..].iter().position(|&b| b == b'&').map_or(rest.len(), |end| pass + end);
+        rest[pass..end].fill(b'*');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hide_in_url;
+
+    #[test]
+    fn what_stands_for_a_secret_is_overwritten_and_no_more() {
+        for (url, hidden) in [
+            ("redis://user:secret@host:1/2", "redis://***********@host:1/2"),
+            ("--redis=rediss://:s@c@host", "--redis=rediss://****@host"),
+            ("unix:///run/r?db=4&pass=secret&user=u", "unix:///run/r?db=4&pass=******&user=u"),
+            ("redis://host", "redis://host"),
+            ("mail@host", "mail@host"),
+        ] {
+            let mut bytes = url.as_bytes().to_vec();
+            hide_in_url(&mut bytes);
+            assert_eq!(String::from_utf8_lossy(&bytes), hidden);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Standbys are told: silent while they wait, awake when the lead may be had, also over bad networks and with old servers.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{Leaderrun, Proxy, Server, Servers, Witnesses, eventually, unique};
+
+const TTL: Duration = Duration::from_secs(2);
+
+/// How many commands clients have sent to all nodes.
+fn commands(servers: &Servers) -> u64 {
+    let sent = |server: &Server| -> u64 {
+        let stats: String = server.query(&["INFO", "commandstats"]);
+        let calls = |name: &str| {
+            let line = stats.lines().find_map(|l| l.strip_prefix(&format!("cmdstat_{name}:calls=")));
+            line.and_then(|l| l.split(',').next()).map_or(0, |n| n.parse::<u64>().expect("a number"))
+        };
+        ["eval", "hello", "subscribe", "ping"].map(calls).iter().sum()
+    };
+    servers.0.iter().map(sent).sum()
+}
+
+fn listeners(server: &Server, resource: &str) -> usize {
+    server.query::<(String, usize)>(&["PUBSUB", "NUMSUB", &format!("leaderrun:{resource}")]).1
+}
+
+fn wait_for_listeners(servers: &Servers, resource: &str, number: usize) {
+    for server in &servers.0 {
+        eventually("listeners", || (listeners(server, resource) == number).then_some(()));
+    }
+}
+
+/// Ends the leader's command and waits for the next one, in less time than the votes would take to run out.
+fn hands_over(witnesses: &Witnesses, leaderships: usize) {
+    let last = witnesses.started(leaderships).pop().expect("a leader");
+    support::signal(last.pid, nix::sys::signal::Signal::SIGKILL);
+    let ended = Instant::now();
+    witnesses.started(leaderships + 1);
+    assert!(ended.elapsed() < TTL / 3, "nobody was told: {:?}", ended.elapsed());
+}
+
+#[test]
+fn a_standby_sends_nothing_while_it_waits_and_leads_when_it_is_told() {
+    let servers = Servers::settled(3, TTL);
+    let resource = unique("silent");
+    let witnesses = Witnesses::new();
+    for server in &servers.0 {
+        server.query::<()>(&["SET", &format!("leaderrun:{resource}"), "gate", "PX", "60000"]);
+    }
+    let _standbys: Vec<_> =
+        (0..5).map(|_| Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&[])).spawn()).collect();
+    wait_for_listeners(&servers, &resource, 5);
+    // The round that each does once it listens.
+    let mut before = commands(&servers);
+    eventually("the last round", || {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = commands(&servers);
+        (std::mem::replace(&mut before, now) == now).then_some(())
+    });
+    let began = Instant::now();
+    eventually("two ttl", || (began.elapsed() > 2 * TTL).then_some(()));
+    assert_eq!(commands(&servers), before);
+    for server in &servers.0 {
+        server.query::<()>(&["DEL", &format!("leaderrun:{resource}")]);
+    }
+    servers.0[1].query::<()>(&["PUBLISH", &format!("leaderrun:{resource}"), "released 5 gate"]);
+    witnesses.started(1);
+    for leaderships in 1..5 {
+        hands_over(&witnesses, leaderships);
+    }
+    witnesses.check();
+}
+
+#[test]
+fn a_hundred_standbys_lead_one_after_the_other() {
+    let servers = Servers::settled(3, TTL);
+    let resource = unique("hundred");
+    let witnesses = Witnesses::new();
+    let start = || Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&["for", "1"])).spawn();
+    let running: Vec<_> = (0..100).map(|_| start()).collect();
+    for replica in running {
+        let output = replica.wait();
+        assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+    }
+    assert_eq!(witnesses.check().len(), 100);
+}
+
+#[test]
+fn servers_that_do_not_know_resp3_tell_on_a_second_connection() {
+    let servers = Servers((0..3).map(|_| Server::start_with(&["--rename-command", "HELLO", ""])).collect());
+    servers.0.iter().for_each(|server| server.settle(TTL));
+    let resource = unique("old");
+    let witnesses = Witnesses::new();
+    let start = || Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&[])).spawn();
+    let _leader = start();
+    witnesses.started(1);
+    let _standbys = [start(), start()];
+    wait_for_listeners(&servers, &resource, 2);
+    hands_over(&witnesses, 1);
+    hands_over(&witnesses, 2);
+    witnesses.check();
+}
+
+#[test]
+fn connections_that_are_cut_are_made_again_and_listen_again() {
+    let servers = Servers::settled(3, TTL);
+    let resource = unique("cut");
+    let witnesses = Witnesses::new();
+    let start = || Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&[])).spawn();
+    let _leader = start();
+    witnesses.started(1);
+    let _standbys = [start(), start()];
+    for leaderships in 1..3 {
+        for server in &servers.0 {
+            server.query::<()>(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        }
+        wait_for_listeners(&servers, &resource, 2);
+        hands_over(&witnesses, leaderships);
+    }
+    witnesses.check();
+}
+
+#[test]
+fn a_node_that_was_down_at_the_start_is_listened_to_when_it_comes_up() {
+    let mut servers = Servers::settled(3, TTL);
+    servers.0[2].kill();
+    let resource = unique("late");
+    let witnesses = Witnesses::new();
+    let start = || Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&[])).spawn();
+    let leader = start();
+    witnesses.started(1);
+    let standby = start();
+    servers.0[2].start_again();
+    wait_for_listeners(&servers, &resource, 1);
+    hands_over(&witnesses, 1);
+    drop((leader, standby));
+    witnesses.check();
+}
+
+#[test]
+fn a_user_who_may_not_use_channels_still_waits_and_leads() {
+    let servers = Servers::settled(1, TTL);
+    let node = &servers.0[0];
+    node.query::<()>(&[
+        "ACL",
+        "SETUSER",
+        "mute",
+        "on",
+        ">pass",
+        "~*",
+        "resetchannels",
+        "+@all",
+        "-publish",
+        "-subscribe",
+    ]);
+    let url = format!("redis://mute:pass@127.0.0.1:{}", node.port);
+    let resource = unique("mute");
+    let witnesses = Witnesses::new();
+    let start = || {
+        let args = ["-R", &url, "-r", &resource, "-t", "2s"];
+        Leaderrun::new().args(args).args(witnesses.command(&["for", "200"])).spawn()
+    };
+    let running = [start(), start()];
+    for replica in running {
+        let output = replica.wait();
+        assert_eq!(output.code(), 0, "{}", output.stderr);
+    }
+    witnesses.check();
+}
+
+/// Connections are reset at random, one in so many chunks of bytes.
+fn survives_resets(one_in: u32) {
+    let ttl = Duration::from_secs(1);
+    let servers = Servers::settled(3, ttl);
+    let proxies: Vec<Proxy> = servers.0.iter().map(|s| Proxy::resetting(s.port, one_in, u64::from(s.port))).collect();
+    let urls = proxies.iter().map(|p| p.url.clone()).collect::<Vec<_>>().join(",");
+    let resource = unique("lossy");
+    let witnesses = Witnesses::new();
+    let start = |what: &[&str]| {
+        let args = ["-R", &urls, "-r", &resource, "-t", "1s"];
+        Leaderrun::new().args(args).args(witnesses.command(what)).spawn()
+    };
+    let mut running: Vec<_> = (0..8).map(|_| start(&["for", "20"])).collect();
+    // One of them keeps its lead for several ttl.
+    running.push(start(&["for", "4000"]));
+    for replica in running {
+        let output = replica.wait();
+        assert_eq!(output.code(), 0, "{}", output.stderr);
+    }
+    let all = witnesses.check();
+    assert_eq!(all.len(), 9);
+    assert!(all.iter().all(|w| w.ended), "{all:?}");
+}
+
+#[test]
+fn with_one_chunk_in_a_hundred_lost_with_its_connection_it_elects_and_keeps_its_leader() {
+    survives_resets(100);
+}
+
+#[test]
+fn with_one_chunk_in_ten_lost_with_its_connection_it_elects_and_keeps_its_leader() {
+    survives_resets(10);
+}
