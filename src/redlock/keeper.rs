@@ -61,6 +61,8 @@ enum Listening {
     Pushed,
     /// On a second connection.
     Apart,
+    /// Not at all: the user may not subscribe. Such a standby looks when the votes could have run out.
+    Refused,
 }
 
 impl Keeper {
@@ -126,22 +128,30 @@ impl Keeper {
                 Ok::<(), ()>(())
             });
             match self.client(ProtocolVersion::RESP3)?.get_multiplexed_async_connection_with_config(&pushed).await {
-                Ok(mut connection) => {
-                    connection.subscribe(&self.channel).await?;
-                    return Ok((connection, None));
-                }
-                Err(error) if !is_resp3_refused(&error) => return Err(error),
+                Ok(mut connection) => match connection.subscribe(&self.channel).await {
+                    Err(error) if !is_refusal(&error) => return Err(error),
+                    Err(_) => *listening = Listening::Refused,
+                    Ok(()) => return Ok((connection, None)),
+                },
+                Err(error) if !is_refusal(&error) => return Err(error),
+                // Redis before 6 doesn't know HELLO; some proxies and configurations don't, either.
                 Err(_) => *listening = Listening::Apart,
             }
         }
         let client = self.client(ProtocolVersion::RESP2)?;
         let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        if *listening == Listening::Not {
+        if *listening != Listening::Apart {
             return Ok((connection, None));
         }
         let mut pubsub = client.get_async_pubsub().await?;
-        pubsub.subscribe(&self.channel).await?;
-        Ok((connection, Some(pubsub)))
+        match pubsub.subscribe(&self.channel).await {
+            Err(error) if !is_refusal(&error) => Err(error),
+            Err(_) => {
+                *listening = Listening::Refused;
+                Ok((connection, None))
+            }
+            Ok(()) => Ok((connection, Some(pubsub))),
+        }
     }
 
     fn client(&self, protocol: ProtocolVersion) -> RedisResult<Client> {
@@ -158,8 +168,8 @@ impl Keeper {
     }
 }
 
-/// Redis before 6 doesn't know HELLO; some proxies and configurations don't, either.
-fn is_resp3_refused(error: &RedisError) -> bool {
+/// The server has answered, and doesn't want to.
+fn is_refusal(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::RESP3NotSupported | ErrorKind::AuthenticationFailed | ErrorKind::Server(_))
 }
 

@@ -44,6 +44,9 @@ use crate::{
     store::{Cause, Defeat, Extension, Lease},
 };
 
+/// How long the first round waits for nodes that it doesn't need, to see that no two of them are one server.
+const SERVERS_COMPARED_WITHIN: Duration = Duration::from_millis(250);
+
 /// The lock of one resource on all nodes.
 pub struct Redlock {
     nodes: Vec<Arc<Node>>,
@@ -126,7 +129,9 @@ impl Redlock {
         let mut asked = self.ask_all(cmd, scripts::acquired);
         let (verdict, mut heard) = self.decide(&mut asked, |a| a.answer == Answer::Granted).await;
         if !self.servers_differ {
-            heard.extend(late_answers(&mut asked, sent).await);
+            // The one round that waits for those who are slow: a server that stands twice among the nodes is found here.
+            let patience = self.times.answer_timeout().min(SERVERS_COMPARED_WITHIN);
+            heard.extend(answers_within(&mut asked, patience).await);
             if let Some(defeat) = self.same_server_twice(&heard) {
                 self.withdraw(&heard);
                 return Err(defeat);
@@ -369,9 +374,13 @@ impl Redlock {
 
 /// The answers that come as soon as the deciding ones did: as long again, at most 50 ms.
 async fn late_answers<A>(asked: &mut Outstanding<A>, sent: Moment) -> Vec<Heard<A>> {
-    let mut late = Vec::new();
     let as_long_again = Moment::now().since(sent).clamp(Duration::from_millis(2), Duration::from_millis(50));
-    let _ = timeout(as_long_again, async {
+    answers_within(asked, as_long_again).await
+}
+
+async fn answers_within<A>(asked: &mut Outstanding<A>, patience: Duration) -> Vec<Heard<A>> {
+    let mut late = Vec::new();
+    let _ = timeout(patience, async {
         while let Some(heard) = asked.next().await {
             late.push(heard);
         }
