@@ -50,8 +50,14 @@ pub async fn run(store: &mut Store, settings: &Settings) -> Result<Elected> {
             Patience::For(wait) => Some(began + wait),
             Patience::Forever => None,
         };
-        if !open && told != Some(defeat.cause) {
-            report.info(format_args!("stands by: {}", defeat.story));
+        let waits = until.is_none_or(|until| Instant::now() < until);
+        if !open && waits && told != Some(defeat.cause) {
+            match defeat.cause {
+                Cause::NoQuorum => {
+                    report.error(format_args!("no quorum: {}; standing by until there is one", defeat.story))
+                }
+                _ => report.info(format_args!("stands by: {}", defeat.story)),
+            }
             told = Some(defeat.cause);
         }
         let changed = match until {
@@ -70,7 +76,7 @@ fn give_up(settings: &Settings, defeat: &Defeat) -> Exit {
     let report = &settings.report;
     let follows = "the command was not started";
     match defeat.cause {
-        Cause::NoQuorum => {
+        Cause::NoQuorum | Cause::Young => {
             report.error(format_args!("no quorum: {}; {follows}", defeat.story));
             Exit::NoQuorum
         }

@@ -68,8 +68,10 @@ async fn compete(settings: &Settings, forked: Forked) -> Result<Exit> {
     let mut guard = Guard::watch(forked)?;
     let mut store = Store::open(settings)?;
     let elected = tokio::select! {
-        elected = election::run(&mut store, settings) => elected?,
+        // A signal that is there first is heeded first: nothing is started at a shutdown.
+        biased;
         over = interrupted(&mut guard, settings) => Elected::Over(over),
+        elected = election::run(&mut store, settings) => elected?,
     };
     let exit = match elected {
         Elected::Leader(lease) => {

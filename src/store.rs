@@ -52,8 +52,10 @@ pub enum Cause {
     Split,
     /// Our token was too small; a larger one may win at once.
     Stale,
-    /// Too few nodes answered, or could grant.
+    /// Too few nodes could be asked, or answered.
     NoQuorum,
+    /// Nodes have started too recently to grant.
+    Young,
     /// The nodes can't be used as they were given.
     Misconfigured,
 }

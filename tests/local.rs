@@ -85,6 +85,21 @@ fn a_killed_elector_or_guard_frees_the_lock_only_when_the_command_is_dead() {
     witnesses.check();
 }
 
+/// flock(2): the lock is free when the last descriptor of the open file is closed, so that both must be gone.
+#[test]
+fn elector_and_guard_both_hold_the_lock_and_the_command_does_not() {
+    let machine = Machine::new();
+    let mut leader = machine.run("x").shell("echo up; exec sleep 60");
+    leader.says("up");
+    let holds = |pid: i32| {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors").flatten();
+        open.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|to| to == machine.lock("x"))
+    };
+    let guard = leader.guard();
+    assert!(holds(leader.pid()) && holds(guard));
+    assert!(!holds(support::children(guard)[0]));
+}
+
 #[test]
 fn a_standby_polls_nothing() {
     let machine = Machine::new();

@@ -12,7 +12,7 @@ use crate::{
     tools::Tool,
 };
 
-const WATCHED: Duration = Duration::from_secs(45);
+const WATCHED: Duration = Duration::from_secs(100);
 
 struct Memory {
     rss: f64,
@@ -29,7 +29,7 @@ fn memory(pid: i32) -> Memory {
     Memory { rss: mib("Rss:"), pss: mib("Pss:") }
 }
 
-/// Seconds, by the clock ticks of which a second has a hundred.
+/// Seconds on a processor so far.
 fn cpu(pid: i32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("its time");
     stat.split(' ').next().expect("nanoseconds").parse::<f64>().expect("a number") / 1e9
@@ -40,11 +40,6 @@ pub fn measure(tool: &Tool, servers: &Servers, table: &mut Table) {
     crowd.join(1);
     crowd.wait_for(1, false);
     std::thread::sleep(Duration::from_millis(500));
-    let commands = |from: u64| (servers.scripts_run() - from) as f64;
-    let (from, began) = (servers.scripts_run(), Instant::now());
-    std::thread::sleep(WATCHED);
-    let leaders_rate = commands(from) / began.elapsed().as_secs_f64();
-
     let before = client_memory(servers);
     crowd.join(1);
     std::thread::sleep(Duration::from_secs(2));
@@ -52,10 +47,10 @@ pub fn measure(tool: &Tool, servers: &Servers, table: &mut Table) {
     let standby = crowd.members()[1];
     let processes = [vec![standby], descendants(standby)].concat();
     let used = || processes.iter().map(|&pid| cpu(pid)).sum::<f64>();
-    let (from, began, cpu_before) = (servers.scripts_run(), Instant::now(), used());
+    let (from, began, cpu_before) = (servers.turned_down(), Instant::now(), used());
     std::thread::sleep(WATCHED);
     let seconds = began.elapsed().as_secs_f64();
-    let rate = commands(from) / seconds - leaders_rate;
+    let rate = (servers.turned_down() - from) as f64 / seconds;
     let memories: Vec<Memory> = processes.iter().map(|&pid| memory(pid)).collect();
     let (rss, pss) = memories.iter().fold((0.0, 0.0), |sum, m| (sum.0 + m.rss, sum.1 + m.pss));
     let minute = (used() - cpu_before) / seconds * 60.0;

@@ -98,10 +98,20 @@ impl Servers {
 
     /// How many scripts all nodes have run: leaderrun's commands, each of which is one.
     pub fn scripts_run(&self) -> u64 {
+        self.calls("eval")
+    }
+
+    /// How many candidacies all nodes have turned down because another holds the lock: each counts the listeners.
+    pub fn turned_down(&self) -> u64 {
+        self.calls("pubsub|numsub")
+    }
+
+    fn calls(&self, command: &str) -> u64 {
+        let prefix = format!("cmdstat_{command}:calls=");
         let calls = |node: usize| {
             let stats: String = self.query(node, &["INFO", "commandstats"]);
-            let eval = stats.lines().find_map(|l| l.strip_prefix("cmdstat_eval:calls="));
-            eval.and_then(|l| l.split(',').next()).map_or(0, |n| n.parse().expect("a number"))
+            let line = stats.lines().find_map(|l| l.strip_prefix(&prefix));
+            line.and_then(|l| l.split(',').next()).map_or(0, |n| n.parse().expect("a number"))
         };
         (0..self.ports.len()).map(calls).sum()
     }

@@ -2,6 +2,7 @@
 
 mod address;
 mod claim;
+mod defeat;
 mod failure;
 mod keeper;
 mod news;
@@ -9,12 +10,7 @@ mod node;
 mod scripts;
 mod standby;
 
-use std::{
-    collections::{HashMap, HashSet},
-    future::Future,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use futures_util::{
@@ -30,7 +26,7 @@ use tokio::{
 
 pub use self::address::Address;
 use self::{
-    claim::{Claim, holder_of},
+    claim::Claim,
     failure::Failure,
     news::Newswire,
     node::Node,
@@ -39,7 +35,7 @@ use self::{
 };
 use crate::{
     clock::Moment,
-    lease::{Tally, Times, Verdict, quorum, quorum_free_in},
+    lease::{Tally, Times, Verdict, quorum},
     report::Report,
     store::{Cause, Defeat, Extension, Lease},
 };
@@ -148,7 +144,7 @@ impl Redlock {
         }
         let mut defeat = self.defeat(&heard, verdict == Verdict::Won);
         self.lost_rounds = if defeat.cause == Cause::Taken { 0 } else { self.lost_rounds.saturating_add(1) };
-        if defeat.cause == Cause::NoQuorum {
+        if matches!(defeat.cause, Cause::NoQuorum | Cause::Young) {
             // Nothing is urgent now, and the operator should hear of each node what can be said of it.
             heard.extend(late_answers(&mut asked, sent).await);
             defeat = self.defeat(&heard, verdict == Verdict::Won);
@@ -206,89 +202,6 @@ impl Redlock {
             });
             tokio::join!(early, late);
         });
-    }
-
-    /// A server that stands twice among the nodes, under whatever names.
-    fn same_server_twice(&self, heard: &[Heard<Acquired>]) -> Option<Defeat> {
-        let mut known: HashMap<&str, usize> = HashMap::new();
-        for (index, answer) in heard {
-            let Ok(acquired) = answer else { continue };
-            if let Some(other) = known.insert(&acquired.run_id, *index) {
-                let (first, second) = (other.min(*index), other.max(*index));
-                let story = format!(
-                    "{} and {} are the same server; each node must be a server of its own",
-                    self.nodes[first].address, self.nodes[second].address
-                );
-                return Some(Defeat { cause: Cause::Misconfigured, free_in: None, story });
-            }
-        }
-        None
-    }
-
-    fn defeat(&self, heard: &[Heard<Acquired>], too_slow: bool) -> Defeat {
-        let nodes = self.nodes.len();
-        let out_of_reach = nodes - quorum(nodes);
-        let mut holders: HashMap<&str, usize> = HashMap::new();
-        let mut could_vote = 0;
-        let mut has_grant = false;
-        let mut free_in: Vec<Option<Duration>> = vec![None; nodes];
-        for (index, answer) in heard {
-            let acquired = match answer {
-                Ok(acquired) => acquired,
-                Err(failure) => {
-                    // What ails a node that answers, or may be about to, is looked at again from time to time.
-                    let again = self.times.extend_every().mul_f64(0.5 + fastrand::f64());
-                    free_in[*index] = (!failure.is_unconnected()).then_some(again);
-                    continue;
-                }
-            };
-            free_in[*index] = match &acquired.answer {
-                Answer::Granted | Answer::Stale => Some(Duration::ZERO),
-                Answer::Held { left, .. } => Some(left.unwrap_or(self.times.ttl())),
-                Answer::Young { left } => Some(*left),
-            };
-            match &acquired.answer {
-                Answer::Granted | Answer::Stale => could_vote += 1,
-                Answer::Held { value, .. } => *holders.entry(value).or_default() += 1,
-                Answer::Young { .. } => {}
-            }
-            has_grant |= acquired.answer == Answer::Granted;
-        }
-        let held: usize = holders.values().sum();
-        let leader = holders.iter().find(|(_, votes)| **votes > out_of_reach).map(|(value, _)| holder_of(value));
-        let (cause, story) = if too_slow {
-            (Cause::NoQuorum, "a quorum of nodes answered, but too late to lead".to_owned())
-        } else if let Some(leader) = leader {
-            (Cause::Taken, format!("{leader} leads"))
-        } else if could_vote >= quorum(nodes) && (!has_grant || held == 0) {
-            (Cause::Stale, "a larger token was granted before".to_owned())
-        } else if could_vote + held >= quorum(nodes) {
-            (Cause::Split, "several campaign at once".to_owned())
-        } else {
-            let young = |a: &Acquired| match a.answer {
-                Answer::Young { left } => Some(format!("has just started and votes in {} s", left.as_secs() + 1)),
-                _ => None,
-            };
-            (Cause::NoQuorum, self.story("can vote", heard, young))
-        };
-        Defeat { cause, free_in: quorum_free_in(nodes, free_in), story }
-    }
-
-    /// "1 of 3 nodes can vote, 2 needed (redis://b:6379 timed out, redis://c:6379 refused the connection)": each node that
-    /// isn't counted at most once, with its reason.
-    fn story<A>(&self, verb: &str, heard: &[Heard<A>], fault: impl Fn(&A) -> Option<String>) -> String {
-        let mut faults: Vec<Option<String>> = vec![Some(Failure::not_heard().to_string()); self.nodes.len()];
-        for (index, answer) in heard {
-            faults[*index] = match answer {
-                Ok(answer) => fault(answer),
-                Err(failure) => Some(failure.to_string()),
-            };
-        }
-        let able = faults.iter().filter(|fault| fault.is_none()).count();
-        let named = self.nodes.iter().zip(faults).filter_map(|(node, f)| f.map(|f| format!("{} {f}", node.address)));
-        let named = named.collect::<Vec<_>>().join(", ");
-        let nodes = self.nodes.len();
-        format!("{able} of {nodes} nodes {verb}, {} needed ({named})", quorum(nodes))
     }
 
     /// Waits until another round could go otherwise. Rounds that only lost a race come again soon, after random delays that
