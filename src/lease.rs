@@ -37,7 +37,7 @@ const LONGEST_TURN: Duration = Duration::from_millis(300);
 const AT_A_TURN: f64 = 1.5;
 
 /// The time that telling one more standby takes, where all are on one host.
-const TELL_ONE: Duration = Duration::from_micros(40);
+const TELL_ONE: Duration = Duration::from_micros(60);
 
 /// How long a lease lasts and how long a command may take to stop; everything else follows from these two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

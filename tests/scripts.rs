@@ -1,4 +1,4 @@
-//! The three scripts on a real server: every answer of each, what they leave, and that each is one round trip.
+//! The scripts on a real server: every answer of each, what they leave, and that each is one round trip.
 
 mod support;
 
@@ -7,6 +7,7 @@ use support::Server;
 
 const ACQUIRE: &str = include_str!("../src/redlock/acquire.lua");
 const EXTEND: &str = include_str!("../src/redlock/extend.lua");
+const TELL: &str = include_str!("../src/redlock/tell.lua");
 const RELEASE: &str = include_str!("../src/redlock/release.lua");
 
 /// The fence key lives for 30 days after its last use.
@@ -164,6 +165,25 @@ fn release_frees_closes_the_token_and_tells() {
     assert_eq!(node.extend("a", "7"), strings(&["lost", "8"]), "an extension that comes late does no harm");
     assert_eq!(node.acquire("a", "8", "0"), strings(&["stale", "8"]));
     assert_eq!(node.release("a", "7"), strings(&["kept", "8"]));
+}
+
+#[test]
+fn tell_tells_of_a_release_with_the_number_of_listeners() {
+    let node = Node::start();
+    let mut listeners = [node.server.connect(), node.server.connect()];
+    let mut listeners = listeners.iter_mut().map(Connection::as_pubsub).collect::<Vec<_>>();
+    listeners.iter_mut().for_each(|listener| listener.subscribe("l").expect("a subscription"));
+    let told: i64 = redis::cmd("EVAL")
+        .arg(TELL)
+        .arg(1)
+        .arg("l")
+        .arg("a")
+        .arg("1")
+        .query(&mut node.server.connect())
+        .expect("an answer");
+    assert_eq!(told, 2);
+    let message: String = listeners[0].get_message().expect("a message").get_payload().expect("a text");
+    assert_eq!(message, "released 1 a");
 }
 
 #[test]

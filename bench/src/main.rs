@@ -34,32 +34,43 @@ fn main() {
 
 fn measure(program: PathBuf, args: &[String]) {
     let mut table = Table::new(&program);
-    let redis = Servers::redis(5, TTL);
     let three = Servers::redis(3, Duration::ZERO);
+    let redis = Servers::redis(5, TTL);
     let folder = tempfile::tempdir().expect("a folder");
     let leaderrun = Tool::Leaderrun { program: program.clone(), urls: three.urls(3), ttl: "15s" };
     if args.iter().any(|a| a == "--campaign") {
-        std::thread::sleep(TTL);
         herd::campaign(&leaderrun, &three, 1000, 60, &mut table);
     } else {
+        let only = args.iter().skip_while(|a| *a != "--only").nth(1);
+        let wanted = |part: &str| only.is_none_or(|only| only == part);
         let etcd = Servers::etcd();
         let flock = Tool::Flock { folder: folder.path().to_owned() };
         let etcdctl = Tool::Etcdctl { endpoints: etcd.endpoints(), ttl: "2" };
         let rslock = Tool::Rslock { urls: three.urls(3), ttl: "2" };
-        uncontended::measure(&program, &redis, &[etcdctl.clone(), rslock.clone()], &mut table);
-        let all = [leaderrun.clone(), flock, etcdctl.clone(), rslock.clone()];
-        for standbys in [1, 10, 100] {
-            handover::measure(&all, standbys, &mut table);
+        if wanted("uncontended") {
+            uncontended::measure(&program, &redis, &[etcdctl.clone(), rslock.clone()], &mut table);
         }
-        handover::after_death(&[(leaderrun.clone(), 20), (etcdctl, 3), (rslock, 3)], &mut table);
-        delay::measure(&program, &three, &mut table);
-        for candidates in [2, 10, 100] {
-            herd::elect(&leaderrun, &three, candidates, &mut table);
+        if wanted("handover") {
+            let all = [leaderrun.clone(), flock, etcdctl.clone(), rslock.clone()];
+            for standbys in [1, 10, 100] {
+                handover::measure(&all, standbys, &mut table);
+            }
+            delay::measure(&program, &three, &mut table);
         }
-        for (standbys, handovers) in [(10, 8), (100, 20), (1000, 20)] {
-            herd::measure(&leaderrun, &three, standbys, handovers, &mut table);
+        if wanted("death") {
+            handover::after_death(&[(leaderrun.clone(), 20), (etcdctl, 3), (rslock, 3)], &mut table);
         }
-        idle::measure(&leaderrun, &three, &mut table);
+        if wanted("herd") {
+            for candidates in [2, 10, 100] {
+                herd::elect(&leaderrun, &three, candidates, &mut table);
+            }
+            for (standbys, handovers) in [(10, 8), (100, 20), (1000, 20)] {
+                herd::measure(&leaderrun, &three, standbys, handovers, &mut table);
+            }
+        }
+        if wanted("idle") {
+            idle::measure(&leaderrun, &three, &mut table);
+        }
     }
     if args.iter().any(|a| a == "--json") {
         println!("{}", table.json());

@@ -67,8 +67,8 @@ fn one_standby_goes_at_once_and_of_many_a_few_in_each_turn() {
     assert_eq!(handover_turn(10, ms(20), 0.14), ms(0));
     assert_eq!(handover_turn(10, ms(20), 0.16), ms(20));
     assert_eq!(handover_turn(15, ms(20), 0.55), ms(100));
-    assert_eq!(handover_turn(25, ms(0), 0.99), ms(16));
-    assert_eq!(handover_turn(1500, ms(1), 0.0015), ms(60));
+    assert_eq!(handover_turn(15, ms(0), 0.99), ms(9));
+    assert_eq!(handover_turn(1500, ms(1), 0.0015), ms(90));
 }
 
 proptest! {

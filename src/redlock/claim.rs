@@ -64,8 +64,12 @@ impl Claim {
         self.keys.release(&self.value, self.token.load(Relaxed), telling)
     }
 
-    pub fn tell_release(&self) -> Cmd {
-        self.keys.tell_release(&self.value)
+    pub fn tell_acquisition(&self) -> Cmd {
+        self.keys.tell_acquisition()
+    }
+
+    pub fn tell_release(&self, telling: Telling) -> Cmd {
+        self.keys.tell_release(&self.value, telling)
     }
 
     /// The channel on which the nodes tell of this lock.

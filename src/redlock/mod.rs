@@ -139,7 +139,7 @@ impl Redlock {
         self.standby.learn(Moment::now().since(sent), acquired().filter_map(Acquired::listeners).max());
         if verdict == Verdict::Won && Moment::now() < self.times.leash(sent).signal {
             self.standby.close();
-            self.fill_in(&heard, asked);
+            self.fill_in(&heard, asked, teller);
             return Ok(Lease { token, sent: Some(sent), proof: self.claim.proof(), descriptor: None });
         }
         let mut defeat = self.defeat(&heard, verdict == Verdict::Won);
@@ -171,13 +171,20 @@ impl Redlock {
     }
 
     /// A won round is extended at once on the nodes that did not vote, so that the lease stands on all of them: otherwise
-    /// one more failure could end a lease that looked healthy. Goes on beside the reign.
-    fn fill_in(&self, heard: &[Heard<Acquired>], late: Outstanding<Acquired>) {
+    /// one more failure could end a lease that looked healthy. Where the teller did not vote, another node tells those who
+    /// listen. Goes on beside the reign.
+    fn fill_in(&self, heard: &[Heard<Acquired>], late: Outstanding<Acquired>, teller: Option<usize>) {
         let voted = |answer: &Result<Acquired, Failure>| answer.as_ref().is_ok_and(|a| a.answer == Answer::Granted);
-        let without: Vec<usize> = heard.iter().filter(|(_, a)| !voted(a)).map(|(index, _)| *index).collect();
+        let (with, without): (Vec<_>, Vec<_>) = heard.iter().partition(|(_, answer)| voted(answer));
+        if !with.iter().any(|(index, _)| Some(*index) == teller)
+            && let Some((index, _)) = with.first()
+        {
+            tokio::spawn(self.nodes[*index].ask(self.claim.tell_acquisition()));
+        }
         if without.is_empty() && late.is_empty() {
             return;
         }
+        let without: Vec<usize> = without.iter().map(|(index, _)| *index).collect();
         let (nodes, claim, times) = (self.nodes.clone(), self.claim.clone(), self.times);
         tokio::spawn(async move {
             let fill = |index: usize| {
@@ -273,9 +280,10 @@ impl Redlock {
         // The requests to the others are on their way; a close now could cut them off.
         heard.extend(late_answers(&mut asked, sent).await);
         let freed = |index: usize| heard.iter().any(|(i, a)| *i == index && matches!(a, Ok(Released::Freed)));
-        if let Some(silent) = teller.filter(|&teller| !freed(teller)) {
-            let others = self.nodes.iter().filter(|node| node.index != silent && freed(node.index));
-            join_all(others.map(|node| node.ask(self.claim.tell_release()))).await;
+        if teller.is_some_and(|teller| !freed(teller))
+            && let Some(other) = self.nodes.iter().find(|node| freed(node.index))
+        {
+            let _ = other.ask(self.claim.tell_release(heard_by)).await;
         }
         self.votes_out = false;
         match verdict {
@@ -287,7 +295,7 @@ impl Redlock {
 
 /// The answers that come as soon as the deciding ones did: as long again, at most 50 ms.
 async fn late_answers<A>(asked: &mut Outstanding<A>, sent: Moment) -> Vec<Heard<A>> {
-    let as_long_again = Moment::now().since(sent).clamp(Duration::from_millis(2), Duration::from_millis(50));
+    let as_long_again = Moment::now().since(sent).clamp(Duration::from_millis(5), Duration::from_millis(50));
     answers_within(asked, as_long_again).await
 }
 

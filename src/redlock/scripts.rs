@@ -1,4 +1,4 @@
-//! The three scripts: how they are called and what they answer. Each is one EVAL, one round trip, also on a server that
+//! The three scripts, and a fourth that only tells: how they are called and what they answer. Each is one EVAL, one round trip, also on a server that
 //! has never seen it.
 
 use std::time::Duration;
@@ -10,6 +10,7 @@ use crate::lease::Times;
 const ACQUIRE: &str = include_str!("acquire.lua");
 const EXTEND: &str = include_str!("extend.lua");
 const RELEASE: &str = include_str!("release.lua");
+const TELL: &str = include_str!("tell.lua");
 
 /// A lock's two keys on a node.
 #[derive(Clone, Debug)]
@@ -44,21 +45,23 @@ impl Keys {
         cmd
     }
 
-    /// Tells those who listen of a release that the node which should have told it has not confirmed.
-    pub fn tell_release(&self, value: &str) -> Cmd {
+    /// Tells those who listen of a vote that another node should have told.
+    pub fn tell_acquisition(&self) -> Cmd {
         let mut cmd = redis::cmd("PUBLISH");
-        cmd.arg(&self.lock).arg(format!("released 1 {value}"));
+        cmd.arg(&self.lock).arg("acquired");
+        cmd
+    }
+
+    /// Tells those who listen of a release that another node should have told.
+    pub fn tell_release(&self, value: &str, telling: Telling) -> Cmd {
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(TELL).arg(1).arg(&self.lock).arg(value).arg(telling.not_counted());
         cmd
     }
 
     pub fn release(&self, value: &str, token: u64, telling: Telling) -> Cmd {
-        let not_counted = match telling {
-            Telling::Nobody => "",
-            Telling::All => "0",
-            Telling::AllButUs => "1",
-        };
         let mut cmd = self.eval(RELEASE);
-        cmd.arg(value).arg(token.to_string()).arg((token + 1).to_string()).arg(not_counted);
+        cmd.arg(value).arg(token.to_string()).arg((token + 1).to_string()).arg(telling.not_counted());
         cmd
     }
 }
@@ -69,6 +72,17 @@ pub enum Telling {
     Nobody,
     All,
     AllButUs,
+}
+
+impl Telling {
+    /// How many of those who listen don't wait to lead; empty where nobody is told.
+    fn not_counted(self) -> &'static str {
+        match self {
+            Telling::Nobody => "",
+            Telling::All => "0",
+            Telling::AllButUs => "1",
+        }
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -75,7 +75,8 @@ impl Standby {
     /// for our turn among those who wait. Whoever hears meanwhile that another has votes waits on, for that one's lease to
     /// run out.
     pub async fn wait(&mut self, free_in: Option<Duration>, times: &Times) {
-        let mut go = free_in.map(|free_in| Moment::now() + free_in + self.turn());
+        // A leader that is alive extends at about the time that its votes would have run out: after that, not before.
+        let mut go = free_in.map(|free_in| Moment::now() + free_in + times.drift() + self.turn());
         loop {
             let news = tokio::select! {
                 biased;
@@ -90,7 +91,7 @@ impl Standby {
                     go = Some(go.map_or(turn, |go| go.min(turn)));
                 }
                 Some(News::Released { .. }) => {}
-                Some(News::Acquired) => go = Some(Moment::now() + times.ttl() + self.turn()),
+                Some(News::Acquired) => go = Some(Moment::now() + times.ttl() + times.drift() + self.turn()),
                 Some(News::Connected) => return,
                 // Nobody tells anything any more.
                 None => return at(go).await,
