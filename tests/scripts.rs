@@ -153,7 +153,7 @@ fn release_frees_closes_the_token_and_tells() {
     listener.subscribe("l").expect("a subscription");
     node.acquire("a", "7", "0");
     let message: String = listener.get_message().expect("a message").get_payload().expect("a text");
-    assert_eq!(message, "acquired");
+    assert_eq!(message, "acquired old");
     assert_eq!(node.acquire("b", "8", "0").last().map(String::as_str), Some("1"), "one listens");
     assert_eq!(node.release("b", "8"), strings(&["kept", "7"]), "not ours");
     assert_eq!(node.release("a", "6"), strings(&["kept", "7"]), "too late: a larger token was granted since");

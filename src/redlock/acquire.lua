@@ -23,6 +23,6 @@ end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[3], 'EX', 2592000)
 if ARGV[5] == '1' then
-  redis.pcall('PUBLISH', KEYS[1], 'acquired')
+  redis.pcall('PUBLISH', KEYS[1], 'acquired ' .. ARGV[6])
 end
 return {'granted', run_id, ARGV[3]}

@@ -64,8 +64,8 @@ impl Claim {
         self.keys.release(&self.value, self.token.load(Relaxed), telling)
     }
 
-    pub fn tell_acquisition(&self) -> Cmd {
-        self.keys.tell_acquisition()
+    pub fn tell_acquisition(&self, freed: &str) -> Cmd {
+        self.keys.tell_acquisition(freed)
     }
 
     pub fn tell_release(&self, telling: Telling) -> Cmd {

@@ -179,7 +179,7 @@ impl Redlock {
         if !with.iter().any(|(index, _)| Some(*index) == teller)
             && let Some((index, _)) = with.first()
         {
-            tokio::spawn(self.nodes[*index].ask(self.claim.tell_acquisition()));
+            tokio::spawn(self.nodes[*index].ask(self.claim.tell_acquisition(self.standby.freed())));
         }
         if without.is_empty() && late.is_empty() {
             return;

@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 pub enum News {
     /// A leader has released the lock that has this value; so many standbys listen.
     Released { value: String, listeners: u32 },
-    /// A candidate has got that node's vote.
-    Acquired,
+    /// A candidate has got a vote, for the lock that had this value before, if it knows of one that was released.
+    Acquired { freed: String },
     /// A connection is there, and listens: what was told before is lost.
     Connected,
 }
@@ -23,15 +23,18 @@ impl Newswire {
         let _ = self.0.send(news);
     }
 
-    /// A message on the lock's channel: `released LISTENERS VALUE` or `acquired`.
+    /// A message on the lock's channel: `released LISTENERS VALUE` or `acquired VALUE`.
     pub fn message(&self, message: &Msg) {
         let Ok(text) = message.get_payload::<String>() else { return };
-        let mut words = text.splitn(3, ' ');
-        match (words.next(), words.next().map(str::parse), words.next()) {
-            (Some("released"), Some(Ok(listeners)), Some(value)) => {
-                self.tell(News::Released { value: value.to_owned(), listeners });
+        match text.split_once(' ') {
+            Some(("acquired", freed)) => self.tell(News::Acquired { freed: freed.to_owned() }),
+            Some(("released", rest)) => {
+                if let Some((listeners, value)) = rest.split_once(' ')
+                    && let Ok(listeners) = listeners.parse()
+                {
+                    self.tell(News::Released { value: value.to_owned(), listeners });
+                }
             }
-            (Some("acquired"), None, None) => self.tell(News::Acquired),
             _ => {}
         }
     }

@@ -46,9 +46,9 @@ impl Keys {
     }
 
     /// Tells those who listen of a vote that another node should have told.
-    pub fn tell_acquisition(&self) -> Cmd {
+    pub fn tell_acquisition(&self, freed: &str) -> Cmd {
         let mut cmd = redis::cmd("PUBLISH");
-        cmd.arg(&self.lock).arg("acquired");
+        cmd.arg(&self.lock).arg(format!("acquired {freed}"));
         cmd
     }
 

@@ -91,7 +91,13 @@ impl Standby {
                     go = Some(go.map_or(turn, |go| go.min(turn)));
                 }
                 Some(News::Released { .. }) => {}
-                Some(News::Acquired) => go = Some(Moment::now() + times.ttl() + times.drift() + self.turn()),
+                Some(News::Acquired { freed }) => {
+                    // Another node may have told it before the release that it came of, which then is no news.
+                    if !freed.is_empty() {
+                        self.freed = freed;
+                    }
+                    go = Some(Moment::now() + times.ttl() + times.drift() + self.turn());
+                }
                 Some(News::Connected) => return,
                 // Nobody tells anything any more.
                 None => return at(go).await,
