@@ -91,9 +91,10 @@ fn an_ordinary_user_with_a_read_only_root_and_no_tmp_can_lead() {
     let ttl = Duration::from_secs(1);
     let servers = Servers::settled(3, ttl);
     let resource = unique("one");
+    // By its descriptor, since its path may be in what is taken away.
     let line = format!(
-        "mount -o remount,bind,ro / && mount -t tmpfs -o ro none /tmp && exec setpriv --reuid 65534 --regid 65534 \
-         --clear-groups {} -t 1s -R {} -r {resource} -- \"$@\"",
+        "exec 9<{}; mount -o remount,bind,ro / && mount -t tmpfs -o ro none /tmp && exec setpriv --reuid 65534 \
+         --regid 65534 --clear-groups /proc/self/fd/9 -t 1s -R {} -r {resource} -- \"$@\"",
         env!("CARGO_BIN_EXE_leaderrun"),
         servers.urls()
     );
