@@ -5,9 +5,7 @@ mod support;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -23,22 +21,9 @@ const USER: &str = "64321";
 fn by(line: &str, args: &[&str]) -> Running {
     let mut run = Leaderrun::new();
     let mut shell = Command::new("sh");
-    shell.args(["-c", line]).arg(for_all_users()).args(args);
+    shell.args(["-c", line]).arg(run.copy_for_all_users()).args(args);
     run.command = shell;
     run.spawn()
-}
-
-/// leaderrun where every user can run it, wherever the project is.
-fn for_all_users() -> &'static Path {
-    static COPY: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = COPY.get_or_init(|| {
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
-        let path = folder.path().join("leaderrun");
-        fs::copy(env!("CARGO_BIN_EXE_leaderrun"), &path).expect("a copy");
-        (folder, path)
-    });
-    path
 }
 
 fn as_user(more: &str) -> String {

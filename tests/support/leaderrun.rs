@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::File,
-    os::unix::process::ExitStatusExt,
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -71,6 +71,14 @@ impl Leaderrun {
     pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
         self.command.stdin(stdin);
         self
+    }
+
+    /// The program where every user can run it, wherever the project is.
+    pub fn copy_for_all_users(&self) -> PathBuf {
+        std::fs::set_permissions(self.folder.path(), std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        let path = self.folder.path().join("leaderrun");
+        std::fs::copy(env!("CARGO_BIN_EXE_leaderrun"), &path).expect("a copy");
+        path
     }
 
     /// Starts it with a shell's line as its command.
