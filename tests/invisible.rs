@@ -126,7 +126,7 @@ fn nohup_keeps_its_meaning() {
 
 #[test]
 fn messages_that_nobody_reads_hold_up_nothing() {
-    let (read, write) = nix::unistd::pipe().expect("a pipe");
+    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("a pipe");
     // Full, and read by nobody.
     nix::fcntl::fcntl(&write, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).expect("a flag");
     while nix::unistd::write(&write, &[0; 4096]).is_ok() {}
