@@ -32,7 +32,8 @@ pub struct Cli {
 
     /// The Redis servers, with commas or repeated
     ///
-    /// redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or unix://PATH. An odd number of independent servers
+    /// redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS (with the system's certificates, or SSL_CERT_FILE), or
+    /// unix://PATH?db=DB&user=USER&pass=PASSWORD. An odd number of independent servers
     /// is best, 3 or 5: a majority must answer. None of them may be a replica of another.
     #[arg(short = 'R', long, value_name = "URL,...", env = "LEADERRUN_REDIS", hide_env = true)]
     #[arg(value_delimiter = ',', action = ArgAction::Append)]

@@ -32,6 +32,11 @@ impl Address {
         // The library's texts name the part that is wrong and never repeat it.
         let told = |e: redis::RedisError| e.to_string().split(" - ").next().unwrap_or_default().to_lowercase();
         let info = parsed.into_connection_info().map_err(told)?;
+        if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
+            return Err(
+                "certificates are always verified: leave out #insecure, and set SSL_CERT_FILE to your CA".into()
+            );
+        }
         if info.redis_settings().db() < 0 {
             return Err("the database is not a number from 0".into());
         }
@@ -99,6 +104,7 @@ mod tests {
             ("redis://u:secret@h:6379/-1", "atabase"),
             ("redis://u:secret/x@h", "%XX"),
             ("redis://", "missing hostname"),
+            ("rediss://u:secret@h#insecure", "SSL_CERT_FILE"),
         ] {
             let said = Address::parse(url).expect_err(url);
             assert!(said.contains(part), "{url}: {said}");
