@@ -52,6 +52,16 @@ fn nanos(duration: Duration) -> u64 {
     duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
+/// Waits until a moment has come; for ever where there is none.
+pub async fn reach(moment: Option<Moment>) {
+    let Some(moment) = moment else { return std::future::pending().await };
+    let remaining = moment.remaining();
+    // The timer's ticks are of a millisecond; a moment that has come does not wait for one.
+    if !remaining.is_zero() {
+        tokio::time::sleep(remaining).await;
+    }
+}
+
 /// The wall clock in microseconds since 1970; zero before that. Only fencing tokens come from it, never a time-out.
 pub fn wall_micros() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)

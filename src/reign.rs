@@ -6,7 +6,7 @@ use nix::{errno::Errno, libc};
 use tokio::time::sleep;
 
 use crate::{
-    clock::Moment,
+    clock::{Moment, reach},
     exit::Exit,
     guard::{self, Ending, Event, Guard, Heard, Order, Recipient, Signaled},
     lease::Leash,
@@ -79,11 +79,11 @@ impl Reign<'_> {
                     self.extension = None;
                     self.take_extension(extension);
                 }
-                () = at(Some(self.next_extension)), if self.extension.is_none() && !self.lost => {
+                () = reach(Some(self.next_extension)), if self.extension.is_none() && !self.lost => {
                     self.late = Moment::now().since(self.next_extension);
                     self.extension = Some(Box::pin(self.store.extend()));
                 }
-                () = at(watch_guard) => self.end_frozen_guard(),
+                () = reach(watch_guard) => self.end_frozen_guard(),
                 () = sleep(LOOK_AGAIN), if self.guard_dead => {}
             }
         }
@@ -239,14 +239,6 @@ impl Reign<'_> {
 async fn in_flight(extension: &mut Option<Pin<Box<dyn Future<Output = Extension> + '_>>>) -> Extension {
     match extension {
         Some(extension) => extension.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Sleeps until a moment of CLOCK_BOOTTIME; for ever where there is none.
-async fn at(moment: Option<Moment>) {
-    match moment {
-        Some(moment) => sleep(moment.remaining()).await,
         None => std::future::pending().await,
     }
 }

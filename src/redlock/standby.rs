@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, time::sleep};
+use tokio::sync::mpsc;
 
 use super::{news::News, node::Node};
 use crate::{
-    clock::Moment,
+    clock::{Moment, reach},
     lease::{Times, handover_turn},
 };
 
@@ -81,7 +81,7 @@ impl Standby {
             let news = tokio::select! {
                 biased;
                 news = self.news.recv() => news,
-                () = at(go) => return,
+                () = reach(go) => return,
             };
             match news {
                 Some(News::Released { value, listeners }) if value != self.freed => {
@@ -100,7 +100,7 @@ impl Standby {
                 }
                 Some(News::Connected) => return,
                 // Nobody tells anything any more.
-                None => return at(go).await,
+                None => return reach(go).await,
             }
         }
     }
@@ -108,14 +108,5 @@ impl Standby {
     /// The time until our turn.
     fn turn(&self) -> Duration {
         handover_turn(self.listeners, self.round_trip, fastrand::f64())
-    }
-}
-
-async fn at(moment: Option<Moment>) {
-    let Some(moment) = moment else { return std::future::pending().await };
-    let remaining = moment.remaining();
-    // The timer's ticks are of a millisecond; a turn that has come does not wait for one.
-    if !remaining.is_zero() {
-        sleep(remaining).await;
     }
 }
