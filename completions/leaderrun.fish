@@ -3,6 +3,9 @@ complete -c leaderrun -s R -l redis -d 'The Redis servers, with commas or repeat
 complete -c leaderrun -l redis-file -d 'The same from a file, a URL a line' -r -F
 complete -c leaderrun -s w -l wait -d 'Wait so long to lead [default: for ever]' -r
 complete -c leaderrun -s t -l ttl -d 'How long a lease lasts [default: 15s]' -r
+complete -c leaderrun -l hold -d 'Keep the lock so long from the start' -r
+complete -c leaderrun -l once-per -d 'At most one success per period' -r
+complete -c leaderrun -l attempts -d 'How often it may fail per period' -r
 complete -c leaderrun -s s -l signal -d 'What tells the command to stop [default: TERM]' -r
 complete -c leaderrun -s k -l kill-after -d 'How long it then has [default: 5s or ttl/3]' -r
 complete -c leaderrun -s E -l conflict-exit-code -d 'Exit with N instead of 75' -r

@@ -20,8 +20,8 @@ use clap::{ArgAction, Parser, ValueEnum, builder::FalseyValueParser, value_parse
     after_long_help = "Each option can also be given in the environment, as LEADERRUN_ and its long name: \
         LEADERRUN_RESOURCE, LEADERRUN_REDIS, LEADERRUN_TTL and so on.\n\n\
         Exit status: the command's, or 128 + N if signal N ended it; 75 another leads and we did not wait, or no \
-        longer; 76 leadership was lost and the command stopped; 69 no quorum of nodes could be reached; 64 a usage \
-        error; 125 our own failure; 126 the command can't be run; 127 the command was not found."
+        longer; 76 leadership was lost and the command stopped; 69 no quorum of nodes could be reached; 74 the \
+        command succeeded, but that could not be recorded for --once-per; 64 a usage error; 125 our own failure; 126 the command can't be run; 127 the command was not found."
 )]
 pub struct Cli {
     /// What to lead: a name, the same on every replica
@@ -72,6 +72,29 @@ pub struct Cli {
     #[arg(value_parser = duration, default_value = "15s", hide_default_value = true)]
     pub ttl: Duration,
 
+    /// Keep the lock so long from the start
+    ///
+    /// It stays taken for at least this long from the start of the command, though the command and leaderrun have ended:
+    /// replicas whose clock is late find it taken. A crash of leaderrun or a lost lease frees it as ever.
+    #[arg(long, value_name = "DURATION", env = "LEADERRUN_HOLD", hide_env = true, value_parser = duration)]
+    pub hold: Option<Duration>,
+
+    /// At most one success per period
+    ///
+    /// Once the command has ended with 0 on any replica, none starts it again for this long, counted from the start of
+    /// the command that succeeded; they exit with 0. While it runs, the others stand by, and run it again if it fails. Give
+    /// it a bit less than the time between two runs, such as 23h for a daily one, and the same on every replica.
+    #[arg(long, value_name = "DURATION", env = "LEADERRUN_ONCE_PER", hide_env = true, value_parser = duration)]
+    pub once_per: Option<Duration>,
+
+    /// How often it may fail per period
+    ///
+    /// With --once-per: once the command has failed so often, on all replicas together, they give up and exit with 75. The
+    /// default is as often as there are replicas that are willing. A crash or a lost lease doesn't count.
+    #[arg(long, value_name = "N", env = "LEADERRUN_ATTEMPTS", hide_env = true, requires = "once_per")]
+    #[arg(value_parser = value_parser!(u16).range(1..), hide_short_help = true)]
+    pub attempts: Option<u16>,
+
     /// What tells the command to stop [default: TERM]
     ///
     /// Sent when leadership is lost, to the command's process group: a name or a number.
@@ -92,6 +115,7 @@ pub struct Cli {
     /// the same instant. Needs root, or a system that lets users make namespaces. The command sees its own /proc, and its
     /// mounts are its own.
     #[arg(long, env = "LEADERRUN_PID_NAMESPACE", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(hide_short_help = true)]
     pub pid_namespace: bool,
 
     /// Exit with N instead of 75
@@ -108,7 +132,7 @@ pub struct Cli {
     pub key_prefix: String,
 
     /// Who we are to others [default: host:pid]
-    #[arg(long, value_name = "NAME", env = "LEADERRUN_HOLDER", hide_env = true)]
+    #[arg(long, value_name = "NAME", env = "LEADERRUN_HOLDER", hide_env = true, hide_short_help = true)]
     pub holder: Option<String>,
 
     /// Say more; twice: each round

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     exit::Exit,
     settings::{Patience, Settings},
-    store::{Cause, Defeat, Lease, Store},
+    store::{Cause, Change, Defeat, Lease, Store},
 };
 
 /// How an election ended.
@@ -42,6 +42,9 @@ pub async fn run(store: &mut Store, settings: &Settings) -> Result<Elected> {
             report.error(&defeat.story);
             return Ok(Elected::Over(Exit::Usage));
         }
+        if let Cause::Done | Cause::Spent = defeat.cause {
+            return Ok(Elected::Over(give_up(settings, &defeat)));
+        }
         report.debug(format_args!("lost a round: {}", defeat.story));
         let open = matches!(defeat.cause, Cause::Split | Cause::Stale);
         let until = match settings.patience {
@@ -51,24 +54,33 @@ pub async fn run(store: &mut Store, settings: &Settings) -> Result<Elected> {
             Patience::Forever => None,
         };
         let waits = until.is_none_or(|until| Instant::now() < until);
-        if !open && waits && told != Some(defeat.cause) {
+        if !open && waits && !told.as_ref().is_some_and(|told| is_old_news(&defeat, told)) {
             match defeat.cause {
                 Cause::NoQuorum => {
                     report.error(format_args!("no quorum: {}; standing by until there is one", defeat.story))
                 }
                 _ => report.info(format_args!("stands by: {}", defeat.story)),
             }
-            told = Some(defeat.cause);
+            told = Some(defeat.clone());
         }
         let changed = match until {
             Some(until) => timeout_at(until, store.wait_for_change(&defeat)).await.ok(),
             None => Some(store.wait_for_change(&defeat).await),
         };
-        match changed {
-            Some(changed) => changed?,
+        match changed.transpose()? {
+            Some(Change::LookAgain) => {}
+            Some(Change::Done) => {
+                report.info("the leader's command has succeeded for this period; the command was not started");
+                return Ok(Elected::Over(Exit::Done));
+            }
             None => return Ok(Elected::Over(give_up(settings, &defeat))),
         }
     }
+}
+
+/// Whether a standby has said so before: another leader is news, a node more or less that can't vote is not.
+fn is_old_news(defeat: &Defeat, told: &Defeat) -> bool {
+    defeat.cause == told.cause && (defeat.cause != Cause::Taken || defeat.story == told.story)
 }
 
 /// Says why we don't lead. That another does is what `--try` asks for, and no error.
@@ -80,9 +92,9 @@ fn give_up(settings: &Settings, defeat: &Defeat) -> Exit {
             report.error(format_args!("no quorum: {}; {follows}", defeat.story));
             Exit::NoQuorum
         }
-        _ => {
+        cause => {
             report.info(format_args!("{}; {follows}", defeat.story));
-            settings.not_leader
+            if cause == Cause::Done { Exit::Done } else { settings.not_leader }
         }
     }
 }

@@ -11,6 +11,10 @@ pub enum Exit {
     Signal(i32),
     /// Another leads, and we did not wait or no longer; the status is 75 or `--conflict-exit-code`.
     NotLeader(u8),
+    /// The command has succeeded in this period, here or elsewhere before, and was not started.
+    Done,
+    /// The command succeeded, but that could not be recorded for the others.
+    NotRecorded,
     /// Leadership was lost and the command killed.
     LeadershipLost,
     /// No quorum of nodes could be reached, and we did not wait or no longer.
@@ -34,6 +38,8 @@ impl Exit {
             Exit::Command(code) => code,
             Exit::Signal(signal) => 128_u8.wrapping_add(signal as u8),
             Exit::NotLeader(code) => code,
+            Exit::Done => 0,
+            Exit::NotRecorded => 74,
             Exit::LeadershipLost => 76,
             Exit::NoQuorum => 69,
             Exit::Usage => 64,

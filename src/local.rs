@@ -1,11 +1,13 @@
-//! One machine: flock(2) on a file, and a counter of fencing tokens in it.
+//! One machine: flock(2) on a file, and in it what the last leader has left: its fencing token, and what is to outlive it.
 //!
 //! The lock belongs to the open file description. Elector and guard both hold it, so that it is free only when both are
 //! gone; the command does not inherit it.
 
+mod record;
+
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{ErrorKind, Read, Seek, SeekFrom, Write},
+    io::ErrorKind,
     os::{
         fd::AsRawFd,
         unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
@@ -16,12 +18,13 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use nix::libc;
-use serde::{Deserialize, Serialize};
 
+use self::record::Record;
 use crate::{
-    clock::wall_micros,
+    clock::{Moment, reach, wall_micros},
     lease::next_token,
-    store::{Cause, Defeat, Extension, Lease, Proof},
+    period::{Failures, Note, OncePer, told_of_success},
+    store::{Cause, Change, Defeat, Extension, Lease, Parting, Proof},
 };
 
 /// The longest part of a path that every file system takes, less the ending.
@@ -31,13 +34,7 @@ pub struct Local {
     path: PathBuf,
     file: Arc<File>,
     holder: String,
-}
-
-/// What the lock's file holds: the last leader.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Record {
-    token: u64,
-    holder: String,
+    once_per: Option<OncePer>,
 }
 
 impl Local {
@@ -45,10 +42,10 @@ impl Local {
     ///
     /// # Errors
     /// No folder to keep it in, or one that others can write to.
-    pub fn open(resource: &str, holder: &str) -> Result<Self> {
+    pub fn open(resource: &str, holder: &str, once_per: Option<OncePer>) -> Result<Self> {
         let path = lock_path(resource)?;
         let file = Arc::new(open_private(&path)?);
-        Ok(Local { path, file, holder: holder.to_owned() })
+        Ok(Local { path, file, holder: holder.to_owned(), once_per })
     }
 
     /// Tries to lock the file.
@@ -58,9 +55,12 @@ impl Local {
     pub fn acquire(&mut self) -> Result<Result<Lease, Defeat>> {
         loop {
             if !self.try_lock()? {
-                let leader = self.read().holder;
-                let story = if leader.is_empty() { "another leads".into() } else { format!("{leader} leads") };
-                return Ok(Err(Defeat { cause: Cause::Taken, free_in: None, story }));
+                let record = Record::read(&self.file);
+                return Ok(Err(self.ended(&record).unwrap_or_else(|| Defeat {
+                    cause: Cause::Taken,
+                    free_in: None,
+                    story: record.leader().unwrap_or_else(|| "another leads".into()),
+                })));
             }
             if self.is_in_place() {
                 break;
@@ -68,14 +68,25 @@ impl Local {
             // Somebody removed the file that we have locked; a lock on the new one is what others see.
             self.file = Arc::new(open_private(&self.path)?);
         }
-        let token = next_token(wall_micros(), self.read().token);
-        self.write(&Record { token, holder: self.holder.clone() })
-            .with_context(|| format!("can't write {}", self.path.display()))?;
-        Ok(Ok(Lease { token, sent: None, proof: Proof::File, descriptor: Some(self.file.as_raw_fd()) }))
+        let mut record = Record::read(&self.file);
+        if let Some(defeat) = self.ended(&record).or_else(|| kept(&record)).or_else(|| self.spent(&record)) {
+            let _ = self.file.unlock();
+            return Ok(Err(defeat));
+        }
+        record.token = next_token(wall_micros(), record.token);
+        record.holder.clone_from(&self.holder);
+        record.write(&self.file).with_context(|| format!("can't write {}", self.path.display()))?;
+        let (token, descriptor) = (record.token, Some(self.file.as_raw_fd()));
+        Ok(Ok(Lease { token, sent: None, proof: Proof::File, descriptor, failures: record.failures() }))
     }
 
-    /// Waits until the lock was free for a moment, by a thread that waits for it: the kernel tells, nothing polls.
-    pub async fn wait_for_change(&mut self) -> Result<()> {
+    /// Waits until the lock was free for a moment, by a thread that waits for it: the kernel tells, nothing polls. A lock that
+    /// is kept after its leader's end is free at a known time.
+    pub async fn wait_for_change(&mut self, defeat: &Defeat) -> Result<Change> {
+        if let Some(free_in) = defeat.free_in {
+            reach(Some(Moment::now() + free_in)).await;
+            return Ok(Change::LookAgain);
+        }
         let file = self.file.clone();
         let (told, change) = tokio::sync::oneshot::channel();
         std::thread::Builder::new()
@@ -85,20 +96,48 @@ impl Local {
             })
             .context("can't start a thread to wait for the lock")?;
         change.await.context("the thread that waits for the lock ended")??;
-        Ok(())
+        Ok(Change::LookAgain)
     }
 
     /// The lock stays until it is given up; all that can happen to it is that somebody removes its file.
-    pub fn extend(&self) -> Extension {
-        if self.is_in_place() {
-            Extension::Extended { leash: None, proof: Proof::File }
-        } else {
-            Extension::Lost { story: format!("the lock's file {} was removed", self.path.display()) }
+    pub fn extend(&self, note: Option<&Note>) -> Extension {
+        if !self.is_in_place() {
+            return Extension::Lost { story: format!("the lock's file {} was removed", self.path.display()) };
+        }
+        match note.map_or(Ok(()), |note| self.change(|record| record.take(note))) {
+            Ok(()) => Extension::Extended { leash: None, proof: Proof::File },
+            Err(e) => Extension::Failed { story: format!("{} can't be written: {e}", self.path.display()) },
         }
     }
 
-    pub fn release(&self) {
+    /// Unlocks the file, though the lock may be kept for a while.
+    ///
+    /// # Errors
+    /// Why it could not be kept.
+    pub fn release(&self, parting: Parting) -> Result<(), String> {
+        let kept = parting.hold.map_or(Ok(()), |hold| self.change(|record| record.keep(hold)));
         let _ = self.file.unlock();
+        kept.map_err(|e| format!("{} can't be written: {e}", self.path.display()))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Record)) -> std::io::Result<()> {
+        let mut record = Record::read(&self.file);
+        change(&mut record);
+        record.write(&self.file)
+    }
+
+    /// The command has succeeded in this period.
+    fn ended(&self, record: &Record) -> Option<Defeat> {
+        self.once_per?;
+        let (note, left) = record.done()?;
+        Some(Defeat { cause: Cause::Done, free_in: None, story: told_of_success(note, Some(left)) })
+    }
+
+    /// The command has failed as often as it may.
+    fn spent(&self, record: &Record) -> Option<Defeat> {
+        let (attempts, Failures { count, .. }) = (self.once_per?.attempts?, record.failures());
+        let story = format!("the command has failed {count} times in this period");
+        (count >= attempts.into()).then_some(Defeat { cause: Cause::Spent, free_in: None, story })
     }
 
     fn try_lock(&self) -> Result<bool> {
@@ -116,23 +155,13 @@ impl Local {
             _ => false,
         }
     }
+}
 
-    fn read(&self) -> Record {
-        let mut text = String::new();
-        let mut file: &File = &self.file;
-        let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text));
-        read.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default()
-    }
-
-    fn write(&self, record: &Record) -> Result<()> {
-        let mut file: &File = &self.file;
-        let mut text = serde_json::to_vec(record)?;
-        text.push(b'\n');
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(&text)?;
-        file.set_len(text.len() as u64)?;
-        Ok(())
-    }
+/// The lock is kept though its leader has ended.
+fn kept(record: &Record) -> Option<Defeat> {
+    let left = record.kept()?;
+    let story = format!("{} has led and keeps the lock (--hold)", record.holder);
+    Some(Defeat { cause: Cause::Taken, free_in: Some(left), story })
 }
 
 /// The path of a resource's lock, in a folder that only its user can write to, so that nobody else can put a link there.

@@ -7,6 +7,7 @@ mod exit;
 mod guard;
 mod lease;
 mod local;
+mod period;
 mod program;
 mod redlock;
 mod reign;
@@ -29,7 +30,7 @@ use crate::{
     exit::Exit,
     guard::{Forked, Guard, Heard},
     settings::Settings,
-    store::Store,
+    store::{Parting, Store},
 };
 
 fn main() -> ExitCode {
@@ -73,17 +74,22 @@ async fn compete(settings: &Settings, forked: Forked) -> Result<Exit> {
         over = interrupted(&mut guard, settings) => Elected::Over(over),
         elected = election::run(&mut store, settings) => elected?,
     };
-    let exit = match elected {
+    let (exit, parting) = match elected {
         Elected::Leader(lease) => {
-            let exit = reign::run(lease, &store, &mut guard, settings).await;
-            if matches!(exit, Exit::Signal(_) | Exit::LeadershipLost | Exit::Failure) {
+            let reigned = reign::run(lease, &store, &mut guard, settings).await;
+            if matches!(reigned.exit, Exit::Signal(_) | Exit::LeadershipLost | Exit::Failure) {
                 guard.put_terminal_back();
             }
-            exit
+            settings.report.info(format_args!(
+                "{} ended with exit status {}",
+                settings.program.name(),
+                reigned.exit.status()
+            ));
+            period::conclude(&reigned, &store, &mut guard, settings).await
         }
-        Elected::Over(exit) => exit,
+        Elected::Over(exit) => (exit, Parting::default()),
     };
-    let mut release = pin!(store.release());
+    let mut release = pin!(store.release(parting));
     // Once the requests are on their way the guard has nothing left to answer for, and ends while they are answered.
     let released = tokio::select! {
         biased;
@@ -96,7 +102,10 @@ async fn compete(settings: &Settings, forked: Forked) -> Result<Exit> {
         None => release.await,
     };
     if let Err(story) = released {
-        settings.report.info(format_args!("{story}; what they hold runs out by itself"));
+        match parting.hold {
+            Some(_) => settings.report.error(format_args!("the lock could not be kept for --hold: {story}")),
+            None => settings.report.info(format_args!("{story}; what they hold runs out by itself")),
+        }
     }
     guard.kill();
     if exit == Exit::Signal(SIGINT) && guard.shares_group() {

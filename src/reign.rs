@@ -10,6 +10,7 @@ use crate::{
     exit::Exit,
     guard::{self, Ending, Event, Guard, Heard, Order, Recipient, Signaled},
     lease::Leash,
+    period::Failures,
     settings::Settings,
     store::{Extension, Lease, Store},
 };
@@ -37,8 +38,22 @@ struct Reign<'a> {
     guard_dead: bool,
 }
 
+/// A reign that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Reigned {
+    pub exit: Exit,
+    pub token: u64,
+    /// When the command was started.
+    pub began: Moment,
+    /// Before that, how often the command had failed in this period.
+    pub failures: Failures,
+    /// Nobody else can lead before; `None` where the lease doesn't run out.
+    pub alone_until: Option<Moment>,
+}
+
 /// Starts the command and leads until nothing of it is left, so that the lease can be released.
-pub async fn run(lease: Lease, store: &Store, guard: &mut Guard, settings: &Settings) -> Exit {
+pub async fn run(lease: Lease, store: &Store, guard: &mut Guard, settings: &Settings) -> Reigned {
+    let began = Moment::now();
     let leash = lease.sent.map(|sent| settings.times.leash(sent));
     let order = Order::Start { token: lease.token, leash, proof: lease.proof };
     let started = guard.order(&order, lease.descriptor);
@@ -59,13 +74,15 @@ pub async fn run(lease: Lease, store: &Store, guard: &mut Guard, settings: &Sett
     if started.is_err() {
         reign.guard_died();
     }
-    reign.lead().await
+    let exit = reign.lead().await;
+    let alone_until = reign.leash.map(|leash| leash.deadline);
+    Reigned { exit, token: lease.token, began, failures: lease.failures, alone_until }
 }
 
 impl Reign<'_> {
     async fn lead(&mut self) -> Exit {
         loop {
-            if self.guard_dead && self.guard.clear_after_death() {
+            if self.guard_dead && self.clear_after_guard() {
                 return self.exit();
             }
             let watch_guard = self.leash.filter(|_| !self.guard_dead).map(|leash| self.guard_overdue(leash));
@@ -81,7 +98,7 @@ impl Reign<'_> {
                 }
                 () = reach(Some(self.next_extension)), if self.extension.is_none() && !self.lost => {
                     self.late = Moment::now().since(self.next_extension);
-                    self.extension = Some(Box::pin(self.store.extend()));
+                    self.extension = Some(Box::pin(self.store.extend(None)));
                 }
                 () = reach(watch_guard) => self.end_frozen_guard(),
                 () = sleep(LOOK_AGAIN), if self.guard_dead => {}
@@ -214,6 +231,16 @@ impl Reign<'_> {
             let command = self.command();
             self.settings.report.error(format_args!("leaderrun's guard died; killing {command} and all it started"));
         }
+    }
+
+    /// Kills what a dead guard has left to us. True once nothing is left. A command that had ended before its guard could say
+    /// so has ended as if it had been said.
+    fn clear_after_guard(&mut self) -> bool {
+        let empty = self.guard.clear_after_death();
+        if let Some(ending) = self.guard.ending_left() {
+            self.take_event(Event::Exited { ending });
+        }
+        empty
     }
 
     /// Half a margin after the deadline a guard that does its work has reported the tree empty.

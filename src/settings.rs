@@ -8,6 +8,7 @@ use crate::{
     cli::Cli,
     exit::Exit,
     lease::{LONGEST_TTL, Misfit, SHORTEST_TTL, Times},
+    period::OncePer,
     program::{Missing, Program},
     redlock::Address,
     report::Report,
@@ -20,6 +21,9 @@ pub struct Settings {
     pub place: Place,
     pub patience: Patience,
     pub times: Times,
+    /// How long the lock stays taken, from the start of the command.
+    pub hold: Option<Duration>,
+    pub once_per: Option<OncePer>,
     pub signal: Signal,
     pub pid_namespace: bool,
     pub not_leader: Exit,
@@ -59,11 +63,23 @@ impl Refusal {
 /// The longest name of a resource, in bytes.
 const LONGEST_NAME: usize = 512;
 
+/// What stands behind a resource's name in the keys beside its lock.
+const KEYS_OF_OURS: [&str; 3] = [":fence", ":done", ":failed"];
+
+/// The longest time that a lock is kept or a success is remembered.
+const LONGEST_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 impl TryFrom<Cli> for Settings {
     type Error = Refusal;
 
     fn try_from(cli: Cli) -> Result<Self, Refusal> {
         name("--resource", &cli.resource)?;
+        if let Some(part) = KEYS_OF_OURS.iter().find(|part| cli.resource.ends_with(*part)) {
+            return Err(Refusal::usage(format!(
+                "--resource {} ends with {part}, which leaderrun puts behind a name for its own keys; give it another name",
+                cli.resource
+            )));
+        }
         let times = times(&cli)?;
         let place = place(&cli)?;
         let signal = signal(&cli.signal)?;
@@ -75,6 +91,9 @@ impl TryFrom<Cli> for Settings {
             (false, Some(wait)) => Patience::For(wait),
             (false, None) => Patience::Forever,
         };
+        let hold = cli.hold.map(|hold| period("--hold", hold)).transpose()?;
+        let once_per = cli.once_per.map(|time| period("--once-per", time)).transpose()?;
+        let once_per = once_per.map(|period| OncePer { period, attempts: cli.attempts });
         let program = program(cli.command)?;
         Ok(Settings {
             report: Report::new(&cli.resource, cli.verbose, cli.quiet, cli.log_format),
@@ -82,6 +101,8 @@ impl TryFrom<Cli> for Settings {
             place,
             patience,
             times,
+            hold,
+            once_per,
             signal,
             pid_namespace: cli.pid_namespace,
             not_leader: Exit::NotLeader(cli.conflict_exit_code.unwrap_or(Exit::NOT_LEADER)),
@@ -102,6 +123,17 @@ fn name(option: &str, text: &str) -> Result<(), Refusal> {
         return Ok(());
     };
     Err(Refusal::usage(format!("{option} {wrong}")))
+}
+
+fn period(option: &str, time: Duration) -> Result<Duration, Refusal> {
+    let show = humantime::format_duration;
+    if time.is_zero() {
+        Err(Refusal::usage(format!("{option} 0s is no time; leave it out, or give it a time such as 55s or 23h")))
+    } else if time > LONGEST_PERIOD {
+        Err(Refusal::usage(format!("{option} {} is too long; give it {} or less", show(time), show(LONGEST_PERIOD))))
+    } else {
+        Ok(time)
+    }
 }
 
 fn times(cli: &Cli) -> Result<Times, Refusal> {

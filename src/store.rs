@@ -10,6 +10,7 @@ use crate::{
     clock::Moment,
     lease::Leash,
     local::Local,
+    period::{Failures, Note},
     redlock::{self, Redlock},
     settings::{Place, Settings},
 };
@@ -32,6 +33,26 @@ pub struct Lease {
     pub proof: Proof,
     /// The lock's descriptor, for the guard to hold as well.
     pub descriptor: Option<RawFd>,
+    /// How often the command has failed in this period.
+    pub failures: Failures,
+}
+
+/// How a lease is given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parting {
+    /// The command has succeeded, and that is on record for this period.
+    pub done: bool,
+    /// The lock stays taken for so long.
+    pub hold: Option<Duration>,
+}
+
+/// What a standby has waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Another round could go otherwise than the last one.
+    LookAgain,
+    /// A leader's command has succeeded for this period.
+    Done,
 }
 
 /// A campaign that was lost.
@@ -58,6 +79,10 @@ pub enum Cause {
     Young,
     /// The nodes can't be used as they were given.
     Misconfigured,
+    /// The command has succeeded in this period.
+    Done,
+    /// The command has failed as often as it may in this period.
+    Spent,
 }
 
 /// What became of an extension.
@@ -89,10 +114,8 @@ impl Store {
     /// A lock file that can't be used.
     pub fn open(settings: &Settings) -> Result<Self> {
         Ok(match &settings.place {
-            Place::Nodes { addresses, lock } => {
-                Store::Nodes(Redlock::open(addresses, lock, settings.times, &settings.holder, &settings.report)?)
-            }
-            Place::ThisMachine => Store::Local(Local::open(&settings.resource, &settings.holder)?),
+            Place::Nodes { addresses, lock } => Store::Nodes(Redlock::open(addresses, lock, settings)?),
+            Place::ThisMachine => Store::Local(Local::open(&settings.resource, &settings.holder, settings.once_per)?),
         })
     }
 
@@ -108,41 +131,44 @@ impl Store {
     }
 
     /// Waits until another round could go otherwise than the last one.
-    pub async fn wait_for_change(&mut self, defeat: &Defeat) -> Result<()> {
+    pub async fn wait_for_change(&mut self, defeat: &Defeat) -> Result<Change> {
         match self {
-            Store::Nodes(nodes) => {
-                nodes.wait_for_change(defeat).await;
-                Ok(())
-            }
-            Store::Local(local) => local.wait_for_change().await,
+            Store::Nodes(nodes) => Ok(nodes.wait_for_change(defeat).await),
+            Store::Local(local) => local.wait_for_change(defeat).await,
         }
     }
 
-    pub async fn extend(&self) -> Extension {
+    /// Extends the lease, and leaves a note with it if there is one.
+    pub async fn extend(&self, note: Option<&Note>) -> Extension {
         match self {
-            Store::Nodes(nodes) => nodes.extend().await,
-            Store::Local(local) => local.extend(),
+            Store::Nodes(nodes) => nodes.extend(note).await,
+            Store::Local(local) => local.extend(note),
         }
     }
 
     /// Gives back the lease, or the votes of a campaign that is broken off; says in how far that is confirmed.
-    pub async fn release(&mut self) -> Result<(), String> {
+    pub async fn release(&mut self, parting: Parting) -> Result<(), String> {
         match self {
-            Store::Nodes(nodes) => nodes.release().await,
-            Store::Local(local) => {
-                local.release();
-                Ok(())
-            }
+            Store::Nodes(nodes) => nodes.release(parting).await,
+            Store::Local(local) => local.release(parting),
         }
     }
 }
 
-/// In the guard, when the elector is dead and the tree is too. True if the lease is free now.
-pub fn release_for_dead_elector(settings: &Settings, proof: Proof) -> bool {
+/// In the guard, when the elector is dead and the tree is too: leaves the note of a success that the elector may not have
+/// left any more. True if the lease is free now.
+pub fn release_for_dead_elector(settings: &Settings, proof: Proof, note: Option<&Note>) -> bool {
     match (&settings.place, proof) {
         (Place::Nodes { addresses, lock }, Proof::Nodes { value, token }) => {
-            redlock::release_alone(addresses, lock, settings.times, value, token)
+            redlock::release_alone(addresses, lock, settings.times, (value, token), note)
         }
-        _ => true,
+        _ => {
+            if let Some(note) = note
+                && let Ok(local) = Local::open(&settings.resource, &settings.holder, settings.once_per)
+            {
+                local.extend(Some(note));
+            }
+            true
+        }
     }
 }

@@ -27,14 +27,24 @@ impl Node {
 
     fn eval(&mut self, script: &str, args: &[&str]) -> Vec<String> {
         let mut cmd = redis::cmd("EVAL");
-        cmd.arg(script).arg(2).arg("l").arg("l:fence").arg(args);
+        let keys: &[&str] = match script {
+            ACQUIRE => &["l", "l:fence", "l:done", "l:failed"],
+            EXTEND if args.len() > 3 => &["l", "l:fence", "l:done"],
+            _ => &["l", "l:fence"],
+        };
+        cmd.arg(script).arg(keys.len()).arg(keys).arg(args);
         let answer: Vec<redis::Value> = cmd.query(&mut self.connection).expect("an answer");
         answer.into_iter().map(|v| redis::from_redis_value(v).expect("a string")).collect()
     }
 
     /// Without the server's run id, which is the second part.
     fn acquire(&mut self, value: &str, token: &str, settle: &str) -> Vec<String> {
-        let mut answer = self.eval(ACQUIRE, &[value, "10000", token, settle, "1", "old"]);
+        self.acquire_once(value, token, settle, "")
+    }
+
+    /// `may_fail`: how often the command may fail in its period.
+    fn acquire_once(&mut self, value: &str, token: &str, settle: &str, may_fail: &str) -> Vec<String> {
+        let mut answer = self.eval(ACQUIRE, &[value, "10000", token, settle, "1", "old", may_fail]);
         let run_id = answer.remove(1);
         assert!(self.query::<String>(&["INFO", "server"]).contains(&format!("run_id:{run_id}\r\n")));
         answer
@@ -46,7 +56,7 @@ impl Node {
 
     fn release(&mut self, value: &str, token: &str) -> Vec<String> {
         let next = (token.parse::<u64>().expect("a token") + 1).to_string();
-        self.eval(RELEASE, &[value, token, &next, "0"])
+        self.eval(RELEASE, &[value, token, &next, "0", "released", value])
     }
 
     fn query<T: redis::FromRedisValue>(&mut self, args: &[&str]) -> T {
@@ -79,7 +89,7 @@ fn free(fence: &str) -> (Option<String>, i64, Option<String>) {
 #[test]
 fn acquire_grants_a_free_lock() {
     let mut node = Node::start();
-    assert_eq!(node.acquire("a", "9007199254740990", "0"), strings(&["granted", "9007199254740990"]));
+    assert_eq!(node.acquire("a", "9007199254740990", "0"), strings(&["granted", "9007199254740990", "0", "-2"]));
     assert_eq!(node.state(), held("a", "9007199254740990"));
 }
 
@@ -102,7 +112,7 @@ fn acquire_finds_a_lock_that_is_anothers_held() {
 fn acquire_takes_over_a_lock_that_was_told_to_be_released() {
     let mut node = Node::start();
     node.acquire("old", "7", "0");
-    assert_eq!(node.acquire("a", "8", "0"), strings(&["granted", "8"]));
+    assert_eq!(node.acquire("a", "8", "0"), strings(&["granted", "8", "0", "-2"]));
     assert_eq!(node.release("old", "7"), strings(&["kept", "8"]), "the release that comes late does no harm");
     assert_eq!(node.extend("old", "7"), strings(&["lost", "8", "a"]));
     assert_eq!(node.state(), held("a", "8"));
@@ -113,7 +123,7 @@ fn acquire_is_stale_unless_its_token_is_above_the_last() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
     assert_eq!(node.acquire("a", "7", "0"), strings(&["stale", "7"]), "also for the lock's own value");
-    assert_eq!(node.acquire("a", "8", "0"), strings(&["granted", "8"]));
+    assert_eq!(node.acquire("a", "8", "0"), strings(&["granted", "8", "0", "-2"]));
     node.query::<()>(&["DEL", "l"]);
     assert_eq!(node.acquire("b", "8", "60000"), strings(&["stale", "8"]), "stale comes before young");
     assert_eq!(node.state(), (None, 0, Some("8".into())));
@@ -168,6 +178,58 @@ fn release_frees_closes_the_token_and_tells() {
 }
 
 #[test]
+fn a_note_of_success_is_the_first_answer_to_those_who_ask_for_it() {
+    let mut node = Node::start();
+    node.acquire("a", "7", "0");
+    assert_eq!(node.eval(EXTEND, &["a", "10000", "7", "it went well", "60000"]), strings(&["extended", "7"]));
+    let answer = node.acquire_once("b", "8", "60000", "0");
+    assert_eq!(answer[..3], strings(&["done", "7", "it went well"]), "before held, stale and young");
+    assert!((50_000..=60_000).contains(&answer[3].parse::<i64>().expect("a time")), "{answer:?}");
+    assert_eq!(node.acquire("b", "8", "0")[0], "held", "to others it is nothing");
+    assert_eq!(node.eval(EXTEND, &["b", "10000", "8", "so did this", "60000"])[0], "lost", "it doesn't count");
+    assert_eq!(node.query::<String>(&["GET", "l:done"]), "so did this", "and is true all the same");
+}
+
+#[test]
+fn failures_are_told_with_a_grant_until_there_are_too_many() {
+    let mut node = Node::start();
+    node.query::<()>(&["SET", "l:failed", "2", "PX", "60000"]);
+    let answer = node.acquire_once("a", "7", "0", "3");
+    assert_eq!(answer[..3], strings(&["granted", "7", "2"]));
+    assert!((50_000..=60_000).contains(&answer[3].parse::<i64>().expect("a time")), "{answer:?}");
+    assert_eq!(node.acquire_once("b", "8", "0", "2")[0], "held", "while another tries");
+    node.release("a", "7");
+    assert_eq!(node.acquire_once("b", "9", "0", "2")[..3], strings(&["spent", "8", "2"]));
+    assert_eq!(node.acquire_once("b", "9", "0", "0")[..3], strings(&["granted", "9", "2"]), "any number may");
+}
+
+#[test]
+fn a_lock_that_is_kept_is_anothers_also_to_its_own_leader() {
+    let mut node = Node::start();
+    let mut listener = node.server.connect();
+    let mut listener = listener.as_pubsub();
+    listener.subscribe("l").expect("a subscription");
+    node.acquire("a", "7", "0");
+    let kept = ["a", "7", "8", "0", "held", "5000", "a kept", "5000"];
+    assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8"]));
+    assert_eq!(node.state(), (Some("a kept".into()), 5000, Some("8".into())));
+    assert_eq!(node.extend("a", "7"), strings(&["lost", "8", "a kept"]), "an extension that comes late");
+    assert_eq!(node.eval(RELEASE, &kept), strings(&["kept", "8"]));
+    let mut message = || listener.get_message().expect("a message").get_payload::<String>().expect("a text");
+    assert_eq!([message(), message()], ["acquired old", "held 1 5000"]);
+}
+
+#[test]
+fn a_lock_is_extended_where_the_memory_is_full() {
+    let mut node = Node::start();
+    node.acquire("a", "7", "0");
+    node.query::<()>(&["PEXPIRE", "l", "1000"]);
+    node.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(node.extend("a", "7"), strings(&["extended", "7"]));
+    assert_eq!(node.state(), held("a", "7"));
+}
+
+#[test]
 fn tell_tells_of_a_release_with_the_number_of_listeners() {
     let node = Node::start();
     let mut listeners = [node.server.connect(), node.server.connect()];
@@ -177,8 +239,9 @@ fn tell_tells_of_a_release_with_the_number_of_listeners() {
         .arg(TELL)
         .arg(1)
         .arg("l")
-        .arg("a")
         .arg("1")
+        .arg("released")
+        .arg("a")
         .query(&mut node.server.connect())
         .expect("an answer");
     assert_eq!(told, 2);
@@ -190,9 +253,9 @@ fn tell_tells_of_a_release_with_the_number_of_listeners() {
 fn each_is_one_round_trip_on_a_server_that_never_saw_it() {
     let mut node = Node::start();
     for (script, args) in [
-        (ACQUIRE, &["a", "10000", "7", "0", "1", ""][..]),
+        (ACQUIRE, &["a", "10000", "7", "0", "1", "", "2"][..]),
         (EXTEND, &["a", "10000", "7"]),
-        (RELEASE, &["a", "7", "8", "0"]),
+        (RELEASE, &["a", "7", "8", "0", "released", "a"]),
     ] {
         node.query::<()>(&["SCRIPT", "FLUSH"]);
         node.query::<()>(&["CONFIG", "RESETSTAT"]);

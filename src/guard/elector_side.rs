@@ -11,7 +11,7 @@ use std::os::fd::RawFd;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    protocol::{Channel, Event, Order, Received},
+    protocol::{Channel, Ending, Event, Order, Received},
     signals::{Signaled, Signals},
     terminal::Terminal,
     tree::{self, Members},
@@ -35,6 +35,10 @@ pub struct Guard {
     signals: AsyncFd<Signals>,
     terminal: Option<Terminal>,
     strangers: Vec<Pid>,
+    /// The command's main process.
+    main: Option<Pid>,
+    /// How that ended, where it came to us from a dead guard that had not reaped it.
+    main_ending: Option<Ending>,
 }
 
 /// What comes in.
@@ -65,7 +69,7 @@ impl Guard {
                 AsyncFd::register_with_interest(signals, Interest::READABLE).context(failed)?,
             )
         };
-        Ok(Guard { pid, unreaped: true, channel, signals, terminal, strangers })
+        Ok(Guard { pid, unreaped: true, channel, signals, terminal, strangers, main: None, main_ending: None })
     }
 
     /// Gives an order; a descriptor may go with it.
@@ -105,6 +109,7 @@ impl Guard {
             match heard {
                 Some(Heard::GuardDied) => self.kill(),
                 Some(Heard::Child) => self.reap_strangers(),
+                Some(Heard::Event(Event::Started { pid })) => self.main = Some(Pid::from_raw(pid)),
                 _ => {}
             }
             if let Some(heard) = heard {
@@ -114,9 +119,10 @@ impl Guard {
     }
 
     /// As PID 1 we reap what nobody else does. The guard's death is heard from its channel.
-    fn reap_strangers(&self) {
+    fn reap_strangers(&mut self) {
         let guard = self.unreaped.then_some(self.pid);
-        tree::reap_strangers(|pid| Some(pid) == guard || self.strangers.contains(&pid));
+        let ending = tree::reap_strangers(|pid| Some(pid) == guard || self.strangers.contains(&pid), self.main);
+        self.main_ending = self.main_ending.or(ending);
     }
 
     /// Kills the guard, if it has not ended, and reaps it; what is left of its tree becomes ours.
@@ -128,10 +134,26 @@ impl Guard {
     }
 
     /// After the guard's death: kills what came to us from it. True once nothing is left.
-    pub fn clear_after_death(&self) -> bool {
+    pub fn clear_after_death(&mut self) -> bool {
         tree::signal(libc::SIGKILL, Members::AllBut(&self.strangers));
-        tree::reap_strangers(|pid| self.strangers.contains(&pid));
+        self.reap_strangers();
         tree::children().iter().all(|child| self.strangers.contains(child))
+    }
+
+    /// How the command ended that had done so by itself when its guard died, before the guard could say so.
+    pub fn ending_left(&self) -> Option<Ending> {
+        self.main_ending.filter(|&ending| ending != Ending::Signal(libc::SIGKILL))
+    }
+
+    /// Waits for a signal that would end a process. Cancel-safe.
+    pub async fn terminated(&mut self) {
+        loop {
+            match self.hear().await {
+                Heard::Signal(signal) if signal.ends_a_process() => return,
+                Heard::GuardDied => std::future::pending().await,
+                _ => {}
+            }
+        }
     }
 
     /// Lets the guard end.

@@ -40,13 +40,24 @@ pub enum Outcome {
     /// The elector has released, or there is nothing to release.
     Done,
     /// The elector is dead and the tree is too: the lease is left to us.
-    LeaseLeft(Proof),
+    LeaseLeft(Remains),
+}
+
+/// What is known of a reign.
+#[derive(Debug)]
+pub struct Remains {
+    pub proof: Proof,
+    pub token: u64,
+    /// When the command was started.
+    pub began: Moment,
+    /// It ended by itself, with 0.
+    pub succeeded: bool,
 }
 
 struct Guard {
     duty: Duty,
     wakeups: Wakeups,
-    proof: Option<Proof>,
+    reign: Option<Remains>,
     leash: Option<Leash>,
     /// The lock's descriptor, held for as long as we live: the lock is free when elector and guard are both gone.
     lock: Option<OwnedFd>,
@@ -74,7 +85,7 @@ pub fn run(duty: Duty) -> Result<Outcome, Errno> {
     let mut guard = Guard {
         duty,
         wakeups: Wakeups::new()?,
-        proof: None,
+        reign: None,
         leash: None,
         lock: None,
         starting: None,
@@ -154,12 +165,14 @@ impl Guard {
         match order {
             Order::Start { token, leash, proof } => {
                 self.leash = leash;
-                self.proof = Some(proof);
+                self.reign = Some(Remains { proof, token, began: Moment::now(), succeeded: false });
                 self.start(token);
             }
             Order::Extend { leash, proof } => {
                 self.leash = Some(leash);
-                self.proof = Some(proof);
+                if let Some(reign) = &mut self.reign {
+                    reign.proof = proof;
+                }
             }
             Order::Stop => self.stop(),
             Order::Signal { signal, to } => self.pass_on(signal, to),
@@ -279,15 +292,18 @@ impl Guard {
     }
 
     fn reap(&mut self) {
+        // Told before it is reaped: if we are killed between the two, the elector can still see how the command ended.
+        if let Some(ending) = self.main.and_then(tree::peek_at) {
+            self.main_ended(ending);
+        }
         loop {
             match tree::reap() {
-                Change::Ended(pid, ending) if Some(pid) == self.main => self.main_ended(ending),
                 Change::Suspended(pid) if Some(pid) == self.main => {
                     self.suspended = true;
                     self.tell(&Event::Suspended);
                 }
                 Change::Continued(pid) if Some(pid) == self.main => self.suspended = false,
-                Change::Ended(..) | Change::Suspended(_) | Change::Continued(_) => {}
+                Change::Ended | Change::Suspended(_) | Change::Continued(_) => {}
                 Change::Quiet => {
                     if self.main.is_none() && self.occupied && !self.cleared_up {
                         self.clear_up();
@@ -309,6 +325,9 @@ impl Guard {
         // The result of its exec is there by now; it comes first.
         self.take_exec_result();
         if self.main.take().is_some() {
+            if let Some(reign) = &mut self.reign {
+                reign.succeeded = ending == Ending::Code(0) && self.kill_at.is_none();
+            }
             self.tell(&Event::Exited { ending });
         }
     }
@@ -324,11 +343,11 @@ impl Guard {
         if !self.elector_gone || self.occupied {
             return None;
         }
-        let Some(proof) = self.proof.take() else { return Some(Outcome::Done) };
+        let Some(reign) = self.reign.take() else { return Some(Outcome::Done) };
         if let Some(terminal) = &self.duty.terminal {
             terminal.put_back();
         }
-        Some(Outcome::LeaseLeft(proof))
+        Some(Outcome::LeaseLeft(reign))
     }
 }
 

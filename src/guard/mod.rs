@@ -82,8 +82,10 @@ fn keep_guard(settings: &Settings, inherited: Inherited, terminal: Option<Termin
     })();
     match kept {
         Ok(Outcome::Done) => Exit::Command(0),
-        Ok(Outcome::LeaseLeft(proof)) => {
-            let released = store::release_for_dead_elector(settings, proof);
+        Ok(Outcome::LeaseLeft(reign)) => {
+            let success = settings.once_per.filter(|_| reign.succeeded);
+            let note = success.and_then(|once| once.success(&settings.holder, reign.token, reign.began));
+            let released = store::release_for_dead_elector(settings, reign.proof, note.as_ref());
             let lease = if released { "released the lease" } else { "the lease runs out by itself" };
             let command = settings.program.name();
             settings.report.error(format_args!(

@@ -21,7 +21,7 @@ use super::protocol::Ending;
 /// What [`reap`] found.
 #[derive(Clone, Copy, Debug)]
 pub enum Change {
-    Ended(Pid, Ending),
+    Ended,
     Suspended(Pid),
     Continued(Pid),
     /// No child has anything to tell now.
@@ -30,16 +30,22 @@ pub enum Change {
     Empty,
 }
 
+/// How a child has ended that is not reaped yet, and stays so.
+pub fn peek_at(pid: Pid) -> Option<Ending> {
+    let id = process::Pid::from_raw(pid.as_raw())?;
+    let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let status = process::waitid(WaitId::Pid(id), peek).ok()??;
+    status.exit_status().map(Ending::Code).or_else(|| status.terminating_signal().map(Ending::Signal))
+}
+
 /// Takes the next change of a child. The process id of one that has ended is free from then on.
 pub fn reap() -> Change {
     let options = WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED;
     match process::wait(options) {
         Ok(Some((pid, status))) => {
             let pid = Pid::from_raw(pid.as_raw_nonzero().get());
-            if let Some(code) = status.exit_status() {
-                Change::Ended(pid, Ending::Code(code))
-            } else if let Some(signal) = status.terminating_signal() {
-                Change::Ended(pid, Ending::Signal(signal))
+            if ending(status).is_some() {
+                Change::Ended
             } else if status.stopped() {
                 Change::Suspended(pid)
             } else {
@@ -109,14 +115,21 @@ pub fn children() -> Vec<Pid> {
     }
 }
 
-/// Reaps the children that have ended, as PID 1 has to, up to the first that is to be `kept`.
-pub fn reap_strangers(kept: impl Fn(Pid) -> bool) {
-    while let Some(pid) = first_ended().filter(|&pid| !kept(pid)) {
-        let Some(id) = process::Pid::from_raw(pid.as_raw()) else { return };
-        if process::waitpid(Some(id), WaitOptions::NOHANG).is_err() {
-            return;
-        }
+fn ending(status: process::WaitStatus) -> Option<Ending> {
+    status.exit_status().map(Ending::Code).or_else(|| status.terminating_signal().map(Ending::Signal))
+}
+
+/// Reaps the children that have ended, as PID 1 has to, up to the first that is to be `kept`. Gives how the one `of_interest`
+/// ended, if it is among them.
+pub fn reap_strangers(kept: impl Fn(Pid) -> bool, of_interest: Option<Pid>) -> Option<Ending> {
+    let mut found = None;
+    while let Some(pid) = first_ended().filter(|&pid| !kept(pid))
+        && let Some(id) = process::Pid::from_raw(pid.as_raw())
+        && let Ok(reaped) = process::waitpid(Some(id), WaitOptions::NOHANG)
+    {
+        found = found.or(reaped.and_then(|(_, status)| ending(status)).filter(|_| Some(pid) == of_interest));
     }
+    found
 }
 
 /// A child that has ended, left unreaped.

@@ -1,14 +1,25 @@
--- KEYS: lock, fence. ARGV: value, ttl (ms), token, settle (ms), whether to tell who listens (1 or 0), a value that was
--- told to be released. The channel has the lock's name.
--- Tokens come and go as strings: Lua prints large numbers as floats.
+-- KEYS: lock, fence, done, failed. ARGV: value, ttl (ms), token, settle (ms), whether to tell who listens (1 or 0), a value
+-- that was told to be released, how often the command may fail (empty: nothing is asked of the period; 0: any number).
+-- The channel has the lock's name. Tokens come and go as strings: Lua prints large numbers as floats.
 local info = redis.call('INFO', 'server')
 local run_id = string.match(info, 'run_id:(%w+)')
 local fence = redis.call('GET', KEYS[2]) or '0'
+local failed, failed_left = '0', -2
+if ARGV[7] ~= '' then
+  local done = redis.call('GET', KEYS[3])
+  if done then
+    return {'done', run_id, fence, done, redis.call('PTTL', KEYS[3])}
+  end
+  failed, failed_left = redis.call('GET', KEYS[4]) or failed, redis.call('PTTL', KEYS[4])
+end
 local value = redis.call('GET', KEYS[1])
 if value and value ~= ARGV[1] and value ~= ARGV[6] then
   -- Where the user may not count or publish, nobody listens.
   local listeners = redis.pcall('PUBSUB', 'NUMSUB', KEYS[1])
   return {'held', run_id, fence, value, redis.call('PTTL', KEYS[1]), listeners[2] or 0}
+end
+if ARGV[7] ~= '' and ARGV[7] ~= '0' and tonumber(failed) >= tonumber(ARGV[7]) then
+  return {'spent', run_id, fence, failed, failed_left}
 end
 if tonumber(ARGV[3]) <= tonumber(fence) then
   return {'stale', run_id, fence}
@@ -25,4 +36,4 @@ redis.call('SET', KEYS[2], ARGV[3], 'EX', 2592000)
 if ARGV[5] == '1' then
   redis.pcall('PUBLISH', KEYS[1], 'acquired ' .. ARGV[6])
 end
-return {'granted', run_id, ARGV[3]}
+return {'granted', run_id, ARGV[3], failed, failed_left}

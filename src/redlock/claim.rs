@@ -1,22 +1,28 @@
 //! What we ask the nodes for, and in whose name.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, UNIX_EPOCH},
+};
 
 use anyhow::{Context, Result};
 use redis::Cmd;
 use rustix::rand::{GetRandomFlags, getrandom};
+use serde::{Deserialize, Serialize};
 
 use super::scripts::{Keys, Telling};
 use crate::{
     clock::wall_micros,
     lease::{Times, next_token},
-    store::Proof,
+    period::{Note, OncePer},
+    store::{Parting, Proof},
 };
 
 /// What we claim: the value that marks votes as ours, and the token of our last round.
 pub struct Claim {
     keys: Keys,
     value: String,
+    once_per: Option<OncePer>,
     token: AtomicU64,
     largest_seen: AtomicU64,
 }
@@ -26,17 +32,18 @@ impl Claim {
     ///
     /// # Errors
     /// No random numbers to be had.
-    pub fn new(lock: &str, holder: &str) -> Result<Self> {
+    pub fn new(lock: &str, holder: &str, once_per: Option<OncePer>) -> Result<Self> {
         let mut id = [0; 16];
         getrandom(&mut id, GetRandomFlags::empty()).context("no random numbers")?;
         let id = format!("{:032x}", u128::from_ne_bytes(id));
-        let value = serde_json::json!({ "id": id, "holder": holder }).to_string();
-        Ok(Self::proven(lock, value, 0))
+        let value = serde_json::to_string(&Mark { id, holder: holder.to_owned(), kept: false })?;
+        Ok(Claim { once_per, ..Self::proven(lock, value, 0) })
     }
 
     /// The claim of a leader, as its [`Proof`] has it.
     pub fn proven(lock: &str, value: String, token: u64) -> Self {
-        Claim { keys: Keys::new(lock), value, token: AtomicU64::new(token), largest_seen: AtomicU64::new(token) }
+        let (token, largest_seen) = (AtomicU64::new(token), AtomicU64::new(token));
+        Claim { keys: Keys::new(lock), value, once_per: None, token, largest_seen }
     }
 
     pub fn proof(&self) -> Proof {
@@ -53,23 +60,30 @@ impl Claim {
 
     /// `tell` and `freed`: see [`Keys::acquire`].
     pub fn acquisition(&self, times: &Times, tell: bool, freed: &str) -> Cmd {
-        self.keys.acquire(&self.value, self.token.load(Relaxed), times, tell, freed)
+        let may_fail = self.once_per.map_or(String::new(), |once| once.attempts.map_or(0, u32::from).to_string());
+        self.keys.acquire(&self.value, self.token.load(Relaxed), times, tell, freed, &may_fail)
     }
 
-    pub fn extension(&self, times: &Times) -> Cmd {
-        self.keys.extend(&self.value, times.ttl(), self.token.load(Relaxed))
+    pub fn extension(&self, times: &Times, note: Option<&Note>) -> Cmd {
+        self.keys.extend(&self.value, times.ttl(), self.token.load(Relaxed), note)
     }
 
-    pub fn release(&self, telling: Telling) -> Cmd {
-        self.keys.release(&self.value, self.token.load(Relaxed), telling)
+    pub fn release(&self, telling: Telling, parting: Parting) -> Cmd {
+        let kept_as = parting.hold.map_or(String::new(), |_| kept(&self.value));
+        self.keys.release(&self.value, self.token.load(Relaxed), telling, parting, &kept_as)
     }
 
     pub fn tell_acquisition(&self, freed: &str) -> Cmd {
         self.keys.tell_acquisition(freed)
     }
 
-    pub fn tell_release(&self, telling: Telling) -> Cmd {
-        self.keys.tell_release(&self.value, telling)
+    pub fn tell_release(&self, telling: Telling, parting: Parting) -> Cmd {
+        self.keys.tell_release(&self.value, telling, parting)
+    }
+
+    /// Whether the command is not to run once it has succeeded for this period.
+    pub fn is_once(&self) -> bool {
+        self.once_per.is_some()
     }
 
     /// The channel on which the nodes tell of this lock.
@@ -90,9 +104,31 @@ impl Claim {
     }
 }
 
-/// Who holds a lock; another library's value stands for itself.
-pub fn holder_of(value: &str) -> String {
-    let parsed = serde_json::from_str::<serde_json::Value>(value).ok();
-    let holder = parsed.as_ref().and_then(|v| v.get("holder")).and_then(|h| h.as_str());
-    holder.unwrap_or(value).chars().take(200).collect()
+/// What a lock's value says.
+#[derive(Serialize, Deserialize)]
+struct Mark {
+    id: String,
+    holder: String,
+    /// The leader has ended, and its lock is kept for a while.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    kept: bool,
+}
+
+/// The value of a lock that is kept after its leader's end: another one, which an extension that comes late doesn't touch.
+fn kept(value: &str) -> String {
+    let mark = serde_json::from_str(value).ok().map(|mark: Mark| Mark { kept: true, ..mark });
+    mark.and_then(|mark| serde_json::to_string(&mark).ok()).unwrap_or_else(|| format!("{value} kept"))
+}
+
+/// Who holds a lock with this value, and since when as far as the fencing token tells, which begins as a time in
+/// microseconds since 1970; another library's value stands for itself.
+pub fn told_of(value: &str, fence: u64) -> String {
+    match serde_json::from_str::<Mark>(value) {
+        Ok(Mark { holder, kept: true, .. }) => format!("{holder} has led and keeps the lock (--hold)"),
+        Ok(Mark { holder, .. }) => {
+            let since = UNIX_EPOCH + Duration::from_micros(fence);
+            format!("{holder} leads since {}", humantime::format_rfc3339_seconds(since))
+        }
+        Err(_) => format!("{} leads", value.chars().take(200).collect::<String>()),
+    }
 }

@@ -4,12 +4,13 @@ use std::{collections::HashMap, time::Duration};
 
 use super::{
     Heard, Redlock,
-    claim::holder_of,
+    claim::told_of,
     failure::Failure,
     scripts::{Acquired, Answer},
 };
 use crate::{
     lease::{quorum, quorum_free_in},
+    period::told_of_success,
     store::{Cause, Defeat},
 };
 
@@ -35,6 +36,18 @@ impl Redlock {
     pub(super) fn defeat(&self, heard: &[Heard<Acquired>], too_slow: bool) -> Defeat {
         let nodes = self.nodes.len();
         let free_in = quorum_free_in(nodes, self.free_in(heard));
+        // One witness is enough: these are only written after the command's end.
+        let witness = heard.iter().filter_map(|(_, answer)| answer.as_ref().ok()).find_map(|acquired| {
+            let count = acquired.failures.count;
+            match &acquired.answer {
+                Answer::Done { note, left } => Some((Cause::Done, told_of_success(note, *left))),
+                Answer::Spent => Some((Cause::Spent, format!("the command has failed {count} times in this period"))),
+                _ => None,
+            }
+        });
+        if let Some((cause, story)) = witness {
+            return Defeat { cause, free_in: None, story };
+        }
         if too_slow {
             let story = "a quorum of nodes answered, but too late to lead".to_owned();
             return Defeat { cause: Cause::NoQuorum, free_in, story };
@@ -46,8 +59,8 @@ impl Redlock {
         let held = count(|a| matches!(a, Answer::Held { .. }));
         let young = count(|a| matches!(a, Answer::Young { .. }));
         let quorum = quorum(nodes);
-        let (cause, story) = if let Some(leader) = leader(answers(), nodes - quorum) {
-            (Cause::Taken, format!("{leader} leads"))
+        let (cause, story) = if let Some(leader) = leader(heard, nodes - quorum) {
+            (Cause::Taken, leader)
         } else if granted + stale >= quorum && (granted == 0 || held == 0) {
             (Cause::Stale, "a larger token was granted before".to_owned())
         } else if granted + stale + held >= quorum {
@@ -71,6 +84,7 @@ impl Redlock {
                 Ok(Answer::Granted | Answer::Stale) => Some(Duration::ZERO),
                 Ok(Answer::Held { left, .. }) => Some(left.unwrap_or(self.times.ttl())),
                 Ok(Answer::Young { left }) => Some(*left),
+                Ok(Answer::Done { .. } | Answer::Spent) => None,
                 Err(failure) if failure.is_unconnected() => None,
                 // What ails a node that answers, or may be about to, is looked at again from time to time.
                 Err(_) => Some(self.times.extend_every().mul_f64(0.5 + fastrand::f64())),
@@ -98,12 +112,13 @@ impl Redlock {
 }
 
 /// Who holds so many votes that no quorum is left.
-fn leader<'a>(answers: impl Iterator<Item = &'a Answer>, out_of_reach: usize) -> Option<String> {
-    let mut votes: HashMap<&str, usize> = HashMap::new();
-    for answer in answers {
-        if let Answer::Held { value, .. } = answer {
-            *votes.entry(value).or_default() += 1;
+fn leader(heard: &[Heard<Acquired>], out_of_reach: usize) -> Option<String> {
+    let mut votes: HashMap<&str, Vec<u64>> = HashMap::new();
+    for acquired in heard.iter().filter_map(|(_, answer)| answer.as_ref().ok()) {
+        if let Answer::Held { value, .. } = &acquired.answer {
+            votes.entry(value).or_default().push(acquired.fence);
         }
     }
-    votes.into_iter().find(|(_, votes)| *votes > out_of_reach).map(|(value, _)| holder_of(value))
+    let (value, fences) = votes.into_iter().find(|(_, fences)| fences.len() > out_of_reach)?;
+    Some(told_of(value, fences.into_iter().min()?))
 }

@@ -1,17 +1,24 @@
--- KEYS: lock, fence. ARGV: value, ttl (ms), token.
+-- KEYS: lock, fence, and where there is a note: done or failed. ARGV: value, ttl (ms), token, and the note and how long it
+-- lasts (ms). A note is true whoever holds the lock by now; only with the lock still ours does it count towards a quorum.
 local fence = redis.call('GET', KEYS[2]) or '0'
 local value = redis.call('GET', KEYS[1])
 local behind = tonumber(fence) > tonumber(ARGV[3])
+if KEYS[3] then
+  redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5])
+end
 if value and value ~= ARGV[1] then
   return {'lost', fence, value}
 end
 if not value and behind then
   return {'lost', fence}
 end
-if not behind then
+if behind or fence == ARGV[3] then
+  -- Also where the memory is full, unlike SET.
+  redis.call('EXPIRE', KEYS[2], 2592000)
+else
   fence = ARGV[3]
+  redis.call('SET', KEYS[2], fence, 'EX', 2592000)
 end
-redis.call('SET', KEYS[2], fence, 'EX', 2592000)
 if value then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return {'extended', fence}

@@ -36,8 +36,10 @@ use self::{
 use crate::{
     clock::Moment,
     lease::{Tally, Times, Verdict, quorum},
+    period::Note,
     report::Report,
-    store::{Cause, Defeat, Extension, Lease},
+    settings::Settings,
+    store::{Cause, Change, Defeat, Extension, Lease, Parting},
 };
 
 /// How long the first round waits for nodes that it doesn't need, to see that no two of them are one server.
@@ -69,8 +71,9 @@ impl Redlock {
     ///
     /// # Errors
     /// No random numbers to be had.
-    pub fn open(addresses: &[Address], lock: &str, times: Times, holder: &str, report: &Report) -> Result<Self> {
-        Ok(Self::with_claim(addresses, Claim::new(lock, holder)?, times, report))
+    pub fn open(addresses: &[Address], lock: &str, settings: &Settings) -> Result<Self> {
+        let claim = Claim::new(lock, &settings.holder, settings.once_per)?;
+        Ok(Self::with_claim(addresses, claim, settings.times, &settings.report))
     }
 
     fn with_claim(addresses: &[Address], claim: Claim, times: Times, report: &Report) -> Self {
@@ -81,10 +84,10 @@ impl Redlock {
         };
         Redlock {
             nodes: addresses.iter().enumerate().map(node).collect(),
-            claim: Arc::new(claim),
             times,
             report: report.clone(),
-            standby: Standby::new(news),
+            standby: Standby::new(news, claim.is_once()),
+            claim: Arc::new(claim),
             votes_out: false,
             lost_rounds: 0,
             servers_differ: false,
@@ -124,6 +127,11 @@ impl Redlock {
         let cmd = |node: &Node| self.claim.acquisition(&self.times, Some(node.index) == teller, self.standby.freed());
         let mut asked = self.ask_all(cmd, scripts::acquired);
         let (verdict, mut heard) = self.decide(&mut asked, |a| a.answer == Answer::Granted).await;
+        if self.claim.is_once() {
+            // A success may be known to one node only: it is worth a wait for those who are slow.
+            let patience = self.times.answer_timeout().max(SERVERS_COMPARED_WITHIN);
+            heard.extend(answers_within(&mut asked, patience).await);
+        }
         if !self.servers_differ {
             // The one round that waits for those who are slow: a server that stands twice among the nodes is found here.
             let patience = self.times.answer_timeout().min(SERVERS_COMPARED_WITHIN);
@@ -137,10 +145,12 @@ impl Redlock {
         let acquired = || heard.iter().filter_map(|(_, answer)| answer.as_ref().ok());
         acquired().for_each(|acquired| self.claim.see(acquired.fence));
         self.standby.learn(Moment::now().since(sent), acquired().filter_map(Acquired::listeners).max());
-        if verdict == Verdict::Won && Moment::now() < self.times.leash(sent).signal {
+        let ended = |a: &Acquired| matches!(a.answer, Answer::Done { .. } | Answer::Spent);
+        if verdict == Verdict::Won && !acquired().any(ended) && Moment::now() < self.times.leash(sent).signal {
+            let failures = acquired().map(|a| a.failures).max().unwrap_or_default();
             self.standby.close();
             self.fill_in(&heard, asked, teller);
-            return Ok(Lease { token, sent: Some(sent), proof: self.claim.proof(), descriptor: None });
+            return Ok(Lease { token, sent: Some(sent), proof: self.claim.proof(), descriptor: None, failures });
         }
         let mut defeat = self.defeat(&heard, verdict == Verdict::Won);
         self.lost_rounds = if defeat.cause == Cause::Taken { 0 } else { self.lost_rounds.saturating_add(1) };
@@ -163,7 +173,7 @@ impl Redlock {
             .map(|(index, _)| *index)
             .collect();
         // Silently: nobody but candidates could go for these votes, and those look by themselves.
-        let cmd = self.claim.release(Telling::Nobody);
+        let cmd = self.claim.release(Telling::Nobody, Parting::default());
         for node in self.nodes.iter().filter(|node| !refused.contains(&node.index)) {
             tokio::spawn(ask_one(node, cmd.clone(), scripts::released));
         }
@@ -191,7 +201,7 @@ impl Redlock {
                 let (node, claim) = (nodes[index].clone(), claim.clone());
                 async move {
                     // A node that another candidate passed with a larger token heals only for a larger one still.
-                    let extend = || ask_one(&node, claim.extension(&times), scripts::extended);
+                    let extend = || ask_one(&node, claim.extension(&times, None), scripts::extended);
                     if let (_, Ok(Extended::Overtaken { fence })) = extend().await {
                         claim.overtake(fence);
                         let _ = extend().await;
@@ -213,7 +223,7 @@ impl Redlock {
 
     /// Waits until another round could go otherwise. Rounds that only lost a race come again soon, after random delays that
     /// double, so that candidates who started together come apart.
-    pub async fn wait_for_change(&mut self, defeat: &Defeat) {
+    pub async fn wait_for_change(&mut self, defeat: &Defeat) -> Change {
         match defeat.cause {
             Cause::Stale => {}
             Cause::Split => {
@@ -222,20 +232,27 @@ impl Redlock {
             }
             _ => {
                 if !self.standby.listen(&self.nodes, &self.times).await {
-                    self.standby.wait(defeat.free_in, &self.times).await;
+                    return self.standby.wait(defeat.free_in, &self.times).await;
                 }
             }
         }
+        Change::LookAgain
     }
 
-    /// One extension.
-    pub async fn extend(&self) -> Extension {
+    /// One extension, which may leave a note on the nodes.
+    pub async fn extend(&self, note: Option<&Note>) -> Extension {
         let sent = Moment::now();
-        let mut asked = self.ask_all(|_| self.claim.extension(&self.times), scripts::extended);
+        let mut asked = self.ask_all(|_| self.claim.extension(&self.times, note), scripts::extended);
         let (verdict, mut heard) = self.decide(&mut asked, |a| matches!(a, Extended::Kept | Extended::Healed)).await;
-        // What has come in already costs no waiting.
-        while let Some(Some(more)) = asked.next().now_or_never() {
-            heard.push(more);
+        match verdict {
+            // What has come in already costs no waiting.
+            Verdict::Won => {
+                while let Some(Some(more)) = asked.next().now_or_never() {
+                    heard.push(more);
+                }
+            }
+            // The operator should hear of each node what can be said of it; the guard keeps the time.
+            _ => heard.extend(late_answers(&mut asked, sent).await),
         }
         for (index, answer) in &heard {
             match answer {
@@ -262,11 +279,11 @@ impl Redlock {
         }
     }
 
-    /// Gives back what we hold. Ends when a quorum has confirmed it, or when that can't be had in the time a node may take.
+    /// Gives back what we hold, or keeps it for a while. Ends when a quorum has confirmed it, or when that can't be had in the time a node may take.
     ///
     /// # Errors
     /// Which nodes have not confirmed, for a message; what they hold runs out by itself.
-    pub async fn release(&mut self) -> Result<(), String> {
+    pub async fn release(&mut self, parting: Parting) -> Result<(), String> {
         if !self.votes_out {
             return Ok(());
         }
@@ -274,7 +291,7 @@ impl Redlock {
         let teller = self.teller();
         let heard_by = if self.standby.is_listening() { Telling::AllButUs } else { Telling::All };
         let tells = |node: &Node| teller.is_none_or(|teller| teller == node.index);
-        let cmd = |node: &Node| self.claim.release(if tells(node) { heard_by } else { Telling::Nobody });
+        let cmd = |node: &Node| self.claim.release(if tells(node) { heard_by } else { Telling::Nobody }, parting);
         let mut asked = self.ask_all(cmd, scripts::released);
         let (verdict, mut heard) = self.decide(&mut asked, |_| true).await;
         // The requests to the others are on their way; a close now could cut them off.
@@ -283,7 +300,7 @@ impl Redlock {
         if teller.is_some_and(|teller| !freed(teller))
             && let Some(other) = self.nodes.iter().find(|node| freed(node.index))
         {
-            let _ = other.ask(self.claim.tell_release(heard_by)).await;
+            let _ = other.ask(self.claim.tell_release(heard_by, parting)).await;
         }
         self.votes_out = false;
         match verdict {
@@ -310,14 +327,24 @@ async fn answers_within<A>(asked: &mut Outstanding<A>, patience: Duration) -> Ve
     late
 }
 
-/// Releases without having campaigned, as a guard does for its dead elector. True if a quorum confirmed.
-pub fn release_alone(addresses: &[Address], lock: &str, times: Times, value: String, token: u64) -> bool {
+/// Leaves a note and releases, without having campaigned, as a guard does for its dead elector. True if a quorum confirmed.
+pub fn release_alone(
+    addresses: &[Address],
+    lock: &str,
+    times: Times,
+    (value, token): (String, u64),
+    note: Option<&Note>,
+) -> bool {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return false };
     let released = runtime.block_on(async {
         let claim = Claim::proven(lock, value, token);
         let mut redlock = Redlock::with_claim(addresses, claim, times, &Report::silent());
         redlock.votes_out = true;
-        redlock.release().await.ok()
+        let done = match note {
+            Some(note) => matches!(redlock.extend(Some(note)).await, Extension::Extended { .. }),
+            None => false,
+        };
+        redlock.release(Parting { done, hold: None }).await.ok()
     });
     runtime.shutdown_background();
     released.is_some()

@@ -1,5 +1,7 @@
 //! What the nodes tell without being asked: messages on the lock's channel, and that a connection is there again.
 
+use std::time::Duration;
+
 use redis::{Msg, PushInfo, PushKind};
 use tokio::sync::mpsc;
 
@@ -8,6 +10,10 @@ use tokio::sync::mpsc;
 pub enum News {
     /// A leader has released the lock that has this value; so many standbys listen.
     Released { value: String, listeners: u32 },
+    /// The same, and its command has succeeded for this period.
+    Done { value: String, listeners: u32 },
+    /// A leader has ended, and keeps the lock for so long.
+    Held { left: Duration, listeners: u32 },
     /// A candidate has got a vote, for the lock that had this value before, if it knows of one that was released.
     Acquired { freed: String },
     /// A connection is there, and listens: what was told before is lost.
@@ -23,19 +29,10 @@ impl Newswire {
         let _ = self.0.send(news);
     }
 
-    /// A message on the lock's channel: `released LISTENERS VALUE` or `acquired VALUE`.
+    /// A message on the lock's channel.
     pub fn message(&self, message: &Msg) {
-        let Ok(text) = message.get_payload::<String>() else { return };
-        match text.split_once(' ') {
-            Some(("acquired", freed)) => self.tell(News::Acquired { freed: freed.to_owned() }),
-            Some(("released", rest)) => {
-                if let Some((listeners, value)) = rest.split_once(' ')
-                    && let Ok(listeners) = listeners.parse()
-                {
-                    self.tell(News::Released { value: value.to_owned(), listeners });
-                }
-            }
-            _ => {}
+        if let Some(news) = message.get_payload::<String>().ok().and_then(|text| parse(&text)) {
+            self.tell(news);
         }
     }
 
@@ -48,5 +45,22 @@ impl Newswire {
             self.message(&message);
         }
         false
+    }
+}
+
+/// `acquired VALUE`, `released LISTENERS VALUE`, `done LISTENERS VALUE` or `held LISTENERS MILLISECONDS`; `None` for a message
+/// that isn't ours.
+fn parse(text: &str) -> Option<News> {
+    let (word, rest) = text.split_once(' ')?;
+    if word == "acquired" {
+        return Some(News::Acquired { freed: rest.to_owned() });
+    }
+    let (listeners, subject) = rest.split_once(' ')?;
+    let listeners = listeners.parse().ok()?;
+    match word {
+        "released" => Some(News::Released { value: subject.to_owned(), listeners }),
+        "done" => Some(News::Done { value: subject.to_owned(), listeners }),
+        "held" => Some(News::Held { left: Duration::from_millis(subject.parse().ok()?), listeners }),
+        _ => None,
     }
 }

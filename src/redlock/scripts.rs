@@ -1,47 +1,62 @@
-//! The three scripts, and a fourth that only tells: how they are called and what they answer. Each is one EVAL, one round trip, also on a server that
-//! has never seen it.
+//! The three scripts, and a fourth that only tells: how they are called and what they answer. Each is one EVAL, one round
+//! trip, also on a server that has never seen it.
 
 use std::time::Duration;
 
 use redis::{Cmd, Value};
 
-use crate::lease::Times;
+use crate::{
+    lease::Times,
+    period::{Failures, Note, Noted},
+    store::Parting,
+};
 
 const ACQUIRE: &str = include_str!("acquire.lua");
 const EXTEND: &str = include_str!("extend.lua");
 const RELEASE: &str = include_str!("release.lua");
 const TELL: &str = include_str!("tell.lua");
 
-/// A lock's two keys on a node.
+/// A lock's keys on a node.
 #[derive(Clone, Debug)]
 pub struct Keys {
     pub lock: String,
     fence: String,
+    done: String,
+    failed: String,
 }
 
 impl Keys {
     pub fn new(lock: &str) -> Self {
-        Keys { lock: lock.to_owned(), fence: format!("{lock}:fence") }
+        let of = |what: &str| format!("{lock}:{what}");
+        Keys { lock: lock.to_owned(), fence: of("fence"), done: of("done"), failed: of("failed") }
     }
 
-    fn eval(&self, script: &str) -> Cmd {
+    fn eval(&self, script: &str, more: &[&String]) -> Cmd {
         let mut cmd = redis::cmd("EVAL");
-        cmd.arg(script).arg(2).arg(&self.lock).arg(&self.fence);
+        cmd.arg(script).arg(2 + more.len()).arg(&self.lock).arg(&self.fence).arg(more);
         cmd
     }
 
     /// `tell`: those who listen hear of the vote. `freed`: a value that its holder has told to be released, which this node
-    /// may not have heard of yet.
-    pub fn acquire(&self, value: &str, token: u64, times: &Times, tell: bool, freed: &str) -> Cmd {
-        let mut cmd = self.eval(ACQUIRE);
+    /// may not have heard of yet. `may_fail`: empty where nothing is asked of the period, 0 for any number of failures.
+    pub fn acquire(&self, value: &str, token: u64, times: &Times, tell: bool, freed: &str, may_fail: &str) -> Cmd {
+        let mut cmd = self.eval(ACQUIRE, &[&self.done, &self.failed]);
         cmd.arg(value).arg(millis(times.ttl())).arg(token.to_string()).arg(millis(times.young()));
-        cmd.arg(u8::from(tell)).arg(freed);
+        cmd.arg(u8::from(tell)).arg(freed).arg(may_fail);
         cmd
     }
 
-    pub fn extend(&self, value: &str, ttl: Duration, token: u64) -> Cmd {
-        let mut cmd = self.eval(EXTEND);
+    /// An extension, which leaves a note if there is one.
+    pub fn extend(&self, value: &str, ttl: Duration, token: u64, note: Option<&Note>) -> Cmd {
+        let key = note.map(|note| match note.noted {
+            Noted::Done => &self.done,
+            Noted::Failed => &self.failed,
+        });
+        let mut cmd = self.eval(EXTEND, key.as_slice());
         cmd.arg(value).arg(millis(ttl)).arg(token.to_string());
+        if let Some(note) = note {
+            cmd.arg(&note.text).arg(millis(note.lasts));
+        }
         cmd
     }
 
@@ -53,16 +68,32 @@ impl Keys {
     }
 
     /// Tells those who listen of a release that another node should have told.
-    pub fn tell_release(&self, value: &str, telling: Telling) -> Cmd {
+    pub fn tell_release(&self, value: &str, telling: Telling, parting: Parting) -> Cmd {
+        let (word, subject) = message(value, parting);
         let mut cmd = redis::cmd("EVAL");
-        cmd.arg(TELL).arg(1).arg(&self.lock).arg(value).arg(telling.not_counted());
+        cmd.arg(TELL).arg(1).arg(&self.lock).arg(telling.not_counted()).arg(word).arg(subject);
         cmd
     }
 
-    pub fn release(&self, value: &str, token: u64, telling: Telling) -> Cmd {
-        let mut cmd = self.eval(RELEASE);
-        cmd.arg(value).arg(token.to_string()).arg((token + 1).to_string()).arg(telling.not_counted());
+    /// `kept_as`: the lock's value from now on, where it stays taken.
+    pub fn release(&self, value: &str, token: u64, telling: Telling, parting: Parting, kept_as: &str) -> Cmd {
+        let (word, subject) = message(value, parting);
+        let mut cmd = self.eval(RELEASE, &[]);
+        cmd.arg(value).arg(token.to_string()).arg((token + 1).to_string());
+        cmd.arg(telling.not_counted()).arg(word).arg(subject);
+        if let Some(hold) = parting.hold {
+            cmd.arg(kept_as).arg(millis(hold));
+        }
         cmd
+    }
+}
+
+/// What those who listen are told: the first word, and what follows the number of those who listen.
+fn message(value: &str, parting: Parting) -> (&'static str, String) {
+    match parting {
+        Parting { done: true, .. } => ("done", value.to_owned()),
+        Parting { hold: Some(hold), .. } => ("held", millis(hold).to_string()),
+        Parting { hold: None, .. } => ("released", value.to_owned()),
     }
 }
 
@@ -86,7 +117,7 @@ impl Telling {
 }
 
 fn millis(duration: Duration) -> u64 {
-    duration.as_millis() as u64
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A node's answer to acquire.
@@ -95,6 +126,8 @@ pub struct Acquired {
     /// The server process, a new id with each start.
     pub run_id: String,
     pub fence: u64,
+    /// How often the command has failed in this period.
+    pub failures: Failures,
     pub answer: Answer,
 }
 
@@ -122,6 +155,13 @@ pub enum Answer {
     Young {
         left: Duration,
     },
+    /// The command has succeeded in this period, as this note says.
+    Done {
+        note: String,
+        left: Option<Duration>,
+    },
+    /// The command has failed as often as it may in this period.
+    Spent,
 }
 
 /// A node's answer to extend.
@@ -149,17 +189,30 @@ pub enum Released {
 pub fn acquired(value: Value) -> Option<Acquired> {
     let parts = strings(value)?;
     let [kind, run_id, fence, rest @ ..] = parts.as_slice() else { return None };
+    let mut failures = Failures::default();
     let answer = match (kind.as_str(), rest) {
-        ("granted", []) => Answer::Granted,
+        ("granted", [count, left]) => {
+            failures = Failures { count: count.parse().ok()?, left: time_left(left)? };
+            Answer::Granted
+        }
         ("held", [value, left, listeners]) => {
-            let left = u64::try_from(left.parse::<i64>().ok()?).ok().map(Duration::from_millis);
-            Answer::Held { value: value.clone(), left, listeners: listeners.parse().ok()? }
+            Answer::Held { value: value.clone(), left: time_left(left)?, listeners: listeners.parse().ok()? }
         }
         ("stale", []) => Answer::Stale,
         ("young", [left]) => Answer::Young { left: Duration::from_millis(left.parse().ok()?) },
+        ("done", [note, left]) => Answer::Done { note: note.clone(), left: time_left(left)? },
+        ("spent", [count, left]) => {
+            failures = Failures { count: count.parse().ok()?, left: time_left(left)? };
+            Answer::Spent
+        }
         _ => return None,
     };
-    Some(Acquired { run_id: run_id.clone(), fence: fence.parse().ok()?, answer })
+    Some(Acquired { run_id: run_id.clone(), fence: fence.parse().ok()?, failures, answer })
+}
+
+/// A key's PTTL: milliseconds, or negative for a key that doesn't run out or isn't there.
+fn time_left(pttl: &str) -> Option<Option<Duration>> {
+    Some(u64::try_from(pttl.parse::<i64>().ok()?).ok().map(Duration::from_millis))
 }
 
 pub fn extended(value: Value) -> Option<Extended> {

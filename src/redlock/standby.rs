@@ -8,6 +8,7 @@ use super::{news::News, node::Node};
 use crate::{
     clock::{Moment, reach},
     lease::{Times, handover_turn},
+    store::Change,
 };
 
 /// What a standby knows and waits for.
@@ -20,11 +21,20 @@ pub struct Standby {
     listeners: u32,
     /// The value of the lock that was released last: nodes that have not heard of it yet may take it for free.
     freed: String,
+    /// The command is not to run once it has succeeded for this period.
+    once: bool,
 }
 
 impl Standby {
-    pub fn new(news: mpsc::UnboundedReceiver<News>) -> Self {
-        Standby { news, listening: false, round_trip: Duration::from_millis(1), listeners: 0, freed: String::new() }
+    pub fn new(news: mpsc::UnboundedReceiver<News>, once: bool) -> Self {
+        Standby {
+            news,
+            listening: false,
+            round_trip: Duration::from_millis(1),
+            listeners: 0,
+            freed: String::new(),
+            once,
+        }
     }
 
     /// Whether the nodes tell us of a release, so that ours must not count us.
@@ -74,23 +84,28 @@ impl Standby {
     /// Waits until the votes that were seen could have run out, a node tells of a release, or a node is there again; then
     /// for our turn among those who wait. Whoever hears meanwhile that another has votes waits on, for that one's lease to
     /// run out.
-    pub async fn wait(&mut self, free_in: Option<Duration>, times: &Times) {
+    pub async fn wait(&mut self, free_in: Option<Duration>, times: &Times) -> Change {
         // A leader that is alive extends at about the time that its votes would have run out: after that, not before.
         let mut go = free_in.map(|free_in| Moment::now() + free_in + times.drift() + self.turn());
         loop {
             let news = tokio::select! {
                 biased;
                 news = self.news.recv() => news,
-                () = reach(go) => return,
+                () = reach(go) => return Change::LookAgain,
             };
             match news {
-                Some(News::Released { value, listeners }) if value != self.freed => {
+                Some(News::Done { .. }) if self.once => return Change::Done,
+                Some(News::Released { value, listeners } | News::Done { value, listeners }) if value != self.freed => {
                     self.freed = value;
                     self.listeners = listeners;
                     let turn = Moment::now() + self.turn();
                     go = Some(go.map_or(turn, |go| go.min(turn)));
                 }
-                Some(News::Released { .. }) => {}
+                Some(News::Released { .. } | News::Done { .. }) => {}
+                Some(News::Held { left, listeners }) => {
+                    self.listeners = listeners;
+                    go = Some(Moment::now() + left + times.drift() + self.turn());
+                }
                 Some(News::Acquired { freed }) => {
                     // Another node may have told it before the release that it came of, which then is no news.
                     if !freed.is_empty() {
@@ -98,9 +113,12 @@ impl Standby {
                     }
                     go = Some(Moment::now() + times.ttl() + times.drift() + self.turn());
                 }
-                Some(News::Connected) => return,
+                Some(News::Connected) => return Change::LookAgain,
                 // Nobody tells anything any more.
-                None => return reach(go).await,
+                None => {
+                    reach(go).await;
+                    return Change::LookAgain;
+                }
             }
         }
     }

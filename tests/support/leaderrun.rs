@@ -68,6 +68,22 @@ impl Leaderrun {
         self
     }
 
+    /// By way of other programs: their words, with the path of leaderrun as the last one.
+    pub fn through(mut self, words: Vec<std::ffi::OsString>) -> Self {
+        if let [first, rest @ ..] = words.as_slice() {
+            let mut command = Command::new(first);
+            command.args(rest).args(self.command.get_args()).stdin(Stdio::null());
+            for (name, value) in self.command.get_envs() {
+                match value {
+                    Some(value) => command.env(name, value),
+                    None => command.env_remove(name),
+                };
+            }
+            self.command = command;
+        }
+        self
+    }
+
     pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
         self.command.stdin(stdin);
         self

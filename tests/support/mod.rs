@@ -13,7 +13,7 @@ mod witnesses;
 use std::time::{Duration, Instant};
 
 pub use self::{
-    leaderrun::{Leaderrun, Running},
+    leaderrun::{Leaderrun, Output, Running},
     processes::{Tree, children, signal, state},
     proxy::Proxy,
     servers::{Server, Servers, free_port},

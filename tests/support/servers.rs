@@ -91,7 +91,8 @@ impl Server {
     }
 
     pub fn connect(&self) -> Connection {
-        let connection = Client::open(self.url()).and_then(|c| c.get_connection()).expect("a connection");
+        let client = Client::open(self.url()).expect("a URL");
+        let connection = eventually("a connection", || client.get_connection().ok());
         connection.set_read_timeout(Some(super::LONG)).expect("a time-out");
         connection
     }
@@ -105,7 +106,16 @@ impl Server {
     }
 
     pub fn lock(&self, resource: &str) -> Option<String> {
-        self.query(&["GET", &format!("{PREFIX}{resource}")])
+        self.get(resource)
+    }
+
+    /// What is under a name of the resource's.
+    pub fn get(&self, name: &str) -> Option<String> {
+        self.query(&["GET", &format!("{PREFIX}{name}")])
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.child.is_some()
     }
 
     pub fn kill(&mut self) {
@@ -170,6 +180,15 @@ impl Servers {
     /// How many nodes have a lock of this resource.
     pub fn locked(&self, resource: &str) -> usize {
         self.0.iter().filter(|s| s.lock(resource).is_some()).count()
+    }
+
+    /// Waits until so many standbys listen on every node.
+    pub fn listened_to(&self, resource: &str, standbys: usize) {
+        let channel = format!("{PREFIX}{resource}");
+        eventually("the standbys to listen", || {
+            let listen = |s: &Server| s.query::<(String, usize)>(&["PUBSUB", "NUMSUB", &channel]).1 == standbys;
+            self.0.iter().all(listen).then_some(())
+        });
     }
 
     /// All keys on all nodes.

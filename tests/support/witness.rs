@@ -60,6 +60,6 @@ fn main() {
             end = drain.map(|drain| Instant::now() + drain).or(end);
         }
     }
-    write("end");
+    write(&format!("end={status}"));
     std::process::exit(status);
 }

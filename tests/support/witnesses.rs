@@ -3,9 +3,10 @@
 
 use std::{fs, path::PathBuf};
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use super::{eventually, example};
+use super::{eventually, example, signal};
 
 /// A file that witnesses write to.
 pub struct Witnesses {
@@ -21,8 +22,8 @@ pub struct Witness {
     pub start: u64,
     /// The last sign of life.
     pub last: u64,
-    /// It ended by itself; a killed one writes no end.
-    pub ended: bool,
+    /// With what it ended by itself; a killed one writes no end.
+    pub status: Option<i32>,
     /// When it got SIGTERM, if it heeds that.
     pub term: Option<u64>,
 }
@@ -56,12 +57,14 @@ impl Witnesses {
             match *what {
                 "start" => {
                     let token = token.parse().expect("a token");
-                    all.push(Witness { pid, token, start: time, last: time, ended: false, term: None });
+                    all.push(Witness { pid, token, start: time, last: time, status: None, term: None });
                 }
                 what => {
                     let witness = all.iter_mut().rev().find(|w| w.pid == pid).expect("a start before a tick");
                     witness.last = witness.last.max(time);
-                    witness.ended |= what == "end";
+                    if let Some(status) = what.strip_prefix("end=") {
+                        witness.status = Some(status.parse().expect("a status"));
+                    }
                     if what == "term" {
                         witness.term.get_or_insert(time);
                     }
@@ -81,6 +84,16 @@ impl Witnesses {
     pub fn ticks_on(&self) {
         let before = self.all().last().map_or(0, |w| w.last);
         eventually("another tick", || (self.all().last().map_or(0, |w| w.last) > before).then_some(()));
+    }
+
+    /// Asks the one that started last to end.
+    pub fn stop_last(&self) {
+        signal(self.all().last().expect("a witness").pid, Signal::SIGTERM);
+    }
+
+    /// How many have ended with 0.
+    pub fn successes(&self) -> usize {
+        self.all().iter().filter(|w| w.status == Some(0)).count()
     }
 
     /// No two commands overlap, and each has a larger token than the one before.

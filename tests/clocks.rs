@@ -1,0 +1,111 @@
+//! A replica whose clock is off by an hour, either way: it leads and stands by as any other does.
+
+mod support;
+
+use std::{
+    ffi::OsString,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use support::{Leaderrun, Running, Servers, Witnesses, unique};
+
+const TTL: Duration = Duration::from_secs(1);
+
+/// A clock that is off.
+#[derive(Clone, Copy, Debug)]
+enum Clock {
+    Right,
+    /// The wall clock, by libfaketime; it can only be put before programs that are linked dynamically.
+    Wall(&'static str),
+    /// The clock since boot, by a time namespace.
+    Boot(&'static str),
+}
+
+/// leaderrun as it is, but linked dynamically.
+fn dynamic() -> PathBuf {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("dynamic");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--locked", "--bin", "leaderrun", "--target-dir"])
+        .arg(&target)
+        .env("RUSTFLAGS", "-Cdebuginfo=0")
+        .current_dir(root)
+        .status();
+    assert!(built.expect("cargo").success());
+    let found = std::fs::read_dir(&target).expect("a folder").flatten();
+    let found = found.map(|entry| entry.path().join("debug/leaderrun")).find(|path| path.is_file());
+    found.expect("a program in the target's folder")
+}
+
+fn start(clock: Clock, run: Leaderrun) -> Running {
+    let words: Vec<OsString> = match clock {
+        Clock::Right => Vec::new(),
+        Clock::Wall(offset) => {
+            ["faketime", "-f", offset].map(OsString::from).into_iter().chain([dynamic().into_os_string()]).collect()
+        }
+        Clock::Boot(offset) => {
+            let program = run.command.get_program().to_owned();
+            let namespace = ["unshare", "--time", "--boottime", offset, "--fork", "--kill-child"];
+            namespace.map(OsString::from).into_iter().chain([program]).collect()
+        }
+    };
+    run.through(words).env("FAKETIME_DONT_FAKE_MONOTONIC", "1").spawn()
+}
+
+fn in_turn(clocks: &[Clock]) {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("clocks"), Witnesses::new());
+    let run = |job: &[&str]| Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(job));
+    // Each leads for longer than a ttl while the next one stands by.
+    let mut leader = start(clocks[0], run(&["drain", "1"]));
+    for (number, &clock) in (1..).zip(&clocks[1..]) {
+        witnesses.started(number);
+        let standby = start(clock, run(&["drain", "1"]));
+        servers.listened_to(&resource, 1);
+        let began = Instant::now();
+        support::eventually("a ttl and a half", || (began.elapsed() > TTL * 3 / 2).then_some(()));
+        witnesses.ticks_on();
+        assert_eq!(witnesses.all().len(), number);
+        witnesses.stop_last();
+        assert_eq!(leader.wait().code(), 0);
+        leader = standby;
+    }
+    witnesses.started(clocks.len());
+    witnesses.stop_last();
+    leader.wait();
+    witnesses.check();
+}
+
+#[test]
+fn a_wall_clock_that_is_off_by_an_hour_changes_nothing() {
+    dynamic();
+    in_turn(&[
+        Clock::Right,
+        Clock::Wall("+1h"),
+        Clock::Right,
+        Clock::Wall("-1h"),
+        Clock::Wall("+1h"),
+        Clock::Wall("-1h"),
+    ]);
+}
+
+#[test]
+fn a_clock_since_boot_that_is_off_by_an_hour_changes_nothing() {
+    in_turn(&[Clock::Right, Clock::Boot("3600"), Clock::Right, Clock::Boot("3600")]);
+}
+
+#[test]
+fn one_success_per_period_whatever_the_clock() {
+    dynamic();
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("period"), Witnesses::new());
+    for clock in [Clock::Wall("+1h"), Clock::Right, Clock::Wall("-1h"), Clock::Boot("3600")] {
+        let options = ["--once-per", "60s", "--hold", "100ms"];
+        let job = witnesses.command(&["for", "10"]);
+        let output = start(clock, Leaderrun::on(&servers, &resource, TTL).args(options).args(job)).wait();
+        assert_eq!((output.code(), output.stderr.as_str()), (0, ""), "{clock:?}");
+    }
+    assert_eq!(witnesses.check().len(), 1);
+}

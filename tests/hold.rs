@@ -1,0 +1,145 @@
+//! `--hold`: the lock stays taken from the start of the command for so long, though all has ended; and no longer than that.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use support::{Leaderrun, Servers, Witnesses, eventually, unique};
+use tempfile::TempDir;
+
+const TTL: Duration = Duration::from_secs(1);
+const HOLD: Duration = Duration::from_secs(3);
+
+/// On the nodes, or with a runtime directory of its own on this machine.
+enum Place {
+    Nodes(Servers),
+    ThisMachine(TempDir),
+}
+
+impl Place {
+    fn each() -> [Place; 2] {
+        [Place::Nodes(Servers::settled(3, TTL)), Place::ThisMachine(tempfile::tempdir().expect("a folder"))]
+    }
+
+    fn run(&self, resource: &str) -> Leaderrun {
+        match self {
+            Place::Nodes(servers) => Leaderrun::on(servers, resource, TTL),
+            Place::ThisMachine(folder) => {
+                Leaderrun::new().args(["--local", "-r", resource]).env("XDG_RUNTIME_DIR", folder.path())
+            }
+        }
+    }
+}
+
+#[test]
+fn replicas_whose_clock_is_late_find_the_lock_taken_until_the_time_is_over() {
+    for place in Place::each() {
+        let (resource, witnesses) = (unique("late"), Witnesses::new());
+        for status in ["0", "3"] {
+            let job = witnesses.command(&["for", "500", "exit", status]);
+            let began = Instant::now();
+            assert_eq!(place.run(&resource).args(["--hold", "3s"]).args(job).output().code().to_string(), status);
+            assert!(began.elapsed() < HOLD, "leaderrun itself has not waited");
+            let output = place.run(&resource).args(["--try", "true"]).output();
+            assert_eq!((output.code(), output.stderr.as_str()), (75, ""));
+            let output = place.run(&resource).args(["-v", "--try", "true"]).output();
+            assert!(output.stderr.contains("has led and keeps the lock (--hold)"), "{}", output.stderr);
+            assert!(began.elapsed() < HOLD, "too late to say anything");
+            // Who waits runs as soon as it is over, and not before.
+            assert_eq!(place.run(&resource).args(witnesses.command(&["for", "1"])).output().code(), 0);
+        }
+        let all = witnesses.check();
+        for pair in all.chunks(2) {
+            let apart = Duration::from_nanos(pair[1].start - pair[0].start);
+            assert!(apart >= HOLD - Duration::from_millis(50), "after {apart:?}");
+            assert!(apart < HOLD + TTL, "after {apart:?}");
+        }
+    }
+}
+
+#[test]
+fn a_standby_that_waits_is_told_for_how_long_the_lock_is_kept() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("told"), Witnesses::new());
+    let start = |job: &[&str], hold: &str| {
+        let options = ["--hold", hold];
+        Leaderrun::on(&servers, &resource, TTL).args(options).args(witnesses.command(job)).spawn()
+    };
+    let leader = start(&["for", "1500"], "3s");
+    witnesses.started(1);
+    let standby = start(&["for", "1"], "1ms");
+    servers.listened_to(&resource, 1);
+    assert_eq!([leader.wait().code(), standby.wait().code()], [0, 0]);
+    let all = witnesses.check();
+    let apart = Duration::from_nanos(all[1].start - all[0].start);
+    assert!(apart >= HOLD - Duration::from_millis(50) && apart < HOLD + TTL / 3, "after {apart:?}");
+}
+
+#[test]
+fn a_command_that_ran_for_longer_is_followed_at_once() {
+    for place in Place::each() {
+        let (resource, witnesses) = (unique("longer"), Witnesses::new());
+        let run = |job: &[&str]| place.run(&resource).args(["--hold", "500ms"]).args(witnesses.command(job)).output();
+        assert_eq!(run(&["for", "800"]).code(), 0);
+        assert_eq!(place.run(&resource).args(["--try", "true"]).output().code(), 0);
+    }
+}
+
+#[test]
+fn a_crash_frees_it_as_ever() {
+    for place in Place::each() {
+        let (resource, witnesses) = (unique("crash"), Witnesses::new());
+        let leader = place.run(&resource).args(["--hold", "1h"]).args(witnesses.command(&[])).spawn();
+        witnesses.started(1);
+        leader.signal(Signal::SIGKILL);
+        leader.wait();
+        assert_eq!(place.run(&resource).args(witnesses.command(&["for", "1"])).output().code(), 0);
+        witnesses.check();
+    }
+}
+
+#[test]
+fn a_command_that_could_not_be_started_holds_nothing() {
+    let servers = Servers::settled(1, TTL);
+    let resource = unique("unstarted");
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("script");
+    std::fs::write(&script, "#!/does/not/exist\n").expect("a script");
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+    let output = Leaderrun::on(&servers, &resource, TTL).args(["--hold", "1h", "--"]).args([&script]).output();
+    assert_eq!(output.code(), 127, "{}", output.stderr);
+    assert_eq!(servers.locked(&resource), 0);
+}
+
+#[test]
+fn a_lock_that_no_quorum_keeps_is_told() {
+    let mut servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("unkept"), Witnesses::new());
+    let job = witnesses.command(&["for", "200"]);
+    let leader = Leaderrun::on(&servers, &resource, TTL).args(["--hold", "1h"]).args(job).spawn();
+    witnesses.started(1);
+    servers.0[1].kill();
+    servers.0[2].kill();
+    let output = leader.wait();
+    assert_eq!(output.code(), 0);
+    assert!(output.stderr.contains("the lock could not be kept for --hold: 1 of 3 nodes"), "{}", output.stderr);
+    eventually("its minority", || servers.0[0].lock(&resource).is_some_and(|v| v.contains("kept")).then_some(()));
+}
+
+#[test]
+fn with_one_success_per_period_a_failure_is_tried_again_after_it() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("both"), Witnesses::new());
+    let run = |job: &[&str]| {
+        let options = ["--hold", "2s", "--once-per", "60s"];
+        Leaderrun::on(&servers, &resource, TTL).args(options).args(witnesses.command(job)).output()
+    };
+    assert_eq!(
+        [run(&["for", "1", "exit", "1"]).code(), run(&["for", "1"]).code(), run(&["for", "1"]).code()],
+        [1, 0, 0]
+    );
+    let all = witnesses.check();
+    assert_eq!(all.len(), 2);
+    assert!(all[1].start - all[0].start > 1_900_000_000, "{all:?}");
+}

@@ -1,0 +1,248 @@
+//! `--once-per`: at most one success per period, and a success that is on record before anybody else can lead.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use support::{Leaderrun, Running, Servers, Witnesses, children, eventually, signal, state, unique};
+
+const TTL: Duration = Duration::from_secs(1);
+
+/// A replica with these options and this job.
+fn replica(servers: &Servers, resource: &str, options: &[&str], witnesses: &Witnesses, job: &[&str]) -> Leaderrun {
+    let options = ["--once-per", "60s"].iter().chain(options);
+    Leaderrun::on(servers, resource, TTL).args(options).args(witnesses.command(job))
+}
+
+#[test]
+fn a_replica_that_comes_after_a_success_ends_with_0_and_says_nothing() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("done"), Witnesses::new());
+    let run = |options: &[&str]| replica(&servers, &resource, options, &witnesses, &["for", "10"]).output();
+    assert_eq!(run(&[]).code(), 0);
+    for options in [&[][..], &["--try"], &["--wait", "5s"], &["--attempts", "3"]] {
+        let output = run(options);
+        assert_eq!((output.code(), output.stderr.as_str()), (0, ""), "{options:?}");
+    }
+    let output = run(&["-v"]);
+    assert!(output.stderr.contains(" succeeded at 2"), "{}", output.stderr);
+    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    assert_eq!(witnesses.check().len(), 1);
+    assert_eq!(Leaderrun::on(&servers, &resource, TTL).args(["sh", "-c", "exit 3"]).output().code(), 3, "without it");
+}
+
+#[test]
+fn the_success_is_on_every_node_with_its_token_holder_and_end_and_runs_out_by_itself() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("note"), Witnesses::new());
+    let job = witnesses.command(&["for", "1200"]);
+    let run = Leaderrun::on(&servers, &resource, TTL).args(["--once-per", "3s", "--holder", "web-2"]).args(job);
+    assert_eq!(run.output().code(), 0);
+    let token = witnesses.check()[0].token;
+    for server in &servers.0 {
+        let note = server.get(&format!("{resource}:done")).expect("a note");
+        let note: serde_json::Value = serde_json::from_str(&note).expect("JSON");
+        assert_eq!((&note["token"], &note["holder"]), (&token.into(), &"web-2".into()));
+        assert!(note["ended"].as_str().is_some_and(|t| t.starts_with("20")), "{note}");
+        let left: u64 = server.query(&["PTTL", &format!("leaderrun:{resource}:done")]);
+        assert!(left <= 1800, "the period counts from the command's start: {left}");
+    }
+    eventually("the end of the period", || servers.0[0].get(&format!("{resource}:done")).is_none().then_some(()));
+}
+
+#[test]
+fn standbys_end_with_0_as_soon_as_the_leader_succeeds() {
+    const TTL: Duration = Duration::from_secs(3);
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("told"), Witnesses::new());
+    let start = |job: &[&str]| {
+        let options = ["-v", "--once-per", "60s"];
+        Leaderrun::on(&servers, &resource, TTL).args(options).args(witnesses.command(job)).spawn()
+    };
+    let leader = start(&["drain", "100"]);
+    witnesses.started(1);
+    let standbys: Vec<Running> = (0..4).map(|_| start(&[])).collect();
+    standbys.iter().for_each(|standby| standby.reports("stands by: "));
+    servers.listened_to(&resource, standbys.len());
+    leader.signal(Signal::SIGTERM);
+    assert_eq!(leader.wait().code(), 0);
+    let ended = Instant::now();
+    for standby in standbys {
+        let output = standby.wait();
+        assert_eq!(output.code(), 0, "{}", output.stderr);
+        assert!(output.stderr.contains("has succeeded for this period"), "{}", output.stderr);
+    }
+    assert!(ended.elapsed() < TTL / 3, "not told: {:?}", ended.elapsed());
+    assert_eq!(witnesses.check().len(), 1);
+}
+
+#[test]
+fn a_replica_that_does_not_wait_ends_with_75_while_the_job_runs() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("try"), Witnesses::new());
+    let leader = replica(&servers, &resource, &[], &witnesses, &[]).spawn();
+    witnesses.started(1);
+    for (options, status) in [(&["--try"][..], 75), (&["--try", "-E", "0"], 0), (&["--wait", "100ms"], 75)] {
+        let output = replica(&servers, &resource, options, &witnesses, &[]).output();
+        assert_eq!((output.code(), output.stderr.as_str()), (status, ""), "{options:?}");
+    }
+    drop(leader);
+}
+
+#[test]
+fn a_failure_lets_the_next_one_run_it_again_until_one_succeeds() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("fails"), Witnesses::new());
+    let start = |job: &[&str]| replica(&servers, &resource, &[], &witnesses, job).spawn();
+    let first = start(&["for", "600", "exit", "1"]);
+    witnesses.started(1);
+    let others = [start(&["for", "100", "exit", "2"]), start(&["for", "100", "exit", "2"])];
+    assert_eq!(first.wait().code(), 1);
+    for other in others {
+        assert_eq!(other.wait().code(), 2);
+    }
+    assert_eq!(start(&["for", "100"]).wait().code(), 0);
+    assert_eq!(start(&["for", "100"]).wait().code(), 0);
+    assert_eq!(witnesses.check().len(), 4);
+}
+
+#[test]
+fn all_give_up_once_it_has_failed_as_often_as_it_may() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("attempts"), Witnesses::new());
+    let start = || replica(&servers, &resource, &["--attempts", "2"], &witnesses, &["for", "300", "exit", "1"]).spawn();
+    let mut statuses: Vec<i32> =
+        (0..5).map(|_| start()).collect::<Vec<_>>().into_iter().map(|r| r.wait().code()).collect();
+    statuses.sort();
+    assert_eq!(statuses, [1, 1, 75, 75, 75]);
+    let late = replica(&servers, &resource, &["--attempts", "2", "-v"], &witnesses, &[]).output();
+    assert_eq!(late.code(), 75);
+    assert!(late.stderr.contains("the command has failed 2 times in this period"), "{}", late.stderr);
+    assert_eq!(witnesses.check().len(), 2);
+    let more = replica(&servers, &resource, &["--attempts", "3"], &witnesses, &["for", "1"]).output();
+    assert_eq!(more.code(), 0, "a third time would have been allowed: {}", more.stderr);
+}
+
+#[test]
+fn a_success_that_no_quorum_can_record_is_told_by_the_exit_status_and_stands_where_it_could() {
+    let mut servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("unrecorded"), Witnesses::new());
+    let leader = replica(&servers, &resource, &[], &witnesses, &["for", "300"]).spawn();
+    witnesses.started(1);
+    servers.0[1].kill();
+    servers.0[2].kill();
+    let output = leader.wait();
+    assert_eq!(output.code(), 74, "{}", output.stderr);
+    assert!(output.stderr.contains("succeeded, but that could not be recorded: 1 of 3 nodes"), "{}", output.stderr);
+    assert!(output.stderr.contains("another replica may run it again"), "{}", output.stderr);
+    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    assert!(servers.0[0].get(&format!("{resource}:done")).is_some());
+    for node in [1, 2] {
+        servers.0[node].start_again();
+        servers.0[node].settle(TTL);
+    }
+    let output = replica(&servers, &resource, &[], &witnesses, &["for", "1"]).output();
+    assert_eq!((output.code(), witnesses.check().len()), (0, 1), "whoever reaches the one witness runs nothing");
+    servers.0[0].kill();
+    let output = replica(&servers, &resource, &[], &witnesses, &["for", "1"]).output();
+    assert_eq!((output.code(), witnesses.check().len()), (0, 2), "without it the job runs again");
+}
+
+#[test]
+fn a_success_is_recorded_when_the_nodes_come_back_within_the_lease() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("later"), Witnesses::new());
+    let leader = replica(&servers, &resource, &["-k", "10ms"], &witnesses, &["for", "100"]).spawn();
+    witnesses.started(1);
+    servers.0[1].freeze();
+    servers.0[2].freeze();
+    eventually("the end of the job", || (witnesses.successes() == 1).then_some(()));
+    let note = || servers.0[0].get(&format!("{resource}:done"));
+    eventually("a first note", note);
+    servers.0[1].thaw();
+    servers.0[2].thaw();
+    let output = leader.wait();
+    assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+    assert!(servers.0.iter().all(|s| s.get(&format!("{resource}:done")).is_some()));
+}
+
+#[test]
+fn the_guard_records_the_success_of_a_dead_electors_command() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("elector"), Witnesses::new());
+    let leader = replica(&servers, &resource, &[], &witnesses, &["for", "100"]).spawn();
+    witnesses.started(1);
+    leader.signal(Signal::SIGSTOP);
+    eventually("the end of the job", || (witnesses.successes() == 1).then_some(()));
+    leader.signal(Signal::SIGKILL);
+    assert_eq!(leader.wait().code(), 137);
+    let output = replica(&servers, &resource, &[], &witnesses, &["for", "1"]).output();
+    assert_eq!((output.code(), witnesses.check().len()), (0, 1));
+}
+
+#[test]
+fn the_elector_records_the_success_of_a_dead_guards_command() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("guard"), Witnesses::new());
+    let leader = replica(&servers, &resource, &["-v"], &witnesses, &["for", "300"]).spawn();
+    leader.reports(": started ");
+    let job = witnesses.started(1)[0].pid;
+    let guard = leader.guard();
+    assert_eq!(children(guard), [job]);
+    signal(guard, Signal::SIGSTOP);
+    eventually("the end of the job", || (state(job) == 'Z').then_some(()));
+    signal(guard, Signal::SIGKILL);
+    let output = leader.wait();
+    assert_eq!(output.code(), 0, "{}", output.stderr);
+    let output = replica(&servers, &resource, &[], &witnesses, &["for", "1"]).output();
+    assert_eq!((output.code(), witnesses.check().len()), (0, 1));
+}
+
+#[test]
+fn names_of_all_kinds_and_other_resources_are_kept_apart() {
+    let servers = Servers::settled(3, TTL);
+    let names = ["night job", "a/b//c", "{tag}x", "{tag}y", "größe-夜", "*?[a]", "night job 2", "\"q\" 'x' $HOME"];
+    for name in names {
+        let resource = format!("{name} {}", unique(""));
+        let witnesses = Witnesses::new();
+        let run = || replica(&servers, &resource, &[], &witnesses, &["for", "1"]).output();
+        assert_eq!([run().code(), run().code()], [0, 0], "{name}");
+        assert_eq!(witnesses.check().len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_node_that_is_out_of_memory_does_not_vote_and_the_others_do() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("oom"), Witnesses::new());
+    servers.0[1].query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    let run = |options: &[&str]| replica(&servers, &resource, options, &witnesses, &["for", "1500"]).output();
+    let output = run(&[]);
+    assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+    assert_eq!(run(&["--try"]).code(), 0);
+    assert_eq!(witnesses.check().len(), 1);
+}
+
+#[test]
+fn a_crontab_gets_no_mail_from_replicas_that_do_not_lead_and_verbose_ones_say_who_does() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("mail"), Witnesses::new());
+    let leader = replica(&servers, &resource, &["-v", "--holder", "web-1"], &witnesses, &["drain", "1"]).spawn();
+    witnesses.started(1);
+    let quiet = replica(&servers, &resource, &[], &witnesses, &[]).spawn();
+    let verbose = replica(&servers, &resource, &["-v"], &witnesses, &[]).spawn();
+    verbose.reports(": stands by: web-1 leads since 20");
+    servers.listened_to(&resource, 2);
+    leader.signal(Signal::SIGTERM);
+    let lines = |text: &str| text.lines().map(|l| l.replace(&resource, "R")).collect::<Vec<_>>();
+    let led = lines(&leader.wait().stderr);
+    assert_eq!(led.len(), 3, "{led:?}");
+    for (line, part) in led.iter().zip(["leads with fencing token ", "started ", " ended with exit status 0"]) {
+        assert!(line.starts_with("leaderrun: R: ") && line.contains(part), "{line}");
+    }
+    let stood_by = lines(&verbose.wait().stderr);
+    assert_eq!(stood_by.len(), 2, "{stood_by:?}");
+    assert!(stood_by[1].contains("the leader's command has succeeded for this period"), "{stood_by:?}");
+    assert_eq!(quiet.wait().stderr, "");
+}
