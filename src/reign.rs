@@ -23,6 +23,8 @@ struct Reign<'a> {
     settings: &'a Settings,
     guard: &'a mut Guard,
     leash: Option<Leash>,
+    /// The last leash that the guard has confirmed to keep: a guard that is alive acts on it in time, or has a longer one.
+    kept_leash: Option<Leash>,
     next_extension: Moment,
     extension: Option<Pin<Box<dyn Future<Output = Extension> + 'a>>>,
     /// How long after its time the extension began that is under way.
@@ -62,6 +64,7 @@ pub async fn run(lease: Lease, store: &Store, guard: &mut Guard, settings: &Sett
         settings,
         guard,
         leash,
+        kept_leash: leash,
         next_extension: Moment::now() + settings.times.extend_every(),
         extension: None,
         late: Duration::ZERO,
@@ -85,7 +88,7 @@ impl Reign<'_> {
             if self.guard_dead && self.clear_after_guard() {
                 return self.exit();
             }
-            let watch_guard = self.leash.filter(|_| !self.guard_dead).map(|leash| self.guard_overdue(leash));
+            let watch_guard = self.kept_leash.filter(|_| !self.guard_dead).map(|leash| self.guard_overdue(leash));
             tokio::select! {
                 heard = self.guard.hear() => {
                     if self.take(heard) {
@@ -131,6 +134,7 @@ impl Reign<'_> {
                 report.error(format_args!("{} can't be run: {}", self.settings.program.name(), errno.desc()));
                 self.command_exit = Some(if errno == Errno::ENOENT { Exit::NotFound } else { Exit::CannotRun });
             }
+            Event::Extended { leash } => self.kept_leash = Some(leash),
             Event::Signalled => self.lose(None),
             Event::NotForked { errno } => {
                 let (command, why) = (self.settings.program.name(), Errno::from_raw(errno).desc());
@@ -226,10 +230,14 @@ impl Reign<'_> {
     }
 
     fn guard_died(&mut self) {
+        self.without_guard("died");
+    }
+
+    fn without_guard(&mut self, why: &str) {
         if !self.guard_dead {
             self.guard_dead = true;
             let command = self.command();
-            self.settings.report.error(format_args!("leaderrun's guard died; killing {command} and all it started"));
+            self.settings.report.error(format_args!("leaderrun's guard {why}; killing {command} and all it started"));
         }
     }
 
@@ -243,15 +251,17 @@ impl Reign<'_> {
         empty
     }
 
-    /// Half a margin after the deadline a guard that does its work has reported the tree empty.
+    /// Half a margin after the deadline that it knows of, a guard that does its work has reported the tree empty.
     fn guard_overdue(&self, leash: Leash) -> Moment {
         leash.deadline + self.settings.times.margin() / 2
     }
 
     fn end_frozen_guard(&mut self) {
-        self.lose(None);
+        if self.leash.is_some_and(|leash| Moment::now() >= leash.deadline) {
+            self.lose(None);
+        }
         self.guard.kill();
-        self.guard_died();
+        self.without_guard("was stopped");
     }
 
     fn exit(&self) -> Exit {

@@ -31,6 +31,24 @@ fn as_user(more: &str) -> String {
 }
 
 #[test]
+fn a_command_that_ends_while_the_guard_is_stopped_is_followed_within_a_ttl() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("stopped"), Witnesses::new());
+    let start =
+        |job: &[&str]| Leaderrun::on(&servers, &resource, TTL).args(["-v"]).args(witnesses.command(job)).spawn();
+    let leader = start(&["for", "300", "exit", "3"]);
+    leader.reports(": started ");
+    signal(leader.guard(), Signal::SIGSTOP);
+    let standby = start(&["for", "1"]);
+    let output = leader.wait();
+    assert_eq!(output.code(), 3, "as the command ended: {}", output.stderr);
+    assert!(output.stderr.contains("leaderrun's guard was stopped; killing "), "{}", output.stderr);
+    assert_eq!(standby.wait().code(), 0);
+    let all = witnesses.check();
+    assert!(Duration::from_nanos(all[1].start - all[0].last) < TTL, "{all:?}");
+}
+
+#[test]
 fn no_process_for_the_guard() {
     let output = by(&as_user("prlimit --nproc=1"), &["-R", "redis://127.0.0.1:1", "-r", "x", "true"]).wait();
     assert_eq!(output.code(), 125);

@@ -173,6 +173,7 @@ impl Guard {
                 if let Some(reign) = &mut self.reign {
                     reign.proof = proof;
                 }
+                self.tell(&Event::Extended { leash });
             }
             Order::Stop => self.stop(),
             Order::Signal { signal, to } => self.pass_on(signal, to),

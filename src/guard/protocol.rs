@@ -44,6 +44,8 @@ pub enum Recipient {
 pub enum Event {
     /// The command runs.
     Started { pid: i32 },
+    /// The guard keeps this leash from now on.
+    Extended { leash: Leash },
     /// The command could not be started: the error number of the call that failed.
     NotStarted { errno: i32 },
     /// There was no process to be had for it: the error number of fork(2).

@@ -18,9 +18,6 @@ use super::{
     news::{News, Newswire},
 };
 
-/// The longest pause between two attempts to connect.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
 /// The state of a node's connection.
 #[derive(Clone)]
 pub enum Link {
@@ -49,8 +46,9 @@ pub struct Keeper {
     pub links: watch::Sender<Link>,
     pub wishes: Arc<Wishes>,
     pub connect_timeout: Duration,
-    /// The first pause between two attempts.
+    /// The first pause between two attempts, and the longest.
     pub pause: Duration,
+    pub longest_pause: Duration,
 }
 
 /// How news come from this server.
@@ -101,7 +99,7 @@ impl Keeper {
                         return;
                     }
                     wait = jittered(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = (pause * 2).min(self.longest_pause);
                 }
             }
             if wait < Duration::MAX {

@@ -18,6 +18,9 @@ use crate::lease::Times;
 /// How long an idle connection is left unprobed, and the time between probes.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
+/// The longest pause between two attempts to connect.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 /// The node as the rounds see it.
 pub struct Node {
     /// Its place among the nodes.
@@ -47,6 +50,7 @@ impl Node {
             wishes: wishes.clone(),
             connect_timeout: times.connect_timeout(),
             pause: times.retry_after(),
+            longest_pause: times.extend_every().min(LONGEST_PAUSE),
         };
         tokio::spawn(keeper.keep());
         let (answer_timeout, connect_timeout) = (times.answer_timeout(), times.connect_timeout());

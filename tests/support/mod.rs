@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub use self::{
     leaderrun::{Leaderrun, Output, Running},
     processes::{Tree, children, signal, state},
-    proxy::Proxy,
+    proxy::{Mode, Proxy},
     servers::{Server, Servers, free_port},
     terminal::Terminal,
     witnesses::{Witness, Witnesses, monotonic},

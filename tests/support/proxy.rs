@@ -1,45 +1,144 @@
-//! A bad network before a server: connections that are reset at random.
+//! A bad network before a server, or a bad server: connections that are reset, held up or answered with nonsense.
 
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, Weak},
+    thread,
+    time::Duration,
 };
+
+/// What is done to what passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Pass,
+    /// One chunk in so many is lost, and its connection with it.
+    Resetting(u32),
+    /// Every connection is closed at once.
+    Refuse,
+    /// Nothing passes; it comes through when the mode changes.
+    Hold,
+    /// Each chunk is late by so much.
+    Late(Duration),
+    /// Answers are random bytes.
+    Garbage,
+    /// Of each answer the first half comes through.
+    Half,
+    /// No answer comes through.
+    Silent,
+    /// One byte of the answers a second.
+    Dribble,
+}
 
 pub struct Proxy {
     pub url: String,
+    state: Arc<State>,
+}
+
+struct State {
+    mode: Mutex<Mode>,
+    random: Mutex<fastrand::Rng>,
+    open: Mutex<Vec<Weak<TcpStream>>>,
 }
 
 impl Proxy {
-    /// Passes bytes on to this port; one chunk in so many is lost, and its connection with it. The random numbers have a
-    /// seed. The threads end with the test.
-    pub fn resetting(port: u16, one_in: u32, seed: u64) -> Self {
+    /// Passes bytes on to this port. The random numbers have a seed. The threads end with the test.
+    pub fn new(port: u16, seed: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("redis://{}", listener.local_addr().expect("its address"));
-        let random = Arc::new(Mutex::new(fastrand::Rng::with_seed(seed)));
-        std::thread::spawn(move || {
+        let state = Arc::new(State {
+            mode: Mutex::new(Mode::Pass),
+            random: Mutex::new(fastrand::Rng::with_seed(seed)),
+            open: Mutex::default(),
+        });
+        let shared = state.clone();
+        thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
-                for (from, to) in [(&client, &server), (&server, &client)] {
-                    let copies = (from.try_clone(), to.try_clone());
-                    let (Ok(from), Ok(to)) = copies else { continue };
-                    let random = random.clone();
-                    std::thread::spawn(move || pass(from, to, one_in, &random));
-                }
+                shared.serve(client, port);
             }
         });
-        Proxy { url }
+        Proxy { url, state }
+    }
+
+    pub fn resetting(port: u16, one_in: u32, seed: u64) -> Self {
+        let proxy = Self::new(port, seed);
+        proxy.set(Mode::Resetting(one_in));
+        proxy
+    }
+
+    /// From now on. After what breaks the order of answers, and to refuse, the connections that are open are closed.
+    pub fn set(&self, mode: Mode) {
+        let old = std::mem::replace(&mut *held(&self.state.mode), mode);
+        let broken = matches!(old, Mode::Garbage | Mode::Half | Mode::Silent | Mode::Dribble);
+        if broken || mode == Mode::Refuse {
+            self.state.close_all();
+        }
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, one_in: u32, random: &Mutex<fastrand::Rng>) {
-    let mut bytes = [0; 16384];
-    while let Ok(length @ 1..) = from.read(&mut bytes) {
-        let lost = random.lock().expect("random numbers").u32(0..one_in) == 0;
-        if lost || to.write_all(&bytes[..length]).is_err() {
-            break;
+impl State {
+    fn serve(self: &Arc<Self>, client: TcpStream, port: u16) {
+        if *held(&self.mode) == Mode::Refuse {
+            return;
+        }
+        let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { return };
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let (client, server) = (Arc::new(client), Arc::new(server));
+        held(&self.open).retain(|connection| connection.strong_count() > 0);
+        held(&self.open).extend([Arc::downgrade(&client), Arc::downgrade(&server)]);
+        for (from, to, answers) in [(client.clone(), server.clone(), false), (server, client, true)] {
+            let state = self.clone();
+            thread::spawn(move || {
+                state.pass(&from, &to, answers);
+                let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+            });
         }
     }
-    let _ = from.shutdown(Shutdown::Both);
-    let _ = to.shutdown(Shutdown::Both);
+
+    fn pass(&self, mut from: &TcpStream, mut to: &TcpStream, answers: bool) {
+        let mut bytes = [0; 16384];
+        while let Ok(length @ 1..) = from.read(&mut bytes) {
+            let chunk = &mut bytes[..length];
+            while *held(&self.mode) == Mode::Hold {
+                thread::sleep(Duration::from_millis(5));
+            }
+            let mode = *held(&self.mode);
+            let passed = match mode {
+                Mode::Resetting(one_in) if held(&self.random).u32(0..one_in) == 0 => return,
+                Mode::Late(by) => {
+                    thread::sleep(by);
+                    to.write_all(chunk)
+                }
+                Mode::Garbage if answers => {
+                    held(&self.random).fill(chunk);
+                    to.write_all(chunk)
+                }
+                Mode::Half if answers => to.write_all(&chunk[..length / 2]),
+                Mode::Silent if answers => Ok(()),
+                Mode::Dribble if answers => self.dribble(to, chunk),
+                _ => to.write_all(chunk),
+            };
+            if passed.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn dribble(&self, mut to: &TcpStream, chunk: &[u8]) -> std::io::Result<()> {
+        for byte in chunk {
+            to.write_all(&[*byte])?;
+            thread::sleep(Duration::from_secs(1));
+        }
+        Ok(())
+    }
+
+    fn close_all(&self) {
+        for connection in held(&self.open).drain(..).filter_map(|connection| connection.upgrade()) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no thread of ours panics")
 }

@@ -131,6 +131,10 @@ impl Server {
         assert!(self.launch(), "the port is free: {}", self.log());
     }
 
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     pub fn freeze(&self) {
         signal(self.pid(), Signal::SIGSTOP);
     }

@@ -1,6 +1,6 @@
 //! A command for tests: it writes its start, a tick each few milliseconds, and its end, with the time of CLOCK_MONOTONIC.
 //!
-//! witness LOG [for MILLISECONDS] [exit N] [ignore] [drain MILLISECONDS]
+//! witness LOG [for MILLISECONDS] [exit N] [ignore] [drain MILLISECONDS] [every MILLISECONDS]
 //!
 //! It runs for ever unless told how long. SIGTERM ends it as it would any process; with `ignore` it goes on; with `drain` it
 //! goes on for so long and then ends by itself.
@@ -19,8 +19,6 @@ use nix::{
     time::{ClockId, clock_gettime},
 };
 
-const TICK: Duration = Duration::from_millis(2);
-
 fn main() {
     let mut args = std::env::args().skip(1);
     let log = args.next().expect("a log to write to");
@@ -34,13 +32,14 @@ fn main() {
     write("start");
 
     let began = Instant::now();
-    let (mut end, mut status, mut drain) = (None, 0, None);
+    let (mut end, mut status, mut drain, mut tick) = (None, 0, None, Duration::from_millis(2));
     let number = |args: &mut dyn Iterator<Item = String>| args.next().and_then(|n| n.parse().ok()).expect("a number");
     let mut heeded = SigSet::empty();
     while let Some(word) = args.next() {
         match word.as_str() {
             "for" => end = Some(began + Duration::from_millis(number(&mut args))),
             "exit" => status = number(&mut args) as i32,
+            "every" => tick = Duration::from_millis(number(&mut args)),
             "ignore" => heeded.add(Signal::SIGTERM),
             "drain" => {
                 heeded.add(Signal::SIGTERM);
@@ -53,7 +52,7 @@ fn main() {
     let signals = SignalFd::with_flags(&heeded, SfdFlags::SFD_NONBLOCK).expect("a signalfd");
 
     while end.is_none_or(|end| Instant::now() < end) {
-        std::thread::sleep(TICK);
+        std::thread::sleep(tick);
         write("tick");
         if let Ok(Some(_)) = signals.read_signal() {
             write("term");

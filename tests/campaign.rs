@@ -1,0 +1,71 @@
+//! A campaign of faults: replicas of several resources lead by turns while processes, servers and connections fail at random;
+//! and no two commands overlap, tokens grow, nothing is left over, and nobody waits for a leader for longer than the times of
+//! the protocol give.
+//!
+//! `tests/campaign --minutes M --seed S` runs it for longer than everyday's tests do.
+
+mod support;
+
+#[path = "long/faults.rs"]
+mod faults;
+#[path = "long/nodes.rs"]
+mod nodes;
+#[path = "long/replicas.rs"]
+mod replicas;
+#[path = "long/verdict.rs"]
+mod verdict;
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use faults::Faults;
+use nodes::Nodes;
+use replicas::Resource;
+use support::monotonic;
+
+const TTL: Duration = Duration::from_secs(1);
+
+/// The sizes of the clusters, and the cluster of each resource.
+const CLUSTERS: [usize; 2] = [3, 1];
+const RESOURCES: [usize; 5] = [0, 0, 0, 0, 1];
+const REPLICAS: usize = 4;
+
+/// The time between two faults, on average.
+const BETWEEN_FAULTS: Duration = Duration::from_millis(500);
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).map_or(otherwise, |n| n.parse().expect(variable))
+}
+
+#[test]
+fn whatever_fails_one_command_runs_at_a_time_and_somebody_leads() {
+    let (minutes, seed) = (number("MINUTES", 1), number("SEED", 1));
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("campaign-{seed}"));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    println!("{minutes} minutes, seed {seed}; each replica's log is in {}", folder.display());
+
+    let mut nodes = Nodes::start(&CLUSTERS, seed);
+    let mut resources: Vec<Resource> = (0..)
+        .zip(RESOURCES)
+        .map(|(number, cluster)| Resource::start(number, &folder, cluster, nodes.urls(cluster), seed))
+        .collect();
+    let mut faults = Faults::new(seed, &folder);
+    let began = monotonic();
+    let end = Instant::now() + Duration::from_secs(60 * minutes);
+    while Instant::now() < end {
+        resources.iter_mut().for_each(Resource::keep_up);
+        faults.go_on(&mut nodes, &mut resources);
+        nodes.note_quorum();
+        resources.iter_mut().filter_map(|resource| resource.watch.look()).for_each(|wrong| println!("{wrong}"));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    faults.end_all(&mut nodes, &mut resources);
+    let ended = monotonic();
+    let left_over: usize = resources.iter_mut().map(Resource::end).sum();
+    let verdict = verdict::Verdict::of(&faults, &nodes, &resources, (began, ended), left_over);
+    println!("{verdict}");
+    verdict.assert_sound();
+}

@@ -1,0 +1,327 @@
+//! The faults of the campaign, drawn at random, and their ends. They stay within what leaderrun promises: of one replica only one
+//! process fails at a time, and data is deleted from one node only until its locks are back.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write,
+    os::fd::OwnedFd,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::{
+    BETWEEN_FAULTS, TTL,
+    nodes::{Node, Nodes, YOUNG},
+    replicas::Resource,
+    support::{Mode, eventually, monotonic},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    KillElector,
+    KillGuard,
+    KillCommand,
+    StopElector,
+    StopGuard,
+    StopCommand,
+    KillNodeEmpty,
+    KillNodeWithData,
+    StopNode,
+    ResetConnections,
+    BlackHole,
+    Delay,
+    FlushAll,
+    DeleteKeys,
+    Garbage,
+    HalfReplies,
+    NoReplies,
+    OneByteASecond,
+    FullDisk,
+    OutOfMemory,
+    StarvedCpu,
+}
+
+use Kind::*;
+
+const PROCESSES: [Kind; 6] = [KillElector, KillGuard, KillCommand, StopElector, StopGuard, StopCommand];
+
+const NODES: [Kind; 14] = [
+    KillNodeEmpty,
+    KillNodeWithData,
+    StopNode,
+    ResetConnections,
+    BlackHole,
+    Delay,
+    FlushAll,
+    DeleteKeys,
+    Garbage,
+    HalfReplies,
+    NoReplies,
+    OneByteASecond,
+    FullDisk,
+    OutOfMemory,
+];
+
+/// What ends a fault.
+enum End {
+    Continue { process: OwnedFd, resource: usize, replica: usize, stopped: Option<u64> },
+    Replica { resource: usize, replica: usize },
+    Pass(usize),
+    Start(usize),
+    Thaw(usize),
+    Memory(usize),
+    Disk(usize),
+    Settled(usize),
+    Cpu(Vec<Child>),
+}
+
+pub struct Faults {
+    pub by_kind: BTreeMap<Kind, usize>,
+    random: fastrand::Rng,
+    next: Instant,
+    log: File,
+    under_way: Vec<(Instant, End)>,
+}
+
+impl Faults {
+    /// They are written to a log in this folder.
+    pub fn new(seed: u64, folder: &Path) -> Self {
+        Faults {
+            log: File::create(folder.join("faults.log")).expect("a log"),
+            by_kind: BTreeMap::new(),
+            random: fastrand::Rng::with_seed(seed),
+            next: Instant::now() + YOUNG,
+            under_way: Vec::new(),
+        }
+    }
+
+    /// Ends what is due, and begins the next fault when it is.
+    pub fn go_on(&mut self, nodes: &mut Nodes, resources: &mut [Resource]) {
+        let now = Instant::now();
+        while let Some(due) = self.under_way.iter().position(|(until, _)| *until <= now) {
+            let (_, end) = self.under_way.swap_remove(due);
+            end.come(nodes, resources);
+        }
+        if now < self.next {
+            return;
+        }
+        self.next = now + BETWEEN_FAULTS.mul_f64(-(1.0 - self.random.f64()).ln());
+        let kind = match self.random.u8(0..100) {
+            0..50 => PROCESSES[self.random.usize(0..PROCESSES.len())],
+            50..97 => NODES[self.random.usize(0..NODES.len())],
+            _ => StarvedCpu,
+        };
+        let begun = match kind {
+            StarvedCpu => self.starve(),
+            kind if PROCESSES.contains(&kind) => self.disturb(kind, resources),
+            kind => self.harm(kind, nodes),
+        };
+        if let Some((kind, end)) = begun {
+            *self.by_kind.entry(kind).or_default() += 1;
+            let lasts = match end {
+                End::Cpu(_) => self.between(300, 1500),
+                End::Settled(_) => TTL * 2,
+                _ => self.between(20, 3500),
+            };
+            writeln!(self.log, "{} {kind:?} {} ms: {}", monotonic(), lasts.as_millis(), end.of()).expect("a log");
+            self.under_way.push((now + lasts, end));
+        }
+    }
+
+    /// Ends all that is under way.
+    pub fn end_all(&mut self, nodes: &mut Nodes, resources: &mut [Resource]) {
+        for (_, end) in self.under_way.drain(..) {
+            end.come(nodes, resources);
+        }
+    }
+
+    fn between(&mut self, shortest: u64, longest: u64) -> Duration {
+        Duration::from_millis(self.random.u64(shortest..longest))
+    }
+
+    /// A process of a replica, more often the leader's.
+    fn disturb(&mut self, kind: Kind, resources: &mut [Resource]) -> Option<(Kind, End)> {
+        let number = self.random.usize(0..resources.len());
+        let resource = &mut resources[number];
+        let leader = resource.replicas.iter().position(|replica| replica.command().is_some());
+        let any = self.random.usize(0..resource.replicas.len());
+        let index = leader.filter(|_| self.random.u8(0..4) > 0).unwrap_or(any);
+        let replica = &mut resource.replicas[index];
+        if replica.failing {
+            return None;
+        }
+        let pid = match kind {
+            KillElector | StopElector => Some(replica.pid()),
+            KillGuard | StopGuard => replica.guard(),
+            _ => replica.command(),
+        };
+        // A child of ours, or of one of ours that lives: held before its parent is looked at again.
+        let process = pidfd_open(Pid::from_raw(pid?)?, PidfdFlags::empty()).ok()?;
+        if ![Some(replica.pid()), replica.guard(), replica.command()].contains(&pid) {
+            return None;
+        }
+        let stops = matches!(kind, StopElector | StopGuard | StopCommand);
+        pidfd_send_signal(&process, if stops { Signal::STOP } else { Signal::KILL }).ok()?;
+        replica.failing = true;
+        resource.disturb();
+        let (resource, replica) = (number, index);
+        let stopped = (kind == StopCommand).then(monotonic);
+        let end = if stops {
+            End::Continue { process, resource, replica, stopped }
+        } else {
+            End::Replica { resource, replica }
+        };
+        Some((kind, end))
+    }
+
+    fn harm(&mut self, kind: Kind, nodes: &mut Nodes) -> Option<(Kind, End)> {
+        let index = self.random.usize(0..nodes.all.len());
+        let deletes = matches!(kind, FlushAll | DeleteKeys);
+        let cluster = nodes.around(index);
+        if nodes.all[index].failing || cluster.iter().any(|node| Instant::now() < node.alone_until) {
+            return None;
+        }
+        // A quorum is out of reach now and then, not most of the time. Data is deleted from a minority, with all locks on all
+        // others: nobody could know of a deletion from a second one.
+        let failing = cluster.iter().any(|node| node.failing);
+        let others_healed = cluster.len() > 2 && cluster.iter().all(Node::is_healed);
+        if (deletes && !others_healed) || (failing && self.random.u8(0..6) > 0) {
+            return None;
+        }
+        let late = Duration::from_millis(self.random.u64(5..300));
+        let node = &mut nodes.all[index];
+        let end = match kind {
+            KillNodeEmpty => {
+                node.server.kill();
+                let _ = fs::remove_file(node.server.folder().join("dump.rdb"));
+                End::Start(index)
+            }
+            KillNodeWithData => {
+                node.server.query::<()>(&["SAVE"]);
+                node.server.kill();
+                End::Start(index)
+            }
+            StopNode => {
+                node.server.freeze();
+                End::Thaw(index)
+            }
+            FlushAll => {
+                node.server.query::<()>(&["FLUSHALL"]);
+                End::Settled(index)
+            }
+            DeleteKeys => {
+                for key in node.server.query::<Vec<String>>(&["KEYS", "*"]) {
+                    node.server.query::<()>(&["DEL", &key]);
+                }
+                End::Settled(index)
+            }
+            FullDisk => {
+                // A save that can't put its file in place fails as one on a full disk does, and so do all writes then.
+                let _ = fs::remove_file(node.server.folder().join("dump.rdb"));
+                fs::create_dir_all(node.server.folder().join("dump.rdb/full")).expect("a folder in the way");
+                node.server.query::<()>(&["CONFIG", "SET", "save", "3600 1"]);
+                node.server.query::<()>(&["BGSAVE"]);
+                eventually("a failed save", || {
+                    let info: String = node.server.query(&["INFO", "persistence"]);
+                    info.contains("rdb_last_bgsave_status:err").then_some(())
+                });
+                End::Disk(index)
+            }
+            OutOfMemory => {
+                node.server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+                End::Memory(index)
+            }
+            kind => {
+                node.proxy.set(match kind {
+                    ResetConnections => Mode::Refuse,
+                    BlackHole => Mode::Hold,
+                    Delay => Mode::Late(late),
+                    Garbage => Mode::Garbage,
+                    HalfReplies => Mode::Half,
+                    NoReplies => Mode::Silent,
+                    _ => Mode::Dribble,
+                });
+                End::Pass(index)
+            }
+        };
+        node.failing = true;
+        if deletes {
+            node.alone_until = Instant::now() + TTL * 2;
+        }
+        Some((kind, end))
+    }
+
+    fn starve(&mut self) -> Option<(Kind, End)> {
+        let busy = || {
+            let mut shell = Command::new("setpriv");
+            shell.args(["--pdeathsig", "KILL", "sh", "-c", "while :; do :; done"]).stdin(Stdio::null());
+            shell.spawn().expect("setpriv")
+        };
+        Some((StarvedCpu, End::Cpu((0..6).map(|_| busy()).collect())))
+    }
+}
+
+impl End {
+    fn come(self, nodes: &mut Nodes, resources: &mut [Resource]) {
+        let (End::Pass(index)
+        | End::Start(index)
+        | End::Thaw(index)
+        | End::Memory(index)
+        | End::Disk(index)
+        | End::Settled(index)) = self
+        else {
+            return self.come_to_process(resources);
+        };
+        let node = &mut nodes.all[index];
+        match self {
+            End::Start(_) => {
+                node.server.start_again();
+                node.young_until = Instant::now() + YOUNG;
+            }
+            End::Thaw(_) => node.server.thaw(),
+            End::Memory(_) => node.server.query::<()>(&["CONFIG", "SET", "maxmemory", "0"]),
+            End::Disk(_) => {
+                node.server.query::<()>(&["CONFIG", "SET", "save", ""]);
+                fs::remove_dir_all(node.server.folder().join("dump.rdb")).expect("the folder in the way");
+            }
+            _ => node.proxy.set(Mode::Pass),
+        }
+        node.failing = false;
+        node.mended = Instant::now();
+    }
+
+    /// What fails.
+    fn of(&self) -> String {
+        match self {
+            End::Continue { resource, replica, .. } | End::Replica { resource, replica } => {
+                format!("replica {resource}-{replica}")
+            }
+            End::Cpu(_) => "the host".into(),
+            End::Pass(node) | End::Start(node) | End::Thaw(node) | End::Memory(node) => format!("node {node}"),
+            End::Disk(node) | End::Settled(node) => format!("node {node}"),
+        }
+    }
+
+    fn come_to_process(self, resources: &mut [Resource]) {
+        match self {
+            End::Continue { process, resource, replica, stopped } => {
+                let _ = pidfd_send_signal(&process, Signal::CONT);
+                resources[resource].stopped.extend(stopped.map(|from| (from, monotonic())));
+                resources[resource].replicas[replica].failing = false;
+                resources[resource].disturb();
+            }
+            End::Replica { resource, replica } => resources[resource].replicas[replica].failing = false,
+            End::Cpu(busy) => {
+                for mut child in busy {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The campaign's nodes: real servers, each behind a proxy, in two clusters; and when a quorum of each was up.
+
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    TTL,
+    support::{Proxy, Server, monotonic},
+};
+
+pub struct Node {
+    pub server: Server,
+    pub proxy: Proxy,
+    /// A fault is under way.
+    pub failing: bool,
+    /// It doesn't vote before, since it has just started.
+    pub young_until: Instant,
+    /// The last fault ended.
+    pub mended: Instant,
+    /// No other of its cluster may fail before: data was deleted from this one.
+    pub alone_until: Instant,
+}
+
+/// Nodes that hold the lease of some resources together.
+pub struct Cluster {
+    pub members: Range<usize>,
+    /// When there came to be a quorum, or none any more: nanoseconds of CLOCK_MONOTONIC.
+    pub quorum: Vec<(u64, bool)>,
+}
+
+pub struct Nodes {
+    pub all: Vec<Node>,
+    pub clusters: Vec<Cluster>,
+}
+
+/// How long a node that has started doesn't vote: the protocol's time, and the seconds that its uptime is counted in.
+pub const YOUNG: Duration = Duration::from_millis(TTL.as_millis() as u64 * 101 / 100 + 2 + 2000);
+
+impl Nodes {
+    /// Clusters of so many nodes each.
+    pub fn start(sizes: &[usize], seed: u64) -> Self {
+        let mut nodes = Nodes { all: Vec::new(), clusters: Vec::new() };
+        for size in sizes {
+            let first = nodes.all.len();
+            for index in first..first + size {
+                let server = Server::start();
+                let proxy = Proxy::new(server.port, seed + index as u64);
+                let now = Instant::now();
+                nodes.all.push(Node {
+                    server,
+                    proxy,
+                    failing: false,
+                    young_until: now + YOUNG,
+                    mended: now,
+                    alone_until: now,
+                });
+            }
+            nodes.clusters.push(Cluster { members: first..first + size, quorum: vec![(monotonic(), false)] });
+        }
+        nodes
+    }
+
+    pub fn urls(&self, cluster: usize) -> String {
+        let members = &self.all[self.clusters[cluster].members.clone()];
+        members.iter().map(|node| node.proxy.url.as_str()).collect::<Vec<_>>().join(",")
+    }
+
+    /// The cluster of a node.
+    pub fn around(&self, node: usize) -> &[Node] {
+        let cluster = self.clusters.iter().find(|cluster| cluster.members.contains(&node)).expect("its cluster");
+        &self.all[cluster.members.clone()]
+    }
+
+    /// Notes whether a quorum is up, where that has changed.
+    pub fn note_quorum(&mut self) {
+        for cluster in &mut self.clusters {
+            let members = &self.all[cluster.members.clone()];
+            let up = members.iter().filter(|node| node.is_well()).count() > members.len() / 2;
+            if cluster.quorum.last().is_some_and(|&(_, was)| was != up) {
+                cluster.quorum.push((monotonic(), up));
+            }
+        }
+    }
+}
+
+impl Node {
+    /// It has been well for so long that a leader has put back what it had lost.
+    pub fn is_healed(&self) -> bool {
+        self.is_well() && self.mended.elapsed() > TTL
+    }
+
+    pub fn is_well(&self) -> bool {
+        !self.failing && Instant::now() >= self.young_until
+    }
+}

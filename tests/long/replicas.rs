@@ -1,0 +1,213 @@
+//! The campaign's replicas: for each resource several leaderruns, each started again as soon as it ends, and the checker of
+//! what their commands write.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+
+use crate::{
+    REPLICAS,
+    support::{LONG, Tree, children, example, monotonic, signal},
+};
+
+pub struct Resource {
+    pub name: String,
+    /// The nodes that hold its lease.
+    pub cluster: usize,
+    pub replicas: Vec<Replica>,
+    pub watch: Watch,
+    /// When a process of it was made to fail, or go on again: nanoseconds of CLOCK_MONOTONIC.
+    pub disturbed: Vec<u64>,
+    /// From when to when the main process of a leader's command was stopped.
+    pub stopped: Vec<(u64, u64)>,
+    witnesses: PathBuf,
+    urls: String,
+    random: fastrand::Rng,
+}
+
+pub struct Replica {
+    pub child: Child,
+    /// A fault is under way.
+    pub failing: bool,
+    log: PathBuf,
+}
+
+impl Replica {
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    pub fn guard(&self) -> Option<i32> {
+        children(self.pid()).first().copied()
+    }
+
+    /// The main process of its command, if it leads.
+    pub fn command(&self) -> Option<i32> {
+        self.guard().and_then(|guard| children(guard).first().copied())
+    }
+}
+
+impl Resource {
+    pub fn start(number: usize, folder: &Path, cluster: usize, urls: String, seed: u64) -> Self {
+        let name = format!("campaign-{}-{number}", std::process::id());
+        let witnesses = folder.join(format!("witnesses-{number}"));
+        let random = fastrand::Rng::with_seed(seed * 1000 + number as u64);
+        let watch = Watch::on(&witnesses);
+        let (replicas, disturbed, stopped) = (Vec::new(), Vec::new(), Vec::new());
+        let mut resource = Resource { name, cluster, replicas, watch, disturbed, stopped, witnesses, urls, random };
+        for replica in 0..REPLICAS {
+            let log = folder.join(format!("replica-{number}-{replica}.log"));
+            let child = resource.spawn(&log);
+            resource.replicas.push(Replica { child, failing: false, log });
+        }
+        resource
+    }
+
+    /// Starts what has ended again.
+    pub fn keep_up(&mut self) {
+        for index in 0..self.replicas.len() {
+            if self.replicas[index].child.try_wait().expect("our child").is_some() {
+                let log = self.replicas[index].log.clone();
+                self.replicas[index].child = self.spawn(&log);
+            }
+        }
+    }
+
+    /// A command and something that it leaves behind, both of which tick; some of them ignore that they are asked to stop.
+    fn spawn(&mut self, log: &Path) -> Child {
+        let random = &mut self.random;
+        let lasts = if random.u8(0..4) == 0 { random.u32(3000..8000) } else { random.u32(50..1500) };
+        let behind = ["", "setsid \"$0\" \"$1\" every 10 &", "setsid \"$0\" \"$1\" every 10 ignore &"];
+        let behind = behind[random.usize(0..behind.len())];
+        let ignore = if random.bool() { "ignore" } else { "" };
+        let line = format!("{behind} exec \"$0\" \"$1\" every 10 for {lasts} exit {} {ignore}", random.u8(0..3));
+        let stderr = OpenOptions::new().append(true).create(true).open(log).expect("a log");
+        Command::new(env!("CARGO_BIN_EXE_leaderrun"))
+            .args([
+                "-vv",
+                "--log-format",
+                "json",
+                "-t",
+                "1s",
+                "-R",
+                &self.urls,
+                "-r",
+                &self.name,
+                "--",
+                "sh",
+                "-c",
+                &line,
+            ])
+            .arg(example("witness"))
+            .arg(&self.witnesses)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .expect("leaderrun")
+    }
+
+    pub fn disturb(&mut self) {
+        self.disturbed.push(monotonic());
+    }
+
+    /// Ends all replicas; how many processes of theirs and of their commands are left.
+    pub fn end(&mut self) -> usize {
+        for replica in &mut self.replicas {
+            if replica.child.try_wait().expect("our child").is_none() {
+                signal(replica.pid(), Signal::SIGTERM);
+            }
+        }
+        let began = Instant::now();
+        while self.replicas.iter_mut().any(|r| r.child.try_wait().expect("our child").is_none()) {
+            assert!(began.elapsed() < LONG, "a replica goes on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.watch.look();
+        Tree::of(&self.name).alive().len() + started_with(&self.name)
+    }
+}
+
+/// How many processes have this among their arguments.
+fn started_with(argument: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let arguments = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    arguments.filter(|all| all.split(|&b| b == 0).any(|one| one == argument.as_bytes())).count()
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// All that one leader's command and its descendants wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leadership {
+    pub token: u64,
+    pub start: u64,
+    pub last: u64,
+}
+
+/// Reads what the commands of a resource write, as it comes.
+pub struct Watch {
+    lines: BufReader<File>,
+    unfinished: String,
+    /// In the order of their starts.
+    pub all: Vec<Leadership>,
+    pub overlaps: Vec<(Leadership, Leadership)>,
+    pub tokens_out_of_order: usize,
+}
+
+impl Watch {
+    fn on(path: &Path) -> Self {
+        File::create(path).expect("a log");
+        let lines = BufReader::new(File::open(path).expect("a log"));
+        Watch { lines, unfinished: String::new(), all: Vec::new(), overlaps: Vec::new(), tokens_out_of_order: 0 }
+    }
+
+    /// Takes what is new; says what is wrong with it.
+    pub fn look(&mut self) -> Option<String> {
+        let found = self.overlaps.len() + self.tokens_out_of_order;
+        while self.lines.read_line(&mut self.unfinished).is_ok_and(|n| n > 0) && self.unfinished.ends_with('\n') {
+            let line = std::mem::take(&mut self.unfinished);
+            let mut fields = line.split_ascii_whitespace();
+            let (Some(time), Some(token)) = (fields.next(), fields.nth(2)) else {
+                panic!("not a witness's line: {line:?}")
+            };
+            self.take(time.parse().expect("a time"), token.parse().expect("a token"));
+        }
+        (self.overlaps.len() + self.tokens_out_of_order > found).then(|| format!("wrong: {:?}", self.overlaps.last()))
+    }
+
+    fn take(&mut self, time: u64, token: u64) {
+        let Some(index) = self.all.iter().rposition(|l| l.token == token) else {
+            if let Some(&before) = self.all.last() {
+                self.tokens_out_of_order += usize::from(token < before.token);
+            }
+            self.all.push(Leadership { token, start: time, last: time });
+            return;
+        };
+        let this = &mut self.all[index];
+        (this.start, this.last) = (this.start.min(time), this.last.max(time));
+        let this = *this;
+        let overlaps = |other: &&Leadership| this.start <= other.last && other.start <= this.last;
+        let near = &self.all[index.saturating_sub(1)..(index + 2).min(self.all.len())];
+        for other in near.iter().filter(|other| other.token != token).filter(overlaps) {
+            let known = self
+                .overlaps
+                .iter()
+                .any(|(a, b)| [a.token, b.token].contains(&token) && [a.token, b.token].contains(&other.token));
+            if !known {
+                self.overlaps.push((this, *other));
+            }
+        }
+    }
+}
