@@ -56,7 +56,7 @@ pub async fn run(store: &mut Store, settings: &Settings) -> Result<Elected> {
         let waits = until.is_none_or(|until| Instant::now() < until);
         if !open && waits && !told.as_ref().is_some_and(|told| is_old_news(&defeat, told)) {
             match defeat.cause {
-                Cause::NoQuorum => {
+                Cause::NoQuorum | Cause::TooLate => {
                     report.error(format_args!("no quorum: {}; standing by until there is one", defeat.story))
                 }
                 _ => report.info(format_args!("stands by: {}", defeat.story)),
@@ -88,7 +88,7 @@ fn give_up(settings: &Settings, defeat: &Defeat) -> Exit {
     let report = &settings.report;
     let follows = "the command was not started";
     match defeat.cause {
-        Cause::NoQuorum | Cause::Young => {
+        Cause::NoQuorum | Cause::Young | Cause::TooLate => {
             report.error(format_args!("no quorum: {}; {follows}", defeat.story));
             Exit::NoQuorum
         }

@@ -14,6 +14,7 @@ mod reign;
 mod report;
 mod settings;
 mod store;
+mod tenure;
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("leaderrun needs Linux 5.4 or newer: pidfds, child subreapers and parent death signals");

@@ -13,6 +13,7 @@ use crate::{
     period::Failures,
     settings::Settings,
     store::{Extension, Lease, Store},
+    tenure::Tenure,
 };
 
 /// How often the tree of a dead guard is looked through until nothing is left.
@@ -22,10 +23,9 @@ struct Reign<'a> {
     store: &'a Store,
     settings: &'a Settings,
     guard: &'a mut Guard,
-    leash: Option<Leash>,
+    tenure: Tenure,
     /// The last leash that the guard has confirmed to keep: a guard that is alive acts on it in time, or has a longer one.
     kept_leash: Option<Leash>,
-    next_extension: Moment,
     extension: Option<Pin<Box<dyn Future<Output = Extension> + 'a>>>,
     /// How long after its time the extension began that is under way.
     late: Duration,
@@ -56,16 +56,16 @@ pub struct Reigned {
 /// Starts the command and leads until nothing of it is left, so that the lease can be released.
 pub async fn run(lease: Lease, store: &Store, guard: &mut Guard, settings: &Settings) -> Reigned {
     let began = Moment::now();
-    let leash = lease.sent.map(|sent| settings.times.leash(sent));
+    let tenure = Tenure::new(settings.times, lease.sent, began);
+    let leash = tenure.leash();
     let order = Order::Start { token: lease.token, leash, proof: lease.proof };
     let started = guard.order(&order, lease.descriptor);
     let mut reign = Reign {
         store,
         settings,
         guard,
-        leash,
+        tenure,
         kept_leash: leash,
-        next_extension: Moment::now() + settings.times.extend_every(),
         extension: None,
         late: Duration::ZERO,
         last_failure: None,
@@ -78,7 +78,7 @@ pub async fn run(lease: Lease, store: &Store, guard: &mut Guard, settings: &Sett
         reign.guard_died();
     }
     let exit = reign.lead().await;
-    let alone_until = reign.leash.map(|leash| leash.deadline);
+    let alone_until = reign.tenure.leash().map(|leash| leash.deadline);
     Reigned { exit, token: lease.token, began, failures: lease.failures, alone_until }
 }
 
@@ -99,8 +99,8 @@ impl Reign<'_> {
                     self.extension = None;
                     self.take_extension(extension);
                 }
-                () = reach(Some(self.next_extension)), if self.extension.is_none() && !self.lost => {
-                    self.late = Moment::now().since(self.next_extension);
+                () = reach(Some(self.tenure.next_extension())), if self.extension.is_none() && !self.lost => {
+                    self.late = self.tenure.overdue(Moment::now());
                     self.extension = Some(Box::pin(self.store.extend(None)));
                 }
                 () = reach(watch_guard) => self.end_frozen_guard(),
@@ -157,22 +157,17 @@ impl Reign<'_> {
     }
 
     fn take_extension(&mut self, extension: Extension) {
-        let times = &self.settings.times;
         match extension {
             Extension::Extended { leash, proof } => {
                 self.last_failure = None;
-                self.next_extension = Moment::now() + times.extend_every();
-                if let Some(leash) = leash
-                    && self.leash.is_some_and(|old| Moment::now() < old.deadline)
-                {
-                    self.leash = Some(leash);
+                if let Some(leash) = self.tenure.extended(leash, Moment::now()) {
                     let _ = self.guard.order(&Order::Extend { leash, proof }, None);
                 }
             }
             Extension::Failed { story } => {
                 self.settings.report.info(format_args!("an extension failed: {story}; trying again"));
                 self.last_failure = Some(story);
-                self.next_extension = Moment::now() + times.retry_after().mul_f64(0.5 + fastrand::f64());
+                self.tenure.failed(Moment::now(), fastrand::f64());
             }
             Extension::Lost { story } => {
                 let _ = self.guard.order(&Order::Stop, None);
@@ -192,7 +187,7 @@ impl Reign<'_> {
 
     /// No extension has failed, and yet there was none in time.
     fn why_late(&self) -> String {
-        let late = if self.extension.is_some() { self.late } else { Moment::now().since(self.next_extension) };
+        let late = if self.extension.is_some() { self.late } else { self.tenure.overdue(Moment::now()) };
         if late > self.settings.times.retry_after() {
             let late = Duration::from_millis(late.as_millis() as u64);
             format!("leaderrun did not run for {} (suspended, stopped or starved)", humantime::format_duration(late))
@@ -257,7 +252,7 @@ impl Reign<'_> {
     }
 
     fn end_frozen_guard(&mut self) {
-        if self.leash.is_some_and(|leash| Moment::now() >= leash.deadline) {
+        if self.tenure.is_over(Moment::now()) {
             self.lose(None);
         }
         self.guard.kill();

@@ -77,6 +77,8 @@ pub enum Cause {
     NoQuorum,
     /// Nodes have started too recently to grant.
     Young,
+    /// A quorum granted, but so late that the lease would soon be over.
+    TooLate,
     /// The nodes can't be used as they were given.
     Misconfigured,
     /// The command has succeeded in this period.

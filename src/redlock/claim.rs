@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::scripts::{Keys, Telling};
 use crate::{
-    clock::wall_micros,
     lease::{Times, next_token},
     period::{Note, OncePer},
     store::{Parting, Proof},
@@ -51,8 +50,8 @@ impl Claim {
     }
 
     /// A new token, which the next rounds carry.
-    pub fn next_token(&self) -> u64 {
-        let token = next_token(wall_micros(), self.largest_seen.load(Relaxed));
+    pub fn next_token(&self, wall_micros: u64) -> u64 {
+        let token = next_token(wall_micros, self.largest_seen.load(Relaxed));
         self.see(token);
         self.token.store(token, Relaxed);
         token

@@ -1,6 +1,7 @@
 //! The quorum of nodes: a round asks all of them at once and ends as soon as it is decided.
 
 mod address;
+mod ballot;
 mod claim;
 mod defeat;
 mod failure;
@@ -10,7 +11,7 @@ mod node;
 mod scripts;
 mod standby;
 
-use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use futures_util::{
@@ -26,15 +27,16 @@ use tokio::{
 
 pub use self::address::Address;
 use self::{
+    ballot::{Extent, Heard, answers},
     claim::Claim,
     failure::Failure,
     news::Newswire,
     node::Node,
-    scripts::{Acquired, Answer, Extended, Released, Telling},
+    scripts::{Acquired, Extended, Released, Telling},
     standby::Standby,
 };
 use crate::{
-    clock::Moment,
+    clock::{Moment, wall_micros},
     lease::{Tally, Times, Verdict, quorum},
     period::Note,
     report::Report,
@@ -59,9 +61,6 @@ pub struct Redlock {
     /// Two nodes are known not to be one server.
     servers_differ: bool,
 }
-
-/// One node's answer in a round.
-type Heard<A> = (usize, Result<A, Failure>);
 
 /// The answers that are still out.
 type Outstanding<A> = FuturesUnordered<BoxFuture<'static, Heard<A>>>;
@@ -106,7 +105,7 @@ impl Redlock {
     }
 
     /// Takes answers until the round is decided.
-    async fn decide<A>(&self, asked: &mut Outstanding<A>, is_vote: fn(&A) -> bool) -> (Verdict, Vec<Heard<A>>) {
+    async fn decide<A>(&self, asked: &mut Outstanding<A>, is_vote: fn(&A) -> bool) -> Vec<Heard<A>> {
         let mut tally = Tally::new(self.nodes.len());
         let mut heard = Vec::with_capacity(self.nodes.len());
         while tally.verdict() == Verdict::Open
@@ -115,7 +114,7 @@ impl Redlock {
             tally.count(answer.as_ref().is_ok_and(is_vote));
             heard.push((index, answer));
         }
-        (tally.verdict(), heard)
+        heard
     }
 
     /// One campaign round.
@@ -123,10 +122,11 @@ impl Redlock {
         self.votes_out = true;
         self.standby.forget();
         let sent = Moment::now();
-        let (token, teller) = (self.claim.next_token(), self.teller());
-        let cmd = |node: &Node| self.claim.acquisition(&self.times, Some(node.index) == teller, self.standby.freed());
+        let (token, teller) = (self.claim.next_token(wall_micros()), self.teller());
+        let cmd =
+            |node: &Node| self.claim.acquisition(&self.times, Some(node.index) == teller, self.standby.watch.freed());
         let mut asked = self.ask_all(cmd, scripts::acquired);
-        let (verdict, mut heard) = self.decide(&mut asked, |a| a.answer == Answer::Granted).await;
+        let mut heard = self.decide(&mut asked, Acquired::is_vote).await;
         if self.claim.is_once() {
             // A success may be known to one node only: it is worth a wait for those who are slow.
             let patience = self.times.answer_timeout().max(SERVERS_COMPARED_WITHIN);
@@ -142,36 +142,31 @@ impl Redlock {
             }
             self.servers_differ = heard.iter().all(|(_, answer)| answer.is_ok());
         }
-        let acquired = || heard.iter().filter_map(|(_, answer)| answer.as_ref().ok());
-        acquired().for_each(|acquired| self.claim.see(acquired.fence));
-        self.standby.learn(Moment::now().since(sent), acquired().filter_map(Acquired::listeners).max());
-        let ended = |a: &Acquired| matches!(a.answer, Answer::Done { .. } | Answer::Spent);
-        if verdict == Verdict::Won && !acquired().any(ended) && Moment::now() < self.times.leash(sent).signal {
-            let failures = acquired().map(|a| a.failures).max().unwrap_or_default();
-            self.standby.close();
-            self.fill_in(&heard, asked, teller);
-            return Ok(Lease { token, sent: Some(sent), proof: self.claim.proof(), descriptor: None, failures });
-        }
-        let mut defeat = self.defeat(&heard, verdict == Verdict::Won);
-        self.lost_rounds = if defeat.cause == Cause::Taken { 0 } else { self.lost_rounds.saturating_add(1) };
-        if matches!(defeat.cause, Cause::NoQuorum | Cause::Young) {
+        answers(&heard).for_each(|acquired| self.claim.see(acquired.fence));
+        let listeners = answers(&heard).filter_map(Acquired::listeners).max();
+        self.standby.watch.learn(Moment::now().since(sent), listeners);
+        let cause = match ballot::campaign(self.nodes.len(), &heard, &self.times, sent, Moment::now()) {
+            Ok(failures) => {
+                self.standby.close();
+                self.fill_in(&heard, asked, teller);
+                return Ok(Lease { token, sent: Some(sent), proof: self.claim.proof(), descriptor: None, failures });
+            }
+            Err(cause) => cause,
+        };
+        self.lost_rounds = if cause == Cause::Taken { 0 } else { self.lost_rounds.saturating_add(1) };
+        if matches!(cause, Cause::NoQuorum | Cause::Young) {
             // Nothing is urgent now, and the operator should hear of each node what can be said of it.
             heard.extend(late_answers(&mut asked, sent).await);
-            defeat = self.defeat(&heard, verdict == Verdict::Won);
         }
         drop(asked);
         self.withdraw(&heard);
-        Err(defeat)
+        Err(self.defeat(&heard, cause))
     }
 
     /// Gives the votes of a lost round back, on every node that may have given one. The connections keep the order, so that
     /// the next round comes after it.
     fn withdraw(&mut self, heard: &[Heard<Acquired>]) {
-        let refused: HashSet<usize> = heard
-            .iter()
-            .filter(|(_, answer)| answer.as_ref().is_ok_and(|a| a.answer != Answer::Granted))
-            .map(|(index, _)| *index)
-            .collect();
+        let refused = ballot::refused(heard);
         // Silently: nobody but candidates could go for these votes, and those look by themselves.
         let cmd = self.claim.release(Telling::Nobody, Parting::default());
         for node in self.nodes.iter().filter(|node| !refused.contains(&node.index)) {
@@ -184,12 +179,12 @@ impl Redlock {
     /// one more failure could end a lease that looked healthy. Where the teller did not vote, another node tells those who
     /// listen. Goes on beside the reign.
     fn fill_in(&self, heard: &[Heard<Acquired>], late: Outstanding<Acquired>, teller: Option<usize>) {
-        let voted = |answer: &Result<Acquired, Failure>| answer.as_ref().is_ok_and(|a| a.answer == Answer::Granted);
+        let voted = |answer: &Result<Acquired, Failure>| answer.as_ref().is_ok_and(Acquired::is_vote);
         let (with, without): (Vec<_>, Vec<_>) = heard.iter().partition(|(_, answer)| voted(answer));
         if !with.iter().any(|(index, _)| Some(*index) == teller)
             && let Some((index, _)) = with.first()
         {
-            tokio::spawn(self.nodes[*index].ask(self.claim.tell_acquisition(self.standby.freed())));
+            tokio::spawn(self.nodes[*index].ask(self.claim.tell_acquisition(self.standby.watch.freed())));
         }
         if without.is_empty() && late.is_empty() {
             return;
@@ -243,10 +238,10 @@ impl Redlock {
     pub async fn extend(&self, note: Option<&Note>) -> Extension {
         let sent = Moment::now();
         let mut asked = self.ask_all(|_| self.claim.extension(&self.times, note), scripts::extended);
-        let (verdict, mut heard) = self.decide(&mut asked, |a| matches!(a, Extended::Kept | Extended::Healed)).await;
-        match verdict {
+        let mut heard = self.decide(&mut asked, Extended::is_vote).await;
+        match ballot::extension(self.nodes.len(), &heard) {
             // What has come in already costs no waiting.
-            Verdict::Won => {
+            Extent::Extended => {
                 while let Some(Some(more)) = asked.next().now_or_never() {
                     heard.push(more);
                 }
@@ -264,19 +259,15 @@ impl Redlock {
                 _ => {}
             }
         }
-        if verdict == Verdict::Won {
+        let extent = ballot::extension(self.nodes.len(), &heard);
+        if extent == Extent::Extended {
             return Extension::Extended { leash: Some(self.times.leash(sent)), proof: self.claim.proof() };
         }
-        let taken = heard.iter().filter(|(_, a)| matches!(a, Ok(Extended::Taken))).count();
         let story = self.story("extended it", &heard, |answer| match answer {
             Extended::Taken | Extended::Overtaken { .. } => Some("gave it to another".into()),
             Extended::Kept | Extended::Healed => None,
         });
-        if taken > self.nodes.len() - quorum(self.nodes.len()) {
-            Extension::Lost { story }
-        } else {
-            Extension::Failed { story }
-        }
+        if extent == Extent::Lost { Extension::Lost { story } } else { Extension::Failed { story } }
     }
 
     /// Gives back what we hold, or keeps it for a while. Ends when a quorum has confirmed it, or when that can't be had in the time a node may take.
@@ -293,7 +284,8 @@ impl Redlock {
         let tells = |node: &Node| teller.is_none_or(|teller| teller == node.index);
         let cmd = |node: &Node| self.claim.release(if tells(node) { heard_by } else { Telling::Nobody }, parting);
         let mut asked = self.ask_all(cmd, scripts::released);
-        let (verdict, mut heard) = self.decide(&mut asked, |_| true).await;
+        let mut heard = self.decide(&mut asked, |_| true).await;
+        let confirmed = answers(&heard).count() >= quorum(self.nodes.len());
         // The requests to the others are on their way; a close now could cut them off.
         heard.extend(late_answers(&mut asked, sent).await);
         let freed = |index: usize| heard.iter().any(|(i, a)| *i == index && matches!(a, Ok(Released::Freed)));
@@ -303,10 +295,7 @@ impl Redlock {
             let _ = other.ask(self.claim.tell_release(heard_by, parting)).await;
         }
         self.votes_out = false;
-        match verdict {
-            Verdict::Won => Ok(()),
-            _ => Err(self.story("confirmed the release", &heard, |_| None)),
-        }
+        if confirmed { Ok(()) } else { Err(self.story("confirmed the release", &heard, |_| None)) }
     }
 }
 

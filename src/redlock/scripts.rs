@@ -132,6 +132,10 @@ pub struct Acquired {
 }
 
 impl Acquired {
+    pub fn is_vote(&self) -> bool {
+        self.answer == Answer::Granted
+    }
+
     pub fn listeners(&self) -> Option<u32> {
         match self.answer {
             Answer::Held { listeners, .. } => Some(listeners),
@@ -176,6 +180,12 @@ pub enum Extended {
     Overtaken {
         fence: u64,
     },
+}
+
+impl Extended {
+    pub fn is_vote(&self) -> bool {
+        matches!(self, Extended::Kept | Extended::Healed)
+    }
 }
 
 /// A node's answer to release.

@@ -11,39 +11,21 @@ use crate::{
     store::Change,
 };
 
-/// What a standby knows and waits for.
+/// What a standby waits with.
 pub struct Standby {
+    pub watch: Watch,
     news: mpsc::UnboundedReceiver<News>,
     listening: bool,
-    /// How long a round takes.
-    round_trip: Duration,
-    /// How many listen, as far as was told.
-    listeners: u32,
-    /// The value of the lock that was released last: nodes that have not heard of it yet may take it for free.
-    freed: String,
-    /// The command is not to run once it has succeeded for this period.
-    once: bool,
 }
 
 impl Standby {
     pub fn new(news: mpsc::UnboundedReceiver<News>, once: bool) -> Self {
-        Standby {
-            news,
-            listening: false,
-            round_trip: Duration::from_millis(1),
-            listeners: 0,
-            freed: String::new(),
-            once,
-        }
+        Standby { watch: Watch::new(once), news, listening: false }
     }
 
     /// Whether the nodes tell us of a release, so that ours must not count us.
     pub fn is_listening(&self) -> bool {
         self.listening
-    }
-
-    pub fn freed(&self) -> &str {
-        &self.freed
     }
 
     /// A round begins: what was told before it is no news.
@@ -55,12 +37,6 @@ impl Standby {
     pub fn close(&mut self) {
         self.news.close();
         self.forget();
-    }
-
-    /// So long did a round take, and so many listen.
-    pub fn learn(&mut self, round_trip: Duration, listeners: Option<u32>) {
-        self.round_trip = round_trip;
-        self.listeners = listeners.unwrap_or(self.listeners);
     }
 
     /// Makes the nodes tell us. What was told meanwhile is lost, so that a round must follow. True if that is new.
@@ -85,46 +61,93 @@ impl Standby {
     /// for our turn among those who wait. Whoever hears meanwhile that another has votes waits on, for that one's lease to
     /// run out.
     pub async fn wait(&mut self, free_in: Option<Duration>, times: &Times) -> Change {
-        // A leader that is alive extends at about the time that its votes would have run out: after that, not before.
-        let mut go = free_in.map(|free_in| Moment::now() + free_in + times.drift() + self.turn());
+        self.watch.begin(free_in, times, Moment::now(), fastrand::f64());
         loop {
             let news = tokio::select! {
                 biased;
                 news = self.news.recv() => news,
-                () = reach(go) => return Change::LookAgain,
+                () = reach(self.watch.goes_at()) => return Change::LookAgain,
             };
-            match news {
-                Some(News::Done { .. }) if self.once => return Change::Done,
-                Some(News::Released { value, listeners } | News::Done { value, listeners }) if value != self.freed => {
-                    self.freed = value;
-                    self.listeners = listeners;
-                    let turn = Moment::now() + self.turn();
-                    go = Some(go.map_or(turn, |go| go.min(turn)));
-                }
-                Some(News::Released { .. } | News::Done { .. }) => {}
-                Some(News::Held { left, listeners }) => {
-                    self.listeners = listeners;
-                    go = Some(Moment::now() + left + times.drift() + self.turn());
-                }
-                Some(News::Acquired { freed }) => {
-                    // Another node may have told it before the release that it came of, which then is no news.
-                    if !freed.is_empty() {
-                        self.freed = freed;
-                    }
-                    go = Some(Moment::now() + times.ttl() + times.drift() + self.turn());
-                }
-                Some(News::Connected) => return Change::LookAgain,
+            let Some(news) = news else {
                 // Nobody tells anything any more.
-                None => {
-                    reach(go).await;
-                    return Change::LookAgain;
-                }
+                reach(self.watch.goes_at()).await;
+                return Change::LookAgain;
+            };
+            if let Some(change) = self.watch.hear(news, times, Moment::now(), fastrand::f64()) {
+                return change;
             }
         }
     }
+}
+
+/// What a standby knows, and when it goes for the lead. Pure: no I/O and no clock of its own.
+pub struct Watch {
+    /// How long a round takes.
+    round_trip: Duration,
+    /// How many listen, as far as was told.
+    listeners: u32,
+    /// The value of the lock that was released last: nodes that have not heard of it yet may take it for free.
+    freed: String,
+    /// The command is not to run once it has succeeded for this period.
+    once: bool,
+    go: Option<Moment>,
+}
+
+impl Watch {
+    pub fn new(once: bool) -> Self {
+        Watch { round_trip: Duration::from_millis(1), listeners: 0, freed: String::new(), once, go: None }
+    }
+
+    pub fn freed(&self) -> &str {
+        &self.freed
+    }
+
+    /// So long did a round take, and so many listen.
+    pub fn learn(&mut self, round_trip: Duration, listeners: Option<u32>) {
+        self.round_trip = round_trip;
+        self.listeners = listeners.unwrap_or(self.listeners);
+    }
+
+    /// When to go, unless more is heard; `None`: not known.
+    pub fn goes_at(&self) -> Option<Moment> {
+        self.go
+    }
+
+    /// Begins to wait. A leader that is alive extends at about the time that its votes, as they were seen, run out: `go` is
+    /// after that, not before. `chance`: a random number, at least 0 and below 1.
+    pub fn begin(&mut self, free_in: Option<Duration>, times: &Times, now: Moment, chance: f64) {
+        self.go = free_in.map(|free_in| now + free_in + times.drift() + self.turn(chance));
+    }
+
+    /// Takes news; gives what has changed if that ends the wait at once.
+    pub fn hear(&mut self, news: News, times: &Times, now: Moment, chance: f64) -> Option<Change> {
+        match news {
+            News::Done { .. } if self.once => return Some(Change::Done),
+            News::Released { value, listeners } | News::Done { value, listeners } if value != self.freed => {
+                self.freed = value;
+                self.listeners = listeners;
+                let turn = now + self.turn(chance);
+                self.go = Some(self.go.map_or(turn, |go| go.min(turn)));
+            }
+            News::Released { .. } | News::Done { .. } => {}
+            News::Held { left, listeners } => {
+                self.listeners = listeners;
+                self.go = Some(now + left + times.drift() + self.turn(chance));
+            }
+            News::Acquired { freed } => {
+                // Another node may have told it before the release that it came of, which then is no news.
+                if !freed.is_empty() {
+                    self.freed = freed;
+                }
+                self.go = Some(now + times.ttl() + times.drift() + self.turn(chance));
+            }
+            News::Connected => return Some(Change::LookAgain),
+        }
+        None
+    }
 
     /// The time until our turn.
-    fn turn(&self) -> Duration {
-        handover_turn(self.listeners, self.round_trip, fastrand::f64())
+    fn turn(&self, chance: f64) -> Duration {
+        handover_turn(self.listeners, self.round_trip, chance)
     }
 }

@@ -1,0 +1,55 @@
+//! A lease in time: when it is to be extended, and until when the command may run. Pure: no I/O and no clock of its own.
+
+use std::time::Duration;
+
+use crate::{
+    clock::Moment,
+    lease::{Leash, Times},
+};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Tenure {
+    times: Times,
+    /// `None` for a lease that doesn't run out.
+    leash: Option<Leash>,
+    next_extension: Moment,
+}
+
+impl Tenure {
+    /// Of a lease whose round was sent at `sent`.
+    pub fn new(times: Times, sent: Option<Moment>, now: Moment) -> Self {
+        Tenure { times, leash: sent.map(|sent| times.leash(sent)), next_extension: now + times.extend_every() }
+    }
+
+    pub fn leash(&self) -> Option<Leash> {
+        self.leash
+    }
+
+    pub fn next_extension(&self) -> Moment {
+        self.next_extension
+    }
+
+    /// How late the next extension is.
+    pub fn overdue(&self, now: Moment) -> Duration {
+        now.since(self.next_extension)
+    }
+
+    /// The deadline has passed: nothing of the command may be left.
+    pub fn is_over(&self, now: Moment) -> bool {
+        self.leash.is_some_and(|leash| now >= leash.deadline)
+    }
+
+    /// An extension has succeeded. Gives the leash that the command has from now on, unless it came after the deadline: what
+    /// has been given up is not taken up again.
+    pub fn extended(&mut self, leash: Option<Leash>, now: Moment) -> Option<Leash> {
+        self.next_extension = now + self.times.extend_every();
+        let longer = leash.filter(|_| self.leash.is_some_and(|old| now < old.deadline))?;
+        self.leash = Some(longer);
+        Some(longer)
+    }
+
+    /// An extension has failed; it is tried again. `chance`: a random number, at least 0 and below 1.
+    pub fn failed(&mut self, now: Moment, chance: f64) {
+        self.next_extension = now + self.times.retry_after().mul_f64(0.5 + chance);
+    }
+}
