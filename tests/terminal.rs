@@ -183,10 +183,10 @@ fn suspended_for_longer_than_the_lease_the_tree_is_dead_and_fg_says_why() {
 fn a_standby_is_suspended_and_continued_too() {
     let mut terminal = Terminal::with_shell();
     let resource = unique("standby");
-    terminal.run(&format!("{} sleep 100 &", local(&resource)));
-    terminal.shows("ready> ");
-    terminal.run(&format!("{} echo le''d", local(&resource)));
-    std::thread::sleep(Duration::from_millis(50));
+    terminal.run(&format!("LEADERRUN_VERBOSE=1 {} sleep 100 &", local(&resource)));
+    terminal.shows("started sleep");
+    terminal.run(&format!("LEADERRUN_VERBOSE=1 {} echo le''d", local(&resource)));
+    terminal.shows("stands by");
     terminal.type_in("\x1a");
     terminal.shows("Stopped");
     terminal.shows("ready> ");
