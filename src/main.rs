@@ -16,6 +16,10 @@ mod settings;
 mod store;
 mod tenure;
 
+#[cfg(test)]
+#[path = "../tests/simulation/mod.rs"]
+mod simulation;
+
 #[cfg(not(target_os = "linux"))]
 compile_error!("leaderrun needs Linux 5.4 or newer: pidfds, child subreapers and parent death signals");
 

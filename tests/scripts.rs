@@ -187,7 +187,25 @@ fn a_note_of_success_is_the_first_answer_to_those_who_ask_for_it() {
     assert!((50_000..=60_000).contains(&answer[3].parse::<i64>().expect("a time")), "{answer:?}");
     assert_eq!(node.acquire("b", "8", "0")[0], "held", "to others it is nothing");
     assert_eq!(node.eval(EXTEND, &["b", "10000", "8", "so did this", "60000"])[0], "lost", "it doesn't count");
+    assert_eq!(node.query::<String>(&["GET", "l:done"]), "it went well", "nor replaces a note that lasts as long");
+    assert_eq!(node.eval(EXTEND, &["b", "10000", "8", "so did this", "90000"])[0], "lost", "a later one doesn't count");
     assert_eq!(node.query::<String>(&["GET", "l:done"]), "so did this", "and is true all the same");
+}
+
+#[test]
+fn a_note_that_comes_late_replaces_none_that_is_newer() {
+    let mut node = Node::start();
+    node.acquire("a", "7", "0");
+    for (note, lasts, stands) in [("first", "5000", "first"), ("second", "9000", "second"), ("first", "4000", "second")]
+    {
+        node.eval(EXTEND, &["a", "10000", "7", note, lasts]);
+        assert_eq!(node.query::<String>(&["GET", "l:done"]), stands);
+    }
+    node.query::<()>(&["DEL", "l:done"]);
+    for (count, lasts, stands) in [("1", "5000", "1"), ("3", "4000", "3"), ("2", "9000", "3")] {
+        node.eval(EXTEND, &["a", "10000", "7", count, lasts]);
+        assert_eq!(node.query::<String>(&["GET", "l:done"]), stands, "as for a number of failures");
+    }
 }
 
 #[test]

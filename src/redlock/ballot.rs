@@ -85,9 +85,11 @@ pub fn refused(heard: &[Heard<Acquired>]) -> HashSet<usize> {
     heard.iter().filter(|(_, answer)| refuses(answer)).map(|(index, _)| *index).collect()
 }
 
-/// For each node the time until its vote could be had, as far as is known. `chance`: a random number, at least 0 and below 1.
+/// For each node the time until its vote could be had; `None` for one that has no connection, which will be told when it has.
+/// A vote that a node gave to another lasts a ttl at most, if the round was over before that node was heard.
+/// `chance`: a random number, at least 0 and below 1.
 pub fn free_in(nodes: usize, heard: &[Heard<Acquired>], times: &Times, chance: f64) -> Vec<Option<Duration>> {
-    let mut free_in = vec![None; nodes];
+    let mut free_in = vec![Some(times.ttl()); nodes];
     for (index, answer) in heard {
         free_in[*index] = match answer.as_ref().map(|acquired| &acquired.answer) {
             Ok(Answer::Granted | Answer::Stale) => Some(Duration::ZERO),

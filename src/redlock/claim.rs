@@ -10,7 +10,7 @@ use redis::Cmd;
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 
-use super::scripts::{Keys, Telling};
+use super::scripts::{Acquisition, Keys, Telling};
 use crate::{
     lease::{Times, next_token},
     period::{Note, OncePer},
@@ -57,10 +57,17 @@ impl Claim {
         token
     }
 
-    /// `tell` and `freed`: see [`Keys::acquire`].
+    /// `tell` and `freed`: see [`Acquisition`].
     pub fn acquisition(&self, times: &Times, tell: bool, freed: &str) -> Cmd {
-        let may_fail = self.once_per.map_or(String::new(), |once| once.attempts.map_or(0, u32::from).to_string());
-        self.keys.acquire(&self.value, self.token.load(Relaxed), times, tell, freed, &may_fail)
+        self.keys.acquire(&Acquisition {
+            value: self.value.clone(),
+            token: self.token.load(Relaxed),
+            ttl: times.ttl(),
+            settle: times.young(),
+            tell,
+            freed: freed.to_owned(),
+            may_fail: self.once_per.map(|once| once.attempts.map_or(0, u32::from)),
+        })
     }
 
     pub fn extension(&self, times: &Times, note: Option<&Note>) -> Cmd {

@@ -4,7 +4,16 @@ local fence = redis.call('GET', KEYS[2]) or '0'
 local value = redis.call('GET', KEYS[1])
 local behind = tonumber(fence) > tonumber(ARGV[3])
 if KEYS[3] then
-  redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5])
+  -- One that comes late replaces none that is newer: a count only grows, and the later success lasts longer.
+  local old = tonumber(redis.call('GET', KEYS[3]) or '')
+  local count = tonumber(ARGV[4])
+  local newer = redis.call('PTTL', KEYS[3]) < tonumber(ARGV[5])
+  if count then
+    newer = count > (old or 0)
+  end
+  if newer then
+    redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5])
+  end
 end
 if value and value ~= ARGV[1] then
   return {'lost', fence, value}

@@ -1,7 +1,7 @@
 //! The quorum of nodes: a round asks all of them at once and ends as soon as it is decided.
 
 mod address;
-mod ballot;
+pub mod ballot;
 mod claim;
 mod defeat;
 mod failure;
@@ -346,4 +346,17 @@ fn ask_one<A: Send + 'static>(
 ) -> impl Future<Output = Heard<A>> + Send + use<A> {
     let (index, asked) = (node.index, node.ask(cmd));
     async move { (index, asked.await.and_then(|value| read(value).ok_or_else(Failure::strange))) }
+}
+
+/// What a simulation of the protocol is made of.
+#[cfg(test)]
+pub mod simulated {
+    pub use super::{
+        ballot::{Extent, Heard},
+        claim::Claim,
+        failure::Failure,
+        news::{News, Newswire},
+        scripts::{Acquired, Acquisition, Answer, Extended, Keys, Released, Telling, acquired, extended, released},
+        standby::Watch,
+    };
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 
 use crate::{
-    lease::Times,
     period::{Failures, Note, Noted},
     store::Parting,
 };
@@ -37,12 +36,10 @@ impl Keys {
         cmd
     }
 
-    /// `tell`: those who listen hear of the vote. `freed`: a value that its holder has told to be released, which this node
-    /// may not have heard of yet. `may_fail`: empty where nothing is asked of the period, 0 for any number of failures.
-    pub fn acquire(&self, value: &str, token: u64, times: &Times, tell: bool, freed: &str, may_fail: &str) -> Cmd {
+    pub fn acquire(&self, ask: &Acquisition) -> Cmd {
         let mut cmd = self.eval(ACQUIRE, &[&self.done, &self.failed]);
-        cmd.arg(value).arg(millis(times.ttl())).arg(token.to_string()).arg(millis(times.young()));
-        cmd.arg(u8::from(tell)).arg(freed).arg(may_fail);
+        cmd.arg(&ask.value).arg(millis(ask.ttl)).arg(ask.token.to_string()).arg(millis(ask.settle));
+        cmd.arg(u8::from(ask.tell)).arg(&ask.freed).arg(ask.may_fail.map_or(String::new(), |most| most.to_string()));
         cmd
     }
 
@@ -95,6 +92,22 @@ fn message(value: &str, parting: Parting) -> (&'static str, String) {
         Parting { hold: Some(hold), .. } => ("held", millis(hold).to_string()),
         Parting { hold: None, .. } => ("released", value.to_owned()),
     }
+}
+
+/// What acquire is asked with.
+#[derive(Clone, Debug)]
+pub struct Acquisition {
+    pub value: String,
+    pub token: u64,
+    pub ttl: Duration,
+    /// How long the server must have been up.
+    pub settle: Duration,
+    /// Those who listen hear of the vote.
+    pub tell: bool,
+    /// A value that its holder has told to be released, which this node may not have heard of yet; empty for none.
+    pub freed: String,
+    /// How often the command may fail in its period, 0 for any number; `None` where nothing is asked of the period.
+    pub may_fail: Option<u32>,
 }
 
 /// Who is told of a release, and whether we are one of those who listen.

@@ -8,9 +8,8 @@ mod processes;
 mod proxy;
 mod servers;
 mod terminal;
+mod waiting;
 mod witnesses;
-
-use std::time::{Duration, Instant};
 
 pub use self::{
     leaderrun::{Leaderrun, Output, Running},
@@ -18,23 +17,9 @@ pub use self::{
     proxy::{Mode, Proxy},
     servers::{Server, Servers, free_port},
     terminal::Terminal,
+    waiting::{LONG, eventually},
     witnesses::{Witness, Witnesses, monotonic},
 };
-
-/// A limit that no test comes near unless what it waits for does not happen.
-pub const LONG: Duration = Duration::from_secs(20);
-
-/// Looks again and again until something is there.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(began.elapsed() < LONG, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
 
 /// A name that no other test uses.
 pub fn unique(name: &str) -> String {

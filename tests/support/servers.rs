@@ -47,7 +47,9 @@ impl Server {
         let log = File::create(self.folder.path().join("log")).expect("a log");
         // The server dies with us, also if we are killed.
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--pdeathsig", "KILL"])
+            .arg(std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()))
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(["--port", &self.port.to_string(), "--unixsocket", "socket", "--dir"])
             .arg(self.folder.path())
             .args(&self.extra)

@@ -1,0 +1,180 @@
+//! The simulated node answers as a real server does, and keeps the same: random sequences of the scripts' operations against
+//! both. So what the simulation shows holds for the real thing.
+//!
+//! REDIS_SERVER=PROGRAM takes another server; OPERATIONS=N and SEED=S other sequences.
+
+use std::time::{Duration, Instant};
+
+use redis::{Cmd, Connection, Value};
+use tokio::sync::mpsc;
+
+use super::{ALL, node::Node, number, servers::Server};
+use crate::{
+    lease::LARGEST_TOKEN,
+    period::{Note, Noted},
+    redlock::simulated::{Acquired, Acquisition, Answer, Keys, News, Newswire, Telling, acquired, extended, released},
+    store::Parting,
+};
+
+const LOCK: &str = "leaderrun:conformance";
+
+/// More than any server has been up.
+const NEVER: Duration = Duration::from_secs(100 * 24 * 60 * 60);
+
+struct Pair {
+    node: Node,
+    keys: Keys,
+    connection: Connection,
+    began: Instant,
+    random: fastrand::Rng,
+}
+
+impl Pair {
+    fn now(&self) -> u64 {
+        self.began.elapsed().as_nanos() as u64
+    }
+
+    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.random.usize(0..of.len())]
+    }
+
+    fn token(&mut self) -> u64 {
+        let near = self.node.data.fence;
+        match self.random.u8(0..8) {
+            0 => 1_700_000_000_000_000 + self.random.u64(0..1000),
+            1 if self.random.u8(0..20) == 0 => LARGEST_TOKEN,
+            1 => 0,
+            _ => (near + self.random.u64(0..6)).saturating_sub(3).min(LARGEST_TOKEN),
+        }
+    }
+
+    fn ask(&mut self, cmd: &Cmd) -> Value {
+        cmd.query(&mut self.connection).expect("an answer")
+    }
+
+    /// One operation against both; what each answered.
+    fn step(&mut self) -> (String, String) {
+        let value = self.one(&["a", "b", "c", "größe \" 夜"]);
+        let (token, ttl) = (self.token(), Duration::from_secs(self.random.u64(10..30)));
+        let now = self.now();
+        match self.random.u8(0..20) {
+            0..9 => {
+                let settle = if self.random.u8(0..6) == 0 { NEVER } else { Duration::ZERO };
+                let may_fail = [None, None, Some(0), Some(1), Some(2)][self.random.usize(0..5)];
+                let (tell, freed) = (self.random.bool(), self.one(&["", "", "a", "b", "c"]).to_owned());
+                let ask = Acquisition { value: value.to_owned(), token, ttl, settle, tell, freed, may_fail };
+                let cmd = self.keys.acquire(&ask);
+                let real = acquired(self.ask(&cmd)).expect("an answer to acquire");
+                (rounded(real), rounded(self.node.acquire(&ask, now)))
+            }
+            9..14 => {
+                let lasts = Duration::from_secs(self.random.u64(10..30));
+                let note = match self.random.u8(0..6) {
+                    0 => Some(Note { noted: Noted::Done, text: self.one(&["x", "y"]).into(), lasts }),
+                    1 => Some(Note { noted: Noted::Failed, text: self.one(&["1", "2", "3"]).into(), lasts }),
+                    _ => None,
+                };
+                let cmd = self.keys.extend(value, ttl, token, note.as_ref());
+                let real = extended(self.ask(&cmd));
+                (format!("{real:?}"), format!("{:?}", Some(self.node.extend(value, ttl, token, note.as_ref(), now))))
+            }
+            14..18 => {
+                let hold = (self.random.u8(0..3) == 0).then_some(ttl);
+                let parting = Parting { done: self.random.u8(0..3) == 0, hold };
+                let telling = if self.random.bool() { Telling::All } else { Telling::Nobody };
+                let cmd = self.keys.release(value, token, telling, parting, &format!("{value} kept"));
+                let real = released(self.ask(&cmd));
+                let tell = telling == Telling::All;
+                (format!("{real:?}"), format!("{:?}", Some(self.node.release(value, token, tell, parting, now))))
+            }
+            18 => {
+                // As if its time had run out.
+                let gone = self.one(&["", ":done", ":failed"]);
+                redis::cmd("DEL").arg(format!("{LOCK}{gone}")).exec(&mut self.connection).expect("an answer");
+                match gone {
+                    "" => self.node.data.lock = Default::default(),
+                    ":done" => self.node.data.done = Default::default(),
+                    _ => self.node.data.failed = Default::default(),
+                }
+                Default::default()
+            }
+            _ => {
+                if self.random.u8(0..4) == 0 {
+                    redis::cmd("FLUSHALL").exec(&mut self.connection).expect("an answer");
+                    self.node.data = Default::default();
+                }
+                Default::default()
+            }
+        }
+    }
+
+    /// What the server keeps, and what the node does.
+    fn kept(&mut self) -> (String, String) {
+        type Key = (Option<String>, i64);
+        let [lock, fence, done, failed]: [Key; 4] = ["", ":fence", ":done", ":failed"].map(|suffix| {
+            let name = format!("{LOCK}{suffix}");
+            redis::pipe().get(&name).pttl(&name).query(&mut self.connection).expect("a value and its time")
+        });
+        let now = self.now();
+        let seconds = |(value, left): Key| value.map(|value| (value, (left + 500) / 1000));
+        let key = |key: &super::node::Key| {
+            let left = key.left(now).map_or(0, |left| (left.as_millis() as i64 + 500) / 1000);
+            key.get(now).map(|value| (value.to_owned(), left))
+        };
+        let data = &self.node.data;
+        let fence_of_server = fence.0.map_or(0_u64, |fence| fence.parse().expect("a number"));
+        let real = (seconds(lock), fence_of_server, seconds(done), seconds(failed));
+        let simulated = (key(&data.lock), data.fence, key(&data.done), key(&data.failed));
+        (format!("{real:?}"), format!("{simulated:?}"))
+    }
+}
+
+/// Times are told to the second, in which both are alike.
+fn rounded(mut acquired: Acquired) -> String {
+    let round = |left: &mut Option<Duration>| {
+        *left = left.map(|left| Duration::from_secs((left.as_millis() as u64 + 500) / 1000));
+    };
+    round(&mut acquired.failures.left);
+    match &mut acquired.answer {
+        Answer::Held { left, listeners, .. } => {
+            round(left);
+            *listeners = 0;
+        }
+        Answer::Done { left, .. } => round(left),
+        Answer::Young { left } => *left = Duration::ZERO,
+        _ => {}
+    }
+    format!("{acquired:?}")
+}
+
+#[test]
+fn a_real_server_and_a_simulated_node_answer_and_keep_the_same() {
+    let (operations, seed) = (number("OPERATIONS").unwrap_or(10_000), number("SEED").unwrap_or(1));
+    let server = Server::start();
+    let info: String = server.query(&["INFO", "server"]);
+    let line = |name: &str| info.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().to_owned();
+    let mut listener = server.connect();
+    let mut listener = listener.as_pubsub();
+    listener.subscribe(LOCK).expect("a subscription");
+    let (sender, mut heard) = mpsc::unbounded_channel();
+    let newswire = Newswire(sender);
+
+    let node = Node::new(&line("run_id:"), ALL);
+    let (keys, connection, began) = (Keys::new(LOCK), server.connect(), Instant::now());
+    let mut pair = Pair { node, keys, connection, began, random: fastrand::Rng::with_seed(seed) };
+    pair.node.listeners = 1;
+    for operation in 0..operations {
+        let (real, simulated) = pair.step();
+        assert_eq!(real, simulated, "answers, operation {operation} of seed {seed}");
+        let (real, simulated) = pair.kept();
+        assert_eq!(real, simulated, "kept, operation {operation} of seed {seed}");
+        for told in std::mem::take(&mut pair.node.told) {
+            newswire.message(&listener.get_message().expect("a message"));
+            let message: News = heard.try_recv().expect("news");
+            assert_eq!(message, told, "told, operation {operation} of seed {seed}");
+        }
+    }
+    listener.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
+    assert!(listener.get_message().is_err(), "the server told more");
+    println!("{operations} operations alike on {} {}", line("server_name:"), line("redis_version:"));
+}

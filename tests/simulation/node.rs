@@ -1,0 +1,153 @@
+//! A node as its scripts make it, in memory. That a real server gives the same answers is shown by the test of conformance.
+
+use std::time::Duration;
+
+use super::Rules;
+use crate::{
+    period::{Failures, Note, Noted},
+    redlock::simulated::{Acquired, Acquisition, Answer, Extended, News, Released},
+    store::Parting,
+};
+
+/// A key's value and when it runs out, in nanoseconds of the node's clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Key {
+    value: Option<String>,
+    until: u64,
+}
+
+impl Key {
+    fn set(value: &str, now: u64, lasts: Duration) -> Self {
+        Key { value: Some(value.to_owned()), until: now.saturating_add(lasts.as_nanos() as u64) }
+    }
+
+    pub fn get(&self, now: u64) -> Option<&str> {
+        self.value.as_deref().filter(|_| now < self.until)
+    }
+
+    /// As PTTL gives it.
+    pub fn left(&self, now: u64) -> Option<Duration> {
+        self.get(now).map(|_| Duration::from_millis((self.until - now) / 1_000_000))
+    }
+}
+
+/// What a node keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Data {
+    pub lock: Key,
+    pub fence: u64,
+    pub done: Key,
+    pub failed: Key,
+}
+
+pub struct Node {
+    pub data: Data,
+    /// On its own clock.
+    pub started: u64,
+    pub run_id: String,
+    pub rules: Rules,
+    /// What it has told and nobody has taken yet.
+    pub told: Vec<News>,
+    pub listeners: u32,
+}
+
+impl Node {
+    pub fn new(run_id: &str, rules: Rules) -> Self {
+        let run_id = run_id.to_owned();
+        Node { data: Data::default(), started: 0, run_id, rules, told: Vec::new(), listeners: 0 }
+    }
+
+    pub fn acquire(&mut self, ask: &Acquisition, now: u64) -> Acquired {
+        let data = &self.data;
+        let mut fence = data.fence;
+        let mut failures = Failures::default();
+        let answer = self.answer(ask, now, &mut failures);
+        if answer == Answer::Granted {
+            fence = if self.rules.token_check { ask.token } else { ask.token.max(fence) };
+            self.data.fence = fence;
+            self.data.lock = Key::set(&ask.value, now, ask.ttl);
+            if ask.tell {
+                self.told.push(News::Acquired { freed: ask.freed.clone() });
+            }
+        }
+        Acquired { run_id: self.run_id.clone(), fence, failures, answer }
+    }
+
+    fn answer(&self, ask: &Acquisition, now: u64, failures: &mut Failures) -> Answer {
+        let data = &self.data;
+        let mut failed = Failures::default();
+        if ask.may_fail.is_some() {
+            if let Some(note) = data.done.get(now) {
+                return Answer::Done { note: note.to_owned(), left: data.done.left(now) };
+            }
+            let count = data.failed.get(now).and_then(|count| count.parse().ok()).unwrap_or_default();
+            failed = Failures { count, left: data.failed.left(now) };
+        }
+        if let Some(value) = data.lock.get(now).filter(|&value| value != ask.value && value != ask.freed) {
+            let (value, left, listeners) = (value.to_owned(), data.lock.left(now), self.listeners);
+            return Answer::Held { value, left, listeners };
+        }
+        if ask.may_fail.is_some_and(|most| most > 0 && failed.count >= most) {
+            *failures = failed;
+            return Answer::Spent;
+        }
+        if self.rules.token_check && ask.token <= data.fence {
+            return Answer::Stale;
+        }
+        // The uptime is counted in whole seconds.
+        let uptime = Duration::from_secs((now - self.started) / 1_000_000_000);
+        if self.rules.young && uptime < ask.settle {
+            return Answer::Young { left: ask.settle - uptime };
+        }
+        *failures = failed;
+        Answer::Granted
+    }
+
+    pub fn extend(&mut self, value: &str, ttl: Duration, token: u64, note: Option<&Note>, now: u64) -> Extended {
+        if let Some(note) = note {
+            let key = match note.noted {
+                Noted::Done => &mut self.data.done,
+                Noted::Failed => &mut self.data.failed,
+            };
+            let count = |text: &str| text.parse::<u32>().ok();
+            let newer = match count(&note.text) {
+                Some(number) => number > key.get(now).and_then(count).unwrap_or_default(),
+                None => key.left(now).is_none_or(|left| left < note.lasts),
+            };
+            if newer {
+                *key = Key::set(&note.text, now, note.lasts);
+            }
+        }
+        let data = &mut self.data;
+        let held = data.lock.get(now);
+        let behind = self.rules.token_check && data.fence > token;
+        match held {
+            Some(other) if other != value => return Extended::Taken,
+            None if behind => return Extended::Overtaken { fence: data.fence },
+            _ => {}
+        }
+        let answer = if held.is_some() { Extended::Kept } else { Extended::Healed };
+        data.fence = data.fence.max(token);
+        data.lock = Key::set(value, now, ttl);
+        answer
+    }
+
+    pub fn release(&mut self, value: &str, token: u64, tell: bool, parting: Parting, now: u64) -> Released {
+        let data = &mut self.data;
+        let late = self.rules.release_check && data.fence > token;
+        if data.lock.get(now) != Some(value) || late {
+            return Released::NotOurs;
+        }
+        data.lock = parting.hold.map_or(Key::default(), |hold| Key::set(&format!("{value} kept"), now, hold));
+        data.fence = if self.rules.token_check { token + 1 } else { data.fence.max(token + 1) };
+        if tell {
+            let (value, listeners) = (value.to_owned(), self.listeners);
+            self.told.push(match parting {
+                Parting { done: true, .. } => News::Done { value, listeners },
+                Parting { hold: Some(left), .. } => News::Held { left, listeners },
+                Parting { hold: None, .. } => News::Released { value, listeners },
+            });
+        }
+        Released::Freed
+    }
+}

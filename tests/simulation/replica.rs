@@ -1,0 +1,591 @@
+//! A replica: the real decisions of election and reign, with messages and timers of the simulated world around them.
+
+use std::time::Duration;
+
+use super::{
+    MARGIN, Schedule, TTL, at,
+    world::{Ask, MS, Process, World},
+};
+use crate::{
+    clock::Moment,
+    lease::{Leash, Tally, Verdict, quorum, quorum_free_in},
+    period::{Failures, Note, Noted, OncePer},
+    redlock::{
+        ballot,
+        simulated::{Acquired, Acquisition, Claim, Extended, Extent, Failure, Heard, News, Released, Watch},
+    },
+    store::{Cause, Change, Parting, Proof},
+    tenure::Tenure,
+};
+
+/// Something of a replica's that comes with time. Those of the guard come whether the elector is frozen or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    Begin,
+    RoundOver(u32),
+    Go(u32),
+    Extend(u32),
+    NoteAgain,
+    End,
+    /// The guard's: the command is exec'd, ends by itself, is to be dead by the deadline, is dead.
+    Exec,
+    Exit,
+    Deadline(u32),
+    Dead,
+}
+
+impl Timer {
+    pub fn is_guards(self) -> bool {
+        matches!(self, Timer::Exec | Timer::Exit | Timer::Deadline(_) | Timer::Dead)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Answered {
+    Acquired(Acquired),
+    Extended(Extended),
+    Released(Released),
+}
+
+impl Answered {
+    pub fn shown(&self) -> String {
+        match self {
+            Answered::Acquired(a) => format!("{:?}, fence {}", a.answer, a.fence),
+            Answered::Extended(e) => format!("{e:?}"),
+            Answered::Released(r) => format!("{r:?}"),
+        }
+    }
+}
+
+/// A round that is under way.
+struct Round {
+    number: u32,
+    sent: Moment,
+    tally: Tally,
+    kind: Kind,
+}
+
+enum Kind {
+    Campaign(Vec<Heard<Acquired>>),
+    Extension { heard: Vec<Heard<Extended>>, notes: bool },
+    Release { confirmed: usize, parting: Parting },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Campaigning,
+    StandingBy,
+    Leading,
+    Noting,
+    Releasing,
+}
+
+/// What the guard knows.
+#[derive(Clone, Copy, Debug)]
+struct Guarded {
+    leash: Leash,
+    version: u32,
+    runs: bool,
+    began: u64,
+    succeeds: bool,
+}
+
+pub struct Replica {
+    pub frozen_until: u64,
+    index: usize,
+    number: u32,
+    rate: f64,
+    /// Its wall clock is ahead by so many µs.
+    skew: i64,
+    once_per: Option<OncePer>,
+    claim: Claim,
+    value: String,
+    watch: Watch,
+    phase: Phase,
+    rounds: u32,
+    round: Option<Round>,
+    /// The round that was won: what comes of it late is still of use.
+    won: Option<u32>,
+    lost_rounds: u32,
+    go: u32,
+    news: Vec<News>,
+    tenure: Option<Tenure>,
+    guarded: Option<Guarded>,
+    elector_dead: bool,
+    lost: bool,
+}
+
+/// Replies to it belong to no round.
+const FILL_IN: u32 = u32::MAX;
+
+impl Replica {
+    pub fn new(index: usize, schedule: &Schedule, random: &mut fastrand::Rng) -> Self {
+        let once_per = schedule.once.then_some(OncePer { period: schedule.period, attempts: None });
+        let value = format!("{index}.0");
+        Replica {
+            frozen_until: 0,
+            index,
+            number: 0,
+            rate: schedule.clocks.of_replica(random),
+            skew: random.i64(-50_000..50_000),
+            once_per,
+            claim: Claim::proven("lock", value.clone(), 0),
+            value,
+            watch: Watch::new(once_per.is_some()),
+            phase: Phase::Campaigning,
+            rounds: 0,
+            round: None,
+            won: None,
+            lost_rounds: 0,
+            go: 0,
+            news: Vec::new(),
+            tenure: None,
+            guarded: None,
+            elector_dead: false,
+            lost: false,
+        }
+    }
+
+    pub fn process(&self) -> Process {
+        Process { replica: self.index, number: self.number }
+    }
+
+    pub fn listens(&self) -> bool {
+        !self.elector_dead && matches!(self.phase, Phase::StandingBy | Phase::Campaigning) && self.rounds > 1
+    }
+
+    fn clock(&self, world: &World) -> Moment {
+        at((world.now as f64 * self.rate) as u64)
+    }
+
+    /// The world's time until a moment of our clock.
+    fn until(&self, moment: Moment, world: &World) -> u64 {
+        (moment.since(self.clock(world)).as_nanos() as f64 / self.rate) as u64 + 1
+    }
+
+    fn token(&self) -> u64 {
+        match self.claim.proof() {
+            Proof::Nodes { token, .. } => token,
+            Proof::File => 0,
+        }
+    }
+
+    fn nodes(&self, world: &World) -> usize {
+        world.schedule.nodes
+    }
+
+    /// How many nodes votes are counted against.
+    fn counted(&self, world: &World, answered: usize) -> usize {
+        if world.rules.configured_nodes { self.nodes(world) } else { answered.max(1) }
+    }
+
+    fn leash(&self, world: &World, sent: Moment) -> Leash {
+        let Leash { signal, deadline } = world.times.leash(sent);
+        let more = if world.rules.drift { Duration::ZERO } else { world.times.drift() };
+        Leash { signal: signal + more, deadline: deadline + more }
+    }
+
+    /// A new process in place of one that has ended.
+    fn begin_anew(&mut self, world: &mut World) {
+        self.number += 1;
+        self.value = format!("{}.{}", self.index, self.number);
+        self.claim = Claim::proven("lock", self.value.clone(), 0);
+        self.watch = Watch::new(self.once_per.is_some());
+        (self.rounds, self.round, self.won, self.lost_rounds) = (0, None, None, 0);
+        (self.tenure, self.guarded, self.elector_dead, self.lost) = (None, None, false, false);
+        self.news.clear();
+        self.phase = Phase::Campaigning;
+        self.frozen_until = 0;
+        let after = world.exponential(world.schedule.restart_after);
+        world.timer(after, Timer::Begin, self.process());
+    }
+
+    pub fn timer(&mut self, timer: Timer, world: &mut World) {
+        match timer {
+            Timer::Begin => self.campaign(world),
+            Timer::RoundOver(number) => {
+                if self.round.as_ref().is_some_and(|round| round.number == number) {
+                    self.time_out(world);
+                }
+            }
+            Timer::Go(version) if version == self.go && self.phase == Phase::StandingBy => self.campaign(world),
+            Timer::Extend(version) if version == self.rounds && self.phase == Phase::Leading && !self.lost => {
+                self.extend(world);
+            }
+            Timer::Go(_) | Timer::Extend(_) => {}
+            Timer::NoteAgain => self.note(world),
+            Timer::End => self.begin_anew(world),
+            Timer::Exec => self.exec(world),
+            Timer::Exit => self.command_ends(true, world),
+            Timer::Deadline(version) => {
+                if self.guarded.is_some_and(|guarded| guarded.version == version && guarded.runs) {
+                    // To kill takes time, all of the margin at the worst.
+                    let most = MARGIN.as_nanos() as u64 * 99 / 100;
+                    let takes = if world.random.bool() { most } else { world.random.u64(0..most) };
+                    world.timer(takes, Timer::Dead, self.process());
+                }
+            }
+            Timer::Dead => self.command_ends(false, world),
+        }
+    }
+
+    fn ask_all(&mut self, kind: Kind, ask: impl Fn(usize, &Self) -> Option<Ask>, world: &mut World) {
+        self.rounds += 1;
+        let (number, nodes) = (self.rounds, self.nodes(world));
+        self.round = Some(Round { number, sent: self.clock(world), tally: Tally::new(nodes), kind });
+        for node in 0..nodes {
+            if let Some(ask) = ask(node, self) {
+                world.send(node, ask, self.process(), number);
+            }
+        }
+        let over = self.until(self.clock(world) + world.times.answer_timeout(), world);
+        world.timer(over, Timer::RoundOver(number), self.process());
+    }
+
+    fn campaign(&mut self, world: &mut World) {
+        self.phase = Phase::Campaigning;
+        self.news.clear();
+        let wall = (world.now / 1000).saturating_add_signed(self.skew);
+        let token = self.claim.next_token(wall);
+        let teller = world.random.usize(0..self.nodes(world));
+        let (ttl, settle) = (TTL, world.times.young());
+        let ask = |node: usize, us: &Self| {
+            let (value, freed, may_fail) = (us.value.clone(), us.watch.freed().to_owned(), us.once_per.map(|_| 0));
+            Some(Ask::Acquire(Acquisition { value, token, ttl, settle, tell: node == teller, freed, may_fail }))
+        };
+        self.ask_all(Kind::Campaign(Vec::new()), ask, world);
+    }
+
+    fn extend(&mut self, world: &mut World) {
+        let (value, token) = (self.value.clone(), self.token());
+        let ask = |_: usize, _: &Self| Some(Ask::Extend { value: value.clone(), token, note: None });
+        self.ask_all(Kind::Extension { heard: Vec::new(), notes: false }, ask, world);
+    }
+
+    /// A success is to be on record before the lease is given back.
+    fn note(&mut self, world: &mut World) {
+        self.phase = Phase::Noting;
+        let (value, token) = (self.value.clone(), self.token());
+        let lasts = self.rest_of(world.schedule.period, world);
+        if lasts.is_zero() {
+            return self.release(Parting::default(), world);
+        }
+        let note = Note { noted: Noted::Done, text: "done".into(), lasts };
+        let ask = |_: usize, _: &Self| Some(Ask::Extend { value: value.clone(), token, note: Some(note.clone()) });
+        self.ask_all(Kind::Extension { heard: Vec::new(), notes: true }, ask, world);
+    }
+
+    fn rest_of(&self, time: Duration, world: &World) -> Duration {
+        time.saturating_sub(Duration::from_nanos(((world.now - self.began(world)) as f64 * self.rate) as u64))
+    }
+
+    fn began(&self, world: &World) -> u64 {
+        self.guarded.map_or(world.now, |guarded| guarded.began)
+    }
+
+    fn release(&mut self, parting: Parting, world: &mut World) {
+        self.phase = Phase::Releasing;
+        let (value, token) = (self.value.clone(), self.token());
+        let teller = world.random.usize(0..self.nodes(world));
+        let ask =
+            |node: usize, _: &Self| Some(Ask::Release { value: value.clone(), token, tell: node == teller, parting });
+        self.ask_all(Kind::Release { confirmed: 0, parting }, ask, world);
+    }
+
+    pub fn reply(&mut self, node: usize, answered: Answered, number: u32, world: &mut World) {
+        if self.elector_dead && self.phase != Phase::Releasing {
+            return;
+        }
+        match &answered {
+            Answered::Acquired(acquired) if self.won == Some(number) => {
+                if !acquired.is_vote() {
+                    self.fill_in(node, world);
+                }
+                return;
+            }
+            Answered::Extended(Extended::Overtaken { fence }) => {
+                self.claim.overtake(*fence);
+                if number == FILL_IN {
+                    self.fill_in(node, world);
+                }
+            }
+            _ => {}
+        }
+        let Some(round) = self.round.as_mut().filter(|round| round.number == number) else { return };
+        let vote = match (&mut round.kind, answered) {
+            (Kind::Campaign(heard), Answered::Acquired(acquired)) => {
+                let vote = acquired.is_vote();
+                self.claim.see(acquired.fence);
+                heard.push((node, Ok(acquired)));
+                vote
+            }
+            (Kind::Extension { heard, .. }, Answered::Extended(extended)) => {
+                let vote = extended.is_vote();
+                heard.push((node, Ok(extended)));
+                vote
+            }
+            (Kind::Release { confirmed, .. }, Answered::Released(released)) => {
+                *confirmed += usize::from(released == Released::Freed);
+                true
+            }
+            _ => return,
+        };
+        round.tally.count(vote);
+        // Where a success may be known to one node only, all are waited for.
+        let waits = self.once_per.is_some() && matches!(round.kind, Kind::Campaign(_));
+        if round.tally.verdict() != Verdict::Open && !waits {
+            self.decide(world);
+        }
+    }
+
+    /// The nodes that have not answered don't vote.
+    fn time_out(&mut self, world: &mut World) {
+        let nodes = self.nodes(world);
+        if let Some(round) = &mut self.round {
+            fn missing<A>(heard: &mut Vec<Heard<A>>, nodes: usize) {
+                for node in 0..nodes {
+                    if heard.iter().all(|(index, _)| *index != node) {
+                        heard.push((node, Err(Failure::timed_out())));
+                    }
+                }
+            }
+            match &mut round.kind {
+                Kind::Campaign(heard) => missing(heard, nodes),
+                Kind::Extension { heard, .. } => missing(heard, nodes),
+                Kind::Release { .. } => {}
+            }
+            self.decide(world);
+        }
+    }
+
+    fn decide(&mut self, world: &mut World) {
+        let Some(round) = self.round.take() else { return };
+        match round.kind {
+            Kind::Campaign(heard) => self.campaigned(&heard, round.number, round.sent, world),
+            Kind::Extension { heard, notes } => self.extended(&heard, notes, round.sent, world),
+            Kind::Release { confirmed, parting } => self.released(confirmed, parting, world),
+        }
+    }
+
+    fn campaigned(&mut self, heard: &[Heard<Acquired>], number: u32, sent: Moment, world: &mut World) {
+        let now = self.clock(world);
+        self.watch.learn(now.since(sent), ballot::answers(heard).filter_map(Acquired::listeners).max());
+        let counted = self.counted(world, ballot::answers(heard).count());
+        let cause = match ballot::campaign(counted, heard, &world.times, sent, now) {
+            Ok(Failures { .. }) => return self.lead(heard, number, sent, world),
+            Err(cause) => cause,
+        };
+        self.lost_rounds = if cause == Cause::Taken { 0 } else { self.lost_rounds + 1 };
+        let refused = ballot::refused(heard);
+        let (value, token) = (self.value.clone(), self.token());
+        for node in (0..self.nodes(world)).filter(|node| !refused.contains(node)) {
+            let ask = Ask::Release { value: value.clone(), token, tell: false, parting: Parting::default() };
+            world.send(node, ask, self.process(), FILL_IN);
+        }
+        world.tell(|| format!("replica {}: lost a round: {cause:?}", self.index));
+        match cause {
+            Cause::Stale => self.campaign(world),
+            Cause::Done | Cause::Spent => self.end(world),
+            _ if world.random.u8(0..100) < world.schedule.impatient => self.end(world),
+            Cause::Split => {
+                let race = Duration::from_millis(1) * (1 << self.lost_rounds.min(10));
+                let most = race.min(world.times.retry_after());
+                let pause = most.mul_f64(world.random.f64()).as_nanos() as u64;
+                self.stand_by(Some(pause), world);
+            }
+            _ => {
+                let free_in = ballot::free_in(self.nodes(world), heard, &world.times, world.random.f64());
+                let free_in = quorum_free_in(self.nodes(world), free_in);
+                self.watch.begin(free_in, &world.times, now, world.random.f64());
+                self.stand_by(None, world);
+            }
+        }
+    }
+
+    /// `pause`: to go after so long, whatever is heard.
+    fn stand_by(&mut self, pause: Option<u64>, world: &mut World) {
+        self.phase = Phase::StandingBy;
+        self.go += 1;
+        match pause {
+            Some(pause) => world.timer(pause, Timer::Go(self.go), self.process()),
+            None => {
+                self.wait_to_go(world);
+                for news in std::mem::take(&mut self.news) {
+                    self.news(news, world);
+                }
+            }
+        }
+    }
+
+    fn wait_to_go(&mut self, world: &mut World) {
+        self.go += 1;
+        if let Some(go) = self.watch.goes_at() {
+            world.timer(self.until(go, world), Timer::Go(self.go), self.process());
+        }
+    }
+
+    pub fn news(&mut self, news: News, world: &mut World) {
+        match self.phase {
+            Phase::Campaigning => self.news.push(news),
+            Phase::StandingBy => {
+                let now = self.clock(world);
+                match self.watch.hear(news, &world.times, now, world.random.f64()) {
+                    Some(Change::Done) => self.end(world),
+                    Some(Change::LookAgain) => self.campaign(world),
+                    None => self.wait_to_go(world),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn lead(&mut self, heard: &[Heard<Acquired>], number: u32, sent: Moment, world: &mut World) {
+        self.phase = Phase::Leading;
+        self.won = Some(number);
+        for (node, answer) in heard {
+            if answer.as_ref().is_ok_and(|a| !a.is_vote()) {
+                self.fill_in(*node, world);
+            }
+        }
+        let now = self.clock(world);
+        let tenure = Tenure::new(world.times, Some(sent), now);
+        let leash = self.leash(world, sent);
+        let succeeds = world.random.u8(0..3) > 0;
+        self.guarded = Some(Guarded { leash, version: 0, runs: false, began: world.now, succeeds });
+        world.timer(self.until(tenure.next_extension(), world), Timer::Extend(self.rounds), self.process());
+        self.tenure = Some(tenure);
+        // Between the order and the exec the guard may be frozen.
+        let after = if world.random.u8(0..20) == 0 { world.random.u64(0..2 * TTL.as_nanos() as u64) } else { MS / 5 };
+        world.timer(after, Timer::Exec, self.process());
+    }
+
+    fn fill_in(&mut self, node: usize, world: &mut World) {
+        let (value, token) = (self.value.clone(), self.token());
+        world.send(node, Ask::Extend { value, token, note: None }, self.process(), FILL_IN);
+    }
+
+    /// In the guard, or in the command's process just before its exec.
+    fn exec(&mut self, world: &mut World) {
+        let Some(mut guarded) = self.guarded else { return };
+        if self.clock(world) >= guarded.leash.signal {
+            return self.after_command(false, world);
+        }
+        (guarded.runs, guarded.began) = (true, world.now);
+        self.guarded = Some(guarded);
+        world.command_starts(self.process(), self.token());
+        let lasts = world.exponential(world.schedule.command_lasts);
+        world.timer(lasts, Timer::Exit, self.process());
+        self.keep_deadline(world);
+    }
+
+    fn keep_deadline(&mut self, world: &mut World) {
+        if let Some(guarded) = self.guarded {
+            let deadline = self.until(guarded.leash.deadline, world);
+            world.timer(deadline, Timer::Deadline(guarded.version), self.process());
+        }
+    }
+
+    fn extended(&mut self, heard: &[Heard<Extended>], notes: bool, sent: Moment, world: &mut World) {
+        let now = self.clock(world);
+        let counted = self.counted(world, ballot::answers(heard).count());
+        let extent = ballot::extension(counted, heard);
+        if notes {
+            return self.noted(extent, now, world);
+        }
+        let leash = self.leash(world, sent);
+        let Some(tenure) = &mut self.tenure else { return };
+        match extent {
+            Extent::Extended => {
+                if tenure.extended(Some(leash), now).is_some()
+                    && let Some(guarded) = &mut self.guarded
+                {
+                    (guarded.leash, guarded.version) = (leash, guarded.version + 1);
+                    self.keep_deadline(world);
+                }
+            }
+            Extent::Failed => tenure.failed(now, world.random.f64()),
+            Extent::Lost => {
+                self.lost = true;
+                if self.guarded.is_some_and(|guarded| guarded.runs) {
+                    let takes = world.random.u64(0..world.times.kill_after().as_nanos() as u64);
+                    world.timer(takes, Timer::Dead, self.process());
+                }
+                return;
+            }
+        }
+        if let Some(next) = self.tenure.map(|tenure| tenure.next_extension()) {
+            world.timer(self.until(next, world), Timer::Extend(self.rounds), self.process());
+        }
+    }
+
+    fn noted(&mut self, extent: Extent, now: Moment, world: &mut World) {
+        let over = self.tenure.is_none_or(|tenure| tenure.is_over(now));
+        match extent {
+            Extent::Extended => {
+                world.closes(self.began(world), world.schedule.period);
+                self.release(Parting { done: true, hold: None }, world);
+            }
+            Extent::Failed if !over => {
+                let again = world.times.retry_after().as_nanos() as u64;
+                world.timer(again, Timer::NoteAgain, self.process());
+            }
+            Extent::Failed | Extent::Lost => self.release(Parting::default(), world),
+        }
+    }
+
+    fn command_ends(&mut self, by_itself: bool, world: &mut World) {
+        if let Some(guarded) = self.guarded.as_mut().filter(|guarded| guarded.runs) {
+            guarded.runs = false;
+            let succeeded = by_itself && guarded.succeeds && !self.lost;
+            self.lost |= !by_itself;
+            world.command_is_dead(self.process());
+            self.after_command(succeeded, world);
+        }
+    }
+
+    /// The tree is empty: the elector notes and releases, when it runs again; for a dead elector the guard does.
+    fn after_command(&mut self, succeeded: bool, world: &mut World) {
+        self.round = None;
+        let hold = self.rest_of(world.schedule.hold, world);
+        let parting = Parting { done: false, hold: (!self.lost && !hold.is_zero()).then_some(hold) };
+        match (succeeded && self.once_per.is_some(), self.elector_dead) {
+            (true, false) => {
+                self.phase = Phase::Noting;
+                world.timer(0, Timer::NoteAgain, self.process());
+            }
+            (_, false) => self.release(parting, world),
+            (_, true) => self.release(Parting::default(), world),
+        }
+    }
+
+    fn released(&mut self, confirmed: usize, parting: Parting, world: &mut World) {
+        if parting.hold.is_some() && confirmed >= quorum(self.nodes(world)) {
+            world.closes(self.began(world), world.schedule.hold);
+        }
+        self.end(world);
+    }
+
+    fn end(&mut self, world: &mut World) {
+        self.phase = Phase::Releasing;
+        self.round = None;
+        world.timer(0, Timer::End, self.process());
+    }
+
+    /// The elector is killed, or all of the host is.
+    pub fn killed(&mut self, host: bool, world: &mut World) {
+        world.tell(|| format!("replica {}: {} killed", self.index, if host { "host" } else { "elector" }));
+        if host {
+            world.command_is_dead(self.process());
+            return self.begin_anew(world);
+        }
+        match self.guarded {
+            Some(guarded) if guarded.runs && self.phase == Phase::Leading => {
+                self.elector_dead = true;
+                self.frozen_until = 0;
+                let takes = world.random.u64(0..5 * MS);
+                world.timer(takes, Timer::Dead, self.process());
+            }
+            _ => self.begin_anew(world),
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! Virtual time, the network, what fails, and what must hold after every step.
+
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+
+use super::{
+    Rules, Schedule, TTL,
+    node::{Data, Node},
+    replica::{Answered, Replica, Timer},
+};
+use crate::{
+    lease::Times,
+    period::Note,
+    redlock::simulated::{Acquisition, News},
+    store::Parting,
+};
+
+pub const MS: u64 = 1_000_000;
+
+/// What a replica asks a node for.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    Acquire(Acquisition),
+    Extend { value: String, token: u64, note: Option<Note> },
+    Release { value: String, token: u64, tell: bool, parting: Parting },
+}
+
+/// A process of a replica: what is meant for one that has ended reaches nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    pub replica: usize,
+    pub number: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Request {
+        node: usize,
+        ask: Ask,
+        from: Process,
+        round: u32,
+    },
+    Reply {
+        node: usize,
+        answered: Answered,
+        to: Process,
+        round: u32,
+    },
+    News {
+        news: News,
+        to: Process,
+    },
+    Timer {
+        timer: Timer,
+        of: Process,
+    },
+    Crash(usize),
+    Start(usize),
+    Snapshot(usize),
+    Freeze(usize),
+    /// Of an elector, or of a whole host.
+    Kill(usize),
+    Settle,
+}
+
+/// A server: its node, and its clock.
+struct Server {
+    node: Node,
+    up: bool,
+    rate: f64,
+    saved: Data,
+}
+
+impl Server {
+    fn clock(&self, now: u64) -> u64 {
+        (now as f64 * self.rate) as u64
+    }
+}
+
+pub struct World {
+    pub schedule: Schedule,
+    pub times: Times,
+    pub rules: Rules,
+    pub random: fastrand::Rng,
+    pub now: u64,
+    /// What has gone on, for a trace; kept only where it is wanted.
+    pub trace: Option<Vec<String>>,
+    pub commands: u64,
+    pub steps: u64,
+    queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    events: Vec<Option<Event>>,
+    free: Vec<usize>,
+    serial: u64,
+    servers: Vec<Server>,
+    replicas: Vec<Option<Replica>>,
+    /// Whose command runs.
+    running: Option<Process>,
+    last_token: u64,
+    /// Until when a success that is on record, or a lock that is kept, keeps all others from starting, by the slowest clock.
+    closed_until: u64,
+    last_start: u64,
+    quiet: bool,
+    wrong: Option<String>,
+}
+
+impl World {
+    pub fn new(schedule: Schedule, rules: Rules, trace: bool) -> Self {
+        let mut random = fastrand::Rng::with_seed(schedule.seed);
+        let times = Times::new(TTL, None).expect("times that fit");
+        let server = |index: usize, random: &mut fastrand::Rng| Server {
+            node: Node::new(&format!("server {index}"), rules),
+            up: true,
+            rate: schedule.clocks.of_node(random),
+            saved: Data::default(),
+        };
+        let servers = (0..schedule.nodes).map(|index| server(index, &mut random)).collect();
+        let replicas = (0..schedule.replicas).map(|index| Some(Replica::new(index, &schedule, &mut random))).collect();
+        let mut world = World {
+            schedule,
+            times,
+            rules,
+            random,
+            // Servers have been up for long enough.
+            now: 10_000 * MS,
+            trace: trace.then(Vec::new),
+            commands: 0,
+            steps: 0,
+            queue: BinaryHeap::new(),
+            events: Vec::new(),
+            free: Vec::new(),
+            serial: 0,
+            servers,
+            replicas,
+            running: None,
+            last_token: 0,
+            closed_until: 0,
+            last_start: 0,
+            quiet: false,
+            wrong: None,
+        };
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        for replica in 0..self.schedule.replicas {
+            let after = self.random.u64(0..50 * MS);
+            self.after(after, Event::Timer { timer: Timer::Begin, of: Process { replica, number: 0 } });
+            self.some_time(self.schedule.freezes, Event::Freeze(replica));
+            self.some_time(self.schedule.kills, Event::Kill(replica));
+        }
+        for node in 0..self.schedule.nodes {
+            self.some_time(self.schedule.crashes, Event::Crash(node));
+            self.some_time(1000 * MS, Event::Snapshot(node));
+        }
+        self.after(self.schedule.lasts, Event::Settle);
+    }
+
+    fn some_time(&mut self, mean: u64, event: Event) {
+        if mean > 0 {
+            let after = self.exponential(mean);
+            self.after(after, event);
+        }
+    }
+
+    pub fn exponential(&mut self, mean: u64) -> u64 {
+        (-(1.0 - self.random.f64()).ln() * mean as f64) as u64
+    }
+
+    /// Runs the schedule to its end. What is wrong with it, if anything.
+    pub fn run(&mut self) -> Option<String> {
+        let end = self.now + self.schedule.lasts + self.quiet_time();
+        while let Some(Reverse((at, _, slot))) = self.queue.pop() {
+            if at > end || self.wrong.is_some() {
+                break;
+            }
+            self.now = self.now.max(at);
+            self.steps += 1;
+            if let Some(event) = self.events[slot].take() {
+                self.free.push(slot);
+                self.take(event);
+            }
+        }
+        let vacant = end - self.last_start.max(end - self.quiet_time());
+        if self.wrong.is_none() && self.running.is_none() && !self.schedule.once && vacant > self.vacant_at_most() {
+            self.fail(format!("nobody led for {} ms, with all nodes up and quiet", vacant / MS));
+        }
+        self.wrong.take()
+    }
+
+    /// How long nobody may lead once all is quiet: nodes are young, then old votes run out, then it is somebody's turn.
+    fn vacant_at_most(&self) -> u64 {
+        let longest = self.times.young() + Duration::from_secs(1) + 2 * (self.times.ttl() + self.times.drift());
+        (longest + self.schedule.hold).as_nanos() as u64
+    }
+
+    fn quiet_time(&self) -> u64 {
+        self.vacant_at_most() + 500 * MS
+    }
+
+    fn fail(&mut self, what: String) {
+        self.tell(|| format!("WRONG: {what}"));
+        self.wrong.get_or_insert(what);
+    }
+
+    pub fn tell(&mut self, what: impl FnOnce() -> String) {
+        let now = self.now;
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>9.3} ms  {}", now as f64 / MS as f64, what()));
+        }
+    }
+
+    fn after(&mut self, after: u64, event: Event) {
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.events[slot] = Some(event);
+                slot
+            }
+            None => {
+                self.events.push(Some(event));
+                self.events.len() - 1
+            }
+        };
+        self.serial += 1;
+        self.queue.push(Reverse((self.now + after, self.serial, slot)));
+    }
+
+    pub fn timer(&mut self, after: u64, timer: Timer, of: Process) {
+        self.after(after, Event::Timer { timer, of });
+    }
+
+    /// How long a message takes; `None` for one that is lost.
+    fn delay(&mut self) -> Option<u64> {
+        if self.quiet {
+            // All alike, so that they keep their order, as on a connection.
+            return Some(MS);
+        }
+        if self.random.f64() < self.schedule.loss {
+            return None;
+        }
+        Some(match self.random.u8(0..100) {
+            0..85 => self.exponential(3 * MS),
+            85..97 => self.exponential(100 * MS),
+            _ => self.random.u64(0..3 * TTL.as_nanos() as u64),
+        })
+    }
+
+    pub fn send(&mut self, node: usize, ask: Ask, from: Process, round: u32) {
+        if let Some(delay) = self.delay() {
+            self.after(delay, Event::Request { node, ask, from, round });
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Request { node, ask, from, round } => self.serve(node, ask, from, round),
+            Event::Reply { to, .. } | Event::News { to, .. } => self.deliver(to, event),
+            Event::Timer { of, ref timer } => {
+                if timer.is_guards() {
+                    self.act(of, |replica, world| replica.timer(event_timer(&event), world));
+                } else {
+                    self.deliver(of, event);
+                }
+            }
+            Event::Crash(node) => self.crash(node),
+            Event::Start(node) => self.start(node),
+            Event::Snapshot(node) => {
+                self.servers[node].saved = self.servers[node].node.data.clone();
+                self.some_time(1000 * MS, Event::Snapshot(node));
+            }
+            Event::Freeze(replica) => {
+                let lasts = self.random.u64(0..4 * TTL.as_nanos() as u64);
+                let until = self.now + lasts;
+                if !self.quiet {
+                    self.tell(|| format!("replica {replica}: elector frozen for {} ms", lasts / MS));
+                    self.act_on(replica, |replica, _| replica.frozen_until = until);
+                    self.some_time(self.schedule.freezes, Event::Freeze(replica));
+                }
+            }
+            Event::Kill(replica) => {
+                if !self.quiet {
+                    let host = self.random.bool();
+                    self.act_on(replica, |replica, world| replica.killed(host, world));
+                    self.some_time(self.schedule.kills, Event::Kill(replica));
+                }
+            }
+            Event::Settle => {
+                self.tell(|| "all is quiet from now on".into());
+                self.quiet = true;
+                for replica in 0..self.replicas.len() {
+                    let now = self.now;
+                    self.act_on(replica, |replica, _| replica.frozen_until = replica.frozen_until.min(now));
+                }
+            }
+        }
+    }
+
+    /// To an elector, which may be frozen.
+    fn deliver(&mut self, to: Process, event: Event) {
+        let frozen_until = self.replicas[to.replica].as_ref().map_or(0, |replica| replica.frozen_until);
+        if self.now < frozen_until {
+            return self.after(frozen_until - self.now, event);
+        }
+        self.act(to, |replica, world| match event {
+            Event::Reply { node, answered, round, .. } => replica.reply(node, answered, round, world),
+            Event::News { news, .. } => replica.news(news, world),
+            event => replica.timer(event_timer(&event), world),
+        });
+    }
+
+    fn act(&mut self, process: Process, act: impl FnOnce(&mut Replica, &mut World)) {
+        let is_there = self.replicas[process.replica].as_ref().is_some_and(|r| r.process() == process);
+        if is_there {
+            self.act_on(process.replica, act);
+        }
+    }
+
+    fn act_on(&mut self, index: usize, act: impl FnOnce(&mut Replica, &mut World)) {
+        if let Some(mut replica) = self.replicas[index].take() {
+            act(&mut replica, self);
+            self.replicas[index] = Some(replica);
+        }
+    }
+
+    fn serve(&mut self, index: usize, ask: Ask, from: Process, round: u32) {
+        let listeners = self.replicas.iter().flatten().filter(|replica| replica.listens()).count() as u32;
+        let server = &mut self.servers[index];
+        if !server.up {
+            return;
+        }
+        let now = server.clock(self.now);
+        server.node.listeners = listeners;
+        let answered = match &ask {
+            Ask::Acquire(ask) => Answered::Acquired(server.node.acquire(ask, now)),
+            Ask::Extend { value, token, note } => {
+                Answered::Extended(server.node.extend(value, TTL, *token, note.as_ref(), now))
+            }
+            Ask::Release { value, token, tell, parting } => {
+                Answered::Released(server.node.release(value, *token, *tell, *parting, now))
+            }
+        };
+        let told = std::mem::take(&mut server.node.told);
+        self.tell(|| format!("node {index}: {from:?} {} -> {}", shown(&ask), answered.shown()));
+        for news in told {
+            self.tell_all(&news, from);
+        }
+        if let Some(delay) = self.delay() {
+            self.after(delay, Event::Reply { node: index, answered, to: from, round });
+        }
+    }
+
+    fn tell_all(&mut self, news: &News, but: Process) {
+        let listeners: Vec<Process> = self
+            .replicas
+            .iter()
+            .flatten()
+            .filter(|r| r.listens())
+            .map(Replica::process)
+            .filter(|p| *p != but)
+            .collect();
+        for to in listeners {
+            if let Some(delay) = self.delay() {
+                self.after(delay, Event::News { news: news.clone(), to });
+            }
+        }
+    }
+
+    fn crash(&mut self, index: usize) {
+        if self.quiet {
+            return;
+        }
+        // Where a note must be found again, a server comes back with what it had.
+        let keeps = self.schedule.keeps_data;
+        let old = !keeps && self.random.bool();
+        let server = &mut self.servers[index];
+        if !keeps {
+            server.node.data = if old { server.saved.clone() } else { Data::default() };
+        }
+        server.up = false;
+        self.tell(|| {
+            format!(
+                "node {index}: crashes, {}",
+                if keeps {
+                    "keeps its data"
+                } else if old {
+                    "has old data"
+                } else {
+                    "loses all"
+                }
+            )
+        });
+        let down = self.exponential(60 * MS);
+        self.after(down, Event::Start(index));
+    }
+
+    fn start(&mut self, index: usize) {
+        let server = &mut self.servers[index];
+        server.up = true;
+        server.node.started = server.clock(self.now);
+        self.tell(|| format!("node {index}: starts"));
+        self.some_time(self.schedule.crashes, Event::Crash(index));
+        let listening: Vec<Process> =
+            self.replicas.iter().flatten().filter(|r| r.listens()).map(Replica::process).collect();
+        for to in listening {
+            let delay = self.random.u64(0..20 * MS);
+            self.after(delay, Event::News { news: News::Connected, to });
+        }
+    }
+
+    /// A command starts: nobody else's may run, its token is the largest, and nothing keeps it from starting.
+    pub fn command_starts(&mut self, of: Process, token: u64) {
+        self.tell(|| format!("{of:?}: its command starts, token {token}"));
+        self.commands += 1;
+        if let Some(other) = self.running {
+            self.fail(format!("{of:?} starts its command while that of {other:?} runs"));
+        }
+        if token <= self.last_token {
+            self.fail(format!("{of:?} starts with token {token} after {}", self.last_token));
+        }
+        if self.now < self.closed_until {
+            let early = (self.closed_until - self.now) / MS;
+            self.fail(format!(
+                "{of:?} starts its command {early} ms before it may: one has succeeded, or the lock is kept"
+            ));
+        }
+        self.last_token = self.last_token.max(token);
+        self.last_start = self.now;
+        self.running = Some(of);
+    }
+
+    pub fn command_is_dead(&mut self, of: Process) {
+        if self.running == Some(of) {
+            self.tell(|| format!("{of:?}: its command is dead"));
+            self.running = None;
+            self.last_start = self.now;
+        }
+    }
+
+    /// A success is on record, or a lock is kept by a quorum, for so long from the command's start on, by the fastest clock.
+    pub fn closes(&mut self, began: u64, lasts: Duration) {
+        let until = began + (lasts.as_nanos() as f64 * 0.99) as u64;
+        self.closed_until = self.closed_until.max(until);
+        self.tell(|| format!("nobody may start before {:.3} ms", until as f64 / MS as f64));
+    }
+}
+
+fn event_timer(event: &Event) -> Timer {
+    match event {
+        Event::Timer { timer, .. } => *timer,
+        _ => Timer::Begin,
+    }
+}
+
+fn shown(ask: &Ask) -> String {
+    match ask {
+        Ask::Acquire(ask) => format!("acquire({}, {})", ask.value, ask.token),
+        Ask::Extend { value, token, note } => {
+            format!("extend({value}, {token}{})", if note.is_some() { ", a note" } else { "" })
+        }
+        Ask::Release { value, token, .. } => format!("release({value}, {token})"),
+    }
+}
