@@ -62,6 +62,16 @@ pub async fn reach(moment: Option<Moment>) {
     }
 }
 
+/// A time of the wall clock in microseconds since 1970, for a message. It may come from anybody: one that nobody can live to
+/// see is told as such.
+pub fn told_time(micros: u64) -> String {
+    const YEAR_3000: u64 = 32_503_680_000_000_000;
+    if micros >= YEAR_3000 {
+        return "the far future".into();
+    }
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_micros(micros)).to_string()
+}
+
 /// The wall clock in microseconds since 1970; zero before that. Only fencing tokens come from it, never a time-out.
 pub fn wall_micros() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)

@@ -3,13 +3,13 @@
 use std::{
     fs::File,
     io::{Read, Seek, SeekFrom, Write},
-    time::{Duration, UNIX_EPOCH},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::Moment,
+    clock::{Moment, told_time},
     period::{Failures, Note, Noted},
 };
 
@@ -73,8 +73,7 @@ impl Record {
 
     /// Who leads, if the lock is taken.
     pub fn leader(&self) -> Option<String> {
-        let since = UNIX_EPOCH + Duration::from_micros(self.token);
-        let since = humantime::format_rfc3339_seconds(since);
+        let since = told_time(self.token);
         (!self.holder.is_empty()).then(|| format!("{} leads since {since}", self.holder))
     }
 

@@ -79,6 +79,14 @@ pub fn leader(nodes: usize, heard: &[Heard<Acquired>]) -> Option<(&str, u64)> {
     Some((value, fences.into_iter().min()?))
 }
 
+/// The fence that the next token must pass so that a quorum could grant it; `None` where fewer have answered. The largest of
+/// all would let one node that tells nonsense use up the tokens.
+pub fn fence_to_pass(nodes: usize, heard: &[Heard<Acquired>]) -> Option<u64> {
+    let mut fences: Vec<u64> = answers(heard).map(|acquired| acquired.fence).collect();
+    fences.sort_unstable();
+    fences.get(quorum(nodes) - 1).copied()
+}
+
 /// The nodes that hold no vote of ours after a campaign round: all others may.
 pub fn refused(heard: &[Heard<Acquired>]) -> HashSet<usize> {
     let refuses = |answer: &Result<Acquired, Failure>| answer.as_ref().is_ok_and(|acquired| !acquired.is_vote());

@@ -1,9 +1,6 @@
 //! What we ask the nodes for, and in whose name.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::{Duration, UNIX_EPOCH},
-};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use anyhow::{Context, Result};
 use redis::Cmd;
@@ -12,10 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::scripts::{Acquisition, Keys, Telling};
 use crate::{
+    clock::told_time,
     lease::{Times, next_token},
     period::{Note, OncePer},
     store::{Parting, Proof},
 };
+
+/// How far ahead of a leader's token that of a candidate may be: a day in microseconds, as far as wall clocks may be apart.
+const FARTHEST_AHEAD: u64 = 24 * 60 * 60 * 1_000_000;
 
 /// What we claim: the value that marks votes as ours, and the token of our last round.
 pub struct Claim {
@@ -97,16 +98,19 @@ impl Claim {
         &self.keys.lock
     }
 
-    /// A node has granted this token to somebody.
+    /// Nodes have granted this token to somebody.
     pub fn see(&self, fence: u64) {
         self.largest_seen.fetch_max(fence, Relaxed);
     }
 
     /// Raises the token that our rounds carry above one that was granted to a candidate who did not win. The fencing token
     /// that the command has seen stays: it only has to be smaller than every later leader's.
+    /// One too far ahead is none that a candidate asked for: such a node stays without the lock.
     pub fn overtake(&self, fence: u64) {
-        self.see(fence);
-        self.token.fetch_max(next_token(0, fence), Relaxed);
+        if fence.saturating_sub(self.token.load(Relaxed)) <= FARTHEST_AHEAD {
+            self.see(fence);
+            self.token.fetch_max(next_token(0, fence), Relaxed);
+        }
     }
 }
 
@@ -131,10 +135,7 @@ fn kept(value: &str) -> String {
 pub fn told_of(value: &str, fence: u64) -> String {
     match serde_json::from_str::<Mark>(value) {
         Ok(Mark { holder, kept: true, .. }) => format!("{holder} has led and keeps the lock (--hold)"),
-        Ok(Mark { holder, .. }) => {
-            let since = UNIX_EPOCH + Duration::from_micros(fence);
-            format!("{holder} leads since {}", humantime::format_rfc3339_seconds(since))
-        }
+        Ok(Mark { holder, .. }) => format!("{holder} leads since {}", told_time(fence)),
         Err(_) => format!("{} leads", value.chars().take(200).collect::<String>()),
     }
 }

@@ -29,6 +29,11 @@ impl Failure {
         Failure::answered("has not answered yet")
     }
 
+    /// More has come than may: the connection was cut off.
+    pub fn flooded() -> Self {
+        Failure::unconnected("sends more than it was asked for")
+    }
+
     /// An answer that is no answer to our scripts.
     pub fn strange() -> Self {
         Failure::answered("doesn't answer as Redis 5 or newer does")

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, ProtocolVersion, RedisError, RedisResult,
+    AsyncConnectionConfig, ConnectionInfo, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult,
     aio::{MultiplexedConnection, PubSub},
 };
 use tokio::{
@@ -15,8 +15,11 @@ use tokio::{
 
 use super::{
     failure::Failure,
+    meter::{Gauge, Metered},
     news::{News, Newswire},
+    wire,
 };
+use crate::clock::Moment;
 
 /// The state of a node's connection.
 #[derive(Clone)]
@@ -24,8 +27,21 @@ pub enum Link {
     /// The first attempt: nothing is known of the node yet.
     First,
     Connecting,
-    Up(MultiplexedConnection),
+    Up(Connection),
     Down(Failure),
+}
+
+/// A connection, and what has come on it that is no whole answer yet.
+#[derive(Clone)]
+pub struct Connection {
+    pub asked: MultiplexedConnection,
+    pub gauge: Gauge,
+}
+
+/// A second connection, on which messages come, and what has come on it that is none yet.
+struct Messages {
+    pubsub: PubSub,
+    gauge: Gauge,
 }
 
 /// What the rounds ask of a keeper.
@@ -46,6 +62,8 @@ pub struct Keeper {
     pub links: watch::Sender<Link>,
     pub wishes: Arc<Wishes>,
     pub connect_timeout: Duration,
+    /// How long TCP may wait for what was sent to be acknowledged.
+    pub unanswered: Duration,
     /// The first pause between two attempts, and the longest.
     pub pause: Duration,
     pub longest_pause: Duration,
@@ -75,8 +93,8 @@ impl Keeper {
             };
             let mut wait = Duration::MAX;
             match connected {
-                Ok((connection, pubsub)) => {
-                    pause = self.pause;
+                Ok((connection, messages)) => {
+                    let (began, gauge) = (Moment::now(), connection.gauge.clone());
                     // Those who wanted a connection have one; whoever finds it broken says so again.
                     let _ = self.wishes.connection.notified().now_or_never();
                     if self.links.send(Link::Up(connection)).is_err() {
@@ -91,8 +109,17 @@ impl Keeper {
                             listening = Listening::Pushed;
                         }
                         () = self.wishes.lost.notified() => wait = jittered(pause),
-                        () = self.hear(pubsub) => wait = jittered(pause),
+                        () = self.hear(messages) => wait = jittered(pause),
                     }
+                    if gauge.is_flooded() {
+                        // Nobody is in a hurry to have it again.
+                        let _ = self.links.send(Link::Down(Failure::flooded()));
+                        sleep(jittered(self.longest_pause)).await;
+                        wait = Duration::MAX;
+                    }
+                    // One that is soon gone again is not tried any faster.
+                    let lasted = Moment::now().since(began) > self.longest_pause;
+                    pause = if lasted { self.pause } else { (pause * 2).min(self.longest_pause) };
                 }
                 Err(failure) => {
                     if self.links.send(Link::Down(failure)).is_err() {
@@ -115,18 +142,20 @@ impl Keeper {
         }
     }
 
-    async fn connect(&self, listening: &mut Listening) -> RedisResult<(MultiplexedConnection, Option<PubSub>)> {
+    async fn connect(&self, listening: &mut Listening) -> RedisResult<(Connection, Option<Messages>)> {
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         if *listening == Listening::Pushed {
-            let (newswire, wishes) = (self.newswire.clone(), self.wishes.clone());
+            let (newswire, wishes, gauge) = (self.newswire.clone(), self.wishes.clone(), Gauge::default());
+            let settled = gauge.clone();
             let pushed = config.clone().set_push_sender(move |push| {
+                settled.settle();
                 if newswire.push(push) {
                     wishes.lost.notify_one();
                 }
                 Ok::<(), ()>(())
             });
-            match self.client(ProtocolVersion::RESP3)?.get_multiplexed_async_connection_with_config(&pushed).await {
-                Ok(mut connection) => match connection.subscribe(&self.channel).await {
+            match self.open(ProtocolVersion::RESP3, pushed, gauge).await {
+                Ok(mut connection) => match connection.asked.subscribe(&self.channel).await {
                     Err(error) if !is_refusal(&error) => return Err(error),
                     Err(_) => *listening = Listening::Refused,
                     Ok(()) => return Ok((connection, None)),
@@ -136,33 +165,48 @@ impl Keeper {
                 Err(_) => *listening = Listening::Apart,
             }
         }
-        let client = self.client(ProtocolVersion::RESP2)?;
-        let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let connection = self.open(ProtocolVersion::RESP2, config, Gauge::default()).await?;
         if *listening != Listening::Apart {
             return Ok((connection, None));
         }
-        let mut pubsub = client.get_async_pubsub().await?;
+        let gauge = Gauge::default();
+        let stream = Metered::new(wire::connect(self.info.addr(), self.unanswered).await?, gauge.clone());
+        let mut pubsub = PubSub::new(&self.settings(ProtocolVersion::RESP2), stream).await?;
         match pubsub.subscribe(&self.channel).await {
             Err(error) if !is_refusal(&error) => Err(error),
             Err(_) => {
                 *listening = Listening::Refused;
                 Ok((connection, None))
             }
-            Ok(()) => Ok((connection, Some(pubsub))),
+            Ok(()) => Ok((connection, Some(Messages { pubsub, gauge }))),
         }
     }
 
-    fn client(&self, protocol: ProtocolVersion) -> RedisResult<Client> {
-        let settings = self.info.redis_settings().clone().set_protocol(protocol);
-        Client::open(self.info.clone().set_redis_settings(settings))
+    async fn open(
+        &self,
+        protocol: ProtocolVersion,
+        config: AsyncConnectionConfig,
+        gauge: Gauge,
+    ) -> RedisResult<Connection> {
+        let stream = Metered::new(wire::connect(self.info.addr(), self.unanswered).await?, gauge.clone());
+        let settings = self.settings(protocol);
+        let (asked, driver) = MultiplexedConnection::new_with_config(&settings, stream, config).await?;
+        tokio::spawn(driver);
+        Ok(Connection { asked, gauge })
+    }
+
+    fn settings(&self, protocol: ProtocolVersion) -> RedisConnectionInfo {
+        self.info.redis_settings().clone().set_protocol(protocol)
     }
 
     /// Passes on what a second connection tells, until that is gone.
-    async fn hear(&self, pubsub: Option<PubSub>) {
-        match pubsub {
-            Some(mut pubsub) => pubsub.on_message().for_each(async |message| self.newswire.message(&message)).await,
-            None => std::future::pending().await,
-        }
+    async fn hear(&self, messages: Option<Messages>) {
+        let Some(Messages { mut pubsub, gauge }) = messages else { return std::future::pending().await };
+        let each = pubsub.on_message().for_each(async |message| {
+            gauge.settle();
+            self.newswire.message(&message);
+        });
+        each.await;
     }
 }
 

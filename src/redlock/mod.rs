@@ -6,10 +6,12 @@ mod claim;
 mod defeat;
 mod failure;
 mod keeper;
+mod meter;
 mod news;
 mod node;
 mod scripts;
 mod standby;
+mod wire;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -47,6 +49,9 @@ use crate::{
 /// How long the first round waits for nodes that it doesn't need, to see that no two of them are one server.
 const SERVERS_COMPARED_WITHIN: Duration = Duration::from_millis(250);
 
+/// How many news wait to be heard; a standby that can't follow misses some, and looks when the votes could have run out.
+const MOST_NEWS: usize = 1024;
+
 /// The lock of one resource on all nodes.
 pub struct Redlock {
     nodes: Vec<Arc<Node>>,
@@ -76,7 +81,7 @@ impl Redlock {
     }
 
     fn with_claim(addresses: &[Address], claim: Claim, times: Times, report: &Report) -> Self {
-        let (sender, news) = mpsc::unbounded_channel();
+        let (sender, news) = mpsc::channel(MOST_NEWS);
         let node = |(index, address): (usize, &Address)| {
             let newswire = Newswire(sender.clone());
             Arc::new(Node::new(index, address.clone(), claim.channel(), newswire, &times))
@@ -142,7 +147,7 @@ impl Redlock {
             }
             self.servers_differ = heard.iter().all(|(_, answer)| answer.is_ok());
         }
-        answers(&heard).for_each(|acquired| self.claim.see(acquired.fence));
+        ballot::fence_to_pass(self.nodes.len(), &heard).into_iter().for_each(|fence| self.claim.see(fence));
         let listeners = answers(&heard).filter_map(Acquired::listeners).max();
         self.standby.watch.learn(Moment::now().since(sent), listeners);
         let cause = match ballot::campaign(self.nodes.len(), &heard, &self.times, sent, Moment::now()) {
@@ -360,3 +365,6 @@ pub mod simulated {
         standby::Watch,
     };
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,11 +22,11 @@ pub enum News {
 
 /// Where the news go.
 #[derive(Clone)]
-pub struct Newswire(pub mpsc::UnboundedSender<News>);
+pub struct Newswire(pub mpsc::Sender<News>);
 
 impl Newswire {
     pub fn tell(&self, news: News) {
-        let _ = self.0.send(news);
+        let _ = self.0.try_send(news);
     }
 
     /// A message on the lock's channel.
@@ -50,7 +50,7 @@ impl Newswire {
 
 /// `acquired VALUE`, `released LISTENERS VALUE`, `done LISTENERS VALUE` or `held LISTENERS MILLISECONDS`; `None` for a message
 /// that isn't ours.
-fn parse(text: &str) -> Option<News> {
+pub fn parse(text: &str) -> Option<News> {
     let (word, rest) = text.split_once(' ')?;
     if word == "acquired" {
         return Some(News::Acquired { freed: rest.to_owned() });

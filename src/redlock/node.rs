@@ -2,10 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use redis::{
-    Cmd, Value,
-    io::tcp::{TcpSettings, socket2::TcpKeepalive},
-};
+use redis::{Cmd, Value};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
@@ -14,9 +11,6 @@ use super::{
     news::Newswire,
 };
 use crate::lease::Times;
-
-/// How long an idle connection is left unprobed, and the time between probes.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// The longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -35,20 +29,17 @@ pub struct Node {
 impl Node {
     /// Begins to connect; from within a runtime.
     pub fn new(index: usize, address: Address, channel: &str, newswire: Newswire, times: &Times) -> Self {
-        let tcp = TcpSettings::default()
-            .set_nodelay(true)
-            .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))
-            // Sent and not acknowledged for so long: the network is gone, and a new connection is tried.
-            .set_user_timeout(times.connect_timeout().max(Duration::from_millis(500)));
         let (links, link) = watch::channel(Link::First);
         let wishes = Arc::new(Wishes::default());
         let keeper = Keeper {
-            info: address.info().clone().set_tcp_settings(tcp),
+            info: address.info().clone(),
             channel: channel.to_owned(),
             newswire,
             links,
             wishes: wishes.clone(),
             connect_timeout: times.connect_timeout(),
+            // Sent and not acknowledged for so long: the network is gone, and a new connection is tried.
+            unanswered: times.connect_timeout().max(Duration::from_millis(500)),
             pause: times.retry_after(),
             longest_pause: times.extend_every().min(LONGEST_PAUSE),
         };
@@ -97,13 +88,19 @@ async fn ask_linked(link: &mut watch::Receiver<Link>, wishes: &Wishes, cmd: &Cmd
                 retried = true;
                 wishes.connection.notify_one();
             }
-            Link::Up(mut connection) => match cmd.query_async::<Value>(&mut connection).await {
-                Ok(value) => return Ok(value),
+            Link::Up(mut connection) => match cmd.query_async::<Value>(&mut connection.asked).await {
+                Ok(value) => {
+                    connection.gauge.settle();
+                    return Ok(value);
+                }
                 Err(error) if error.is_unrecoverable_error() && !retried => {
                     retried = true;
                     wishes.connection.notify_one();
                 }
-                Err(error) => return Err(Failure::from(&error)),
+                Err(error) => {
+                    connection.gauge.settle();
+                    return Err(Failure::from(&error));
+                }
             },
         }
         if link.changed().await.is_err() {

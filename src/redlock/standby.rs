@@ -14,12 +14,12 @@ use crate::{
 /// What a standby waits with.
 pub struct Standby {
     pub watch: Watch,
-    news: mpsc::UnboundedReceiver<News>,
+    news: mpsc::Receiver<News>,
     listening: bool,
 }
 
 impl Standby {
-    pub fn new(news: mpsc::UnboundedReceiver<News>, once: bool) -> Self {
+    pub fn new(news: mpsc::Receiver<News>, once: bool) -> Self {
         Standby { watch: Watch::new(once), news, listening: false }
     }
 

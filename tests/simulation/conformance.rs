@@ -156,7 +156,7 @@ fn a_real_server_and_a_simulated_node_answer_and_keep_the_same() {
     let mut listener = server.connect();
     let mut listener = listener.as_pubsub();
     listener.subscribe(LOCK).expect("a subscription");
-    let (sender, mut heard) = mpsc::unbounded_channel();
+    let (sender, mut heard) = mpsc::channel(8);
     let newswire = Newswire(sender);
 
     let node = Node::new(&line("run_id:"), ALL);

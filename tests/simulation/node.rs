@@ -9,6 +9,9 @@ use crate::{
     store::Parting,
 };
 
+/// In nanoseconds.
+const SECOND: u64 = 1_000_000_000;
+
 /// A key's value and when it runs out, in nanoseconds of the node's clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Key {
@@ -94,10 +97,11 @@ impl Node {
         if self.rules.token_check && ask.token <= data.fence {
             return Answer::Stale;
         }
-        // The uptime is counted in whole seconds.
-        let uptime = Duration::from_secs((now - self.started) / 1_000_000_000);
+        // The uptime is counted in whole seconds of the clock, which grants with the beginning of one.
+        let uptime = Duration::from_secs(now / SECOND - self.started / SECOND);
         if self.rules.young && uptime < ask.settle {
-            return Answer::Young { left: ask.settle - uptime };
+            let seconds = (ask.settle - uptime).as_millis().div_ceil(1000) as u64;
+            return Answer::Young { left: Duration::from_nanos(seconds * SECOND - now % SECOND) };
         }
         *failures = failed;
         Answer::Granted

@@ -315,7 +315,6 @@ impl Replica {
         let vote = match (&mut round.kind, answered) {
             (Kind::Campaign(heard), Answered::Acquired(acquired)) => {
                 let vote = acquired.is_vote();
-                self.claim.see(acquired.fence);
                 heard.push((node, Ok(acquired)));
                 vote
             }
@@ -370,6 +369,7 @@ impl Replica {
     fn campaigned(&mut self, heard: &[Heard<Acquired>], number: u32, sent: Moment, world: &mut World) {
         let now = self.clock(world);
         self.watch.learn(now.since(sent), ballot::answers(heard).filter_map(Acquired::listeners).max());
+        ballot::fence_to_pass(self.nodes(world), heard).into_iter().for_each(|fence| self.claim.see(fence));
         let counted = self.counted(world, ballot::answers(heard).count());
         let cause = match ballot::campaign(counted, heard, &world.times, sent, now) {
             Ok(Failures { .. }) => return self.lead(heard, number, sent, world),
@@ -455,7 +455,8 @@ impl Replica {
         world.timer(self.until(tenure.next_extension(), world), Timer::Extend(self.rounds), self.process());
         self.tenure = Some(tenure);
         // Between the order and the exec the guard may be frozen.
-        let after = if world.random.u8(0..20) == 0 { world.random.u64(0..2 * TTL.as_nanos() as u64) } else { MS / 5 };
+        let frozen = !world.quiet && world.random.u8(0..20) == 0;
+        let after = if frozen { world.random.u64(0..2 * TTL.as_nanos() as u64) } else { MS / 5 };
         world.timer(after, Timer::Exec, self.process());
     }
 

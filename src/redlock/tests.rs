@@ -1,0 +1,75 @@
+//! Whatever a server or another program sends is taken for what it is, and nothing panics.
+
+use proptest::prelude::*;
+use redis::Value;
+
+use super::{ballot, claim::told_of, news, scripts};
+use crate::{lease::Times, period::told_of_success};
+
+/// What a server can say, in answers that are often nearly right.
+fn any_value() -> impl Strategy<Value = Value> {
+    let text = prop_oneof![
+        any::<Vec<u8>>(),
+        "granted|held|stale|young|done|spent|extended|healed|lost|released|kept".prop_map(String::into_bytes),
+        any::<i64>().prop_map(|n| n.to_string().into_bytes()),
+        any::<u64>().prop_map(|n| n.to_string().into_bytes()),
+    ];
+    let leaf = prop_oneof![
+        text.prop_map(Value::BulkString),
+        any::<i64>().prop_map(Value::Int),
+        any::<String>().prop_map(Value::SimpleString),
+        any::<f64>().prop_map(Value::Double),
+        any::<bool>().prop_map(Value::Boolean),
+        Just(Value::Nil),
+        Just(Value::Okay),
+    ];
+    leaf.prop_recursive(3, 24, 7, |inner| prop::collection::vec(inner, 0..7).prop_map(Value::Array))
+}
+
+proptest! {
+    #[test]
+    fn any_answer_is_read_or_refused(values in prop::collection::vec(any_value(), 1..6), now in any::<u32>(), chance in 0.0..1.0) {
+        let times = Times::new(std::time::Duration::from_secs(15), None).expect("times that fit");
+        let heard: Vec<_> = values
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, value)| {
+                let _ = (scripts::extended(value.clone()), scripts::released(value.clone()));
+                scripts::acquired(value).map(|acquired| (index, Ok(acquired)))
+            })
+            .collect();
+        let sent = crate::clock::Moment::now();
+        let decided = sent + std::time::Duration::from_millis(now.into());
+        let _ = ballot::campaign(6, &heard, &times, sent, decided);
+        let _ = ballot::fence_to_pass(6, &heard);
+        prop_assert_eq!(ballot::free_in(6, &heard, &times, chance).len(), 6);
+    }
+
+    #[test]
+    fn any_message_is_news_or_none(text in any::<String>(), word in "acquired|released|done|held", rest in any::<String>()) {
+        let _ = (news::parse(&text), news::parse(&format!("{word} {rest}")), news::parse(&format!("{word} 1 {rest}")));
+    }
+
+    #[test]
+    fn any_value_of_a_lock_can_be_told(value in any::<String>(), holder in any::<String>(), fence in any::<u64>(), left in any::<u64>()) {
+        let mark = serde_json::json!({ "id": "x", "holder": holder }).to_string();
+        prop_assert!(told_of(&mark, fence).contains(&holder));
+        let _ = told_of(&value, fence);
+        let _ = told_of_success(&value, Some(std::time::Duration::from_millis(left)));
+    }
+
+    #[test]
+    fn one_node_of_three_can_not_use_up_the_tokens(fence in any::<u64>()) {
+        let acquired = |index: usize, fence| {
+            let answer = scripts::Acquired {
+                run_id: index.to_string(),
+                fence,
+                failures: Default::default(),
+                answer: scripts::Answer::Stale,
+            };
+            (index, Ok(answer))
+        };
+        let heard = [acquired(0, 7), acquired(1, fence), acquired(2, 9)];
+        prop_assert!(ballot::fence_to_pass(3, &heard).is_some_and(|pass| pass <= 9));
+    }
+}
