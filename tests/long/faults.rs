@@ -125,6 +125,8 @@ impl Faults {
             let lasts = match end {
                 End::Cpu(_) => self.between(300, 1500),
                 End::Settled(_) => TTL * 2,
+                // Shorter than a lease, or much longer.
+                _ if self.random.bool() => self.between(20, 400),
                 _ => self.between(20, 3500),
             };
             writeln!(self.log, "{} {kind:?} {} ms: {}", monotonic(), lasts.as_millis(), end.of()).expect("a log");
@@ -179,7 +181,8 @@ impl Faults {
     }
 
     fn harm(&mut self, kind: Kind, nodes: &mut Nodes) -> Option<(Kind, End)> {
-        let index = self.random.usize(0..nodes.all.len());
+        let cluster = &nodes.clusters[self.random.usize(0..nodes.clusters.len())];
+        let index = self.random.usize(cluster.members.clone());
         let deletes = matches!(kind, FlushAll | DeleteKeys);
         let cluster = nodes.around(index);
         if nodes.all[index].failing || cluster.iter().any(|node| Instant::now() < node.alone_until) {
