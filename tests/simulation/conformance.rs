@@ -21,6 +21,9 @@ const LOCK: &str = "leaderrun:conformance";
 /// More than any server has been up.
 const NEVER: Duration = Duration::from_secs(100 * 24 * 60 * 60);
 
+/// Closer to each other than this, times may come in any order on a busy machine.
+const NEAR: Duration = Duration::from_millis(300);
+
 struct Pair {
     node: Node,
     keys: Keys,
@@ -53,7 +56,7 @@ impl Pair {
     }
 
     /// One operation against both; what each answered.
-    fn step(&mut self) -> (String, String) {
+    fn step(&mut self) -> (Seen, Seen) {
         let value = self.one(&["a", "b", "c", "größe \" 夜"]);
         let (token, ttl) = (self.token(), Duration::from_secs(self.random.u64(10..30)));
         let now = self.now();
@@ -65,10 +68,14 @@ impl Pair {
                 let ask = Acquisition { value: value.to_owned(), token, ttl, settle, tell, freed, may_fail };
                 let cmd = self.keys.acquire(&ask);
                 let real = acquired(self.ask(&cmd)).expect("an answer to acquire");
-                (rounded(real), rounded(self.node.acquire(&ask, now)))
+                (Seen::answer(real), Seen::answer(self.node.acquire(&ask, now)))
             }
             9..14 => {
-                let lasts = Duration::from_secs(self.random.u64(10..30));
+                let mut lasts = Duration::from_secs(self.random.u64(10..30));
+                if self.node.data.done.left(now).is_some_and(|left| left.abs_diff(lasts) < NEAR) {
+                    // Which of two notes lasts longer must not hang on a millisecond.
+                    lasts += 2 * NEAR;
+                }
                 let note = match self.random.u8(0..6) {
                     0 => Some(Note { noted: Noted::Done, text: self.one(&["x", "y"]).into(), lasts }),
                     1 => Some(Note { noted: Noted::Failed, text: self.one(&["1", "2", "3"]).into(), lasts }),
@@ -76,7 +83,7 @@ impl Pair {
                 };
                 let cmd = self.keys.extend(value, ttl, token, note.as_ref());
                 let real = extended(self.ask(&cmd));
-                (format!("{real:?}"), format!("{:?}", Some(self.node.extend(value, ttl, token, note.as_ref(), now))))
+                (Seen::of(real), Seen::of(Some(self.node.extend(value, ttl, token, note.as_ref(), now))))
             }
             14..18 => {
                 let hold = (self.random.u8(0..3) == 0).then_some(ttl);
@@ -85,7 +92,7 @@ impl Pair {
                 let cmd = self.keys.release(value, token, telling, parting, &format!("{value} kept"));
                 let real = released(self.ask(&cmd));
                 let tell = telling == Telling::All;
-                (format!("{real:?}"), format!("{:?}", Some(self.node.release(value, token, tell, parting, now))))
+                (Seen::of(real), Seen::of(Some(self.node.release(value, token, tell, parting, now))))
             }
             18 => {
                 // As if its time had run out.
@@ -109,42 +116,59 @@ impl Pair {
     }
 
     /// What the server keeps, and what the node does.
-    fn kept(&mut self) -> (String, String) {
+    fn kept(&mut self) -> (Seen, Seen) {
         type Key = (Option<String>, i64);
         let [lock, fence, done, failed]: [Key; 4] = ["", ":fence", ":done", ":failed"].map(|suffix| {
             let name = format!("{LOCK}{suffix}");
             redis::pipe().get(&name).pttl(&name).query(&mut self.connection).expect("a value and its time")
         });
         let now = self.now();
-        let seconds = |(value, left): Key| value.map(|value| (value, (left + 500) / 1000));
-        let key = |key: &super::node::Key| {
-            let left = key.left(now).map_or(0, |left| (left.as_millis() as i64 + 500) / 1000);
-            key.get(now).map(|value| (value.to_owned(), left))
-        };
         let data = &self.node.data;
         let fence_of_server = fence.0.map_or(0_u64, |fence| fence.parse().expect("a number"));
-        let real = (seconds(lock), fence_of_server, seconds(done), seconds(failed));
-        let simulated = (key(&data.lock), data.fence, key(&data.done), key(&data.failed));
-        (format!("{real:?}"), format!("{simulated:?}"))
+        let real = Seen {
+            what: format!("{:?}", (&lock.0, fence_of_server, &done.0, &failed.0)),
+            left: [lock.1, done.1, failed.1].map(|left| left.max(0)).into(),
+        };
+        let simulated = [&data.lock, &data.done, &data.failed];
+        let [lock, done, failed] = simulated.map(|key| key.get(now).map(ToOwned::to_owned));
+        let left = |key: &super::node::Key| key.left(now).map_or(0, |left| left.as_millis() as i64);
+        let what = format!("{:?}", (&lock, data.fence, &done, &failed));
+        (real, Seen { what, left: simulated.map(left).into() })
     }
 }
 
-/// Times are told to the second, in which both are alike.
-fn rounded(mut acquired: Acquired) -> String {
-    let round = |left: &mut Option<Duration>| {
-        *left = left.map(|left| Duration::from_secs((left.as_millis() as u64 + 500) / 1000));
-    };
-    round(&mut acquired.failures.left);
-    match &mut acquired.answer {
-        Answer::Held { left, listeners, .. } => {
-            round(left);
-            *listeners = 0;
-        }
-        Answer::Done { left, .. } => round(left),
-        Answer::Young { left } => *left = Duration::ZERO,
-        _ => {}
+/// What was seen of a server or a node: what must be the same, and times, in ms, which may differ by what a busy machine takes.
+#[derive(Debug, Default)]
+struct Seen {
+    what: String,
+    left: Vec<i64>,
+}
+
+impl Seen {
+    fn of(what: impl std::fmt::Debug) -> Self {
+        Seen { what: format!("{what:?}"), left: Vec::new() }
     }
-    format!("{acquired:?}")
+
+    fn answer(mut acquired: Acquired) -> Self {
+        let mut left = Vec::new();
+        let mut take = |time: &mut Option<Duration>| left.extend(time.take().map(|time| time.as_millis() as i64));
+        take(&mut acquired.failures.left);
+        match &mut acquired.answer {
+            Answer::Held { left, listeners, .. } => {
+                take(left);
+                *listeners = 0;
+            }
+            Answer::Done { left, .. } => take(left),
+            Answer::Young { left } => *left = Duration::ZERO,
+            _ => {}
+        }
+        Seen { what: format!("{acquired:?}"), left }
+    }
+
+    fn is_like(&self, other: &Seen) -> bool {
+        let near = |(a, b): (&i64, &i64)| (a - b).abs() < 2000;
+        self.what == other.what && self.left.len() == other.left.len() && self.left.iter().zip(&other.left).all(near)
+    }
 }
 
 #[test]
@@ -165,9 +189,9 @@ fn a_real_server_and_a_simulated_node_answer_and_keep_the_same() {
     pair.node.listeners = 1;
     for operation in 0..operations {
         let (real, simulated) = pair.step();
-        assert_eq!(real, simulated, "answers, operation {operation} of seed {seed}");
+        assert!(real.is_like(&simulated), "operation {operation} of seed {seed} answers {real:?}, not {simulated:?}");
         let (real, simulated) = pair.kept();
-        assert_eq!(real, simulated, "kept, operation {operation} of seed {seed}");
+        assert!(real.is_like(&simulated), "operation {operation} of seed {seed} leaves {real:?}, not {simulated:?}");
         for told in std::mem::take(&mut pair.node.told) {
             newswire.message(&listener.get_message().expect("a message"));
             let message: News = heard.try_recv().expect("news");
@@ -176,5 +200,6 @@ fn a_real_server_and_a_simulated_node_answer_and_keep_the_same() {
     }
     listener.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
     assert!(listener.get_message().is_err(), "the server told more");
-    println!("{operations} operations alike on {} {}", line("server_name:"), line("redis_version:"));
+    let version = Some(line("valkey_version:")).filter(|v| !v.is_empty()).unwrap_or_else(|| line("redis_version:"));
+    println!("{operations} operations alike on {} {version}", line("server_name:"));
 }
