@@ -1,6 +1,9 @@
 complete -c leaderrun -s r -l resource -d 'What to lead: a name, the same on every replica' -r
 complete -c leaderrun -s R -l redis -d 'The Redis servers, with commas or repeated' -r
 complete -c leaderrun -l redis-file -d 'The same from a file, a URL a line' -r -F
+complete -c leaderrun -l tls-ca -d 'For rediss://: the CA\'s certificates' -r -F
+complete -c leaderrun -l tls-cert -d 'For rediss://: our certificate' -r -F
+complete -c leaderrun -l tls-key -d 'For rediss://: our certificate\'s key' -r -F
 complete -c leaderrun -s w -l wait -d 'Wait so long to lead [default: for ever]' -r
 complete -c leaderrun -s t -l ttl -d 'How long a lease lasts [default: 15s]' -r
 complete -c leaderrun -l hold -d 'Keep the lock so long from the start' -r

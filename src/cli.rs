@@ -32,7 +32,7 @@ pub struct Cli {
 
     /// The Redis servers, with commas or repeated
     ///
-    /// redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS (with the system's certificates, or SSL_CERT_FILE), or
+    /// redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or
     /// unix://PATH?db=DB&user=USER&pass=PASSWORD. An odd number of independent servers
     /// is best, 3 or 5: a majority must answer. None of them may be a replica of another.
     #[arg(short = 'R', long, value_name = "URL,...", env = "LEADERRUN_REDIS", hide_env = true)]
@@ -44,6 +44,25 @@ pub struct Cli {
     /// Keeps passwords out of the command line and the environment. Empty lines and lines that begin with # are skipped.
     #[arg(long, value_name = "FILE", env = "LEADERRUN_REDIS_FILE", hide_env = true, conflicts_with = "redis")]
     pub redis_file: Option<PathBuf>,
+
+    /// For rediss://: the CA's certificates
+    ///
+    /// A PEM file. Otherwise the system's are trusted, or those that SSL_CERT_FILE names.
+    #[arg(long, value_name = "FILE", env = "LEADERRUN_TLS_CA", hide_env = true, hide_short_help = true)]
+    #[arg(conflicts_with = "local")]
+    pub tls_ca: Option<PathBuf>,
+
+    /// For rediss://: our certificate
+    ///
+    /// A PEM file, for servers that want one; with --tls-key.
+    #[arg(long, value_name = "FILE", env = "LEADERRUN_TLS_CERT", hide_env = true, hide_short_help = true)]
+    #[arg(requires = "tls_key", conflicts_with = "local")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// For rediss://: our certificate's key
+    #[arg(long, value_name = "FILE", env = "LEADERRUN_TLS_KEY", hide_env = true, hide_short_help = true)]
+    #[arg(requires = "tls_cert", conflicts_with = "local")]
+    pub tls_key: Option<PathBuf>,
 
     /// This machine only, with flock(2) and no Redis
     ///

@@ -10,7 +10,7 @@ use crate::{
     lease::{LONGEST_TTL, Misfit, SHORTEST_TTL, Times},
     period::OncePer,
     program::{Missing, Program},
-    redlock::Address,
+    redlock::{Address, Site, Tls},
     report::Report,
 };
 
@@ -35,7 +35,7 @@ pub struct Settings {
 /// Where the lease is held.
 #[derive(Clone, Debug)]
 pub enum Place {
-    Nodes { addresses: Vec<Address>, lock: String },
+    Nodes(Site),
     ThisMachine,
 }
 
@@ -189,7 +189,19 @@ fn place(cli: &Cli) -> Result<Place, Refusal> {
         }
         addresses.push(address);
     }
-    Ok(Place::Nodes { addresses, lock: format!("{}{}", cli.key_prefix, cli.resource) })
+    let tls = tls(cli, addresses.iter().any(Address::has_tls))?;
+    Ok(Place::Nodes(Site { addresses, lock: format!("{}{}", cli.key_prefix, cli.resource), tls }))
+}
+
+fn tls(cli: &Cli, needed: bool) -> Result<Option<Tls>, Refusal> {
+    let shown = cli.tls_cert.as_deref().zip(cli.tls_key.as_deref());
+    match (needed, cli.tls_ca.as_deref(), shown) {
+        (true, ca, shown) => Tls::load(ca, shown).map(Some).map_err(Refusal::usage),
+        (false, None, None) => Ok(None),
+        (false, ..) => Err(Refusal::usage(
+            "--tls-ca, --tls-cert and --tls-key are for servers with TLS; write rediss:// for those in --redis",
+        )),
+    }
 }
 
 fn urls_in(file: &Path) -> Result<Vec<String>, Refusal> {

@@ -116,7 +116,7 @@ impl Store {
     /// A lock file that can't be used.
     pub fn open(settings: &Settings) -> Result<Self> {
         Ok(match &settings.place {
-            Place::Nodes { addresses, lock } => Store::Nodes(Redlock::open(addresses, lock, settings)?),
+            Place::Nodes(site) => Store::Nodes(Redlock::open(site, settings)?),
             Place::ThisMachine => Store::Local(Local::open(&settings.resource, &settings.holder, settings.once_per)?),
         })
     }
@@ -161,8 +161,8 @@ impl Store {
 /// left any more. True if the lease is free now.
 pub fn release_for_dead_elector(settings: &Settings, proof: Proof, note: Option<&Note>) -> bool {
     match (&settings.place, proof) {
-        (Place::Nodes { addresses, lock }, Proof::Nodes { value, token }) => {
-            redlock::release_alone(addresses, lock, settings.times, (value, token), note)
+        (Place::Nodes(site), Proof::Nodes { value, token }) => {
+            redlock::release_alone(site, settings.times, (value, token), note)
         }
         _ => {
             if let Some(note) = note

@@ -1,40 +1,228 @@
-//! TLS to the servers: a certificate that is trusted is, and one that is not isn't.
+//! TLS to the servers: who is trusted is, who is not isn't, and the message says why.
 
 mod support;
 
 use std::{path::Path, process::Command, time::Duration};
 
-use support::{Leaderrun, Server, free_port, unique};
+use support::{Leaderrun, Output, Server, free_port, unique};
+use tempfile::TempDir;
 
-/// A certificate for localhost, signed by itself.
-fn make_certificate(folder: &Path) {
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"])
-        .args(["-keyout", "key", "-out", "certificate"])
-        .current_dir(folder)
-        .output()
-        .expect("openssl (tests/run installs it)");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+/// A certificate authority, and what it has signed: servers' certificates and a client's.
+struct Authority(TempDir);
+
+impl Authority {
+    fn new() -> Self {
+        let authority = Authority(tempfile::tempdir().expect("a folder"));
+        authority.openssl(&[
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=an authority",
+            "-keyout",
+            "ca.key",
+            "-out",
+            "ca",
+        ]);
+        authority
+    }
+
+    fn openssl(&self, args: &[&str]) {
+        let made = Command::new("openssl").args(args).current_dir(self.0.path()).output();
+        let made = made.expect("openssl (tests/run installs it)");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    /// A certificate for this host name, valid for so many days, or until yesterday.
+    fn sign(&self, name: &str, host: &str, expired: bool) {
+        std::fs::write(
+            self.0.path().join("extensions"),
+            format!("subjectAltName=DNS:{host}\nbasicConstraints=CA:FALSE\n"),
+        )
+        .expect("a file");
+        let subject = format!("/CN={host}");
+        let (key, request) = (format!("{name}.key"), format!("{name}.request"));
+        self.openssl(&["req", "-newkey", "rsa:2048", "-nodes", "-subj", &subject, "-keyout", &key, "-out", &request]);
+        let times: &[&str] = if expired {
+            &["-not_before", "20200101000000Z", "-not_after", "20200102000000Z"]
+        } else {
+            &["-days", "2"]
+        };
+        let sign = [
+            "x509",
+            "-req",
+            "-in",
+            &request,
+            "-CA",
+            "ca",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-extfile",
+            "extensions",
+            "-out",
+            name,
+        ];
+        if expired {
+            // x509 takes no dates before OpenSSL 3.2; the authority's own command does.
+            std::fs::write(self.0.path().join("index"), "").expect("a file");
+            std::fs::write(self.0.path().join("serial"), "01").expect("a file");
+            let config = "[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n";
+            std::fs::write(self.0.path().join("config"), config).expect("a file");
+            self.openssl(&[
+                "ca",
+                "-batch",
+                "-config",
+                "config",
+                "-cert",
+                "ca",
+                "-keyfile",
+                "ca.key",
+                "-in",
+                &request,
+                "-out",
+                name,
+                "-notext",
+                "-extfile",
+                "extensions",
+                "-startdate",
+                "20200101000000Z",
+                "-enddate",
+                "20200102000000Z",
+            ]);
+        } else {
+            self.openssl(&[&sign[..], times].concat());
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        path(&self.0.path().join(name))
+    }
+
+    /// A server with this certificate, old enough to vote; its URL by this name.
+    fn serve(&self, name: &str, wants_ours: bool) -> (Server, u16) {
+        let port = free_port();
+        let (certificate, key, ca, number) =
+            (self.path(name), self.path(&format!("{name}.key")), self.path("ca"), port.to_string());
+        let clients = if wants_ours { "yes" } else { "no" };
+        let server = Server::start_with(&[
+            "--tls-port",
+            &number,
+            "--tls-cert-file",
+            &certificate,
+            "--tls-key-file",
+            &key,
+            "--tls-ca-cert-file",
+            &ca,
+            "--tls-auth-clients",
+            clients,
+        ]);
+        server.settle(Duration::from_secs(1));
+        (server, port)
+    }
+}
+
+fn path(path: &Path) -> String {
+    path.to_str().expect("a path in UTF-8").to_owned()
+}
+
+fn run(url: &str, options: &[&str]) -> Output {
+    let resource = unique("tls");
+    Leaderrun::new().args(["-n", "-t", "1s", "-R", url, "-r", &resource]).args(options).args(["echo", "led"]).output()
+}
+
+fn leads(url: &str, options: &[&str]) {
+    let output = run(url, options);
+    assert_eq!((output.code(), output.stdout.as_str(), output.stderr.as_str()), (0, "led\n", ""));
+}
+
+/// No vote; the message names the node and the reason.
+fn is_refused(url: &str, options: &[&str], reason: &str) {
+    let output = run(url, options);
+    assert_eq!((output.code(), output.stdout.as_str()), (69, ""), "{}", output.stderr);
+    assert!(output.stderr.contains(&format!("({url} {reason}")), "{}", output.stderr);
+    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
 }
 
 #[test]
-fn a_server_is_reached_over_tls_if_its_certificate_is_trusted() {
-    let folder = tempfile::tempdir().expect("a folder");
-    make_certificate(folder.path());
-    let path = |name: &str| folder.path().join(name).to_str().expect("a path in UTF-8").to_owned();
-    let (certificate, key, port) = (path("certificate"), path("key"), free_port().to_string());
-    let options = ["--tls-port", &port, "--tls-cert-file", &certificate, "--tls-key-file", &key];
-    let server =
-        Server::start_with(&[&options[..], &["--tls-ca-cert-file", &certificate, "--tls-auth-clients", "no"]].concat());
-    server.settle(Duration::from_secs(1));
+fn a_server_is_trusted_whose_authority_is() {
+    let authority = Authority::new();
+    authority.sign("server", "localhost", false);
+    let (_server, port) = authority.serve("server", false);
     let url = format!("rediss://localhost:{port}");
-    let run = || Leaderrun::new().args(["-n", "-t", "1s", "-R", &url, "-r", &unique("tls"), "echo", "led"]);
+    leads(&url, &["--tls-ca", &authority.path("ca")]);
+    let resource = unique("tls");
+    let output = Leaderrun::new()
+        .args(["-n", "-t", "1s", "-R", &url, "-r", &resource, "echo", "led"])
+        .env("SSL_CERT_FILE", authority.path("ca"))
+        .output();
+    assert_eq!(output.code(), 0, "{}", output.stderr);
+    is_refused(&url, &[], "has a certificate of an unknown issuer (give that one's with --tls-ca)");
+    is_refused(&url, &["--tls-ca", &Authority::new().path("ca")], "has a certificate of an unknown issuer");
+    is_refused(
+        &format!("rediss://127.0.0.1:{port}"),
+        &["--tls-ca", &authority.path("ca")],
+        "has a certificate for another name",
+    );
+}
 
-    let output = run().env("SSL_CERT_FILE", &certificate).output();
-    assert_eq!((output.code(), output.stdout.as_str(), output.stderr.as_str()), (0, "led\n", ""));
+#[test]
+fn a_certificate_that_has_expired_is_not_trusted() {
+    let authority = Authority::new();
+    authority.sign("server", "localhost", true);
+    let (_server, port) = authority.serve("server", false);
+    is_refused(
+        &format!("rediss://localhost:{port}"),
+        &["--tls-ca", &authority.path("ca")],
+        "has a certificate that has expired",
+    );
+}
 
-    let output = run().output();
-    assert_eq!((output.code(), output.stdout.as_str()), (69, ""));
-    assert!(output.stderr.contains("can't be reached: invalid peer certificate"), "{}", output.stderr);
+#[test]
+fn a_server_that_wants_our_certificate_gets_it() {
+    let authority = Authority::new();
+    authority.sign("server", "localhost", false);
+    authority.sign("client", "client", false);
+    let (_server, port) = authority.serve("server", true);
+    let url = format!("rediss://localhost:{port}");
+    let (ca, certificate, key) = (authority.path("ca"), authority.path("client"), authority.path("client.key"));
+    leads(&url, &["--tls-ca", &ca, "--tls-cert", &certificate, "--tls-key", &key]);
+    is_refused(&url, &["--tls-ca", &ca], "wants a certificate of ours (--tls-cert and --tls-key)");
+}
+
+#[test]
+fn tls_where_there_is_none_and_none_where_there_is_are_told() {
+    let authority = Authority::new();
+    authority.sign("server", "localhost", false);
+    let (server, port) = authority.serve("server", false);
+    let plain = server.url().replace("redis://", "rediss://");
+    is_refused(&plain, &["--tls-ca", &authority.path("ca")], "doesn't speak TLS (redis:// is for servers without)");
+    is_refused(&format!("redis://localhost:{port}"), &[], "closed the connection (one with TLS wants rediss://)");
+}
+
+#[test]
+fn bad_files_are_one_clear_line_and_64() {
+    let authority = Authority::new();
+    authority.sign("server", "localhost", false);
+    let (ca, key) = (authority.path("ca"), authority.path("server.key"));
+    let missing = authority.path("missing");
+    for (options, part) in [
+        (&["--tls-ca", &missing][..], "--tls-ca "),
+        (&["--tls-ca", &key], "has no certificate in it; give a PEM file"),
+        (&["--tls-ca", &ca, "--tls-cert", &ca, "--tls-key", &missing], "--tls-key "),
+        (&["--tls-ca", &ca, "--tls-cert", &ca, "--tls-key", &key], "don't fit"),
+        (&["--tls-cert", &ca], "--tls-key"),
+    ] {
+        let output = run("rediss://localhost:1", options);
+        assert_eq!(output.code(), 64, "{options:?}: {}", output.stderr);
+        assert!(output.stderr.contains(part), "{options:?}: {}", output.stderr);
+        assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    }
+    let output = run("redis://localhost:1", &["--tls-ca", &ca]);
+    assert_eq!(output.code(), 64);
+    assert!(output.stderr.contains("write rediss://"), "{}", output.stderr);
 }

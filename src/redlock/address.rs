@@ -34,7 +34,7 @@ impl Address {
         let info = parsed.into_connection_info().map_err(told)?;
         if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
             return Err(
-                "certificates are always verified: leave out #insecure, and set SSL_CERT_FILE to your CA".into()
+                "certificates are always verified: leave out #insecure, and give your CA with --tls-ca FILE".into()
             );
         }
         if info.redis_settings().db() < 0 {
@@ -48,6 +48,10 @@ impl Address {
 
     pub fn info(&self) -> &ConnectionInfo {
         &self.info
+    }
+
+    pub fn has_tls(&self) -> bool {
+        matches!(self.info.addr(), ConnectionAddr::TcpTls { .. })
     }
 
     /// The server, whatever the user and database: two nodes may not share it.
@@ -104,7 +108,7 @@ mod tests {
             ("redis://u:secret@h:6379/-1", "atabase"),
             ("redis://u:secret/x@h", "%XX"),
             ("redis://", "missing hostname"),
-            ("rediss://u:secret@h#insecure", "SSL_CERT_FILE"),
+            ("rediss://u:secret@h#insecure", "--tls-ca"),
         ] {
             let said = Address::parse(url).expect_err(url);
             assert!(said.contains(part), "{url}: {said}");

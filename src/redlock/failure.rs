@@ -1,6 +1,6 @@
 //! Why a node gave no answer that counts, in words for its operator.
 
-use std::fmt;
+use std::{error::Error, fmt, io, sync::Arc};
 
 use redis::{ErrorKind, RedisError};
 
@@ -34,6 +34,17 @@ impl Failure {
         Failure::unconnected("sends more than it was asked for")
     }
 
+    /// One connection after the other was closed before anything was answered.
+    pub fn hung_up() -> Self {
+        Failure::unconnected("closed the connection")
+    }
+
+    /// The same of a connection without TLS.
+    pub fn perhaps_tls(mut self) -> Self {
+        self.phrase.push_str(" (one with TLS wants rediss://)");
+        self
+    }
+
     /// An answer that is no answer to our scripts.
     pub fn strange() -> Self {
         Failure::answered("doesn't answer as Redis 5 or newer does")
@@ -42,6 +53,53 @@ impl Failure {
     /// Whether news will come when the node can be asked again.
     pub fn is_unconnected(&self) -> bool {
         self.unconnected
+    }
+}
+
+impl From<&io::Error> for Failure {
+    fn from(error: &io::Error) -> Self {
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        Failure::unconnected(match (tls, error.kind()) {
+            (Some(tls), _) => told_of_tls(tls),
+            (None, io::ErrorKind::ConnectionRefused) => "refused the connection".into(),
+            (None, io::ErrorKind::TimedOut) => return Failure::timed_out(),
+            (
+                None,
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe,
+            ) => "closed the connection".into(),
+            _ => format!("can't be reached: {error}"),
+        })
+    }
+}
+
+/// Why there is no connection with TLS, and what to do.
+fn told_of_tls(error: &rustls::Error) -> String {
+    use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+    match error {
+        Error::InvalidCertificate(why) => match why {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "has a certificate of an unknown issuer (give that one's with --tls-ca)".into()
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "has a certificate that has expired".into()
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "has a certificate for another name".into()
+            }
+            why => format!("has a certificate that can't be trusted: {why}"),
+        },
+        Error::HandshakeNotComplete
+        | Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
+            "doesn't speak TLS (redis:// is for servers without)".into()
+        }
+        Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure) => {
+            "wants a certificate of ours (--tls-cert and --tls-key)".into()
+        }
+        Error::AlertReceived(alert) => format!("refused TLS: {alert:?}"),
+        error => format!("can't be reached: {error}"),
     }
 }
 
@@ -63,11 +121,20 @@ impl From<&RedisError> for Failure {
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
                 Failure::unconnected("doesn't speak the Redis protocol")
             }
-            ErrorKind::Io if error.is_connection_dropped() => Failure::unconnected("closed the connection"),
-            ErrorKind::Io => Failure::unconnected(format!("can't be reached: {error}")),
+            ErrorKind::Io => match io_error(error) {
+                // With TLS 1.3, what is wrong with our certificate is told after the connection is there.
+                Some(io) => Failure::from(io),
+                None if error.is_connection_dropped() => Failure::unconnected("closed the connection"),
+                None => Failure::unconnected(format!("can't be reached: {error}")),
+            },
             _ => Failure::answered(format!("answered: {}", server_text(error))),
         }
     }
+}
+
+/// The library keeps it behind a reference count.
+fn io_error(error: &RedisError) -> Option<&io::Error> {
+    error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?.downcast_ref()
 }
 
 /// What a server's error code means for us.

@@ -1,7 +1,7 @@
 //! Keeps one node's connection up, beside the rounds: connects whenever there is no connection, at once where somebody needs
 //! one, else after growing, jittered pauses. Names are looked up here, off the elector's loop.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
 use redis::{
@@ -17,6 +17,7 @@ use super::{
     failure::Failure,
     meter::{Gauge, Metered},
     news::{News, Newswire},
+    tls::Tls,
     wire,
 };
 use crate::clock::Moment;
@@ -61,6 +62,7 @@ pub struct Keeper {
     pub newswire: Newswire,
     pub links: watch::Sender<Link>,
     pub wishes: Arc<Wishes>,
+    pub tls: Option<Tls>,
     pub connect_timeout: Duration,
     /// How long TCP may wait for what was sent to be acknowledged.
     pub unanswered: Duration,
@@ -170,7 +172,7 @@ impl Keeper {
             return Ok((connection, None));
         }
         let gauge = Gauge::default();
-        let stream = Metered::new(wire::connect(self.info.addr(), self.unanswered).await?, gauge.clone());
+        let stream = Metered::new(self.stream().await?, gauge.clone());
         let mut pubsub = PubSub::new(&self.settings(ProtocolVersion::RESP2), stream).await?;
         match pubsub.subscribe(&self.channel).await {
             Err(error) if !is_refusal(&error) => Err(error),
@@ -188,11 +190,17 @@ impl Keeper {
         config: AsyncConnectionConfig,
         gauge: Gauge,
     ) -> RedisResult<Connection> {
-        let stream = Metered::new(wire::connect(self.info.addr(), self.unanswered).await?, gauge.clone());
+        let stream = Metered::new(self.stream().await?, gauge.clone());
         let settings = self.settings(protocol);
         let (asked, driver) = MultiplexedConnection::new_with_config(&settings, stream, config).await?;
         tokio::spawn(driver);
         Ok(Connection { asked, gauge })
+    }
+
+    async fn stream(&self) -> io::Result<Box<dyn wire::Stream>> {
+        // Within the time of the whole, so that it can be told what has taken so long.
+        let handshake = self.connect_timeout * 3 / 4;
+        wire::connect(self.info.addr(), self.tls.as_ref(), handshake, self.unanswered).await
     }
 
     fn settings(&self, protocol: ProtocolVersion) -> RedisConnectionInfo {

@@ -11,6 +11,7 @@ mod news;
 mod node;
 mod scripts;
 mod standby;
+mod tls;
 mod wire;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -27,7 +28,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-pub use self::address::Address;
+pub use self::{address::Address, tls::Tls};
 use self::{
     ballot::{Extent, Heard, answers},
     claim::Claim,
@@ -48,6 +49,14 @@ use crate::{
 
 /// How long the first round waits for nodes that it doesn't need, to see that no two of them are one server.
 const SERVERS_COMPARED_WITHIN: Duration = Duration::from_millis(250);
+
+/// Where a lease is held: the servers and how to reach them, and the lock's name on them.
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub addresses: Vec<Address>,
+    pub lock: String,
+    pub tls: Option<Tls>,
+}
 
 /// How many news wait to be heard; a standby that can't follow misses some, and looks when the votes could have run out.
 const MOST_NEWS: usize = 1024;
@@ -75,19 +84,19 @@ impl Redlock {
     ///
     /// # Errors
     /// No random numbers to be had.
-    pub fn open(addresses: &[Address], lock: &str, settings: &Settings) -> Result<Self> {
-        let claim = Claim::new(lock, &settings.holder, settings.once_per)?;
-        Ok(Self::with_claim(addresses, claim, settings.times, &settings.report))
+    pub fn open(site: &Site, settings: &Settings) -> Result<Self> {
+        let claim = Claim::new(&site.lock, &settings.holder, settings.once_per)?;
+        Ok(Self::with_claim(site, claim, settings.times, &settings.report))
     }
 
-    fn with_claim(addresses: &[Address], claim: Claim, times: Times, report: &Report) -> Self {
+    fn with_claim(site: &Site, claim: Claim, times: Times, report: &Report) -> Self {
         let (sender, news) = mpsc::channel(MOST_NEWS);
-        let node = |(index, address): (usize, &Address)| {
+        let node = |index: usize| {
             let newswire = Newswire(sender.clone());
-            Arc::new(Node::new(index, address.clone(), claim.channel(), newswire, &times))
+            Arc::new(Node::new(index, site, claim.channel(), newswire, &times))
         };
         Redlock {
-            nodes: addresses.iter().enumerate().map(node).collect(),
+            nodes: (0..site.addresses.len()).map(node).collect(),
             times,
             report: report.clone(),
             standby: Standby::new(news, claim.is_once()),
@@ -322,17 +331,11 @@ async fn answers_within<A>(asked: &mut Outstanding<A>, patience: Duration) -> Ve
 }
 
 /// Leaves a note and releases, without having campaigned, as a guard does for its dead elector. True if a quorum confirmed.
-pub fn release_alone(
-    addresses: &[Address],
-    lock: &str,
-    times: Times,
-    (value, token): (String, u64),
-    note: Option<&Note>,
-) -> bool {
+pub fn release_alone(site: &Site, times: Times, (value, token): (String, u64), note: Option<&Note>) -> bool {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return false };
     let released = runtime.block_on(async {
-        let claim = Claim::proven(lock, value, token);
-        let mut redlock = Redlock::with_claim(addresses, claim, times, &Report::silent());
+        let claim = Claim::proven(&site.lock, value, token);
+        let mut redlock = Redlock::with_claim(site, claim, times, &Report::silent());
         redlock.votes_out = true;
         let done = match note {
             Some(note) => matches!(redlock.extend(Some(note)).await, Extension::Extended { .. }),

@@ -6,7 +6,7 @@ use redis::{Cmd, Value};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Address, Failure,
+    Address, Failure, Site,
     keeper::{Keeper, Link, Wishes},
     news::Newswire,
 };
@@ -28,13 +28,15 @@ pub struct Node {
 
 impl Node {
     /// Begins to connect; from within a runtime.
-    pub fn new(index: usize, address: Address, channel: &str, newswire: Newswire, times: &Times) -> Self {
+    pub fn new(index: usize, site: &Site, channel: &str, newswire: Newswire, times: &Times) -> Self {
+        let address = site.addresses[index].clone();
         let (links, link) = watch::channel(Link::First);
         let wishes = Arc::new(Wishes::default());
         let keeper = Keeper {
             info: address.info().clone(),
             channel: channel.to_owned(),
             newswire,
+            tls: site.tls.clone(),
             links,
             wishes: wishes.clone(),
             connect_timeout: times.connect_timeout(),
@@ -65,26 +67,36 @@ impl Node {
     pub fn ask(&self, cmd: Cmd) -> impl Future<Output = Result<Value, Failure>> + Send + use<> {
         let mut link = self.link.clone();
         let wishes = self.wishes.clone();
+        let plain = !self.address.has_tls();
         let fresh = matches!(*link.borrow(), Link::First);
         let within = self.answer_timeout + if fresh { self.connect_timeout } else { Duration::ZERO };
         async move {
-            match timeout(within, ask_linked(&mut link, &wishes, &cmd)).await {
+            let mut unconnected = None;
+            match timeout(within, ask_linked(&mut link, &wishes, &cmd, &mut unconnected)).await {
+                Ok(Err(failure)) if failure == Failure::hung_up() && plain => Err(failure.perhaps_tls()),
                 Ok(answer) => answer,
-                Err(_) => Err(Failure::timed_out()),
+                // Why there was no connection says more than that there is none again yet.
+                Err(_) => Err(unconnected.unwrap_or_else(Failure::timed_out)),
             }
         }
     }
 }
 
 /// Asks once, and once more over a new connection if the present one turns out to be broken.
-async fn ask_linked(link: &mut watch::Receiver<Link>, wishes: &Wishes, cmd: &Cmd) -> Result<Value, Failure> {
+async fn ask_linked(
+    link: &mut watch::Receiver<Link>,
+    wishes: &Wishes,
+    cmd: &Cmd,
+    unconnected: &mut Option<Failure>,
+) -> Result<Value, Failure> {
     let mut retried = false;
     loop {
         let now = link.borrow_and_update().clone();
         match now {
             Link::First | Link::Connecting => {}
             Link::Down(failure) if retried => return Err(failure),
-            Link::Down(_) => {
+            Link::Down(failure) => {
+                *unconnected = Some(failure);
                 retried = true;
                 wishes.connection.notify_one();
             }
@@ -99,7 +111,8 @@ async fn ask_linked(link: &mut watch::Receiver<Link>, wishes: &Wishes, cmd: &Cmd
                 }
                 Err(error) => {
                     connection.gauge.settle();
-                    return Err(Failure::from(&error));
+                    let hung_up = error.is_connection_dropped() && unconnected.is_none();
+                    return Err(if hung_up { Failure::hung_up() } else { Failure::from(&error) });
                 }
             },
         }

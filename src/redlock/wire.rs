@@ -1,15 +1,18 @@
 //! Streams to servers: TCP, TLS and Unix sockets.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use futures_util::future::select_ok;
-use redis::{ConnectionAddr, ErrorKind, RedisError, RedisResult, io::tcp::socket2};
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use redis::{ConnectionAddr, io::tcp::socket2};
+use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream, lookup_host},
+    time::timeout,
 };
 use tokio_rustls::TlsConnector;
+
+use super::tls::Tls;
 
 /// How long an idle connection is left unprobed, and the time between probes.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -19,20 +22,30 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Connects to a server. `unanswered`: how long TCP may wait for what was sent to be acknowledged.
+/// Connects to a server. `handshake`: how long that of TLS may take; `unanswered`: how long TCP may wait for what was sent to be
+/// acknowledged.
 ///
 /// # Errors
-/// Those of the system, and of TLS.
-pub async fn connect(address: &ConnectionAddr, unanswered: Duration) -> RedisResult<Box<dyn Stream>> {
-    match address {
-        ConnectionAddr::Tcp(host, port) => Ok(Box::new(tcp(host, *port, unanswered).await?)),
-        ConnectionAddr::TcpTls { host, port, .. } => {
-            let connector = TlsConnector::from(Arc::new(tls()?));
+/// Those of the system, with those of TLS in them.
+pub async fn connect(
+    address: &ConnectionAddr,
+    tls: Option<&Tls>,
+    handshake: Duration,
+    unanswered: Duration,
+) -> io::Result<Box<dyn Stream>> {
+    match (address, tls) {
+        (ConnectionAddr::Tcp(host, port), _) => Ok(Box::new(tcp(host, *port, unanswered).await?)),
+        (ConnectionAddr::TcpTls { host, port, .. }, Some(Tls(config))) => {
             let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-            Ok(Box::new(connector.connect(name, tcp(host, *port, unanswered).await?).await?))
+            let stream = tcp(host, *port, unanswered).await?;
+            // A server without TLS waits for more of what it takes for a command.
+            match timeout(handshake, TlsConnector::from(config.clone()).connect(name, stream)).await {
+                Ok(connected) => Ok(Box::new(connected?)),
+                Err(_) => Err(io::Error::other(rustls::Error::HandshakeNotComplete)),
+            }
         }
-        ConnectionAddr::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
-        _ => Err(RedisError::from((ErrorKind::InvalidClientConfig, "not an address that we know"))),
+        (ConnectionAddr::Unix(path), _) => Ok(Box::new(UnixStream::connect(path).await?)),
+        _ => Err(io::Error::new(io::ErrorKind::Unsupported, "not an address that we know")),
     }
 }
 
@@ -49,15 +62,4 @@ async fn tcp(host: &str, port: u16, unanswered: Duration) -> io::Result<TcpStrea
     socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
     socket.set_tcp_user_timeout(Some(unanswered))?;
     Ok(stream)
-}
-
-/// With the system's certificates, or those that SSL_CERT_FILE and SSL_CERT_DIR name.
-fn tls() -> RedisResult<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if let Some(error) = found.errors.into_iter().next().filter(|_| roots.is_empty()) {
-        return Err(io::Error::other(error).into());
-    }
-    Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }

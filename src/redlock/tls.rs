@@ -1,0 +1,70 @@
+//! TLS to servers: whose certificates are trusted, and the one that is shown to them.
+
+use std::{fmt, path::Path, sync::Arc};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+/// What all connections with TLS share. It doesn't print.
+#[derive(Clone)]
+pub struct Tls(pub Arc<ClientConfig>);
+
+impl Tls {
+    /// Trusts the certificate authorities in the file `ca`, or else the system's, or those that SSL_CERT_FILE and SSL_CERT_DIR
+    /// name; shows the servers the certificate and proves it with its key, both from files.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    pub fn load(ca: Option<&Path>, shown: Option<(&Path, &Path)>) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        match ca {
+            Some(ca) => {
+                for certificate in certificates("--tls-ca", ca)? {
+                    let unfit = |e| format!("--tls-ca {} has a certificate that can't be used: {e}", ca.display());
+                    roots.add(certificate).map_err(unfit)?;
+                }
+            }
+            None => {
+                let found = rustls_native_certs::load_native_certs();
+                roots.add_parsable_certificates(found.certs);
+                if roots.is_empty() {
+                    let why = found.errors.first().map_or("there are none".into(), ToString::to_string);
+                    return Err(format!(
+                        "no certificates that the system trusts: {why}; give your CA's with --tls-ca FILE"
+                    ));
+                }
+            }
+        }
+        let config = ClientConfig::builder().with_root_certificates(roots);
+        let config = match shown {
+            None => config.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let chain = certificates("--tls-cert", certificate)?;
+                let unread = |e| format!("--tls-key {} can't be read: {e}", key.display());
+                let private = PrivateKeyDer::from_pem_file(key).map_err(unread)?;
+                let unfit = |e| format!("--tls-cert {} and --tls-key don't fit: {e}", certificate.display());
+                config.with_client_auth_cert(chain, private).map_err(unfit)?
+            }
+        };
+        Ok(Tls(Arc::new(config)))
+    }
+}
+
+/// The certificates in a PEM file, at least one.
+fn certificates(option: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let unread = |e| format!("{option} {} can't be read: {e}", file.display());
+    let found: Vec<_> =
+        CertificateDer::pem_file_iter(file).map_err(unread)?.collect::<Result<_, _>>().map_err(unread)?;
+    if found.is_empty() {
+        return Err(format!("{option} {} has no certificate in it; give a PEM file", file.display()));
+    }
+    Ok(found)
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tls")
+    }
+}
