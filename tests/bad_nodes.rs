@@ -48,7 +48,7 @@ fn a_user_who_may_not_run_the_commands() {
     let node = Server::start();
     node.query::<()>(&["ACL", "SETUSER", "limited", "on", ">secret", "~*", "+ping"]);
     let url = format!("redis://limited:secret@127.0.0.1:{}", node.port);
-    is_outvoted(&url, &node.url(), "doesn't let this user run the commands (NOPERM)");
+    is_outvoted(&url, &node.url(), "doesn't let this user run EVAL (NOPERM)");
 }
 
 #[test]

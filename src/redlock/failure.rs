@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io, sync::Arc};
 
-use redis::{ErrorKind, RedisError};
+use redis::{Arg, Cmd, ErrorKind, RedisError};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -48,6 +48,15 @@ impl Failure {
     /// An answer that is no answer to our scripts.
     pub fn strange() -> Self {
         Failure::answered("doesn't answer as Redis 5 or newer does")
+    }
+
+    /// Why this command was answered with an error.
+    pub fn of(error: &RedisError, cmd: &Cmd) -> Self {
+        let script = cmd.args_iter().nth(1).and_then(|arg| match arg {
+            Arg::Simple(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        });
+        denied(error, script).map_or_else(|| Failure::from(error), Failure::answered)
     }
 
     /// Whether news will come when the node can be asked again.
@@ -110,6 +119,9 @@ impl From<&RedisError> for Failure {
         if let Some(known) = known(if unauthenticated { "NOAUTH" } else { error.code().unwrap_or_default() }) {
             return Failure::answered(known);
         }
+        if let Some(denied) = denied(error, None) {
+            return Failure::answered(denied);
+        }
         if error.is_connection_refusal() {
             return Failure::unconnected("refused the connection");
         }
@@ -132,6 +144,29 @@ impl From<&RedisError> for Failure {
     }
 }
 
+/// Which right this user lacks. Some servers tell only the line of the script that could not be run.
+fn denied(error: &RedisError, script: Option<&str>) -> Option<String> {
+    let detail = error.detail()?;
+    let in_script = detail.contains("ACL failure in script") || detail.contains("user executing the script can't");
+    if error.code() != Some("NOPERM") && !in_script {
+        return None;
+    }
+    let between = |text: &str, before: &str| {
+        text.split_once(before).and_then(|(_, rest)| rest.split_once('\'')).map(|(name, _)| name.to_uppercase())
+    };
+    let line = || {
+        let (_, rest) = detail.split_once("@user_script:")?;
+        let number: usize = rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+        script?.lines().nth(number.checked_sub(1)?)
+    };
+    let command = between(detail, "to run the '").or_else(|| between(line()?, "redis.call('"));
+    Some(match command {
+        Some(command) => format!("doesn't let this user run {command} (NOPERM)"),
+        None if detail.contains(" key") => "doesn't let this user use the lock's keys (NOPERM)".into(),
+        None => "doesn't let this user run the commands (NOPERM)".into(),
+    })
+}
+
 /// The library keeps it behind a reference count.
 fn io_error(error: &RedisError) -> Option<&io::Error> {
     error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?.downcast_ref()
@@ -142,7 +177,6 @@ fn known(code: &str) -> Option<&'static str> {
     Some(match code {
         "NOAUTH" => "wants a password (NOAUTH)",
         "WRONGPASS" => "rejected the user name or password (WRONGPASS)",
-        "NOPERM" => "doesn't let this user run the commands (NOPERM)",
         "READONLY" => "is a replica (READONLY)",
         "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" => "belongs to a cluster (MOVED)",
         "LOADING" => "is still loading its data (LOADING)",

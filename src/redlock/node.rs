@@ -112,7 +112,7 @@ async fn ask_linked(
                 Err(error) => {
                     connection.gauge.settle();
                     let hung_up = error.is_connection_dropped() && unconnected.is_none();
-                    return Err(if hung_up { Failure::hung_up() } else { Failure::from(&error) });
+                    return Err(if hung_up { Failure::hung_up() } else { Failure::of(&error, cmd) });
                 }
             },
         }

@@ -1,0 +1,96 @@
+//! Redis users with few rights: the least that works does, and each that is missing is named.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Leaderrun, Output, Server, Witnesses, eventually, unique};
+
+const TTL: Duration = Duration::from_secs(1);
+
+/// As the README gives them.
+const KEYS: [&str; 3] = ["resetkeys", "~leaderrun:*", "resetchannels"];
+const CHANNELS: &str = "&leaderrun:*";
+const NEEDED: [&str; 10] =
+    ["+eval", "+get", "+set", "+del", "+expire", "+pexpire", "+pttl", "+info", "+time", "+publish"];
+const TO_BE_TOLD: [&str; 2] = ["+subscribe", "+pubsub|numsub"];
+
+/// A server with this one user, who has these rights besides.
+fn server_for(rights: &[&str]) -> (Server, String) {
+    let server = Server::start();
+    let user = ["ACL", "SETUSER", "leaderrun", "reset", "on", ">secret", "-@all"];
+    server.query::<()>(&[&user[..], &KEYS, &[CHANNELS], rights].concat());
+    server.settle(TTL);
+    let url = format!("redis://leaderrun:secret@127.0.0.1:{}", server.port);
+    (server, url)
+}
+
+fn run(url: &str, command: &[&str]) -> Output {
+    Leaderrun::new().args(["-n", "-t", "1s", "-R", url, "-r", &unique("acl"), "--"]).args(command).output()
+}
+
+#[test]
+fn the_least_rights_elect_extend_note_release_and_hand_over() {
+    let rights = [&NEEDED[..], &TO_BE_TOLD].concat();
+    let (server, url) = server_for(&rights);
+    let (resource, witnesses) = (unique("acl"), Witnesses::new());
+    let start = |job: &[&str]| {
+        let options = ["-t", "1s", "-R", &url, "-r", &resource, "--once-per", "60s", "--attempts", "3"];
+        Leaderrun::new().args(options).args(witnesses.command(job)).spawn()
+    };
+    let leader = start(&["for", "1500", "exit", "1"]);
+    witnesses.started(1);
+    let standby = start(&["for", "10"]);
+    eventually("the standby to listen", || {
+        let listen: (String, u32) = server.query(&["PUBSUB", "NUMSUB", &format!("leaderrun:{resource}")]);
+        (listen.1 == 1).then_some(())
+    });
+    server.query::<()>(&["ACL", "SETUSER", "default", "off"]);
+    for (replica, status) in [(leader, 1), (standby, 0), (start(&[]), 0)] {
+        let output = replica.wait();
+        assert_eq!((output.code(), output.stderr.as_str()), (status, ""));
+    }
+    let all = witnesses.check();
+    assert_eq!(all.len(), 2);
+    assert!(Duration::from_nanos(all[1].start - all[0].last) < TTL / 2, "the standby was not told: {all:?}");
+}
+
+#[test]
+fn each_right_that_is_missing_is_named() {
+    for missing in
+        NEEDED.iter().filter(|right| !["+publish", "+del", "+expire", "+pexpire", "+pttl", "+time"].contains(right))
+    {
+        let rights: Vec<&str> = NEEDED.into_iter().filter(|right| right != missing).collect();
+        let (_server, url) = server_for(&rights);
+        let output = run(&url, &["true"]);
+        let named = format!("doesn't let this user run {} (NOPERM)", missing[1..].to_uppercase());
+        assert_eq!(output.code(), 69, "{missing}: {}", output.stderr);
+        assert!(output.stderr.contains(&named), "{missing}: {}", output.stderr);
+        assert!(!output.stderr.contains("secret"), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn keys_that_the_user_may_not_use_are_told() {
+    let (server, url) = server_for(&NEEDED);
+    server.query::<()>(&["ACL", "SETUSER", "leaderrun", "resetkeys", "~other:*"]);
+    let output = run(&url, &["true"]);
+    assert_eq!(output.code(), 69);
+    assert!(output.stderr.contains("doesn't let this user use the lock's keys (NOPERM)"), "{}", output.stderr);
+}
+
+#[test]
+fn a_user_revoked_under_a_leader_ends_the_command_before_its_lease() {
+    let (server, url) = server_for(&NEEDED);
+    let (resource, witnesses) = (unique("revoked"), Witnesses::new());
+    let options = ["-t", "1s", "-R", &url, "-r", &resource];
+    let leader = Leaderrun::new().args(options).args(witnesses.command(&["ignore"])).spawn();
+    witnesses.started(1);
+    server.query::<()>(&["ACL", "DELUSER", "leaderrun"]);
+    let revoked = support::monotonic();
+    let output = leader.wait();
+    assert_eq!(output.code(), 76, "{}", output.stderr);
+    assert!(output.stderr.contains("rejected the user name or password"), "{}", output.stderr);
+    let lived = Duration::from_nanos(witnesses.all()[0].last.saturating_sub(revoked));
+    assert!(lived < TTL, "for {lived:?}");
+}
