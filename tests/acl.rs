@@ -46,10 +46,13 @@ fn the_least_rights_elect_extend_note_release_and_hand_over() {
         (listen.1 == 1).then_some(())
     });
     server.query::<()>(&["ACL", "SETUSER", "default", "off"]);
-    for (replica, status) in [(leader, 1), (standby, 0), (start(&[]), 0)] {
+    let ends = |replica: support::Running, status: i32| {
         let output = replica.wait();
         assert_eq!((output.code(), output.stderr.as_str()), (status, ""));
-    }
+    };
+    ends(leader, 1);
+    ends(standby, 0);
+    ends(start(&[]), 0);
     let all = witnesses.check();
     assert_eq!(all.len(), 2);
     assert!(Duration::from_nanos(all[1].start - all[0].last) < TTL / 2, "the standby was not told: {all:?}");
