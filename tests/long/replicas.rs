@@ -117,7 +117,7 @@ impl Resource {
         self.disturbed.push(monotonic());
     }
 
-    /// Ends all replicas; how many processes of theirs and of their commands are left.
+    /// Ends all replicas; how many processes of theirs and of their commands are left, which are ended then.
     pub fn end(&mut self) -> usize {
         for replica in &mut self.replicas {
             if replica.child.try_wait().expect("our child").is_none() {
@@ -130,15 +130,21 @@ impl Resource {
             std::thread::sleep(Duration::from_millis(5));
         }
         self.watch.look();
-        Tree::of(&self.name).alive().len() + started_with(&self.name)
+        let mut left = Tree::of(&self.name).alive();
+        left.extend(started_with(&self.name));
+        left.iter().for_each(|&pid| signal(pid, Signal::SIGKILL));
+        left.len()
     }
 }
 
-/// How many processes have this among their arguments.
-fn started_with(argument: &str) -> usize {
+/// The processes that have this among their arguments.
+fn started_with(argument: &str) -> Vec<i32> {
     let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
-    let arguments = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    arguments.filter(|all| all.split(|&b| b == 0).any(|one| one == argument.as_bytes())).count()
+    let has_it = |pid: &i32| {
+        let all = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        all.split(|&b| b == 0).any(|one| one == argument.as_bytes())
+    };
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(has_it).collect()
 }
 
 impl Drop for Replica {
