@@ -118,7 +118,7 @@ impl Faults {
         let begun = match kind {
             StarvedCpu => self.starve(),
             kind if PROCESSES.contains(&kind) => self.disturb(kind, resources),
-            kind => self.harm(kind, nodes),
+            kind => self.harm(kind, nodes, resources),
         };
         if let Some((kind, end)) = begun {
             *self.by_kind.entry(kind).or_default() += 1;
@@ -180,7 +180,7 @@ impl Faults {
         Some((kind, end))
     }
 
-    fn harm(&mut self, kind: Kind, nodes: &mut Nodes) -> Option<(Kind, End)> {
+    fn harm(&mut self, kind: Kind, nodes: &mut Nodes, resources: &[Resource]) -> Option<(Kind, End)> {
         let cluster = &nodes.clusters[self.random.usize(0..nodes.clusters.len())];
         let index = self.random.usize(cluster.members.clone());
         let deletes = matches!(kind, FlushAll | DeleteKeys);
@@ -193,6 +193,9 @@ impl Faults {
         let failing = cluster.iter().any(|node| node.failing);
         let others_healed = cluster.len() > 2 && cluster.iter().all(Node::is_healed);
         if (deletes && !others_healed) || (failing && self.random.u8(0..6) > 0) {
+            return None;
+        }
+        if deletes && !delete(index, kind == FlushAll, nodes, resources) {
             return None;
         }
         let late = Duration::from_millis(self.random.u64(5..300));
@@ -212,16 +215,7 @@ impl Faults {
                 node.server.freeze();
                 End::Thaw(index)
             }
-            FlushAll => {
-                node.server.query::<()>(&["FLUSHALL"]);
-                End::Settled(index)
-            }
-            DeleteKeys => {
-                for key in node.server.query::<Vec<String>>(&["KEYS", "*"]) {
-                    node.server.query::<()>(&["DEL", &key]);
-                }
-                End::Settled(index)
-            }
+            FlushAll | DeleteKeys => End::Settled(index),
             FullDisk => {
                 // A save that can't put its file in place fails as one on a full disk does, and so do all writes then.
                 let _ = fs::remove_file(node.server.folder().join("dump.rdb"));
@@ -266,6 +260,32 @@ impl Faults {
         };
         Some((StarvedCpu, End::Cpu((0..6).map(|_| busy()).collect())))
     }
+}
+
+/// Deletes everything, or every lock and fence, from a node; false where a lock does not stand there as on all others, so that
+/// it may be one of a bare quorum: in the moment of an election.
+fn delete(index: usize, all: bool, nodes: &Nodes, resources: &[Resource]) -> bool {
+    let cluster = nodes.clusters.iter().position(|cluster| cluster.members.contains(&index)).expect("its cluster");
+    let (mut keys, mut expected) = (Vec::new(), Vec::new());
+    for resource in resources.iter().filter(|resource| resource.cluster == cluster) {
+        let values: Vec<_> = nodes.around(index).iter().map(|node| node.server.lock(&resource.name)).collect();
+        if values.iter().any(|value| *value != values[0]) {
+            return false;
+        }
+        keys.push(format!("leaderrun:{}", resource.name));
+        expected.push(values[0].clone().unwrap_or_default());
+    }
+    let script = "for i, key in ipairs(KEYS) do
+        if (redis.call('GET', key) or '') ~= ARGV[i] then return 0 end
+    end
+    if ARGV[#ARGV] == 'all' then redis.call('FLUSHALL') return 1 end
+    for _, key in ipairs(KEYS) do redis.call('DEL', key, key .. ':fence') end
+    return 1";
+    expected.push(if all { "all" } else { "locks" }.into());
+    let number = keys.len().to_string();
+    let args: Vec<&str> =
+        ["EVAL", script, &number].into_iter().chain(keys.iter().chain(&expected).map(String::as_str)).collect();
+    nodes.all[index].server.query::<u8>(&args) == 1
 }
 
 impl End {
