@@ -41,7 +41,8 @@ pub struct Cli {
 
     /// The same from a file, a URL a line
     ///
-    /// Keeps passwords out of the command line and the environment. Empty lines and lines that begin with # are skipped.
+    /// Keeps passwords out of the command line and the environment. Empty lines and lines that begin with # are skipped. The
+    /// file is read again for each connection, so that a password can be changed under a running leader; the servers stay.
     #[arg(long, value_name = "FILE", env = "LEADERRUN_REDIS_FILE", hide_env = true, conflicts_with = "redis")]
     pub redis_file: Option<PathBuf>,
 

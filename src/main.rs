@@ -51,6 +51,9 @@ fn main() -> ExitCode {
             return refusal.exit.into();
         }
     };
+    if let Some(warning) = &settings.warning {
+        settings.report.error(warning);
+    }
     run(&settings)
         .unwrap_or_else(|e| {
             settings.report.error(format_args!("{e:#}"));

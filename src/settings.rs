@@ -1,6 +1,6 @@
 //! Checked values: durations that fit each other, nodes, a program that is there.
 
-use std::{collections::HashMap, fs, path::Path, time::Duration};
+use std::{collections::HashMap, fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use nix::sys::signal::Signal;
 
@@ -10,7 +10,7 @@ use crate::{
     lease::{LONGEST_TTL, Misfit, SHORTEST_TTL, Times},
     period::OncePer,
     program::{Missing, Program},
-    redlock::{Address, Site, Tls},
+    redlock::{Address, Site, Tls, urls},
     report::Report,
 };
 
@@ -30,6 +30,8 @@ pub struct Settings {
     pub holder: String,
     pub program: Program,
     pub report: Report,
+    /// What doesn't keep us from running.
+    pub warning: Option<String>,
 }
 
 /// Where the lease is held.
@@ -82,6 +84,7 @@ impl TryFrom<Cli> for Settings {
         }
         let times = times(&cli)?;
         let place = place(&cli)?;
+        let warning = warning(&cli, &place);
         let signal = signal(&cli.signal)?;
         let holder = cli.holder.unwrap_or_else(default_holder);
         name("--holder", &holder)?;
@@ -105,6 +108,7 @@ impl TryFrom<Cli> for Settings {
             once_per,
             signal,
             pid_namespace: cli.pid_namespace,
+            warning,
             not_leader: Exit::NotLeader(cli.conflict_exit_code.unwrap_or(Exit::NOT_LEADER)),
             holder,
             program,
@@ -160,11 +164,11 @@ fn place(cli: &Cli) -> Result<Place, Refusal> {
     if cli.local {
         return Ok(Place::ThisMachine);
     }
-    let (source, urls) = match &cli.redis_file {
-        Some(file) => (format!("--redis-file {}", file.display()), urls_in(file)?),
-        None => ("--redis".into(), cli.redis.iter().map(|u| u.trim().to_owned()).collect()),
+    let (source, text) = match &cli.redis_file {
+        Some(file) => (format!("--redis-file {}", file.display()), read(file)?),
+        None => ("--redis".into(), cli.redis.join("\n")),
     };
-    let urls: Vec<String> = urls.into_iter().filter(|u| !u.is_empty()).collect();
+    let urls: Vec<&str> = urls(&text).collect();
     if urls.is_empty() {
         return Err(Refusal::usage(if cli.redis_file.is_some() {
             format!("{source} names no server; write a URL such as redis://host:6379 on each line")
@@ -187,7 +191,10 @@ fn place(cli: &Cli) -> Result<Place, Refusal> {
                 address.server()
             )));
         }
-        addresses.push(address);
+        addresses.push(match &cli.redis_file {
+            Some(file) => address.in_file(file),
+            None => address,
+        });
     }
     let tls = tls(cli, addresses.iter().any(Address::has_tls))?;
     Ok(Place::Nodes(Site { addresses, lock: format!("{}{}", cli.key_prefix, cli.resource), tls }))
@@ -204,10 +211,16 @@ fn tls(cli: &Cli, needed: bool) -> Result<Option<Tls>, Refusal> {
     }
 }
 
-fn urls_in(file: &Path) -> Result<Vec<String>, Refusal> {
-    let text = fs::read_to_string(file)
-        .map_err(|e| Refusal::usage(format!("--redis-file {} can't be read: {e}", file.display())))?;
-    Ok(text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.starts_with('#')).collect())
+fn read(file: &Path) -> Result<String, Refusal> {
+    fs::read_to_string(file).map_err(|e| Refusal::usage(format!("--redis-file {} can't be read: {e}", file.display())))
+}
+
+/// A file with passwords that others than its owner can read.
+fn warning(cli: &Cli, place: &Place) -> Option<String> {
+    let (Some(file), Place::Nodes(site)) = (&cli.redis_file, place) else { return None };
+    let mode = fs::metadata(file).map_or(0, |metadata| metadata.mode());
+    let open = mode & 0o044 != 0 && site.addresses.iter().any(Address::has_password);
+    open.then(|| format!("warning: others can read the passwords in {}; chmod 600 {0}", file.display()))
 }
 
 fn signal(text: &str) -> Result<Signal, Refusal> {

@@ -1,6 +1,6 @@
 //! Where a node is and how to sign in, from a URL that may hold a password.
 
-use std::fmt;
+use std::{fmt, path::Path, sync::Arc};
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use url::{ParseError, Url};
@@ -10,6 +10,8 @@ use url::{ParseError, Url};
 pub struct Address {
     info: ConnectionInfo,
     label: String,
+    /// The file that it comes from.
+    file: Option<Arc<Path>>,
 }
 
 impl Address {
@@ -43,11 +45,27 @@ impl Address {
         let label = label(info.addr(), info.redis_settings().db());
         // The library's name and version, which it would tell each server, cost a round trip and help nobody.
         let redis = info.redis_settings().clone().set_skip_set_lib_name();
-        Ok(Address { info: info.set_redis_settings(redis), label })
+        Ok(Address { info: info.set_redis_settings(redis), label, file: None })
     }
 
-    pub fn info(&self) -> &ConnectionInfo {
-        &self.info
+    /// The same, as it stands in a file, which is read again for each connection.
+    pub fn in_file(self, file: &Path) -> Self {
+        Address { file: Some(file.into()), ..self }
+    }
+
+    /// How to connect to the server and sign in now. A file that can't be read, or doesn't name the server, changes nothing: its
+    /// writer may be half done.
+    pub async fn info(&self) -> ConnectionInfo {
+        let Some(file) = self.file.clone() else { return self.info.clone() };
+        let text = tokio::task::spawn_blocking(move || std::fs::read_to_string(file)).await;
+        let text = text.ok().and_then(Result::ok).unwrap_or_default();
+        let fresh =
+            urls(&text).filter_map(|url| Self::parse(url).ok()).find(|address| address.server() == self.server());
+        fresh.map_or_else(|| self.info.clone(), |address| address.info)
+    }
+
+    pub fn has_password(&self) -> bool {
+        self.info.redis_settings().password().is_some()
     }
 
     pub fn has_tls(&self) -> bool {
@@ -58,6 +76,11 @@ impl Address {
     pub fn server(&self) -> String {
         label(self.info.addr(), 0)
     }
+}
+
+/// The URLs in a file: one a line, without comments and empty lines.
+pub fn urls(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
 fn label(addr: &ConnectionAddr, db: i64) -> String {
@@ -95,7 +118,7 @@ mod tests {
         let address = Address::parse("redis://user:s%40cret@host:6379/2").expect("a good URL");
         assert_eq!(address.to_string(), "redis://host:6379/2");
         assert_eq!(format!("{address:?}"), "redis://host:6379/2");
-        assert_eq!(address.info().redis_settings().password(), Some("s@cret"));
+        assert_eq!(address.info.redis_settings().password(), Some("s@cret"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{
+    Address,
     failure::Failure,
     meter::{Gauge, Metered},
     news::{News, Newswire},
@@ -57,7 +58,7 @@ pub struct Wishes {
 }
 
 pub struct Keeper {
-    pub info: ConnectionInfo,
+    pub address: Address,
     pub channel: String,
     pub newswire: Newswire,
     pub links: watch::Sender<Link>,
@@ -145,6 +146,7 @@ impl Keeper {
     }
 
     async fn connect(&self, listening: &mut Listening) -> RedisResult<(Connection, Option<Messages>)> {
+        let info = self.address.info().await;
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         if *listening == Listening::Pushed {
             let (newswire, wishes, gauge) = (self.newswire.clone(), self.wishes.clone(), Gauge::default());
@@ -156,7 +158,7 @@ impl Keeper {
                 }
                 Ok::<(), ()>(())
             });
-            match self.open(ProtocolVersion::RESP3, pushed, gauge).await {
+            match self.open(&info, ProtocolVersion::RESP3, pushed, gauge).await {
                 Ok(mut connection) => match connection.asked.subscribe(&self.channel).await {
                     Err(error) if !is_refusal(&error) => return Err(error),
                     Err(_) => *listening = Listening::Refused,
@@ -167,13 +169,13 @@ impl Keeper {
                 Err(_) => *listening = Listening::Apart,
             }
         }
-        let connection = self.open(ProtocolVersion::RESP2, config, Gauge::default()).await?;
+        let connection = self.open(&info, ProtocolVersion::RESP2, config, Gauge::default()).await?;
         if *listening != Listening::Apart {
             return Ok((connection, None));
         }
         let gauge = Gauge::default();
-        let stream = Metered::new(self.stream().await?, gauge.clone());
-        let mut pubsub = PubSub::new(&self.settings(ProtocolVersion::RESP2), stream).await?;
+        let stream = Metered::new(self.stream(&info).await?, gauge.clone());
+        let mut pubsub = PubSub::new(&settings(&info, ProtocolVersion::RESP2), stream).await?;
         match pubsub.subscribe(&self.channel).await {
             Err(error) if !is_refusal(&error) => Err(error),
             Err(_) => {
@@ -186,25 +188,22 @@ impl Keeper {
 
     async fn open(
         &self,
+        info: &ConnectionInfo,
         protocol: ProtocolVersion,
         config: AsyncConnectionConfig,
         gauge: Gauge,
     ) -> RedisResult<Connection> {
-        let stream = Metered::new(self.stream().await?, gauge.clone());
-        let settings = self.settings(protocol);
+        let stream = Metered::new(self.stream(info).await?, gauge.clone());
+        let settings = settings(info, protocol);
         let (asked, driver) = MultiplexedConnection::new_with_config(&settings, stream, config).await?;
         tokio::spawn(driver);
         Ok(Connection { asked, gauge })
     }
 
-    async fn stream(&self) -> io::Result<Box<dyn wire::Stream>> {
+    async fn stream(&self, info: &ConnectionInfo) -> io::Result<Box<dyn wire::Stream>> {
         // Within the time of the whole, so that it can be told what has taken so long.
         let handshake = self.connect_timeout * 3 / 4;
-        wire::connect(self.info.addr(), self.tls.as_ref(), handshake, self.unanswered).await
-    }
-
-    fn settings(&self, protocol: ProtocolVersion) -> RedisConnectionInfo {
-        self.info.redis_settings().clone().set_protocol(protocol)
+        wire::connect(info.addr(), self.tls.as_ref(), handshake, self.unanswered).await
     }
 
     /// Passes on what a second connection tells, until that is gone.
@@ -216,6 +215,10 @@ impl Keeper {
         });
         each.await;
     }
+}
+
+fn settings(info: &ConnectionInfo, protocol: ProtocolVersion) -> RedisConnectionInfo {
+    info.redis_settings().clone().set_protocol(protocol)
 }
 
 /// The server has answered, and doesn't want to.

@@ -28,7 +28,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-pub use self::{address::Address, tls::Tls};
+pub use self::{
+    address::{Address, urls},
+    tls::Tls,
+};
 use self::{
     ballot::{Extent, Heard, answers},
     claim::Claim,

@@ -33,7 +33,7 @@ impl Node {
         let (links, link) = watch::channel(Link::First);
         let wishes = Arc::new(Wishes::default());
         let keeper = Keeper {
-            info: address.info().clone(),
+            address: address.clone(),
             channel: channel.to_owned(),
             newswire,
             tls: site.tls.clone(),

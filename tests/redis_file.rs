@@ -1,0 +1,106 @@
+//! `--redis-file`: read again for each connection, so that a password can be changed under a running leader.
+
+mod support;
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+
+use support::{Leaderrun, Server, Servers, Witnesses, eventually, unique};
+
+const TTL: Duration = Duration::from_secs(1);
+
+fn write(file: &Path, text: &str, mode: u32) {
+    fs::write(file, text).expect("a written file");
+    fs::set_permissions(file, fs::Permissions::from_mode(mode)).expect("a mode");
+}
+
+/// A URL for each server, with this password.
+fn urls(servers: &Servers, password: &str) -> String {
+    let url = |server: &Server| format!("redis://job:{password}@127.0.0.1:{}\n", server.port);
+    format!("# the nodes\n\n{}", servers.0.iter().map(url).collect::<String>())
+}
+
+fn set_password(server: &Server, password: &str) {
+    let password = format!(">{password}");
+    server.query::<()>(&["ACL", "SETUSER", "job", "reset", "on", &password, "~*", "&*", "+@all"]);
+}
+
+#[test]
+fn a_password_is_rotated_under_a_leader_which_keeps_its_lead() {
+    let servers = Servers::settled(3, TTL);
+    servers.0.iter().for_each(|server| set_password(server, "old"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("urls");
+    write(&file, &urls(&servers, "old"), 0o600);
+    let (resource, witnesses) = (unique("rotated"), Witnesses::new());
+    let start = || {
+        let options = ["-t", "1s", "-r", &resource, "--redis-file", file.to_str().expect("UTF-8")];
+        Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn()
+    };
+    let leader = start();
+    witnesses.started(1);
+    let standby = start();
+    servers.listened_to(&resource, 1);
+    write(&file, &urls(&servers, "new"), 0o600);
+    for server in &servers.0 {
+        set_password(server, "new");
+        for kind in ["normal", "pubsub"] {
+            server.query::<u32>(&["CLIENT", "KILL", "TYPE", kind]);
+        }
+    }
+    let rotated = std::time::Instant::now();
+    eventually("three ttl", || (rotated.elapsed() > 3 * TTL).then_some(()));
+    witnesses.ticks_on();
+    assert_eq!(witnesses.all().len(), 1, "{}", leader.stderr());
+    witnesses.stop_last();
+    let output = leader.wait();
+    assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+    witnesses.started(2);
+    witnesses.stop_last();
+    assert_eq!(standby.wait().code(), 0);
+    witnesses.check();
+}
+
+#[test]
+fn a_file_that_is_gone_or_half_written_changes_nothing() {
+    let servers = Servers::settled(1, TTL);
+    set_password(&servers.0[0], "secret");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("urls");
+    write(&file, &urls(&servers, "secret"), 0o600);
+    let (resource, witnesses) = (unique("gone"), Witnesses::new());
+    let options = ["-t", "1s", "-r", &resource, "--redis-file", file.to_str().expect("UTF-8")];
+    let leader = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
+    witnesses.started(1);
+    for text in ["", "redis://job:sec", "redis://127.0.0.1:1\n"] {
+        write(&file, text, 0o600);
+        servers.0[0].query::<u32>(&["CLIENT", "KILL", "TYPE", "normal"]);
+        let began = std::time::Instant::now();
+        eventually("a ttl and a half", || (began.elapsed() > TTL * 3 / 2).then_some(()));
+        witnesses.ticks_on();
+    }
+    assert_eq!(witnesses.all().len(), 1, "{}", leader.stderr());
+    witnesses.stop_last();
+    assert_eq!(leader.wait().code(), 0);
+}
+
+#[test]
+fn passwords_that_others_can_read_are_warned_of_and_nothing_else_is() {
+    let servers = Servers::settled(1, TTL);
+    set_password(&servers.0[0], "secret");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("urls");
+    let path = file.to_str().expect("UTF-8").to_owned();
+    let open = format!("redis://127.0.0.1:{}\n", servers.0[0].port);
+    for (text, mode, warned) in
+        [(urls(&servers, "secret"), 0o644, true), (urls(&servers, "secret"), 0o600, false), (open, 0o644, false)]
+    {
+        write(&file, &text, mode);
+        let options = ["-n", "-t", "1s", "-r", &unique("warned"), "--redis-file", &path, "true"];
+        let output = Leaderrun::new().args(options).output();
+        assert_eq!(output.code(), 0, "{}", output.stderr);
+        let warning = format!("warning: others can read the passwords in {path}; chmod 600 {path}\n");
+        assert_eq!(output.stderr.ends_with(&warning), warned, "{}", output.stderr);
+        assert_eq!(output.stderr.lines().count(), usize::from(warned), "{}", output.stderr);
+        assert!(!output.stderr.contains("secret"), "{}", output.stderr);
+    }
+}
