@@ -47,23 +47,25 @@ pub enum Kind {
 
 use Kind::*;
 
+/// Those of processes.
 const PROCESSES: [Kind; 6] = [KillElector, KillGuard, KillCommand, StopElector, StopGuard, StopCommand];
 
+/// Those of nodes, the ones of their connections at the end.
 const NODES: [Kind; 14] = [
     KillNodeEmpty,
     KillNodeWithData,
     StopNode,
+    FlushAll,
+    DeleteKeys,
+    FullDisk,
+    OutOfMemory,
     ResetConnections,
     BlackHole,
     Delay,
-    FlushAll,
-    DeleteKeys,
     Garbage,
     HalfReplies,
     NoReplies,
     OneByteASecond,
-    FullDisk,
-    OutOfMemory,
 ];
 
 /// What ends a fault.

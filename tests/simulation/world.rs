@@ -1,6 +1,9 @@
 //! Virtual time, the network, what fails, and what must hold after every step.
 
-use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+mod checks;
+mod failing;
+
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{
     Rules, Schedule, TTL,
@@ -188,16 +191,6 @@ impl World {
         self.wrong.take()
     }
 
-    /// How long nobody may lead once all is quiet: nodes are young, then old votes run out, then it is somebody's turn.
-    fn vacant_at_most(&self) -> u64 {
-        let longest = self.times.young() + Duration::from_secs(1) + 2 * (self.times.ttl() + self.times.drift());
-        (longest + self.schedule.hold).as_nanos() as u64
-    }
-
-    fn quiet_time(&self) -> u64 {
-        self.vacant_at_most() + 500 * MS
-    }
-
     fn fail(&mut self, what: String) {
         self.tell(|| format!("WRONG: {what}"));
         self.wrong.get_or_insert(what);
@@ -363,84 +356,6 @@ impl World {
                 self.after(delay, Event::News { news: news.clone(), to });
             }
         }
-    }
-
-    fn crash(&mut self, index: usize) {
-        if self.quiet {
-            return;
-        }
-        // Where a note must be found again, a server comes back with what it had.
-        let keeps = self.schedule.keeps_data;
-        let old = !keeps && self.random.bool();
-        let server = &mut self.servers[index];
-        if !keeps {
-            server.node.data = if old { server.saved.clone() } else { Data::default() };
-        }
-        server.up = false;
-        self.tell(|| {
-            format!(
-                "node {index}: crashes, {}",
-                if keeps {
-                    "keeps its data"
-                } else if old {
-                    "has old data"
-                } else {
-                    "loses all"
-                }
-            )
-        });
-        let down = self.exponential(60 * MS);
-        self.after(down, Event::Start(index));
-    }
-
-    fn start(&mut self, index: usize) {
-        let server = &mut self.servers[index];
-        server.up = true;
-        server.node.started = server.clock(self.now);
-        self.tell(|| format!("node {index}: starts"));
-        self.some_time(self.schedule.crashes, Event::Crash(index));
-        let listening: Vec<Process> =
-            self.replicas.iter().flatten().filter(|r| r.listens()).map(Replica::process).collect();
-        for to in listening {
-            let delay = self.random.u64(0..20 * MS);
-            self.after(delay, Event::News { news: News::Connected, to });
-        }
-    }
-
-    /// A command starts: nobody else's may run, its token is the largest, and nothing keeps it from starting.
-    pub fn command_starts(&mut self, of: Process, token: u64) {
-        self.tell(|| format!("{of:?}: its command starts, token {token}"));
-        self.commands += 1;
-        if let Some(other) = self.running {
-            self.fail(format!("{of:?} starts its command while that of {other:?} runs"));
-        }
-        if token <= self.last_token {
-            self.fail(format!("{of:?} starts with token {token} after {}", self.last_token));
-        }
-        if self.now < self.closed_until {
-            let early = (self.closed_until - self.now) / MS;
-            self.fail(format!(
-                "{of:?} starts its command {early} ms before it may: one has succeeded, or the lock is kept"
-            ));
-        }
-        self.last_token = self.last_token.max(token);
-        self.last_start = self.now;
-        self.running = Some(of);
-    }
-
-    pub fn command_is_dead(&mut self, of: Process) {
-        if self.running == Some(of) {
-            self.tell(|| format!("{of:?}: its command is dead"));
-            self.running = None;
-            self.last_start = self.now;
-        }
-    }
-
-    /// A success is on record, or a lock is kept by a quorum, for so long from the command's start on, by the fastest clock.
-    pub fn closes(&mut self, began: u64, lasts: Duration) {
-        let until = began + (lasts.as_nanos() as f64 * 0.99) as u64;
-        self.closed_until = self.closed_until.max(until);
-        self.tell(|| format!("nobody may start before {:.3} ms", until as f64 / MS as f64));
     }
 }
 

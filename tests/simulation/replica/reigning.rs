@@ -1,0 +1,209 @@
+//! Leading: the lease in time, the guard's part, and the end.
+
+use std::time::Duration;
+
+use super::{FILL_IN, Guarded, Kind, Phase, Replica, Timer};
+use crate::{
+    clock::Moment,
+    lease::quorum,
+    period::{Note, Noted},
+    redlock::{
+        ballot,
+        simulated::{Acquired, Extended, Extent, Heard},
+    },
+    simulation::{
+        TTL,
+        world::{Ask, MS, World},
+    },
+    store::Parting,
+    tenure::Tenure,
+};
+
+impl Replica {
+    pub(super) fn extend(&mut self, world: &mut World) {
+        let (value, token) = (self.value.clone(), self.token());
+        let ask = |_: usize, _: &Self| Some(Ask::Extend { value: value.clone(), token, note: None });
+        self.ask_all(Kind::Extension { heard: Vec::new(), notes: false }, ask, world);
+    }
+
+    /// A success is to be on record before the lease is given back.
+    pub(super) fn note(&mut self, world: &mut World) {
+        self.phase = Phase::Noting;
+        let (value, token) = (self.value.clone(), self.token());
+        let lasts = self.rest_of(world.schedule.period, world);
+        if lasts.is_zero() {
+            return self.release(Parting::default(), world);
+        }
+        let note = Note { noted: Noted::Done, text: "done".into(), lasts };
+        let ask = |_: usize, _: &Self| Some(Ask::Extend { value: value.clone(), token, note: Some(note.clone()) });
+        self.ask_all(Kind::Extension { heard: Vec::new(), notes: true }, ask, world);
+    }
+
+    pub(super) fn rest_of(&self, time: Duration, world: &World) -> Duration {
+        time.saturating_sub(Duration::from_nanos(((world.now - self.began(world)) as f64 * self.rate) as u64))
+    }
+
+    pub(super) fn began(&self, world: &World) -> u64 {
+        self.guarded.map_or(world.now, |guarded| guarded.began)
+    }
+
+    pub(super) fn release(&mut self, parting: Parting, world: &mut World) {
+        self.phase = Phase::Releasing;
+        let (value, token) = (self.value.clone(), self.token());
+        let teller = world.random.usize(0..self.nodes(world));
+        let ask =
+            |node: usize, _: &Self| Some(Ask::Release { value: value.clone(), token, tell: node == teller, parting });
+        self.ask_all(Kind::Release { confirmed: 0, parting }, ask, world);
+    }
+
+    pub(super) fn lead(&mut self, heard: &[Heard<Acquired>], number: u32, sent: Moment, world: &mut World) {
+        self.phase = Phase::Leading;
+        self.won = Some(number);
+        for (node, answer) in heard {
+            if answer.as_ref().is_ok_and(|a| !a.is_vote()) {
+                self.fill_in(*node, world);
+            }
+        }
+        let now = self.clock(world);
+        let tenure = Tenure::new(world.times, Some(sent), now);
+        let leash = self.leash(world, sent);
+        let succeeds = world.random.u8(0..3) > 0;
+        self.guarded = Some(Guarded { leash, version: 0, runs: false, began: world.now, succeeds });
+        world.timer(self.until(tenure.next_extension(), world), Timer::Extend(self.rounds), self.process());
+        self.tenure = Some(tenure);
+        // Between the order and the exec the guard may be frozen.
+        let frozen = !world.quiet && world.random.u8(0..20) == 0;
+        let after = if frozen { world.random.u64(0..2 * TTL.as_nanos() as u64) } else { MS / 5 };
+        world.timer(after, Timer::Exec, self.process());
+    }
+
+    pub(super) fn fill_in(&mut self, node: usize, world: &mut World) {
+        let (value, token) = (self.value.clone(), self.token());
+        world.send(node, Ask::Extend { value, token, note: None }, self.process(), FILL_IN);
+    }
+
+    /// In the guard, or in the command's process just before its exec.
+    pub(super) fn exec(&mut self, world: &mut World) {
+        let Some(mut guarded) = self.guarded else { return };
+        if self.clock(world) >= guarded.leash.signal {
+            return self.after_command(false, world);
+        }
+        (guarded.runs, guarded.began) = (true, world.now);
+        self.guarded = Some(guarded);
+        world.command_starts(self.process(), self.token());
+        let lasts = world.exponential(world.schedule.command_lasts);
+        world.timer(lasts, Timer::Exit, self.process());
+        self.keep_deadline(world);
+    }
+
+    pub(super) fn keep_deadline(&mut self, world: &mut World) {
+        if let Some(guarded) = self.guarded {
+            let deadline = self.until(guarded.leash.deadline, world);
+            world.timer(deadline, Timer::Deadline(guarded.version), self.process());
+        }
+    }
+
+    pub(super) fn extended(&mut self, heard: &[Heard<Extended>], notes: bool, sent: Moment, world: &mut World) {
+        let now = self.clock(world);
+        let counted = self.counted(world, ballot::answers(heard).count());
+        let extent = ballot::extension(counted, heard);
+        if notes {
+            return self.noted(extent, now, world);
+        }
+        let leash = self.leash(world, sent);
+        let Some(tenure) = &mut self.tenure else { return };
+        match extent {
+            Extent::Extended => {
+                if tenure.extended(Some(leash), now).is_some()
+                    && let Some(guarded) = &mut self.guarded
+                {
+                    (guarded.leash, guarded.version) = (leash, guarded.version + 1);
+                    self.keep_deadline(world);
+                }
+            }
+            Extent::Failed => tenure.failed(now, world.random.f64()),
+            Extent::Lost => {
+                self.lost = true;
+                if self.guarded.is_some_and(|guarded| guarded.runs) {
+                    let takes = world.random.u64(0..world.times.kill_after().as_nanos() as u64);
+                    world.timer(takes, Timer::Dead, self.process());
+                }
+                return;
+            }
+        }
+        if let Some(next) = self.tenure.map(|tenure| tenure.next_extension()) {
+            world.timer(self.until(next, world), Timer::Extend(self.rounds), self.process());
+        }
+    }
+
+    pub(super) fn noted(&mut self, extent: Extent, now: Moment, world: &mut World) {
+        let over = self.tenure.is_none_or(|tenure| tenure.is_over(now));
+        match extent {
+            Extent::Extended => {
+                world.closes(self.began(world), world.schedule.period);
+                self.release(Parting { done: true, hold: None }, world);
+            }
+            Extent::Failed if !over => {
+                let again = world.times.retry_after().as_nanos() as u64;
+                world.timer(again, Timer::NoteAgain, self.process());
+            }
+            Extent::Failed | Extent::Lost => self.release(Parting::default(), world),
+        }
+    }
+
+    pub(super) fn command_ends(&mut self, by_itself: bool, world: &mut World) {
+        if let Some(guarded) = self.guarded.as_mut().filter(|guarded| guarded.runs) {
+            guarded.runs = false;
+            let succeeded = by_itself && guarded.succeeds && !self.lost;
+            self.lost |= !by_itself;
+            world.command_is_dead(self.process());
+            self.after_command(succeeded, world);
+        }
+    }
+
+    /// The tree is empty: the elector notes and releases, when it runs again; for a dead elector the guard does.
+    pub(super) fn after_command(&mut self, succeeded: bool, world: &mut World) {
+        self.round = None;
+        let hold = self.rest_of(world.schedule.hold, world);
+        let parting = Parting { done: false, hold: (!self.lost && !hold.is_zero()).then_some(hold) };
+        match (succeeded && self.once_per.is_some(), self.elector_dead) {
+            (true, false) => {
+                self.phase = Phase::Noting;
+                world.timer(0, Timer::NoteAgain, self.process());
+            }
+            (_, false) => self.release(parting, world),
+            (_, true) => self.release(Parting::default(), world),
+        }
+    }
+
+    pub(super) fn released(&mut self, confirmed: usize, parting: Parting, world: &mut World) {
+        if parting.hold.is_some() && confirmed >= quorum(self.nodes(world)) {
+            world.closes(self.began(world), world.schedule.hold);
+        }
+        self.end(world);
+    }
+
+    pub(super) fn end(&mut self, world: &mut World) {
+        self.phase = Phase::Releasing;
+        self.round = None;
+        world.timer(0, Timer::End, self.process());
+    }
+
+    /// The elector is killed, or all of the host is.
+    pub fn killed(&mut self, host: bool, world: &mut World) {
+        world.tell(|| format!("replica {}: {} killed", self.index, if host { "host" } else { "elector" }));
+        if host {
+            world.command_is_dead(self.process());
+            return self.begin_anew(world);
+        }
+        match self.guarded {
+            Some(guarded) if guarded.runs && self.phase == Phase::Leading => {
+                self.elector_dead = true;
+                self.frozen_until = 0;
+                let takes = world.random.u64(0..5 * MS);
+                world.timer(takes, Timer::Dead, self.process());
+            }
+            _ => self.begin_anew(world),
+        }
+    }
+}
