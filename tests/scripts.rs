@@ -186,8 +186,8 @@ fn a_note_of_success_is_the_first_answer_to_those_who_ask_for_it() {
     assert_eq!(answer[..3], strings(&["done", "7", "it went well"]), "before held, stale and young");
     assert!((50_000..=60_000).contains(&answer[3].parse::<i64>().expect("a time")), "{answer:?}");
     assert_eq!(node.acquire("b", "8", "0")[0], "held", "to others it is nothing");
-    assert_eq!(node.eval(EXTEND, &["b", "10000", "8", "so did this", "60000"])[0], "lost", "it doesn't count");
-    assert_eq!(node.query::<String>(&["GET", "l:done"]), "it went well", "nor replaces a note that lasts as long");
+    assert_eq!(node.eval(EXTEND, &["b", "10000", "8", "so did this", "50000"])[0], "lost", "it doesn't count");
+    assert_eq!(node.query::<String>(&["GET", "l:done"]), "it went well", "nor replaces a note that lasts longer");
     assert_eq!(node.eval(EXTEND, &["b", "10000", "8", "so did this", "90000"])[0], "lost", "a later one doesn't count");
     assert_eq!(node.query::<String>(&["GET", "l:done"]), "so did this", "and is true all the same");
 }
