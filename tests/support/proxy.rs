@@ -44,7 +44,12 @@ struct State {
 impl Proxy {
     /// Passes bytes on to this port. The random numbers have a seed. The threads end with the test.
     pub fn new(port: u16, seed: u64) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::at("127.0.0.1:0", port, seed)
+    }
+
+    /// At this address.
+    pub fn at(address: &str, port: u16, seed: u64) -> Self {
+        let listener = TcpListener::bind(address).expect("a free port");
         let url = format!("redis://{}", listener.local_addr().expect("its address"));
         let state = Arc::new(State {
             mode: Mutex::new(Mode::Pass),
