@@ -1,0 +1,101 @@
+//! A password that is marked is found nowhere but where it was given: not in any message, the arguments that `ps` shows, the
+//! command's environment, or what stands on the servers.
+
+mod support;
+
+use std::fs;
+
+use support::{Leaderrun, Mode, Proxy, Server, Tree, children, unique};
+
+const MARKED: &str = "mArK3dSecr3t";
+
+/// The ways to give the servers.
+#[derive(Clone, Copy, Debug)]
+enum Given {
+    Option,
+    Environment,
+    File,
+}
+
+fn run(given: Given, url: &str, folder: &std::path::Path) -> Leaderrun {
+    let run = Leaderrun::new().args(["-vv", "-t", "1s"]);
+    match given {
+        Given::Option => run.args(["-R", url]),
+        Given::Environment => run.env("LEADERRUN_REDIS", url),
+        Given::File => {
+            let file = folder.join("urls");
+            fs::write(&file, format!("# {MARKED}\n{url}\n")).expect("a file");
+            fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
+            run.args([std::ffi::OsStr::new("--redis-file"), file.as_os_str()])
+        }
+    }
+}
+
+fn is_clean(what: &str, text: &str) {
+    assert!(!text.contains(MARKED), "{what} shows the password: {text}");
+}
+
+#[test]
+fn while_it_leads() {
+    let server = Server::start_with(&["--requirepass", MARKED]);
+    let url = format!("redis://:{MARKED}@127.0.0.1:{}", server.port);
+    let mut connection = redis::Client::open(url.as_str()).and_then(|c| c.get_connection()).expect("a connection");
+    let folder = tempfile::tempdir().expect("a folder");
+    for given in [Given::Option, Given::Environment, Given::File] {
+        let resource = unique("marked");
+        let tree = Tree::of(&resource);
+        let options = ["--once-per", "60s", "-r", &resource, "--log-format", "json"];
+        let leader = run(given, &url, folder.path()).args(options).shell("env; cat /proc/$$/environ; sleep 100");
+        let command = tree.grows_to(2)[0];
+        for pid in [leader.pid(), leader.guard(), command].into_iter().chain(children(leader.guard())) {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).expect("its arguments");
+            is_clean(&format!("{given:?}: ps"), &String::from_utf8_lossy(&line));
+        }
+        let environ = fs::read(format!("/proc/{command}/environ")).expect("its environment");
+        is_clean(&format!("{given:?}: the command's environment"), &String::from_utf8_lossy(&environ));
+        let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).expect("keys");
+        for key in keys {
+            let value: String = redis::cmd("GET").arg(&key).query(&mut connection).expect("a value");
+            is_clean("the server", &format!("{key} {value}"));
+        }
+        leader.signal(nix::sys::signal::Signal::SIGTERM);
+        let output = leader.wait();
+        is_clean(&format!("{given:?}: stdout"), &output.stdout);
+        is_clean(&format!("{given:?}: a message"), &output.stderr);
+        assert!(output.stderr.contains("leads with fencing token"), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn whatever_goes_wrong() {
+    let server = Server::start_with(&["--requirepass", "another"]);
+    let proxies: Vec<Proxy> = [Mode::Garbage, Mode::Half, Mode::Silent, Mode::Refuse, Mode::Resetting(2)]
+        .into_iter()
+        .map(|mode| {
+            let proxy = Proxy::new(server.port, 1);
+            proxy.set(mode);
+            proxy
+        })
+        .collect();
+    let with = |url: &str| url.replace("://", &format!("://user:{MARKED}@"));
+    let mut urls: Vec<String> = proxies.iter().map(|proxy| with(&proxy.url)).collect();
+    urls.extend([
+        with(&server.url()),
+        with(&server.url()).replace("redis://", "rediss://"),
+        format!("redis://user:{MARKED}@no.such.host.invalid:6379"),
+        format!("redis://user:{MARKED}@127.0.0.1:1/{MARKED}"),
+        format!("redis://user:{MARKED}@127.0.0.1:99999"),
+        format!("http://user:{MARKED}@127.0.0.1"),
+        format!("{MARKED}@127.0.0.1"),
+        format!("redis://{MARKED}/x:y@z"),
+        format!("rediss://u:{MARKED}@h#insecure"),
+    ]);
+    let folder = tempfile::tempdir().expect("a folder");
+    for url in urls {
+        for given in [Given::Option, Given::Environment, Given::File] {
+            let output = run(given, &url, folder.path()).args(["-n", "-r", &unique("wrong"), "true"]).output();
+            assert!([64, 69].contains(&output.code()), "{given:?}, {url}: {}", output.stderr);
+            is_clean(&format!("{given:?}, {url}: a message"), &output.stderr);
+        }
+    }
+}
