@@ -30,6 +30,8 @@ pub async fn run(store: &mut Store, settings: &Settings) -> Result<Elected> {
     let began = Instant::now();
     let report = &settings.report;
     let mut told = None;
+    // No quorum is an error only where that lasts for a ttl: that servers are busy for a moment is no news.
+    let (mut none_since, mut told_of_none) = (None, false);
     loop {
         let defeat = match store.acquire().await? {
             Ok(lease) => {
@@ -55,15 +57,16 @@ pub async fn run(store: &mut Store, settings: &Settings) -> Result<Elected> {
         };
         let waits = until.is_none_or(|until| Instant::now() < until);
         if !open && waits && !told.as_ref().is_some_and(|told| is_old_news(&defeat, told)) {
-            match defeat.cause {
-                Cause::NoQuorum | Cause::TooLate => {
-                    report.error(format_args!("no quorum: {}; standing by until there is one", defeat.story))
-                }
-                _ => report.info(format_args!("stands by: {}", defeat.story)),
-            }
+            report.info(format_args!("stands by: {}", defeat.story));
             told = Some(defeat.clone());
         }
-        let changed = match until {
+        if matches!(defeat.cause, Cause::NoQuorum | Cause::TooLate) {
+            none_since.get_or_insert_with(Instant::now);
+        } else {
+            (none_since, told_of_none) = (None, false);
+        }
+        let none_lasts = none_since.filter(|_| !told_of_none).map(|since| since + settings.times.ttl());
+        let changed = match until.into_iter().chain(none_lasts).min() {
             Some(until) => timeout_at(until, store.wait_for_change(&defeat)).await.ok(),
             None => Some(store.wait_for_change(&defeat).await),
         };
@@ -73,7 +76,13 @@ pub async fn run(store: &mut Store, settings: &Settings) -> Result<Elected> {
                 report.info("the leader's command has succeeded for this period; the command was not started");
                 return Ok(Elected::Over(Exit::Done));
             }
-            None => return Ok(Elected::Over(give_up(settings, &defeat))),
+            None if until.is_some_and(|until| Instant::now() >= until) => {
+                return Ok(Elected::Over(give_up(settings, &defeat)));
+            }
+            None => {
+                report.error(format_args!("no quorum: {}; standing by until there is one", defeat.story));
+                told_of_none = true;
+            }
         }
     }
 }

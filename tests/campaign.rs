@@ -29,7 +29,7 @@ const TTL: Duration = Duration::from_secs(1);
 
 /// The sizes of the clusters, and the cluster of each resource.
 const CLUSTERS: [usize; 2] = [3, 1];
-const RESOURCES: [usize; 5] = [0, 0, 0, 0, 1];
+const RESOURCES: [usize; 6] = [0, 0, 0, 0, 1, 1];
 const REPLICAS: usize = 4;
 
 /// The time between two faults, on average.

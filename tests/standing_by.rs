@@ -155,3 +155,20 @@ fn a_standby_that_starts_before_its_nodes_leads_when_they_come_up() {
     eventually("leadership", || (!witnesses.all().is_empty()).then_some(()));
     assert_eq!(standby.wait().code(), 0);
 }
+
+#[test]
+fn a_moment_without_a_quorum_is_not_told_and_a_lasting_one_is_once() {
+    let ttl = Duration::from_secs(3);
+    let servers = Servers::settled(3, ttl);
+    for (lasts, lines) in [(Duration::from_millis(1500), 0), (2 * ttl, 1)] {
+        servers.0[..2].iter().for_each(support::Server::freeze);
+        let standby = Leaderrun::on(&servers, &unique("moment"), ttl).args(["true"]).spawn();
+        let began = Instant::now();
+        eventually("some time without a quorum", || (began.elapsed() > lasts).then_some(()));
+        servers.0[..2].iter().for_each(support::Server::thaw);
+        let output = standby.wait();
+        assert_eq!(output.code(), 0, "{}", output.stderr);
+        assert_eq!(output.stderr.matches("no quorum: 1 of 3 nodes can vote").count(), lines, "{}", output.stderr);
+        assert_eq!(output.stderr.lines().count(), lines, "{}", output.stderr);
+    }
+}
