@@ -39,9 +39,13 @@ impl Failure {
         Failure::unconnected("closed the connection")
     }
 
-    /// The same of a connection without TLS.
-    pub fn perhaps_tls(mut self) -> Self {
-        self.phrase.push_str(" (one with TLS wants rediss://)");
+    /// The same of a `plain` connection, or of one with TLS: a server may close that before its reason has been read.
+    pub fn perhaps_for_tls(mut self, plain: bool) -> Self {
+        self.phrase.push_str(if plain {
+            " (one with TLS wants rediss://)"
+        } else {
+            " (it may want a certificate of ours: --tls-cert and --tls-key)"
+        });
         self
     }
 

@@ -73,7 +73,7 @@ impl Node {
         async move {
             let mut unconnected = None;
             match timeout(within, ask_linked(&mut link, &wishes, &cmd, &mut unconnected)).await {
-                Ok(Err(failure)) if failure == Failure::hung_up() && plain => Err(failure.perhaps_tls()),
+                Ok(Err(failure)) if failure == Failure::hung_up() => Err(failure.perhaps_for_tls(plain)),
                 Ok(answer) => answer,
                 // Why there was no connection says more than that there is none again yet.
                 Err(_) => Err(unconnected.unwrap_or_else(Failure::timed_out)),
