@@ -35,8 +35,12 @@ pub struct Cli {
     /// redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or
     /// unix://PATH?db=DB&user=USER&pass=PASSWORD. An odd number of independent servers
     /// is best, 3 or 5: a majority must answer. None of them may be a replica of another.
+    ///
+    /// A server with replicas behind Sentinel counts as one:
+    /// redis-sentinel://[USER:PASSWORD@]HOST[:PORT],.../NAME[/DB] names all of its Sentinels, and the master's name. A password of
+    /// theirs follows as ?sentinel-pass=PASSWORD, a user as &sentinel-user=USER. rediss-sentinel:// is for TLS.
     #[arg(short = 'R', long, value_name = "URL,...", env = "LEADERRUN_REDIS", hide_env = true)]
-    #[arg(value_delimiter = ',', action = ArgAction::Append)]
+    #[arg(action = ArgAction::Append)]
     pub redis: Vec<String>,
 
     /// The same from a file, a URL a line

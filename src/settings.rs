@@ -10,7 +10,7 @@ use crate::{
     lease::{LONGEST_TTL, Misfit, SHORTEST_TTL, Times},
     period::OncePer,
     program::{Missing, Program},
-    redlock::{Address, Site, Tls, urls},
+    redlock::{Address, Site, Tls, split, urls},
     report::Report,
 };
 
@@ -166,7 +166,7 @@ fn place(cli: &Cli) -> Result<Place, Refusal> {
     }
     let (source, text) = match &cli.redis_file {
         Some(file) => (format!("--redis-file {}", file.display()), read(file)?),
-        None => ("--redis".into(), cli.redis.join("\n")),
+        None => ("--redis".into(), cli.redis.iter().flat_map(|list| split(list)).collect::<Vec<_>>().join("\n")),
     };
     let urls: Vec<&str> = urls(&text).collect();
     if urls.is_empty() {
@@ -185,7 +185,7 @@ fn place(cli: &Cli) -> Result<Place, Refusal> {
                 urls.len()
             ))
         })?;
-        if let Some(first) = seen.insert(address.server(), number) {
+        if let Some(first) = seen.insert(address.server().to_owned(), number) {
             return Err(Refusal::usage(format!(
                 "{source}: URLs {first} and {number} are the same server, {}; each must be a server of its own",
                 address.server()

@@ -29,13 +29,29 @@ pub fn hide_passwords() {
             let length = CStr::from_ptr(argument).to_bytes().len();
             std::slice::from_raw_parts_mut(argument.cast::<u8>(), length)
         };
-        bytes.split_mut(|&b| b == b',').for_each(hide_in_url);
+        hide_in_list(bytes);
     }
 }
 
-fn hide_in_url(url: &mut [u8]) {
-    let find = |text: &[u8], part: &[u8]| text.windows(part.len()).position(|w| w == part).map(|at| at + part.len());
-    let Some(start) = ["redis://", "rediss://", "unix://"].iter().find_map(|s| find(url, s.as_bytes())) else { return };
+/// In each of the URLs between commas; those after one with Sentinels may still be part of it.
+fn hide_in_list(list: &mut [u8]) {
+    let mut behind_sentinels = false;
+    for part in list.split_mut(|&b| b == b',') {
+        behind_sentinels = find(part, b"-sentinel://").is_some() || behind_sentinels && find(part, b"://").is_none();
+        hide_in_url(part, behind_sentinels);
+    }
+}
+
+/// Where the text behind `part` begins.
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|w| w == part).map(|at| at + part.len())
+}
+
+/// `goes_on`: it may be a part of a URL that has begun before.
+fn hide_in_url(url: &mut [u8], goes_on: bool) {
+    let schemes = ["redis://", "rediss://", "redis-sentinel://", "rediss-sentinel://", "unix://"];
+    let begins = schemes.iter().find_map(|scheme| find(url, scheme.as_bytes()));
+    let Some(start) = begins.or(goes_on.then_some(0)) else { return };
     let rest = &mut url[start..];
     if let Some(at) = rest.iter().rposition(|&b| b == b'@') {
         rest[..at].fill(b'*');
@@ -48,7 +64,7 @@ fn hide_in_url(url: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::hide_in_url;
+    use super::hide_in_list;
 
     #[test]
     fn what_stands_for_a_secret_is_overwritten_and_no_more() {
@@ -56,11 +72,13 @@ mod tests {
             ("redis://user:secret@host:1/2", "redis://***********@host:1/2"),
             ("--redis=rediss://:s@c@host", "--redis=rediss://****@host"),
             ("unix:///run/r?db=4&pass=secret&user=u", "unix:///run/r?db=4&pass=******&user=u"),
+            ("redis-sentinel://:s@s1,s2/m?sentinel-pass=secret", "redis-sentinel://**@s1,s2/m?sentinel-pass=******"),
+            ("redis://a:b@c,redis://d:e@f", "redis://***@c,redis://***@f"),
             ("redis://host", "redis://host"),
             ("mail@host", "mail@host"),
         ] {
             let mut bytes = url.as_bytes().to_vec();
-            hide_in_url(&mut bytes);
+            hide_in_list(&mut bytes);
             assert_eq!(String::from_utf8_lossy(&bytes), hidden);
         }
     }

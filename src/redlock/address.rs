@@ -8,18 +8,36 @@ use url::{ParseError, Url};
 /// A node's address. It prints without user name and password.
 #[derive(Clone)]
 pub struct Address {
+    /// Behind Sentinels: without the server, which they name.
     info: ConnectionInfo,
-    label: String,
+    /// Without user, password and database.
+    server: String,
+    group: Option<Arc<Group>>,
     /// The file that it comes from.
     file: Option<Arc<Path>>,
 }
+
+/// A group of servers, of which Sentinels name the one that is the master.
+#[derive(Debug)]
+pub struct Group {
+    pub name: String,
+    pub sentinels: Vec<Address>,
+}
+
+/// The port of a Sentinel where none is given.
+const SENTINEL_PORT: u16 = 26379;
 
 impl Address {
     /// # Errors
     /// What is wrong with the URL, in words that don't repeat any part of it: a mistyped URL may show a password anywhere.
     pub fn parse(url: &str) -> Result<Self, String> {
+        if let Some((scheme, rest)) = url.split_once("-sentinel://")
+            && ["redis", "rediss"].contains(&scheme)
+        {
+            return Self::parse_group(scheme, rest);
+        }
         if !["redis:", "rediss:", "unix:"].iter().any(|scheme| url.starts_with(scheme)) {
-            return Err("it doesn't begin with redis://, rediss:// or unix://".into());
+            return Err("it doesn't begin with redis://, rediss://, redis-sentinel:// or unix://".into());
         }
         let parsed = Url::parse(url).map_err(|e| match e {
             ParseError::EmptyHost => "there is no host name".to_owned(),
@@ -42,15 +60,58 @@ impl Address {
         if info.redis_settings().db() < 0 {
             return Err("the database is not a number from 0".into());
         }
-        let label = label(info.addr(), info.redis_settings().db());
+        let server = server(info.addr());
         // The library's name and version, which it would tell each server, cost a round trip and help nobody.
         let redis = info.redis_settings().clone().set_skip_set_lib_name();
-        Ok(Address { info: info.set_redis_settings(redis), label, file: None })
+        Ok(Address { server, info: info.set_redis_settings(redis), group: None, file: None })
+    }
+
+    /// `[USER:PASSWORD@]HOST[:PORT],.../NAME[/DB][?sentinel-user=USER&sentinel-pass=PASSWORD]`
+    fn parse_group(scheme: &str, rest: &str) -> Result<Self, String> {
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (name, db) = path.split_once('/').unwrap_or((path, ""));
+        if name.is_empty() {
+            return Err("the master's name is missing: redis-sentinel://HOST:PORT,HOST:PORT/NAME".into());
+        }
+        let (sign_in, hosts) = authority.rsplit_once('@').map_or(("", authority), |(sign_in, hosts)| (sign_in, hosts));
+        let (mut user, mut password) = ("", "");
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("sentinel-user", given)) => user = given,
+                Some(("sentinel-pass", given)) => password = given,
+                _ => return Err("after ? may stand sentinel-user= and sentinel-pass= only".into()),
+            }
+        }
+        let mut sentinels: Vec<Address> = Vec::new();
+        for host in hosts.split(',') {
+            let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+            let port = if has_port { String::new() } else { format!(":{SENTINEL_PORT}") };
+            let sentinel = Self::parse(&format!("{scheme}://{user}:{password}@{host}{port}"))?;
+            if sentinels.iter().any(|other| other.server == sentinel.server) {
+                return Err(format!("the Sentinel {sentinel} stands there twice"));
+            }
+            sentinels.push(sentinel);
+        }
+        // Any host will do: it is the master's, whom the Sentinels name.
+        let master = Self::parse(&format!("{scheme}://{sign_in}@localhost/{db}"))?;
+        let hosts: Vec<_> = sentinels.iter().filter_map(|s| s.server.split_once("://").map(|(_, host)| host)).collect();
+        let server = format!("{scheme}-sentinel://{}/{name}", hosts.join(","));
+        Ok(Address { server, group: Some(Arc::new(Group { name: name.to_owned(), sentinels })), ..master })
     }
 
     /// The same, as it stands in a file, which is read again for each connection.
     pub fn in_file(self, file: &Path) -> Self {
-        Address { file: Some(file.into()), ..self }
+        let group = self.group.as_ref().map(|group| {
+            let sentinels = group.sentinels.iter().map(|sentinel| sentinel.clone().in_file(file)).collect();
+            Arc::new(Group { name: group.name.clone(), sentinels })
+        });
+        Address { file: Some(file.into()), group, ..self }
+    }
+
+    /// The Sentinels to be asked for the server.
+    pub fn group(&self) -> Option<&Group> {
+        self.group.as_deref()
     }
 
     /// How to connect to the server and sign in now. A file that can't be read, or doesn't name the server, changes nothing: its
@@ -59,13 +120,18 @@ impl Address {
         let Some(file) = self.file.clone() else { return self.info.clone() };
         let text = tokio::task::spawn_blocking(move || std::fs::read_to_string(file)).await;
         let text = text.ok().and_then(Result::ok).unwrap_or_default();
-        let fresh =
-            urls(&text).filter_map(|url| Self::parse(url).ok()).find(|address| address.server() == self.server());
-        fresh.map_or_else(|| self.info.clone(), |address| address.info)
+        let named = urls(&text).filter_map(|url| Self::parse(url).ok()).flat_map(Self::with_sentinels);
+        named.into_iter().find(|address| address.server == self.server).map_or_else(|| self.info.clone(), |a| a.info)
+    }
+
+    fn with_sentinels(self) -> Vec<Self> {
+        let sentinels = self.group.as_ref().map_or_else(Vec::new, |group| group.sentinels.clone());
+        sentinels.into_iter().chain([self]).collect()
     }
 
     pub fn has_password(&self) -> bool {
-        self.info.redis_settings().password().is_some()
+        let signs_in = |address: &Self| address.info.redis_settings().password().is_some();
+        signs_in(self) || self.group().is_some_and(|group| group.sentinels.iter().any(signs_in))
     }
 
     pub fn has_tls(&self) -> bool {
@@ -73,9 +139,24 @@ impl Address {
     }
 
     /// The server, whatever the user and database: two nodes may not share it.
-    pub fn server(&self) -> String {
-        label(self.info.addr(), 0)
+    pub fn server(&self) -> &str {
+        &self.server
     }
+}
+
+/// Splits what was given with commas between the URLs; those between the Sentinels of one are its own.
+pub fn split(list: &str) -> Vec<String> {
+    let mut urls: Vec<String> = Vec::new();
+    for part in list.split(',') {
+        match urls.last_mut() {
+            Some(last) if last.contains("-sentinel://") && !part.contains("://") => {
+                last.push(',');
+                last.push_str(part);
+            }
+            _ => urls.push(part.to_owned()),
+        }
+    }
+    urls
 }
 
 /// The URLs in a file: one a line, without comments and empty lines.
@@ -83,11 +164,10 @@ pub fn urls(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
-fn label(addr: &ConnectionAddr, db: i64) -> String {
-    let db = if db == 0 { String::new() } else { format!("/{db}") };
+fn server(addr: &ConnectionAddr) -> String {
     match addr {
-        ConnectionAddr::Tcp(host, port) => format!("redis://{}:{port}{db}", bracketed(host)),
-        ConnectionAddr::TcpTls { host, port, .. } => format!("rediss://{}:{port}{db}", bracketed(host)),
+        ConnectionAddr::Tcp(host, port) => format!("redis://{}:{port}", bracketed(host)),
+        ConnectionAddr::TcpTls { host, port, .. } => format!("rediss://{}:{port}", bracketed(host)),
         ConnectionAddr::Unix(path) => format!("unix://{}", path.display()),
         _ => "redis://?".into(),
     }
@@ -99,7 +179,11 @@ fn bracketed(host: &str) -> String {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.label)
+        f.write_str(&self.server)?;
+        match (self.info.redis_settings().db(), self.info.addr()) {
+            (0, _) | (_, ConnectionAddr::Unix(_)) => Ok(()),
+            (db, _) => write!(f, "/{db}"),
+        }
     }
 }
 
@@ -122,6 +206,27 @@ mod tests {
     }
 
     #[test]
+    fn a_node_behind_sentinels_has_their_addresses_and_the_masters_sign_in() {
+        let url = "rediss-sentinel://u:p%40@s1,[::1]:7,s2:26380/mymaster/3?sentinel-user=w&sentinel-pass=q";
+        let address = Address::parse(url).expect("a good URL");
+        assert_eq!(address.to_string(), "rediss-sentinel://s1:26379,[::1]:7,s2:26380/mymaster/3");
+        assert_eq!(address.info.redis_settings().password(), Some("p@"));
+        assert!(address.has_tls());
+        let group = address.group().expect("a group");
+        assert_eq!(group.name, "mymaster");
+        let sentinel = &group.sentinels[1];
+        assert_eq!(sentinel.to_string(), "rediss://[::1]:7");
+        assert_eq!(sentinel.info.redis_settings().username(), Some("w"));
+        assert_eq!(sentinel.info.redis_settings().password(), Some("q"));
+    }
+
+    #[test]
+    fn commas_part_urls_but_not_the_sentinels_of_one() {
+        let urls = split("redis://a,redis-sentinel://b,c:1/m,rediss://d");
+        assert_eq!(urls, ["redis://a", "redis-sentinel://b,c:1/m", "rediss://d"]);
+    }
+
+    #[test]
     fn what_is_wrong_is_named_without_the_url() {
         for (url, part) in [
             ("secret", "begin with"),
@@ -132,6 +237,11 @@ mod tests {
             ("redis://u:secret/x@h", "%XX"),
             ("redis://", "missing hostname"),
             ("rediss://u:secret@h#insecure", "--tls-ca"),
+            ("redis-sentinel://u:secret@h,i", "name is missing"),
+            ("redis-sentinel://u:secret@h,h:26379/m", "twice"),
+            ("redis-sentinel://u:secret@h/m?password=secret", "sentinel-pass="),
+            ("redis-sentinel://u:secret@h:0/m", "port"),
+            ("http-sentinel://u:secret@h/m", "begin with"),
         ] {
             let said = Address::parse(url).expect_err(url);
             assert!(said.contains(part), "{url}: {said}");

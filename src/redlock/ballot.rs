@@ -7,7 +7,8 @@ use std::{
 
 use super::{
     failure::Failure,
-    scripts::{Acquired, Answer, Extended},
+    node::Vote,
+    scripts::{self, Acquired, Answer, Extended},
 };
 use crate::{
     clock::Moment,
@@ -18,6 +19,16 @@ use crate::{
 
 /// One node's answer in a round, by the node's place among the configured ones.
 pub type Heard<A> = (usize, Result<A, Failure>);
+
+/// A node's answer to a campaign, which is no vote of a server that has been the node's master for less than the `young` time:
+/// it may have missed a lock that a leader counts on.
+pub fn granted(vote: Vote, young: Duration) -> Result<Acquired, Failure> {
+    let acquired = scripts::acquired(vote.answer).ok_or_else(Failure::strange)?;
+    match young.checked_sub(vote.master_for) {
+        Some(votes_in) if acquired.is_vote() && !votes_in.is_zero() => Err(Failure::promoted(votes_in)),
+        _ => Ok(acquired),
+    }
+}
 
 /// The answers that came.
 pub fn answers<A>(heard: &[Heard<A>]) -> impl Iterator<Item = &A> {
@@ -44,7 +55,8 @@ pub fn campaign(
     let granted = count(|a| matches!(a, Answer::Granted));
     let stale = count(|a| matches!(a, Answer::Stale));
     let held = count(|a| matches!(a, Answer::Held { .. }));
-    let young = count(|a| matches!(a, Answer::Young { .. }));
+    let promoted = heard.iter().filter_map(|(_, answer)| answer.as_ref().err()?.votes_in()).count();
+    let young = count(|a| matches!(a, Answer::Young { .. })) + promoted;
     let quorum = quorum(nodes);
     if granted >= quorum {
         return if now < times.leash(sent).signal {
@@ -105,6 +117,7 @@ pub fn free_in(nodes: usize, heard: &[Heard<Acquired>], times: &Times, chance: f
             Ok(Answer::Young { left }) => Some(*left),
             Ok(Answer::Done { .. } | Answer::Spent) => None,
             Err(failure) if failure.is_unconnected() => None,
+            Err(failure) if failure.votes_in().is_some() => failure.votes_in(),
             // What ails a node that answers, or may be about to, is looked at again from time to time.
             Err(_) => Some(times.extend_every().mul_f64(0.5 + chance)),
         };

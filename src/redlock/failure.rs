@@ -1,6 +1,6 @@
 //! Why a node gave no answer that counts, in words for its operator.
 
-use std::{error::Error, fmt, io, sync::Arc};
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
 use redis::{Arg, Cmd, ErrorKind, RedisError};
 
@@ -8,17 +8,29 @@ use redis::{Arg, Cmd, ErrorKind, RedisError};
 pub struct Failure {
     /// Follows the node's name: "redis://b:6379 timed out".
     phrase: String,
+    kind: Kind,
+}
+
+/// What follows from a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The node may be asked again at any time.
+    Answered,
     /// There is no connection; that there is one again will be told.
-    unconnected: bool,
+    Unconnected,
+    /// The same, and what closed it may have had a reason that was not read.
+    HungUp,
+    /// Its master is a new one, and votes in so long.
+    Promoted(Duration),
 }
 
 impl Failure {
     fn answered(phrase: impl Into<String>) -> Self {
-        Failure { phrase: phrase.into(), unconnected: false }
+        Failure { phrase: phrase.into(), kind: Kind::Answered }
     }
 
     fn unconnected(phrase: impl Into<String>) -> Self {
-        Failure { phrase: phrase.into(), unconnected: true }
+        Failure { phrase: phrase.into(), kind: Kind::Unconnected }
     }
 
     pub fn timed_out() -> Self {
@@ -36,17 +48,40 @@ impl Failure {
 
     /// One connection after the other was closed before anything was answered.
     pub fn hung_up() -> Self {
-        Failure::unconnected("closed the connection")
+        Failure { phrase: "closed the connection".into(), kind: Kind::HungUp }
     }
 
-    /// The same of a `plain` connection, or of one with TLS: a server may close that before its reason has been read.
+    /// The same of a `plain` connection, or of one with TLS: a server may hang up before its reason has been read.
     pub fn perhaps_for_tls(mut self, plain: bool) -> Self {
-        self.phrase.push_str(if plain {
-            " (one with TLS wants rediss://)"
-        } else {
-            " (it may want a certificate of ours: --tls-cert and --tls-key)"
-        });
+        if self.kind == Kind::HungUp {
+            self.phrase.push_str(if plain {
+                " (one with TLS wants rediss://)"
+            } else {
+                " (it may want a certificate of ours: --tls-cert and --tls-key)"
+            });
+        }
         self
+    }
+
+    /// The Sentinels have another master than the one that answered.
+    pub fn replaced() -> Self {
+        Failure::answered("has another master by now")
+    }
+
+    /// The master is one for so short a time that it may have missed what the last one knew.
+    pub fn promoted(votes_in: Duration) -> Self {
+        let phrase = format!("has a new master, which votes in {} s", votes_in.as_secs() + 1);
+        Failure { phrase, kind: Kind::Promoted(votes_in) }
+    }
+
+    /// An answer that is none of a Sentinel.
+    pub fn no_sentinel() -> Self {
+        Failure::answered("doesn't answer as a Sentinel does")
+    }
+
+    /// No majority of the Sentinels names the same master.
+    pub fn no_master(story: impl Into<String>) -> Self {
+        Failure::answered(story)
     }
 
     /// An answer that is no answer to our scripts.
@@ -60,12 +95,20 @@ impl Failure {
             Arg::Simple(bytes) => std::str::from_utf8(bytes).ok(),
             _ => None,
         });
-        denied(error, script).map_or_else(|| Failure::from(error), Failure::answered)
+        denied(error, script).or_else(|| unknown(error)).map_or_else(|| Failure::from(error), Failure::answered)
     }
 
     /// Whether news will come when the node can be asked again.
     pub fn is_unconnected(&self) -> bool {
-        self.unconnected
+        matches!(self.kind, Kind::Unconnected | Kind::HungUp)
+    }
+
+    /// When the node votes, if it only has a master that is too new.
+    pub fn votes_in(&self) -> Option<Duration> {
+        match self.kind {
+            Kind::Promoted(votes_in) => Some(votes_in),
+            _ => None,
+        }
     }
 }
 
@@ -126,12 +169,6 @@ impl From<&RedisError> for Failure {
         if let Some(denied) = denied(error, None) {
             return Failure::answered(denied);
         }
-        if error.is_connection_refusal() {
-            return Failure::unconnected("refused the connection");
-        }
-        if error.is_timeout() {
-            return Failure::timed_out();
-        }
         match error.kind() {
             ErrorKind::AuthenticationFailed => Failure::unconnected("rejected the user name or password"),
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
@@ -145,6 +182,18 @@ impl From<&RedisError> for Failure {
             },
             _ => Failure::answered(format!("answered: {}", server_text(error))),
         }
+    }
+}
+
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Self {
+        Failure::from(&error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::from(&error)
     }
 }
 
@@ -168,6 +217,20 @@ fn denied(error: &RedisError, script: Option<&str>) -> Option<String> {
         Some(command) => format!("doesn't let this user run {command} (NOPERM)"),
         None if detail.contains(" key") => "doesn't let this user use the lock's keys (NOPERM)".into(),
         None => "doesn't let this user run the commands (NOPERM)".into(),
+    })
+}
+
+/// What a server is that doesn't know our commands.
+fn unknown(error: &RedisError) -> Option<String> {
+    let detail = error.detail()?.to_lowercase();
+    if detail.contains("no such master") {
+        return Some("knows no master of this name".into());
+    }
+    let command = detail.split_once("unknown command ")?.1.trim_start_matches(['\'', '`']);
+    Some(match command.get(..4)? {
+        "eval" => "knows no scripts; if it is a Sentinel, write redis-sentinel://HOST,.../NAME".into(),
+        "sent" => "is no Sentinel; write redis:// for a server".into(),
+        _ => return None,
     })
 }
 

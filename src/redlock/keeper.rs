@@ -5,7 +5,8 @@ use std::{io, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
 use redis::{
-    AsyncConnectionConfig, ConnectionInfo, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult,
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError,
+    RedisResult,
     aio::{MultiplexedConnection, PubSub},
 };
 use tokio::{
@@ -18,6 +19,7 @@ use super::{
     failure::Failure,
     meter::{Gauge, Metered},
     news::{News, Newswire},
+    sentinel::Sentinels,
     tls::Tls,
     wire,
 };
@@ -38,6 +40,8 @@ pub enum Link {
 pub struct Connection {
     pub asked: MultiplexedConnection,
     pub gauge: Gauge,
+    /// The server at the other end, which is another one with each failover where Sentinels name it.
+    pub server: ConnectionAddr,
 }
 
 /// A second connection, on which messages come, and what has come on it that is none yet.
@@ -64,6 +68,8 @@ pub struct Keeper {
     pub links: watch::Sender<Link>,
     pub wishes: Arc<Wishes>,
     pub tls: Option<Tls>,
+    /// They name the server.
+    pub sentinels: Option<Arc<Sentinels>>,
     pub connect_timeout: Duration,
     /// How long TCP may wait for what was sent to be acknowledged.
     pub unanswered: Duration,
@@ -91,7 +97,7 @@ impl Keeper {
         let mut pause = self.pause;
         loop {
             let connected = match timeout(self.connect_timeout, self.connect(&mut listening)).await {
-                Ok(connected) => connected.map_err(|e| Failure::from(&e)),
+                Ok(connected) => connected,
                 Err(_) => Err(Failure::timed_out()),
             };
             let mut wait = Duration::MAX;
@@ -145,8 +151,11 @@ impl Keeper {
         }
     }
 
-    async fn connect(&self, listening: &mut Listening) -> RedisResult<(Connection, Option<Messages>)> {
-        let info = self.address.info().await;
+    async fn connect(&self, listening: &mut Listening) -> Result<(Connection, Option<Messages>), Failure> {
+        let mut info = self.address.info().await;
+        if let Some(sentinels) = &self.sentinels {
+            info = info.set_addr(sentinels.master().await?.server);
+        }
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         if *listening == Listening::Pushed {
             let (newswire, wishes, gauge) = (self.newswire.clone(), self.wishes.clone(), Gauge::default());
@@ -160,11 +169,11 @@ impl Keeper {
             });
             match self.open(&info, ProtocolVersion::RESP3, pushed, gauge).await {
                 Ok(mut connection) => match connection.asked.subscribe(&self.channel).await {
-                    Err(error) if !is_refusal(&error) => return Err(error),
+                    Err(error) if !is_refusal(&error) => return Err(error.into()),
                     Err(_) => *listening = Listening::Refused,
                     Ok(()) => return Ok((connection, None)),
                 },
-                Err(error) if !is_refusal(&error) => return Err(error),
+                Err(error) if !is_refusal(&error) => return Err(error.into()),
                 // Redis before 6 doesn't know HELLO; some proxies and configurations don't, either.
                 Err(_) => *listening = Listening::Apart,
             }
@@ -177,7 +186,7 @@ impl Keeper {
         let stream = Metered::new(self.stream(&info).await?, gauge.clone());
         let mut pubsub = PubSub::new(&settings(&info, ProtocolVersion::RESP2), stream).await?;
         match pubsub.subscribe(&self.channel).await {
-            Err(error) if !is_refusal(&error) => Err(error),
+            Err(error) if !is_refusal(&error) => Err(error.into()),
             Err(_) => {
                 *listening = Listening::Refused;
                 Ok((connection, None))
@@ -197,7 +206,7 @@ impl Keeper {
         let settings = settings(info, protocol);
         let (asked, driver) = MultiplexedConnection::new_with_config(&settings, stream, config).await?;
         tokio::spawn(driver);
-        Ok(Connection { asked, gauge })
+        Ok(Connection { asked, gauge, server: info.addr().clone() })
     }
 
     async fn stream(&self, info: &ConnectionInfo) -> io::Result<Box<dyn wire::Stream>> {

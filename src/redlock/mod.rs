@@ -10,6 +10,7 @@ mod meter;
 mod news;
 mod node;
 mod scripts;
+mod sentinel;
 mod standby;
 mod tls;
 mod wire;
@@ -29,7 +30,7 @@ use tokio::{
 };
 
 pub use self::{
-    address::{Address, urls},
+    address::{Address, split, urls},
     tls::Tls,
 };
 use self::{
@@ -37,8 +38,9 @@ use self::{
     claim::Claim,
     failure::Failure,
     news::Newswire,
-    node::Node,
+    node::{Node, Surroundings, Vote},
     scripts::{Acquired, Extended, Released, Telling},
+    sentinel::Sentinels,
     standby::Standby,
 };
 use crate::{
@@ -96,7 +98,9 @@ impl Redlock {
         let (sender, news) = mpsc::channel(MOST_NEWS);
         let node = |index: usize| {
             let newswire = Newswire(sender.clone());
-            Arc::new(Node::new(index, site, claim.channel(), newswire, &times))
+            let sentinels = site.addresses[index].group().map(|group| Arc::new(Sentinels::new(group, site, &times)));
+            let surroundings = Surroundings { tls: site.tls.clone(), sentinels, newswire };
+            Arc::new(Node::new(index, &site.addresses[index], claim.channel(), surroundings, &times))
         };
         Redlock {
             nodes: (0..site.addresses.len()).map(node).collect(),
@@ -110,9 +114,17 @@ impl Redlock {
         }
     }
 
-    /// Sends every node its command.
-    fn ask_all<A: Send + 'static>(&self, cmd: impl Fn(&Node) -> Cmd, read: fn(Value) -> Option<A>) -> Outstanding<A> {
-        self.nodes.iter().map(|node| ask_one(node, cmd(node), read).boxed()).collect()
+    /// Asks every node for its vote.
+    fn ask_all<A: Send + 'static>(
+        &self,
+        cmd: impl Fn(&Node) -> Cmd,
+        read: impl Fn(Vote) -> Result<A, Failure> + Copy + Send + 'static,
+    ) -> Outstanding<A> {
+        let ask = |node: &Arc<Node>| {
+            let (index, asked) = (node.index, node.ask_for_vote(cmd(node)));
+            async move { (index, asked.await.and_then(read)) }.boxed()
+        };
+        self.nodes.iter().map(ask).collect()
     }
 
     /// The node that tells those who listen of a vote or a release: one, so that they are woken once.
@@ -142,7 +154,8 @@ impl Redlock {
         let (token, teller) = (self.claim.next_token(wall_micros()), self.teller());
         let cmd =
             |node: &Node| self.claim.acquisition(&self.times, Some(node.index) == teller, self.standby.watch.freed());
-        let mut asked = self.ask_all(cmd, scripts::acquired);
+        let young = self.times.young();
+        let mut asked = self.ask_all(cmd, move |vote| ballot::granted(vote, young));
         let mut heard = self.decide(&mut asked, Acquired::is_vote).await;
         if self.claim.is_once() {
             // A success may be known to one node only: it is worth a wait for those who are slow.
@@ -254,7 +267,10 @@ impl Redlock {
     /// One extension, which may leave a note on the nodes.
     pub async fn extend(&self, note: Option<&Note>) -> Extension {
         let sent = Moment::now();
-        let mut asked = self.ask_all(|_| self.claim.extension(&self.times, note), scripts::extended);
+        let mut asked = self.ask_all(
+            |_| self.claim.extension(&self.times, note),
+            |vote| scripts::extended(vote.answer).ok_or_else(Failure::strange),
+        );
         let mut heard = self.decide(&mut asked, Extended::is_vote).await;
         match ballot::extension(self.nodes.len(), &heard) {
             // What has come in already costs no waiting.
@@ -300,7 +316,8 @@ impl Redlock {
         let heard_by = if self.standby.is_listening() { Telling::AllButUs } else { Telling::All };
         let tells = |node: &Node| teller.is_none_or(|teller| teller == node.index);
         let cmd = |node: &Node| self.claim.release(if tells(node) { heard_by } else { Telling::Nobody }, parting);
-        let mut asked = self.ask_all(cmd, scripts::released);
+        let mut asked: Outstanding<_> =
+            self.nodes.iter().map(|node| ask_one(node, cmd(node), scripts::released).boxed()).collect();
         let mut heard = self.decide(&mut asked, |_| true).await;
         let confirmed = answers(&heard).count() >= quorum(self.nodes.len());
         // The requests to the others are on their way; a close now could cut them off.

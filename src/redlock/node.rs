@@ -2,13 +2,14 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use redis::{Cmd, Value};
+use redis::{Cmd, ConnectionAddr, Value};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Address, Failure, Site,
+    Address, Failure, Tls,
     keeper::{Keeper, Link, Wishes},
     news::Newswire,
+    sentinel::Sentinels,
 };
 use crate::lease::Times;
 
@@ -22,21 +23,38 @@ pub struct Node {
     pub address: Address,
     link: watch::Receiver<Link>,
     wishes: Arc<Wishes>,
+    sentinels: Option<Arc<Sentinels>>,
     answer_timeout: Duration,
     connect_timeout: Duration,
 }
 
+/// What a node is reached by, and where its news go.
+pub struct Surroundings {
+    pub tls: Option<Tls>,
+    pub sentinels: Option<Arc<Sentinels>>,
+    pub newswire: Newswire,
+}
+
+/// An answer that may count.
+#[derive(Debug)]
+pub struct Vote {
+    pub answer: Value,
+    /// For how long its server has been the node's master; always, where nobody replaces it.
+    pub master_for: Duration,
+}
+
 impl Node {
     /// Begins to connect; from within a runtime.
-    pub fn new(index: usize, site: &Site, channel: &str, newswire: Newswire, times: &Times) -> Self {
-        let address = site.addresses[index].clone();
+    pub fn new(index: usize, address: &Address, channel: &str, surroundings: Surroundings, times: &Times) -> Self {
+        let Surroundings { tls, sentinels, newswire } = surroundings;
         let (links, link) = watch::channel(Link::First);
         let wishes = Arc::new(Wishes::default());
         let keeper = Keeper {
             address: address.clone(),
             channel: channel.to_owned(),
             newswire,
-            tls: site.tls.clone(),
+            tls,
+            sentinels: sentinels.clone(),
             links,
             wishes: wishes.clone(),
             connect_timeout: times.connect_timeout(),
@@ -47,7 +65,7 @@ impl Node {
         };
         tokio::spawn(keeper.keep());
         let (answer_timeout, connect_timeout) = (times.answer_timeout(), times.connect_timeout());
-        Node { index, address, link, wishes, answer_timeout, connect_timeout }
+        Node { index, address: address.clone(), link, wishes, sentinels, answer_timeout, connect_timeout }
     }
 
     pub fn is_connected(&self) -> bool {
@@ -65,6 +83,41 @@ impl Node {
     /// # Errors
     /// Why there is no answer.
     pub fn ask(&self, cmd: Cmd) -> impl Future<Output = Result<Value, Failure>> + Send + use<> {
+        let asked = self.ask_server(cmd);
+        async move { asked.await.map(|(value, _)| value) }
+    }
+
+    /// Asks for what counts only of the server that the Sentinels, where there are some, still have for the master when it has
+    /// answered: one that was replaced doesn't know that.
+    ///
+    /// # Errors
+    /// Why there is no answer, or why it doesn't count.
+    pub fn ask_for_vote(&self, cmd: Cmd) -> impl Future<Output = Result<Vote, Failure>> + Send + use<> {
+        let (asked, sentinels, wishes) = (self.ask_server(cmd), self.sentinels.clone(), self.wishes.clone());
+        let link = self.link.clone();
+        async move {
+            let answered = asked.await;
+            let Some(sentinels) = sentinels else {
+                return answered.map(|(answer, _)| Vote { answer, master_for: Duration::MAX });
+            };
+            let (answer, server) = match answered {
+                Ok(answered) => answered,
+                Err(failure) => {
+                    tokio::spawn(leave_replaced(link, sentinels, wishes));
+                    return Err(failure);
+                }
+            };
+            let master = sentinels.master().await?;
+            if master.server != server {
+                wishes.connection.notify_one();
+                return Err(Failure::replaced());
+            }
+            Ok(Vote { answer, master_for: master.known_for })
+        }
+    }
+
+    /// Sends a command and waits for its answer, and says which server that came from.
+    fn ask_server(&self, cmd: Cmd) -> impl Future<Output = Result<(Value, ConnectionAddr), Failure>> + Send + use<> {
         let mut link = self.link.clone();
         let wishes = self.wishes.clone();
         let plain = !self.address.has_tls();
@@ -73,12 +126,19 @@ impl Node {
         async move {
             let mut unconnected = None;
             match timeout(within, ask_linked(&mut link, &wishes, &cmd, &mut unconnected)).await {
-                Ok(Err(failure)) if failure == Failure::hung_up() => Err(failure.perhaps_for_tls(plain)),
-                Ok(answer) => answer,
+                Ok(answer) => answer.map_err(|failure| failure.perhaps_for_tls(plain)),
                 // Why there was no connection says more than that there is none again yet.
                 Err(_) => Err(unconnected.unwrap_or_else(Failure::timed_out)),
             }
         }
+    }
+}
+
+/// A server that doesn't answer may have been replaced, and its connection stay.
+async fn leave_replaced(link: watch::Receiver<Link>, sentinels: Arc<Sentinels>, wishes: Arc<Wishes>) {
+    let Link::Up(connection) = link.borrow().clone() else { return };
+    if sentinels.master().await.is_ok_and(|master| master.server != connection.server) {
+        wishes.connection.notify_one();
     }
 }
 
@@ -88,7 +148,7 @@ async fn ask_linked(
     wishes: &Wishes,
     cmd: &Cmd,
     unconnected: &mut Option<Failure>,
-) -> Result<Value, Failure> {
+) -> Result<(Value, ConnectionAddr), Failure> {
     let mut retried = false;
     loop {
         let now = link.borrow_and_update().clone();
@@ -100,21 +160,21 @@ async fn ask_linked(
                 retried = true;
                 wishes.connection.notify_one();
             }
-            Link::Up(mut connection) => match cmd.query_async::<Value>(&mut connection.asked).await {
-                Ok(value) => {
-                    connection.gauge.settle();
-                    return Ok(value);
+            Link::Up(mut connection) => {
+                let answer = cmd.query_async::<Value>(&mut connection.asked).await;
+                connection.gauge.settle();
+                match answer {
+                    Ok(value) => return Ok((value, connection.server)),
+                    Err(error) if error.is_unrecoverable_error() && !retried => {
+                        retried = true;
+                        wishes.connection.notify_one();
+                    }
+                    Err(error) if error.is_connection_dropped() && unconnected.is_none() => {
+                        return Err(Failure::hung_up());
+                    }
+                    Err(error) => return Err(Failure::of(&error, cmd)),
                 }
-                Err(error) if error.is_unrecoverable_error() && !retried => {
-                    retried = true;
-                    wishes.connection.notify_one();
-                }
-                Err(error) => {
-                    connection.gauge.settle();
-                    let hung_up = error.is_connection_dropped() && unconnected.is_none();
-                    return Err(if hung_up { Failure::hung_up() } else { Failure::of(&error, cmd) });
-                }
-            },
+            }
         }
         if link.changed().await.is_err() {
             return Err(Failure::not_heard());

@@ -6,6 +6,7 @@
 mod leaderrun;
 mod processes;
 mod proxy;
+mod sentinels;
 mod servers;
 mod terminal;
 mod waiting;
@@ -15,6 +16,7 @@ pub use self::{
     leaderrun::{Leaderrun, Output, Running},
     processes::{Tree, children, signal, state},
     proxy::{Mode, Proxy},
+    sentinels::{Group, NAME, Sentinel},
     servers::{Server, Servers, free_port},
     terminal::Terminal,
     waiting::{LONG, eventually},
