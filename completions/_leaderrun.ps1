@@ -53,6 +53,8 @@ Register-ArgumentCompleter -Native -CommandName 'leaderrun' -ScriptBlock {
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say more; twice: each round')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing, not even errors')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing, not even errors')
+            [CompletionResult]::new('--check', '--check', [CompletionResultType]::ParameterName, 'Ask the servers whether they are fit')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'With --check: print JSON')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')

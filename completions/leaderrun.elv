@@ -50,6 +50,8 @@ set edit:completion:arg-completer[leaderrun] = {|@words|
             cand --verbose 'Say more; twice: each round'
             cand -q 'Say nothing, not even errors'
             cand --quiet 'Say nothing, not even errors'
+            cand --check 'Ask the servers whether they are fit'
+            cand --json 'With --check: print JSON'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'

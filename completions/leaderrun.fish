@@ -21,5 +21,7 @@ complete -c leaderrun -s n -l try -d 'Don\'t wait: exit with 75 if another leads
 complete -c leaderrun -l pid-namespace -d 'Run the command in a PID namespace'
 complete -c leaderrun -s v -l verbose -d 'Say more; twice: each round'
 complete -c leaderrun -s q -l quiet -d 'Say nothing, not even errors'
+complete -c leaderrun -l check -d 'Ask the servers whether they are fit'
+complete -c leaderrun -l json -d 'With --check: print JSON'
 complete -c leaderrun -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c leaderrun -s V -l version -d 'Print version'

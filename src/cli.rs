@@ -27,8 +27,9 @@ pub struct Cli {
     /// What to lead: a name, the same on every replica
     ///
     /// 1 to 512 bytes without control characters.
-    #[arg(short, long, value_name = "NAME", env = "LEADERRUN_RESOURCE", hide_env = true, required = true)]
-    pub resource: String,
+    #[arg(short, long, value_name = "NAME", env = "LEADERRUN_RESOURCE", hide_env = true)]
+    #[arg(required_unless_present = "check")]
+    pub resource: Option<String>,
 
     /// The Redis servers, with commas or repeated
     ///
@@ -173,8 +174,20 @@ pub struct Cli {
     #[arg(default_value = "text", hide_short_help = true)]
     pub log_format: LogFormat,
 
+    /// Ask the servers whether they are fit
+    ///
+    /// Prints a table of the nodes, what is to be mended and how, and a verdict. Runs nothing, and leaves nothing on the
+    /// servers. Exit status: 0 all is well, 1 there is something to be mended, 69 no quorum of nodes can vote. With
+    /// --resource, it asks with that name's keys, which matters where a user may use no others.
+    #[arg(long, conflicts_with = "command", hide_short_help = true)]
+    pub check: bool,
+
+    /// With --check: print JSON
+    #[arg(long, hide_short_help = true)]
+    pub json: bool,
+
     /// The command and its arguments
-    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND", value_parser = value_parser!(OsString))]
+    #[arg(required_unless_present = "check", trailing_var_arg = true, value_name = "COMMAND", value_parser = value_parser!(OsString))]
     #[arg(hide_short_help = true)]
     pub command: Vec<OsString>,
 }

@@ -15,6 +15,8 @@ pub enum Exit {
     Done,
     /// The command succeeded, but that could not be recorded for the others.
     NotRecorded,
+    /// `--check` found something to be mended.
+    Findings,
     /// Leadership was lost and the command killed.
     LeadershipLost,
     /// No quorum of nodes could be reached, and we did not wait or no longer.
@@ -39,6 +41,7 @@ impl Exit {
             Exit::Signal(signal) => 128_u8.wrapping_add(signal as u8),
             Exit::NotLeader(code) => code,
             Exit::Done => 0,
+            Exit::Findings => 1,
             Exit::NotRecorded => 74,
             Exit::LeadershipLost => 76,
             Exit::NoQuorum => 69,

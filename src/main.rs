@@ -1,5 +1,6 @@
 //! Runs a command on exactly one of many machines, and only while that machine leads.
 
+mod ask;
 mod cli;
 mod clock;
 mod election;
@@ -30,36 +31,52 @@ use clap::Parser;
 use nix::{libc::SIGINT, sys::signal::Signal};
 
 use crate::{
+    ask::Inquiry,
     cli::Cli,
     election::Elected,
     exit::Exit,
     guard::{Forked, Guard, Heard},
-    settings::Settings,
+    settings::{Refusal, Settings},
     store::{Parting, Store},
 };
 
 fn main() -> ExitCode {
-    let settings = match Cli::try_parse() {
-        Ok(cli) => Settings::try_from(cli),
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
         Err(e) => return cli_error(e).into(),
     };
     guard::hide_passwords();
-    let settings = match settings {
+    let asked = match Inquiry::from_cli(&cli) {
+        Ok(None) => return lead(cli).into(),
+        Ok(Some(inquiry)) => inquiry.answer(),
+        Err(refusal) => return refused(&refusal).into(),
+    };
+    asked
+        .unwrap_or_else(|e| {
+            report::usage_error(format_args!("{e:#}"));
+            Exit::Failure
+        })
+        .into()
+}
+
+/// Runs the command where we come to lead.
+fn lead(cli: Cli) -> Exit {
+    let settings = match Settings::try_from(cli) {
         Ok(settings) => settings,
-        Err(refusal) => {
-            report::usage_error(&refusal.message);
-            return refusal.exit.into();
-        }
+        Err(refusal) => return refused(&refusal),
     };
     if let Some(warning) = &settings.warning {
         settings.report.error(warning);
     }
-    run(&settings)
-        .unwrap_or_else(|e| {
-            settings.report.error(format_args!("{e:#}"));
-            Exit::Failure
-        })
-        .into()
+    run(&settings).unwrap_or_else(|e| {
+        settings.report.error(format_args!("{e:#}"));
+        Exit::Failure
+    })
+}
+
+fn refused(refusal: &Refusal) -> Exit {
+    report::usage_error(&refusal.message);
+    refusal.exit
 }
 
 /// Forks the guard while there is one thread, then competes, leads and releases.

@@ -57,7 +57,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn usage(message: impl Into<String>) -> Self {
+    pub fn usage(message: impl Into<String>) -> Self {
         Refusal { exit: Exit::Usage, message: message.into() }
     }
 }
@@ -75,15 +75,10 @@ impl TryFrom<Cli> for Settings {
     type Error = Refusal;
 
     fn try_from(cli: Cli) -> Result<Self, Refusal> {
-        name("--resource", &cli.resource)?;
-        if let Some(part) = KEYS_OF_OURS.iter().find(|part| cli.resource.ends_with(*part)) {
-            return Err(Refusal::usage(format!(
-                "--resource {} ends with {part}, which leaderrun puts behind a name for its own keys; give it another name",
-                cli.resource
-            )));
-        }
+        let wanted = cli.resource.clone().unwrap_or_default();
+        resource(&wanted)?;
         let times = times(&cli)?;
-        let place = place(&cli)?;
+        let place = place(&cli, &wanted)?;
         let warning = warning(&cli, &place);
         let signal = signal(&cli.signal)?;
         let holder = cli.holder.unwrap_or_else(default_holder);
@@ -99,8 +94,8 @@ impl TryFrom<Cli> for Settings {
         let once_per = once_per.map(|period| OncePer { period, attempts: cli.attempts });
         let program = program(cli.command)?;
         Ok(Settings {
-            report: Report::new(&cli.resource, cli.verbose, cli.quiet, cli.log_format),
-            resource: cli.resource,
+            report: Report::new(&wanted, cli.verbose, cli.quiet, cli.log_format),
+            resource: wanted,
             place,
             patience,
             times,
@@ -113,6 +108,17 @@ impl TryFrom<Cli> for Settings {
             holder,
             program,
         })
+    }
+}
+
+/// A name that can be led.
+pub fn resource(wanted: &str) -> Result<(), Refusal> {
+    name("--resource", wanted)?;
+    match KEYS_OF_OURS.iter().find(|part| wanted.ends_with(*part)) {
+        None => Ok(()),
+        Some(part) => Err(Refusal::usage(format!(
+            "--resource {wanted} ends with {part}, which leaderrun puts behind a name for its own keys; give it another name"
+        ))),
     }
 }
 
@@ -140,7 +146,8 @@ fn period(option: &str, time: Duration) -> Result<Duration, Refusal> {
     }
 }
 
-fn times(cli: &Cli) -> Result<Times, Refusal> {
+/// How long a lease lasts, and what follows from that.
+pub fn times(cli: &Cli) -> Result<Times, Refusal> {
     let show = |d: Duration| humantime::format_duration(d).to_string();
     let ttl = show(cli.ttl);
     Times::new(cli.ttl, cli.kill_after).map_err(|misfit| {
@@ -160,7 +167,8 @@ fn times(cli: &Cli) -> Result<Times, Refusal> {
     })
 }
 
-fn place(cli: &Cli) -> Result<Place, Refusal> {
+/// Where the lease of a resource is held.
+pub fn place(cli: &Cli, resource: &str) -> Result<Place, Refusal> {
     if cli.local {
         return Ok(Place::ThisMachine);
     }
@@ -197,7 +205,7 @@ fn place(cli: &Cli) -> Result<Place, Refusal> {
         });
     }
     let tls = tls(cli, addresses.iter().any(Address::has_tls))?;
-    Ok(Place::Nodes(Site { addresses, lock: format!("{}{}", cli.key_prefix, cli.resource), tls }))
+    Ok(Place::Nodes(Site { addresses, lock: format!("{}{resource}", cli.key_prefix), tls }))
 }
 
 fn tls(cli: &Cli, needed: bool) -> Result<Option<Tls>, Refusal> {

@@ -111,7 +111,10 @@ fn bad_input_is_one_clear_line_and_64() {
         (&["-r", "x", "-R", "redis://u:secret@h:0", "true"], "the port is not a number"),
         (&["-r", "x", "-R", "redis://u:secret@h/two", "true"], "invalid database number"),
         (&["-r", "x", "-R", "redis://h,http://u:secret@h", "true"], "URL 2 of 2 is wrong: it doesn't begin with"),
-        (&["-r", "x", "-R", "u:secret@h", "true"], "it doesn't begin with redis://, rediss:// or unix://"),
+        (
+            &["-r", "x", "-R", "u:secret@h", "true"],
+            "it doesn't begin with redis://, rediss://, redis-sentinel:// or unix://",
+        ),
         (&["-r", "x", "-R", "redis://u:sec/ret@h", "true"], "written as %XX"),
         (&["-r", "x", "-R", "redis://", "true"], "missing hostname"),
         (&["-r", "x", "-R", "redis://a,redis://b,redis://a:6379/2", "true"], "URLs 1 and 3 are the same server"),

@@ -1,13 +1,16 @@
 //! A password that is marked is found nowhere but where it was given: not in any message, the arguments that `ps` shows, the
-//! command's environment, or what stands on the servers.
+//! command's environment, a core dump, or what stands on the servers.
 
 mod support;
 
-use std::fs;
+use std::{fs, process::Command};
 
-use support::{Leaderrun, Mode, Proxy, Server, Tree, children, unique};
+use support::{Group, Leaderrun, Mode, Proxy, Server, Servers, Tree, children, unique};
 
 const MARKED: &str = "mArK3dSecr3t";
+
+/// A user who is not root.
+const USER: &str = "65534";
 
 /// The ways to give the servers.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +66,62 @@ fn while_it_leads() {
         is_clean(&format!("{given:?}: stdout"), &output.stdout);
         is_clean(&format!("{given:?}: a message"), &output.stderr);
         assert!(output.stderr.contains("leads with fencing token"), "{}", output.stderr);
+    }
+}
+
+/// What makes a core dump is what makes a process's memory readable for its user: the flag of prctl(2), PR_SET_DUMPABLE.
+#[test]
+fn no_core_dump_and_no_other_process_of_the_user_has_it() {
+    let server = Server::start_with(&["--requirepass", MARKED]);
+    let url = format!("redis://:{MARKED}@127.0.0.1:{}", server.port);
+    let resource = unique("sealed");
+    let tree = Tree::of(&resource);
+    let run = Leaderrun::new();
+    let words = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups"].map(Into::into);
+    let words = words.into_iter().chain([run.copy_for_all_users().into()]).collect();
+    let leader = run.through(words).args(["-t", "1s", "-r", &resource]).env("LEADERRUN_REDIS", &url);
+    let leader = leader.args(["--", "sleep", "1000"]).spawn();
+    let command = tree.grows_to(1)[0];
+    let reads = |pid: i32| {
+        let user = ["--reuid", USER, "--regid", USER, "--clear-groups"];
+        let environ = format!("/proc/{pid}/environ");
+        let cat = Command::new("setpriv").args(user).args(["cat", &environ]).output().expect("setpriv");
+        cat.status.success()
+    };
+    assert!(reads(command), "the command is like any other");
+    assert!(!reads(leader.pid()), "the elector can be read");
+    assert!(!reads(leader.guard()), "the guard can be read");
+    leader.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(leader.wait().code(), 143);
+}
+
+#[test]
+fn when_it_checks() {
+    let servers = Servers((0..3).map(|_| Server::start_with(&["--requirepass", MARKED])).collect());
+    let with = |password: &str| servers.urls().replace("://", &format!("://:{password}@"));
+    for (urls, json) in [(with(MARKED), true), (with(MARKED), false), (with("another"), true), (servers.urls(), false)]
+    {
+        let options: &[&str] = if json { &["--json"] } else { &[] };
+        let output = Leaderrun::new().args(["--check", "-t", "1s", "-R", &urls]).args(options).output();
+        assert!([1, 69].contains(&output.code()), "{}", output.stderr);
+        is_clean("--check", &output.stdout);
+        is_clean("--check", &output.stderr);
+    }
+}
+
+#[test]
+fn behind_sentinels() {
+    let group = Group::settled(std::time::Duration::from_secs(1));
+    let url =
+        group.url().replace("://", &format!("://user:{MARKED}@")) + &format!("?sentinel-user=u&sentinel-pass={MARKED}");
+    let folder = tempfile::tempdir().expect("a folder");
+    for given in [Given::Option, Given::Environment, Given::File] {
+        for options in [&["-n", "-r", "x", "true"][..], &["--check"]] {
+            let output = run(given, &url, folder.path()).args(options).output();
+            assert_eq!(output.code(), 69, "{given:?}: {}", output.stderr);
+            is_clean(&format!("{given:?}: stdout"), &output.stdout);
+            is_clean(&format!("{given:?}: a message"), &output.stderr);
+        }
     }
 }
 

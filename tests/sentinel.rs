@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::Signal;
 use support::{Group, Leaderrun, NAME, Sentinel, Server, Witnesses, eventually, unique};
 
 const TTL: Duration = Duration::from_secs(1);
@@ -107,6 +108,38 @@ fn a_leader_on_three_nodes_outlives_a_failover_of_one_and_heals_its_new_master()
     witnesses.stop_last();
     let output = leader.wait();
     assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn a_standby_that_slept_through_a_failover_does_not_lead_on_the_old_master() {
+    let group = Group::settled(TTL);
+    let (witnesses, resource) = (Witnesses::new(), unique("slept"));
+    let start = || {
+        let options = ["-t", "1s", "-R", &group.url(), "-r", &resource];
+        Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn()
+    };
+    let leader = start();
+    witnesses.started(1);
+    let old = eventually("a master", || group.master());
+    let sleeper = start();
+    let channel = format!("leaderrun:{resource}");
+    eventually("the standby to listen", || {
+        let listen: (String, u32) = group.servers[old].query(&["PUBSUB", "NUMSUB", &channel]);
+        (listen.1 == 1).then_some(())
+    });
+    sleeper.signal(Signal::SIGSTOP);
+    group.servers[old].freeze();
+    group.master_other_than(old);
+    assert_eq!(leader.wait().code(), 76);
+    let mut second = start();
+    witnesses.started(2);
+    // Its lock on the old master has run out, and its connection to that is still there.
+    group.servers[old].thaw();
+    sleeper.signal(Signal::SIGCONT);
+    let began = std::time::Instant::now();
+    eventually("three ttl", || (began.elapsed() > 3 * TTL).then_some(()));
+    assert!(!second.has_ended(), "{}", second.stderr());
+    assert_eq!(witnesses.check().len(), 2);
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod support;
 
 use std::{path::Path, process::Command, time::Duration};
 
-use support::{Leaderrun, Output, Server, free_port, unique};
+use support::{Leaderrun, NAME, Output, Sentinel, Server, free_port, unique};
 use tempfile::TempDir;
 
 /// A certificate authority, and what it has signed: servers' certificates and a client's.
@@ -37,13 +37,11 @@ impl Authority {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
 
-    /// A certificate for this host name, valid for so many days, or until yesterday.
+    /// A certificate for this host name or address, valid for so many days, or until yesterday.
     fn sign(&self, name: &str, host: &str, expired: bool) {
-        std::fs::write(
-            self.0.path().join("extensions"),
-            format!("subjectAltName=DNS:{host}\nbasicConstraints=CA:FALSE\n"),
-        )
-        .expect("a file");
+        let kind = if host.parse::<std::net::IpAddr>().is_ok() { "IP" } else { "DNS" };
+        let extensions = format!("subjectAltName={kind}:{host}\nbasicConstraints=CA:FALSE\n");
+        std::fs::write(self.0.path().join("extensions"), extensions).expect("a file");
         let subject = format!("/CN={host}");
         let (key, request) = (format!("{name}.key"), format!("{name}.request"));
         self.openssl(&["req", "-newkey", "rsa:2048", "-nodes", "-subj", &subject, "-keyout", &key, "-out", &request]);
@@ -211,6 +209,32 @@ fn tls_where_there_is_none_and_none_where_there_is_are_told() {
     let plain = server.url().replace("redis://", "rediss://");
     is_refused(&plain, &["--tls-ca", &authority.path("ca")], "doesn't speak TLS (redis:// is for servers without)");
     is_refused(&format!("redis://localhost:{port}"), &[], "closed the connection (one with TLS wants rediss://)");
+}
+
+#[test]
+fn a_master_and_its_sentinel_both_with_tls() {
+    let authority = Authority::new();
+    authority.sign("server", "127.0.0.1", false);
+    let (_server, master) = authority.serve("server", false);
+    let port = free_port();
+    let lines = [
+        format!("tls-port {port}"),
+        format!("tls-cert-file {}", authority.path("server")),
+        format!("tls-key-file {}", authority.path("server.key")),
+        format!("tls-ca-cert-file {}", authority.path("ca")),
+        "tls-auth-clients no".to_owned(),
+        "tls-replication yes".to_owned(),
+    ];
+    let _sentinel = Sentinel::start(master, &lines.each_ref().map(String::as_str));
+    let url = format!("rediss-sentinel://127.0.0.1:{port}/{NAME}");
+    let ca = authority.path("ca");
+    let output =
+        Leaderrun::new().args(["-w", "20s", "-t", "1s", "--tls-ca", &ca, "-R", &url, "-r", &unique("tls"), "true"]);
+    let output = output.output();
+    assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+    let output = run(&url, &[]);
+    assert_eq!(output.code(), 69, "{}", output.stderr);
+    assert!(output.stderr.contains("has a certificate of an unknown issuer"), "{}", output.stderr);
 }
 
 #[test]

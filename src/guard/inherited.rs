@@ -26,7 +26,7 @@ static BEFORE_MAIN: extern "C" fn(libc::c_int, *mut *mut libc::c_char) = before_
 
 extern "C" fn before_main(_count: libc::c_int, _arguments: *mut *mut libc::c_char) {
     #[cfg(target_env = "gnu")]
-    super::command_line::remember(_count, _arguments);
+    super::secrets::remember(_count, _arguments);
     SIGPIPE_IGNORED.store(is_ignored(libc::SIGPIPE), Relaxed);
     for (fd, closed) in (0..).zip(&CLOSED) {
         // SAFETY: F_GETFD only reads; a number without a descriptor gives EBADF.

@@ -7,13 +7,13 @@
 //!     └── command       with all its descendants, which come back to the guard when they are orphaned
 //! ```
 
-mod command_line;
 mod descriptors;
 mod elector_side;
 mod inherited;
 mod keep;
 mod namespace;
 mod protocol;
+mod secrets;
 mod signals;
 mod spawn;
 mod terminal;
@@ -27,10 +27,10 @@ use nix::{
 };
 
 pub use self::{
-    command_line::hide_passwords,
     descriptors::let_go,
     elector_side::{Forked, Guard, Heard},
     protocol::{Ending, Event, Order, Recipient},
+    secrets::{hide_passwords, seal_memory},
     signals::{Signaled, end_self, stop_self},
 };
 use self::{inherited::Inherited, keep::Outcome, protocol::Channel, spawn::Recipe, terminal::Terminal};
@@ -52,6 +52,8 @@ pub fn fork_guard(settings: &Settings) -> Result<Forked> {
         // SAFETY: this process has one thread, so that the child may go on as an ordinary process.
         unsafe { fork() }.context("can't start the guard process")?
     };
+    // Not before: who makes a namespace must be able to write to its own /proc.
+    seal_memory();
     match forked {
         ForkResult::Parent { child } => {
             drop(guards);

@@ -2,6 +2,10 @@
 -- that was told to be released, how often the command may fail (empty: nothing is asked of the period; 0: any number).
 -- The channel has the lock's name. Tokens come and go as strings: Lua prints large numbers as floats.
 local info = redis.call('INFO', 'server')
+-- Before Redis 5, what a script changes after it has asked for the time is not replicated or saved as it was changed.
+if tonumber(string.match(info, 'redis_version:(%d+)') or 5) < 5 then
+  return redis.error_reply('TOOOLD ' .. string.match(info, 'redis_version:([%w.]+)'))
+end
 local run_id = string.match(info, 'run_id:(%w+)')
 local fence = redis.call('GET', KEYS[2]) or '0'
 local failed, failed_left = '0', -2

@@ -249,6 +249,7 @@ fn known(code: &str) -> Option<&'static str> {
         "LOADING" => "is still loading its data (LOADING)",
         "MISCONF" => "can't save its data (MISCONF)",
         "OOM" => "is out of memory (OOM)",
+        "TOOOLD" => "is older than Redis 5; use 5 or newer, or Valkey",
         "WRONGTYPE" => "has something else under the lock's name (WRONGTYPE)",
         _ => return None,
     })

@@ -2,6 +2,7 @@
 
 mod address;
 pub mod ballot;
+mod checkup;
 mod claim;
 mod defeat;
 mod failure;
@@ -9,6 +10,7 @@ mod keeper;
 mod meter;
 mod news;
 mod node;
+mod rehearsal;
 mod scripts;
 mod sentinel;
 mod standby;
@@ -31,6 +33,7 @@ use tokio::{
 
 pub use self::{
     address::{Address, split, urls},
+    checkup::{Checkup, Finding, Weight, check},
     tls::Tls,
 };
 use self::{
@@ -38,9 +41,8 @@ use self::{
     claim::Claim,
     failure::Failure,
     news::Newswire,
-    node::{Node, Surroundings, Vote},
+    node::{Node, Vote},
     scripts::{Acquired, Extended, Released, Telling},
-    sentinel::Sentinels,
     standby::Standby,
 };
 use crate::{
@@ -98,9 +100,7 @@ impl Redlock {
         let (sender, news) = mpsc::channel(MOST_NEWS);
         let node = |index: usize| {
             let newswire = Newswire(sender.clone());
-            let sentinels = site.addresses[index].group().map(|group| Arc::new(Sentinels::new(group, site, &times)));
-            let surroundings = Surroundings { tls: site.tls.clone(), sentinels, newswire };
-            Arc::new(Node::new(index, &site.addresses[index], claim.channel(), surroundings, &times))
+            Arc::new(Node::at(site, index, claim.channel(), newswire, &times))
         };
         Redlock {
             nodes: (0..site.addresses.len()).map(node).collect(),

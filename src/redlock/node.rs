@@ -6,7 +6,7 @@ use redis::{Cmd, ConnectionAddr, Value};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Address, Failure, Tls,
+    Address, Failure, Site, Tls,
     keeper::{Keeper, Link, Wishes},
     news::Newswire,
     sentinel::Sentinels,
@@ -44,6 +44,13 @@ pub struct Vote {
 }
 
 impl Node {
+    /// Begins to connect to one of a site's nodes; from within a runtime.
+    pub fn at(site: &Site, index: usize, channel: &str, newswire: Newswire, times: &Times) -> Self {
+        let address = &site.addresses[index];
+        let sentinels = address.group().map(|group| Arc::new(Sentinels::new(group, site, times)));
+        Self::new(index, address, channel, Surroundings { tls: site.tls.clone(), sentinels, newswire }, times)
+    }
+
     /// Begins to connect; from within a runtime.
     pub fn new(index: usize, address: &Address, channel: &str, surroundings: Surroundings, times: &Times) -> Self {
         let Surroundings { tls, sentinels, newswire } = surroundings;

@@ -1,11 +1,14 @@
-//! Passwords on the command line, which ps(1) would show to everybody.
+//! What would show our passwords to others: the command line, by ps(1), and core dumps.
 
 use std::{
     ffi::CStr,
     sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed},
 };
 
-use nix::libc::{c_char, c_int};
+use nix::{
+    libc::{c_char, c_int},
+    sys::prctl::set_dumpable,
+};
 
 static ARGUMENTS: AtomicPtr<*mut c_char> = AtomicPtr::new(std::ptr::null_mut());
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -31,6 +34,12 @@ pub fn hide_passwords() {
         };
         hide_in_list(bytes);
     }
+}
+
+/// No core dump has our memory, and no other process of our user reads it or our environment (prctl(2), PR_SET_DUMPABLE). What
+/// we exec is as it ever was.
+pub fn seal_memory() {
+    let _ = set_dumpable(false);
 }
 
 /// In each of the URLs between commas; those after one with Sentinels may still be part of it.

@@ -1,0 +1,172 @@
+//! `--check` looks at every node, says what is wrong with which and what to do, and leaves nothing behind.
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::Value;
+use support::{Leaderrun, Output, Server, Servers, free_port};
+
+const TTL: Duration = Duration::from_secs(1);
+
+fn check(urls: &str) -> Output {
+    Leaderrun::new().args(["--check", "-t", "1s", "-R", urls]).output()
+}
+
+/// The node with one thing wrong: its finding's weight, and that it is told with advice.
+fn finds(url: &str, weight: &str, what: &str) -> Output {
+    let output = check(url);
+    let found = output.stdout.lines().find(|line| line.contains(what));
+    let found = found.unwrap_or_else(|| panic!("{what:?} is not in: {}{}", output.stdout, output.stderr));
+    assert!(found.starts_with(&format!("{weight}: redis")), "{found}");
+    let (_, advice) = found.split_once(what).expect("its advice");
+    assert!(advice.len() > 10, "{found}");
+    assert_eq!(output.code(), if weight == "no vote" { 69 } else { 1 }, "{}", output.stdout);
+    output
+}
+
+#[test]
+fn nodes_that_are_well_are_good_and_nothing_stays_on_them() {
+    let servers = Servers::settled(3, TTL);
+    let before: Vec<u64> = servers.0.iter().map(|s| s.query::<u64>(&["DBSIZE"])).collect();
+    let output = check(&servers.urls());
+    assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+    assert_eq!(output.stdout.lines().last(), Some("good: 3 of 3 nodes can vote, 2 needed, 1 may fail"));
+    for server in &servers.0 {
+        assert!(output.stdout.contains(&server.url()));
+    }
+    let after: Vec<u64> = servers.0.iter().map(|s| s.query::<u64>(&["DBSIZE"])).collect();
+    assert_eq!((before, servers.keys()), (after, Vec::<String>::new()));
+}
+
+#[test]
+fn a_minority_that_is_down_is_something_to_mend_and_a_majority_is_bad() {
+    let mut servers = Servers::settled(3, TTL);
+    servers.0[0].kill();
+    let output = check(&servers.urls());
+    assert_eq!(output.code(), 1);
+    assert!(output.stdout.contains(&format!("no vote: {} refused the connection: ", servers.0[0].url())));
+    assert!(output.stdout.contains("look: 2 of 3 nodes can vote, 2 needed, none may fail"), "{}", output.stdout);
+    servers.0[1].freeze();
+    let output = check(&servers.urls());
+    assert_eq!(output.code(), 69);
+    assert!(output.stdout.contains(&format!("no vote: {} timed out: ", servers.0[1].url())), "{}", output.stdout);
+    assert!(output.stdout.contains("bad: 1 of 3 nodes can vote, 2 needed: nobody can lead"), "{}", output.stdout);
+    servers.0[1].thaw();
+}
+
+#[test]
+fn what_keeps_a_node_from_voting() {
+    let server = Server::start();
+    finds(&server.url(), "no vote", "has just started and votes in ");
+    server.settle(TTL);
+    finds(&format!("{},redis://localhost:{}", server.url(), server.port), "no vote", "is the same server as ");
+    server.query::<()>(&["CONFIG", "SET", "requirepass", "secret"]);
+    finds(&server.url(), "no vote", "wants a password (NOAUTH)");
+    let wrong = finds(&format!("redis://:s3cret@127.0.0.1:{}", server.port), "no vote", "rejected the user name");
+    assert!(!wrong.stdout.contains("s3cret"));
+    let cluster = Server::start_with(&["--cluster-enabled", "yes"]);
+    finds(&cluster.url(), "no vote", "belongs to a cluster");
+    let replica = Server::start();
+    replica.query::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
+    finds(&replica.url(), "no vote", "is a replica");
+    finds(&format!("redis://127.0.0.1:{}", free_port()), "no vote", "refused the connection");
+}
+
+#[test]
+fn what_a_node_that_votes_risks() {
+    let server = Server::start();
+    server.settle(TTL);
+    server.query::<()>(&["CONFIG", "SET", "maxmemory", "1gb"]);
+    assert_eq!(check(&server.url()).code(), 0);
+    server.query::<()>(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]);
+    finds(&server.url(), "risk", "may throw the lock out when its memory is full (maxmemory-policy volatile-lru)");
+    server.query::<()>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    let used: String = server.query(&["INFO", "memory"]);
+    let used: u64 =
+        used.lines().find_map(|l| l.strip_prefix("used_memory:")).and_then(|n| n.parse().ok()).expect("a number");
+    server.query::<()>(&["CONFIG", "SET", "maxmemory", &(used * 105 / 100).to_string()]);
+    finds(&server.url(), "risk", " % of its memory in use");
+    server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    finds(&server.url(), "no vote", "is out of memory (OOM)");
+}
+
+#[test]
+fn data_that_could_not_be_saved() {
+    let server = Server::start();
+    server.settle(TTL);
+    server.query::<()>(&["CONFIG", "SET", "save", "3600 1"]);
+    std::fs::create_dir(server.folder().join("dump.rdb")).expect("a folder in the file's place");
+    server.query::<()>(&["SET", "some", "thing"]);
+    server.query::<()>(&["BGSAVE"]);
+    support::eventually("a save that fails", || {
+        server.query::<String>(&["INFO", "persistence"]).contains("rdb_last_bgsave_status:err").then_some(())
+    });
+    server.query::<()>(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
+    finds(&server.url(), "risk", "could not save its data");
+    server.query::<()>(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "yes"]);
+    finds(&server.url(), "no vote", "can't save its data (MISCONF)");
+}
+
+#[test]
+fn all_rights_that_are_missing_at_once() {
+    let server = Server::start();
+    server.settle(TTL);
+    let grant = |rights: &[&str]| {
+        let user = ["ACL", "SETUSER", "leaderrun", "reset", "on", ">secret", "~leaderrun:*", "&leaderrun:*", "-@all"];
+        server.query::<()>(&[&user[..], rights].concat());
+    };
+    let url = format!("redis://leaderrun:secret@127.0.0.1:{}", server.port);
+    grant(&["+info", "+time", "+eval", "+get", "+expire", "+pexpire", "+publish", "+del"]);
+    let output = finds(&url, "no vote", "doesn't let this user run SET, PTTL (NOPERM)");
+    assert!(output.stdout.contains("ACL SETUSER USER +set +pttl"), "{}", output.stdout);
+    grant(&["+info", "+time", "+eval", "+get", "+expire", "+pexpire", "+publish", "+del", "+set", "+pttl"]);
+    finds(&url, "risk", "doesn't let this user listen");
+    server.query::<()>(&["ACL", "SETUSER", "leaderrun", "+subscribe", "+pubsub|numsub"]);
+    assert_eq!(check(&url).code(), 0);
+    server.query::<()>(&["ACL", "SETUSER", "leaderrun", "resetkeys", "~other:*"]);
+    finds(&url, "no vote", "(NOPERM)");
+}
+
+#[test]
+fn a_ttl_that_is_too_short_for_the_round_trips() {
+    let server = Server::start();
+    server.settle(TTL);
+    let proxy = support::Proxy::new(server.port, 1);
+    proxy.set(support::Mode::Late(Duration::from_millis(15)));
+    finds(&proxy.url, "risk", "with --ttl 1s it must within 50ms");
+    proxy.set(support::Mode::Late(Duration::from_millis(60)));
+    finds(&proxy.url, "no vote", "with --ttl 1s it must within 50ms");
+}
+
+#[test]
+fn json_has_the_same_for_machines() {
+    let (server, port) = (Server::start(), free_port());
+    server.settle(TTL);
+    let urls = format!("{},redis://127.0.0.1:{port}", server.url());
+    let output = Leaderrun::new().args(["--check", "--json", "-t", "1s", "-R", &urls]).output();
+    assert_eq!(output.code(), 69);
+    let told: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    assert_eq!(
+        (told["exit_status"].as_u64(), told["able"].as_u64(), told["quorum"].as_u64()),
+        (Some(69), Some(1), Some(2))
+    );
+    let [good, bad] = [&told["nodes"][0], &told["nodes"][1]];
+    assert!(good["round_trip_ms"].is_f64() && good["server"].is_string() && good["clock_ahead_ms"].is_i64(), "{told}");
+    assert_eq!(bad["findings"][0]["weight"], "no_vote");
+    assert_eq!(bad["findings"][0]["found"], "refused the connection");
+}
+
+#[test]
+fn it_needs_servers_and_no_command() {
+    for (args, part) in [
+        (&["--check"][..], "use --redis URL,... for many machines or --local"),
+        (&["--check", "--local"], "--check asks the Redis servers, of which --local has none"),
+        (&["--check", "-R", "redis://h", "true"], "cannot be used with"),
+        (&["--json", "--local", "-r", "x", "true"], "--check"),
+    ] {
+        let output = Leaderrun::new().args(args).output();
+        assert_eq!(output.code(), 64, "{args:?}: {}", output.stderr);
+        assert!(output.stderr.contains(part), "{args:?}: {}", output.stderr);
+    }
+}
