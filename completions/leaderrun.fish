@@ -16,12 +16,17 @@ complete -c leaderrun -l key-prefix -d 'The prefix of the keys on the Redis serv
 complete -c leaderrun -l holder -d 'Who we are to others [default: host:pid]' -r
 complete -c leaderrun -l log-format -d 'How messages are written to stderr' -r -f -a "text\t''
 json\t''"
+complete -c leaderrun -l leads -d 'Ask whether HOLDER leads' -r
 complete -c leaderrun -l local -d 'This machine only, with flock(2) and no Redis'
 complete -c leaderrun -s n -l try -d 'Don\'t wait: exit with 75 if another leads'
 complete -c leaderrun -l pid-namespace -d 'Run the command in a PID namespace'
 complete -c leaderrun -s v -l verbose -d 'Say more; twice: each round'
 complete -c leaderrun -s q -l quiet -d 'Say nothing, not even errors'
+complete -c leaderrun -l rejoin -d 'Stand by again after losing the lead'
 complete -c leaderrun -l check -d 'Ask the servers whether they are fit'
-complete -c leaderrun -l json -d 'With --check: print JSON'
+complete -c leaderrun -l status -d 'Ask who leads'
+complete -c leaderrun -l watch -d 'Tell whenever the leader changes'
+complete -c leaderrun -l step-down -d 'Ask the leader to give up'
+complete -c leaderrun -l json -d 'With --check, --status and --watch: print JSON'
 complete -c leaderrun -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c leaderrun -s V -l version -d 'Print version'

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Parser, ValueEnum, builder::FalseyValueParser, value_parser};
+use clap::{ArgAction, ArgGroup, Parser, ValueEnum, builder::FalseyValueParser, value_parser};
 
 /// Run a command on exactly one of many machines, and only while that machine leads.
 ///
@@ -15,6 +15,7 @@ use clap::{ArgAction, Parser, ValueEnum, builder::FalseyValueParser, value_parse
     version,
     max_term_width = 100,
     override_usage = "leaderrun [OPTIONS] --resource NAME [--] COMMAND [ARG]...",
+    group = ArgGroup::new("question"),
     after_help = "Each option also as LEADERRUN_... in the environment; all of them: --help.\n\
         Exit status: the command's; 75 another leads, 76 lost, 69 no quorum, 64 usage.",
     after_long_help = "Each option can also be given in the environment, as LEADERRUN_ and its long name: \
@@ -174,20 +175,57 @@ pub struct Cli {
     #[arg(default_value = "text", hide_short_help = true)]
     pub log_format: LogFormat,
 
+    /// Stand by again after losing the lead
+    ///
+    /// Instead of exiting with 76 when the lease was lost, or when we stepped down: then another gets the time to lead first. For
+    /// places without a supervisor that starts us again.
+    #[arg(long, env = "LEADERRUN_REJOIN", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(hide_short_help = true)]
+    pub rejoin: bool,
+
     /// Ask the servers whether they are fit
     ///
     /// Prints a table of the nodes, what is to be mended and how, and a verdict. Runs nothing, and leaves nothing on the
     /// servers. Exit status: 0 all is well, 1 there is something to be mended, 69 no quorum of nodes can vote. With
     /// --resource, it asks with that name's keys, which matters where a user may use no others.
-    #[arg(long, conflicts_with = "command", hide_short_help = true)]
+    #[arg(long, group = "question", hide_short_help = true)]
     pub check: bool,
 
-    /// With --check: print JSON
+    /// Ask who leads
+    ///
+    /// Prints who leads since when, with which fencing token and for how long at least, and what each node says. Doesn't disturb
+    /// an election. Exit status: 0 somebody leads, 1 nobody does, 69 no quorum of nodes could be asked.
+    #[arg(long, group = "question", hide_short_help = true)]
+    pub status: bool,
+
+    /// Ask whether HOLDER leads
+    ///
+    /// For health checks: prints nothing. Exit status: 0 that holder leads, 1 it doesn't, 69 no quorum of nodes could be asked.
+    /// Give --holder a name that you know where you run the command.
+    #[arg(long, value_name = "HOLDER", group = "question", hide_short_help = true)]
+    pub leads: Option<String>,
+
+    /// Tell whenever the leader changes
+    ///
+    /// Prints a line for each change as it happens, until it is ended. To the nodes it is one more that listens.
+    #[arg(long, group = "question", hide_short_help = true)]
+    pub watch: bool,
+
+    /// Ask the leader to give up
+    ///
+    /// Its command is stopped with its --signal and --kill-after, and another replica leads. Returns when that has happened, or says
+    /// why not after --wait, or else two ttl. The leader hears of it when it extends its lease, within a third of its ttl. It exits
+    /// with 76, or stands by again with --rejoin. Exit status: 0 it has stepped down, 1 nobody leads, 75 it still leads, 69 too few
+    /// nodes could be reached.
+    #[arg(long, group = "question", hide_short_help = true)]
+    pub step_down: bool,
+
+    /// With --check, --status and --watch: print JSON
     #[arg(long, hide_short_help = true)]
     pub json: bool,
 
     /// The command and its arguments
-    #[arg(required_unless_present = "check", trailing_var_arg = true, value_name = "COMMAND", value_parser = value_parser!(OsString))]
+    #[arg(required_unless_present = "question", conflicts_with = "question", trailing_var_arg = true, value_name = "COMMAND", value_parser = value_parser!(OsString))]
     #[arg(hide_short_help = true)]
     pub command: Vec<OsString>,
 }

@@ -3,32 +3,30 @@
 //! The lock belongs to the open file description. Elector and guard both hold it, so that it is free only when both are
 //! gone; the command does not inherit it.
 
+mod lookout;
+mod path;
 mod record;
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::ErrorKind,
-    os::{
-        fd::AsRawFd,
-        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
-    },
-    path::{Path, PathBuf},
+    fs::{self, File},
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    path::PathBuf,
     sync::Arc,
 };
 
-use anyhow::{Context, Result, bail};
-use nix::libc;
+use anyhow::{Context, Result};
 
-use self::record::Record;
+pub use self::lookout::Lookout;
+use self::{
+    path::{lock_path, open_private},
+    record::Record,
+};
 use crate::{
     clock::{Moment, reach, wall_micros},
     lease::next_token,
     period::{Failures, Note, OncePer, told_of_success},
     store::{Cause, Change, Defeat, Extension, Lease, Parting, Proof},
 };
-
-/// The longest part of a path that every file system takes, less the ending.
-const LONGEST_PART: usize = 200;
 
 pub struct Local {
     path: PathBuf,
@@ -105,7 +103,7 @@ impl Local {
             return Extension::Lost { story: format!("the lock's file {} was removed", self.path.display()) };
         }
         match note.map_or(Ok(()), |note| self.change(|record| record.take(note))) {
-            Ok(()) => Extension::Extended { leash: None, proof: Proof::File },
+            Ok(()) => Extension::Extended { leash: None, proof: Proof::File, step_down: self.is_asked_to_step_down() },
             Err(e) => Extension::Failed { story: format!("{} can't be written: {e}", self.path.display()) },
         }
     }
@@ -118,6 +116,12 @@ impl Local {
         let kept = parting.hold.map_or(Ok(()), |hold| self.change(|record| record.keep(hold)));
         let _ = self.file.unlock();
         kept.map_err(|e| format!("{} can't be written: {e}", self.path.display()))
+    }
+
+    /// Somebody has asked the leader with our token to step down.
+    fn is_asked_to_step_down(&self) -> bool {
+        let asked = fs::read_to_string(lookout::request_path(&self.path)).ok().and_then(|text| text.parse().ok());
+        asked.is_some_and(|token: u64| token == Record::read(&self.file).token)
     }
 
     fn change(&self, change: impl FnOnce(&mut Record)) -> std::io::Result<()> {
@@ -162,103 +166,4 @@ fn kept(record: &Record) -> Option<Defeat> {
     let left = record.kept()?;
     let story = format!("{} has led and keeps the lock (--hold)", record.holder);
     Some(Defeat { cause: Cause::Taken, free_in: Some(left), story })
-}
-
-/// The path of a resource's lock, in a folder that only its user can write to, so that nobody else can put a link there.
-fn lock_path(resource: &str) -> Result<PathBuf> {
-    let me = nix::unistd::geteuid().as_raw();
-    let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let candidates = [
-        own.map(|dir| dir.join("leaderrun")),
-        Some(Path::new("/run/lock").join(format!("leaderrun-{me}"))),
-        Some(std::env::temp_dir().join(format!("leaderrun-{me}"))),
-    ];
-    let mut failed = None;
-    for folder in candidates.into_iter().flatten() {
-        match private_folder(&folder, me).and_then(|()| within(folder, resource, me)) {
-            Ok(path) => return Ok(path),
-            Err(e) => {
-                failed.get_or_insert(e);
-            }
-        }
-    }
-    Err(failed.unwrap_or_else(|| anyhow::anyhow!("there is no folder for the lock")))
-}
-
-/// The file in `folder`: the resource's name, with what a file's name can't hold as %XX, cut into parts that fit.
-fn within(mut folder: PathBuf, resource: &str, me: u32) -> Result<PathBuf> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.@+".contains(&b);
-    let encoded: String =
-        resource.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect();
-    let mut rest = encoded.as_str();
-    while rest.len() > LONGEST_PART {
-        let (part, after) = rest.split_at(LONGEST_PART);
-        folder.push(part);
-        private_folder(&folder, me)?;
-        rest = after;
-    }
-    Ok(folder.join(format!("{rest}.lock")))
-}
-
-fn private_folder(path: &Path, me: u32) -> Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(e) if e.kind() != ErrorKind::AlreadyExists => {
-            return Err(e).with_context(|| format!("can't make the folder {} for the lock", path.display()));
-        }
-        _ => {}
-    }
-    let found = fs::symlink_metadata(path).with_context(|| format!("can't look at {}", path.display()))?;
-    if !found.is_dir() || found.uid() != me || found.mode() & 0o022 != 0 {
-        bail!("{} is not a folder that only we can write to; remove it, or set XDG_RUNTIME_DIR to one", path.display());
-    }
-    Ok(())
-}
-
-fn open_private(path: &Path) -> Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
-        .with_context(|| format!("can't open the lock {}", path.display()))?;
-    if !file.metadata()?.is_file() {
-        bail!("the lock {} is not a file", path.display());
-    }
-    Ok(file)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn path_of(resource: &str) -> PathBuf {
-        let folder = tempfile::tempdir().expect("a folder");
-        let me = nix::unistd::geteuid().as_raw();
-        let path = within(folder.path().to_owned(), resource, me).expect("a path");
-        path.strip_prefix(folder.path()).expect("below the folder").to_owned()
-    }
-
-    #[test]
-    fn a_name_with_slashes_and_dots_stays_in_the_folder() {
-        assert_eq!(path_of("../../etc/x y"), Path::new("..%2F..%2Fetc%2Fx%20y.lock"));
-    }
-
-    #[test]
-    fn names_that_differ_have_locks_that_differ() {
-        let long = "a".repeat(512);
-        assert_ne!(path_of(&long), path_of(&long[..511]));
-        assert_ne!(path_of("a/b"), path_of("a%2Fb"));
-        assert_ne!(path_of("a"), path_of("A"));
-    }
-
-    #[test]
-    fn a_folder_that_others_can_write_to_is_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let link = folder.path().join("link");
-        std::os::unix::fs::symlink("/tmp", &link).expect("a link");
-        assert!(private_folder(&link, nix::unistd::geteuid().as_raw()).is_err());
-    }
 }

@@ -14,6 +14,7 @@ mod redlock;
 mod reign;
 mod report;
 mod settings;
+mod standing;
 mod store;
 mod tenure;
 
@@ -24,14 +25,14 @@ mod simulation;
 #[cfg(not(target_os = "linux"))]
 compile_error!("leaderrun needs Linux 5.4 or newer: pidfds, child subreapers and parent death signals");
 
-use std::{pin::pin, process::ExitCode};
+use std::{ffi::OsString, pin::pin, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use nix::{libc::SIGINT, sys::signal::Signal};
 
 use crate::{
-    ask::Inquiry,
+    ask::{Inquiry, Outlook},
     cli::Cli,
     election::Elected,
     exit::Exit,
@@ -41,13 +42,14 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => return cli_error(e).into(),
     };
     guard::hide_passwords();
     let asked = match Inquiry::from_cli(&cli) {
-        Ok(None) => return lead(cli).into(),
+        Ok(None) => return lead(cli, &arguments).into(),
         Ok(Some(inquiry)) => inquiry.answer(),
         Err(refusal) => return refused(&refusal).into(),
     };
@@ -60,7 +62,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs the command where we come to lead.
-fn lead(cli: Cli) -> Exit {
+fn lead(cli: Cli, arguments: &[OsString]) -> Exit {
     let settings = match Settings::try_from(cli) {
         Ok(settings) => settings,
         Err(refusal) => return refused(&refusal),
@@ -68,7 +70,7 @@ fn lead(cli: Cli) -> Exit {
     if let Some(warning) = &settings.warning {
         settings.report.error(warning);
     }
-    run(&settings).unwrap_or_else(|e| {
+    run(&settings, arguments).unwrap_or_else(|e| {
         settings.report.error(format_args!("{e:#}"));
         Exit::Failure
     })
@@ -80,13 +82,20 @@ fn refused(refusal: &Refusal) -> Exit {
 }
 
 /// Forks the guard while there is one thread, then competes, leads and releases.
-fn run(settings: &Settings) -> Result<Exit> {
+fn run(settings: &Settings, arguments: &[OsString]) -> Result<Exit> {
     let forked = guard::fork_guard(settings)?;
+    let inherited = forked.inherited;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start the event loop")?;
     let exit = runtime.block_on(compete(settings, forked));
     // The process ends: taking the runtime apart would only take time, and wait for a name that is being looked up.
     std::mem::forget(runtime);
+    if settings.rejoin && matches!(exit, Ok(Exit::LeadershipLost)) {
+        settings.report.info("stands by again (--rejoin)");
+        // A guard is forked where there is one thread: from a new start.
+        let errno = guard::start_over(inherited, arguments);
+        return Err(errno).context("can't start over for --rejoin");
+    }
     exit
 }
 
@@ -99,6 +108,7 @@ async fn compete(settings: &Settings, forked: Forked) -> Result<Exit> {
         over = interrupted(&mut guard, settings) => Elected::Over(over),
         elected = election::run(&mut store, settings) => elected?,
     };
+    let mut lets_another = false;
     let (exit, parting) = match elected {
         Elected::Leader(lease) => {
             let reigned = reign::run(lease, &store, &mut guard, settings).await;
@@ -110,6 +120,7 @@ async fn compete(settings: &Settings, forked: Forked) -> Result<Exit> {
                 settings.program.name(),
                 reigned.exit.status()
             ));
+            lets_another = reigned.stepped_down && settings.rejoin;
             period::conclude(&reigned, &store, &mut guard, settings).await
         }
         Elected::Over(exit) => (exit, Parting::default()),
@@ -121,7 +132,9 @@ async fn compete(settings: &Settings, forked: Forked) -> Result<Exit> {
         released = &mut release => Some(released),
         () = tokio::task::yield_now() => None,
     };
-    guard.dismiss();
+    if !lets_another {
+        guard.dismiss();
+    }
     let released = match released {
         Some(released) => released,
         None => release.await,
@@ -132,12 +145,29 @@ async fn compete(settings: &Settings, forked: Forked) -> Result<Exit> {
             None => settings.report.info(format_args!("{story}; what they hold runs out by itself")),
         }
     }
+    let exit = if lets_another {
+        tokio::select! {
+            biased;
+            over = interrupted(&mut guard, settings) => over,
+            led = another_leads(settings) => led.map(|()| exit)?,
+        }
+    } else {
+        exit
+    };
     guard.kill();
     if exit == Exit::Signal(SIGINT) && guard.shares_group() {
         // A shell breaks off its script after ^C only if what it ran was ended by it.
         guard::end_self(Signal::SIGINT);
     }
     Ok(exit)
+}
+
+/// Who has stepped down doesn't take the lead from others, for a ttl at most: then there are none.
+async fn another_leads(settings: &Settings) -> Result<()> {
+    let mut outlook = Outlook::open(&settings.place, &settings.resource, settings.times)?;
+    outlook.listen()?;
+    outlook.until(settings.times.ttl(), |seen| seen.leads().is_some()).await;
+    Ok(())
 }
 
 /// A standby ends at once by a signal that would end a command; the guard's death ends it too.

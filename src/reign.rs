@@ -37,6 +37,8 @@ struct Reign<'a> {
     command_exit: Option<Exit>,
     /// The lease can't be kept: the command has been signalled, and nothing is extended any more.
     lost: bool,
+    /// We were asked to step down: the command has been signalled, and the lease is extended until it has ended.
+    stepping_down: bool,
     guard_dead: bool,
 }
 
@@ -44,6 +46,8 @@ struct Reign<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Reigned {
     pub exit: Exit,
+    /// Others are to lead now.
+    pub stepped_down: bool,
     pub token: u64,
     /// When the command was started.
     pub began: Moment,
@@ -72,6 +76,7 @@ pub async fn run(lease: Lease, store: &Store, guard: &mut Guard, settings: &Sett
         pid: None,
         command_exit: None,
         lost: false,
+        stepping_down: false,
         guard_dead: false,
     };
     if started.is_err() {
@@ -79,7 +84,14 @@ pub async fn run(lease: Lease, store: &Store, guard: &mut Guard, settings: &Sett
     }
     let exit = reign.lead().await;
     let alone_until = reign.tenure.leash().map(|leash| leash.deadline);
-    Reigned { exit, token: lease.token, began, failures: lease.failures, alone_until }
+    Reigned {
+        exit,
+        stepped_down: reign.stepping_down,
+        token: lease.token,
+        began,
+        failures: lease.failures,
+        alone_until,
+    }
 }
 
 impl Reign<'_> {
@@ -126,7 +138,9 @@ impl Reign<'_> {
         match event {
             Event::Started { pid } => {
                 self.pid = Some(pid);
-                guard::let_go();
+                if !self.settings.rejoin {
+                    guard::let_go();
+                }
                 report.info(format_args!("started {}", self.command()));
             }
             Event::NotStarted { errno } => {
@@ -135,6 +149,7 @@ impl Reign<'_> {
                 self.command_exit = Some(if errno == Errno::ENOENT { Exit::NotFound } else { Exit::CannotRun });
             }
             Event::Extended { leash } => self.kept_leash = Some(leash),
+            Event::Signalled if self.stepping_down => {}
             Event::Signalled => self.lose(None),
             Event::NotForked { errno } => {
                 let (command, why) = (self.settings.program.name(), Errno::from_raw(errno).desc());
@@ -158,8 +173,13 @@ impl Reign<'_> {
 
     fn take_extension(&mut self, extension: Extension) {
         match extension {
-            Extension::Extended { leash, proof } => {
+            Extension::Extended { leash, proof, step_down } => {
                 self.last_failure = None;
+                if step_down && !self.stepping_down {
+                    self.stepping_down = true;
+                    self.settings.report.error(format_args!("asked to step down; stopping {}", self.command()));
+                    let _ = self.guard.order(&Order::Stop, None);
+                }
                 if let Some(leash) = self.tenure.extended(leash, Moment::now()) {
                     let _ = self.guard.order(&Order::Extend { leash, proof }, None);
                 }
@@ -261,7 +281,7 @@ impl Reign<'_> {
 
     fn exit(&self) -> Exit {
         match self.command_exit {
-            _ if self.lost => Exit::LeadershipLost,
+            _ if self.lost || self.stepping_down => Exit::LeadershipLost,
             Some(exit) => exit,
             None => Exit::Failure,
         }

@@ -26,6 +26,8 @@ pub struct Settings {
     pub once_per: Option<OncePer>,
     pub signal: Signal,
     pub pid_namespace: bool,
+    /// Stand by again where the lead was lost.
+    pub rejoin: bool,
     pub not_leader: Exit,
     pub holder: String,
     pub program: Program,
@@ -66,7 +68,7 @@ impl Refusal {
 const LONGEST_NAME: usize = 512;
 
 /// What stands behind a resource's name in the keys beside its lock.
-const KEYS_OF_OURS: [&str; 3] = [":fence", ":done", ":failed"];
+const KEYS_OF_OURS: [&str; 4] = [":fence", ":done", ":failed", ":step-down"];
 
 /// The longest time that a lock is kept or a success is remembered.
 const LONGEST_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -103,6 +105,7 @@ impl TryFrom<Cli> for Settings {
             once_per,
             signal,
             pid_namespace: cli.pid_namespace,
+            rejoin: cli.rejoin,
             warning,
             not_leader: Exit::NotLeader(cli.conflict_exit_code.unwrap_or(Exit::NOT_LEADER)),
             holder,

@@ -93,15 +93,13 @@ pub enum Extension {
     Extended {
         leash: Option<Leash>,
         proof: Proof,
+        /// Somebody has asked us to step down.
+        step_down: bool,
     },
     /// It may still succeed.
-    Failed {
-        story: String,
-    },
+    Failed { story: String },
     /// It can't succeed any more.
-    Lost {
-        story: String,
-    },
+    Lost { story: String },
 }
 
 pub enum Store {

@@ -1,31 +1,44 @@
 //! What an operator asks, without a command to run.
 
 mod check;
+mod outlook;
+mod status;
+mod step_down;
 mod table;
+
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+pub use self::outlook::Outlook;
 use crate::{
     cli::Cli,
     exit::Exit,
     guard,
     lease::Times,
-    redlock::Site,
     settings::{self, Place, Refusal},
 };
 
 /// Something asked for, with checked values.
 pub struct Inquiry {
     question: Question,
-    site: Site,
+    resource: String,
+    place: Place,
     times: Times,
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
     /// Are the nodes fit for it?
     Check,
+    /// Who leads?
+    Status,
+    /// Does this one lead?
+    Leads(String),
+    /// Who leads, whenever that changes?
+    Watch,
+    /// The leader is to give up, within so long.
+    StepDown(Option<Duration>),
 }
 
 impl Inquiry {
@@ -34,19 +47,32 @@ impl Inquiry {
     /// # Errors
     /// What is wrong with what was asked for.
     pub fn from_cli(cli: &Cli) -> Result<Option<Self>, Refusal> {
-        if !cli.check {
+        let question = if cli.check {
+            Question::Check
+        } else if let Some(holder) = &cli.leads {
+            Question::Leads(holder.clone())
+        } else if cli.watch {
+            Question::Watch
+        } else if cli.status {
+            Question::Status
+        } else if cli.step_down {
+            Question::StepDown(cli.wait)
+        } else if cli.json {
             // clap doesn't see to it: what --json requires is in conflict with the command.
-            return if cli.json { Err(Refusal::usage("--json is for --check; leave it out")) } else { Ok(None) };
-        }
-        let resource = cli.resource.as_deref().unwrap_or("check");
-        settings::resource(resource)?;
+            return Err(Refusal::usage("--json is for --check, --status and --watch; leave it out"));
+        } else {
+            return Ok(None);
+        };
+        let resource = cli.resource.clone().unwrap_or_else(|| "check".into());
+        settings::resource(&resource)?;
         let times = settings::times(cli)?;
-        let Place::Nodes(site) = settings::place(cli, resource)? else {
+        let place = settings::place(cli, &resource)?;
+        if matches!((&question, &place), (Question::Check, Place::ThisMachine)) {
             return Err(Refusal::usage(
                 "--check asks the Redis servers, of which --local has none; give --redis URL,...",
             ));
-        };
-        Ok(Some(Inquiry { question: Question::Check, site, times, json: cli.json }))
+        }
+        Ok(Some(Inquiry { question, resource, place, times, json: cli.json }))
     }
 
     /// # Errors
@@ -56,8 +82,15 @@ impl Inquiry {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start the event loop")?;
         let exit = runtime.block_on(async {
-            match self.question {
-                Question::Check => check::check(&self.site, self.times, self.json).await,
+            let outlook = || Outlook::open(&self.place, &self.resource, self.times);
+            match (&self.question, &self.place) {
+                (Question::Check, Place::Nodes(site)) => check::check(site, self.times, self.json).await,
+                (Question::Check | Question::Status, _) => status::status(&outlook()?, self.json).await,
+                (Question::Leads(holder), _) => status::leads(&outlook()?, holder).await,
+                (Question::Watch, _) => status::watch(outlook()?, self.json).await,
+                (Question::StepDown(wait), _) => {
+                    step_down::step_down(outlook()?, wait.unwrap_or(2 * self.times.ttl())).await
+                }
             }
         });
         // A name that is still being looked up would be waited for.

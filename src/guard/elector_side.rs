@@ -11,6 +11,7 @@ use std::os::fd::RawFd;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
+    inherited::Inherited,
     protocol::{Channel, Ending, Event, Order, Received},
     signals::{Signaled, Signals},
     terminal::Terminal,
@@ -24,6 +25,8 @@ pub struct Forked {
     pub(super) terminal: Option<Terminal>,
     /// Children from before the guard, of a process that exec'd us: not ours to reap or kill.
     pub(super) strangers: Vec<Pid>,
+    /// What we were started with.
+    pub inherited: Inherited,
 }
 
 /// The guard, seen from the elector.
@@ -59,7 +62,7 @@ impl Guard {
     /// # Errors
     /// Those of signalfd(2) and epoll_ctl(2).
     pub fn watch(forked: Forked) -> Result<Self> {
-        let Forked { pid, channel, terminal, strangers } = forked;
+        let Forked { pid, channel, terminal, strangers, .. } = forked;
         let signals = Signals::all().context("can't read signals")?;
         let failed = "can't watch the guard";
         // SAFETY: each owns one descriptor, which it closes when it is dropped and never changes.

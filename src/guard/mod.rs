@@ -20,20 +20,24 @@ mod terminal;
 mod tree;
 mod wakeups;
 
+use std::ffi::OsString;
+
 use anyhow::{Context, Result};
 use nix::{
+    errno::Errno,
     sys::prctl::set_child_subreaper,
-    unistd::{ForkResult, fork},
+    unistd::{ForkResult, execv, fork},
 };
 
 pub use self::{
     descriptors::let_go,
     elector_side::{Forked, Guard, Heard},
+    inherited::Inherited,
     protocol::{Ending, Event, Order, Recipient},
     secrets::{hide_passwords, seal_memory},
     signals::{Signaled, end_self, stop_self},
 };
-use self::{inherited::Inherited, keep::Outcome, protocol::Channel, spawn::Recipe, terminal::Terminal};
+use self::{keep::Outcome, protocol::Channel, spawn::Recipe, terminal::Terminal};
 use crate::{exit::Exit, settings::Settings, store};
 
 /// Forks the guard. Called while there is one thread and no runtime; in the guard it doesn't return.
@@ -57,13 +61,22 @@ pub fn fork_guard(settings: &Settings) -> Result<Forked> {
     match forked {
         ForkResult::Parent { child } => {
             drop(guards);
-            Ok(Forked { pid: child, channel: ours, terminal, strangers })
+            Ok(Forked { pid: child, channel: ours, terminal, strangers, inherited })
         }
         ForkResult::Child => {
             drop(ours);
             let exit = keep_guard(settings, inherited, terminal, guards);
             std::process::exit(exit.status().into());
         }
+    }
+}
+
+/// Becomes a leaderrun that was just started, with these arguments; returns only if that fails. What is open is close-on-exec,
+/// and other threads are gone with it.
+pub fn start_over(inherited: Inherited, arguments: &[OsString]) -> Errno {
+    let arguments: Vec<_> = arguments.iter().map(|argument| spawn::c_string(argument)).collect();
+    match inherited.give_back().and_then(|()| execv(c"/proc/self/exe", &arguments)) {
+        Err(errno) => errno,
     }
 }
 

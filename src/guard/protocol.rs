@@ -22,7 +22,7 @@ pub enum Order {
     Start { token: u64, leash: Option<Leash>, proof: Proof },
     /// The lease was extended.
     Extend { leash: Leash, proof: Proof },
-    /// The lease is lost: stop the command now.
+    /// The lease is lost, or is to be another's: stop the command now.
     Stop,
     /// Pass a signal on.
     Signal { signal: i32, to: Recipient },

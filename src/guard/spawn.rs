@@ -143,7 +143,7 @@ fn variable(name: &OsStr, value: &OsStr) -> CString {
 }
 
 /// Arguments and variables came to us as C strings, and names of ours are checked: there is no NUL to cut at.
-fn c_string(text: &OsStr) -> CString {
+pub(super) fn c_string(text: &OsStr) -> CString {
     let bytes = text.as_bytes();
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
     CString::new(&bytes[..end]).unwrap_or_default()

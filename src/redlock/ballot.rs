@@ -145,3 +145,9 @@ pub fn extension(nodes: usize, heard: &[Heard<Extended>]) -> Extent {
         Extent::Failed
     }
 }
+
+/// Whether a quorum of nodes has the leader asked to step down: fewer can't make it.
+pub fn is_asked_to_step_down(nodes: usize, heard: &[Heard<Extended>]) -> bool {
+    let asked = |answer: &&Extended| matches!(answer, Extended::Kept { step_down: true });
+    answers(heard).filter(asked).count() >= quorum(nodes)
+}

@@ -116,12 +116,18 @@ impl Claim {
 
 /// What a lock's value says.
 #[derive(Serialize, Deserialize)]
-struct Mark {
+pub struct Mark {
     id: String,
-    holder: String,
+    pub holder: String,
     /// The leader has ended, and its lock is kept for a while.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    kept: bool,
+    pub kept: bool,
+}
+
+/// What this value says; another library's stands for its holder.
+pub fn marked(value: &str) -> Mark {
+    let unmarked = || Mark { id: String::new(), holder: value.chars().take(200).collect(), kept: false };
+    serde_json::from_str(value).unwrap_or_else(|_| unmarked())
 }
 
 /// The value of a lock that is kept after its leader's end: another one, which an extension that comes late doesn't touch.
@@ -131,11 +137,11 @@ fn kept(value: &str) -> String {
 }
 
 /// Who holds a lock with this value, and since when as far as the fencing token tells, which begins as a time in
-/// microseconds since 1970; another library's value stands for itself.
+/// microseconds since 1970, which another library's doesn't.
 pub fn told_of(value: &str, fence: u64) -> String {
-    match serde_json::from_str::<Mark>(value) {
-        Ok(Mark { holder, kept: true, .. }) => format!("{holder} has led and keeps the lock (--hold)"),
-        Ok(Mark { holder, .. }) => format!("{holder} leads since {}", told_time(fence)),
-        Err(_) => format!("{} leads", value.chars().take(200).collect::<String>()),
+    match marked(value) {
+        Mark { holder, kept: true, .. } => format!("{holder} has led and keeps the lock (--hold)"),
+        Mark { holder, id, .. } if id.is_empty() => format!("{holder} leads"),
+        Mark { holder, .. } => format!("{holder} leads since {}", told_time(fence)),
     }
 }

@@ -1,18 +1,18 @@
--- KEYS: lock, fence, and where there is a note: done or failed. ARGV: value, ttl (ms), token, and the note and how long it
--- lasts (ms). A note is true whoever holds the lock by now; only with the lock still ours does it count towards a quorum.
+-- KEYS: lock, fence, step-down, and where there is a note: done or failed. ARGV: value, ttl (ms), token, and the note and how
+-- long it lasts (ms). The one whose value is under step-down is asked to step down. A note is true whoever holds the lock by now; only with the lock still ours does it count towards a quorum.
 local fence = redis.call('GET', KEYS[2]) or '0'
 local value = redis.call('GET', KEYS[1])
 local behind = tonumber(fence) > tonumber(ARGV[3])
-if KEYS[3] then
+if KEYS[4] then
   -- One that comes late replaces none that is newer: a count only grows, and the later success lasts longer.
-  local old = tonumber(redis.call('GET', KEYS[3]) or '')
+  local old = tonumber(redis.call('GET', KEYS[4]) or '')
   local count = tonumber(ARGV[4])
-  local newer = redis.call('PTTL', KEYS[3]) < tonumber(ARGV[5])
+  local newer = redis.call('PTTL', KEYS[4]) < tonumber(ARGV[5])
   if count then
     newer = count > (old or 0)
   end
   if newer then
-    redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5])
+    redis.call('SET', KEYS[4], ARGV[4], 'PX', ARGV[5])
   end
 end
 if value and value ~= ARGV[1] then
@@ -30,7 +30,7 @@ else
 end
 if value then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  return {'extended', fence}
+  return {'extended', fence, redis.call('GET', KEYS[3]) == ARGV[1] and '1' or '0'}
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {'healed', fence}

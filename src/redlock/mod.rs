@@ -7,6 +7,7 @@ mod claim;
 mod defeat;
 mod failure;
 mod keeper;
+mod lookout;
 mod meter;
 mod news;
 mod node;
@@ -21,7 +22,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use futures_util::{
-    FutureExt, StreamExt,
+    FutureExt, Stream, StreamExt,
     future::{BoxFuture, join_all},
     stream::FuturesUnordered,
 };
@@ -34,6 +35,7 @@ use tokio::{
 pub use self::{
     address::{Address, split, urls},
     checkup::{Checkup, Finding, Weight, check},
+    lookout::Lookout,
     tls::Tls,
 };
 use self::{
@@ -294,11 +296,12 @@ impl Redlock {
         }
         let extent = ballot::extension(self.nodes.len(), &heard);
         if extent == Extent::Extended {
-            return Extension::Extended { leash: Some(self.times.leash(sent)), proof: self.claim.proof() };
+            let step_down = ballot::is_asked_to_step_down(self.nodes.len(), &heard);
+            return Extension::Extended { leash: Some(self.times.leash(sent)), proof: self.claim.proof(), step_down };
         }
         let story = self.story("extended it", &heard, |answer| match answer {
             Extended::Taken | Extended::Overtaken { .. } => Some("gave it to another".into()),
-            Extended::Kept | Extended::Healed => None,
+            Extended::Kept { .. } | Extended::Healed => None,
         });
         if extent == Extent::Lost { Extension::Lost { story } } else { Extension::Failed { story } }
     }
@@ -339,7 +342,7 @@ async fn late_answers<A>(asked: &mut Outstanding<A>, sent: Moment) -> Vec<Heard<
     answers_within(asked, as_long_again).await
 }
 
-async fn answers_within<A>(asked: &mut Outstanding<A>, patience: Duration) -> Vec<Heard<A>> {
+async fn answers_within<A>(asked: &mut (impl Stream<Item = Heard<A>> + Unpin), patience: Duration) -> Vec<Heard<A>> {
     let mut late = Vec::new();
     let _ = timeout(patience, async {
         while let Some(heard) = asked.next().await {

@@ -1,4 +1,4 @@
-//! The three scripts, and a fourth that only tells: how they are called and what they answer. Each is one EVAL, one round
+//! The three scripts, one more that only tells, and one that only looks: how they are called and what they answer. Each is one EVAL, one round
 //! trip, also on a server that has never seen it.
 
 use std::time::Duration;
@@ -14,6 +14,7 @@ const ACQUIRE: &str = include_str!("acquire.lua");
 const EXTEND: &str = include_str!("extend.lua");
 const RELEASE: &str = include_str!("release.lua");
 const TELL: &str = include_str!("tell.lua");
+const LOOK: &str = include_str!("look.lua");
 
 /// A lock's keys on a node.
 #[derive(Clone, Debug)]
@@ -22,12 +23,19 @@ pub struct Keys {
     fence: String,
     done: String,
     failed: String,
+    step_down: String,
 }
 
 impl Keys {
     pub fn new(lock: &str) -> Self {
         let of = |what: &str| format!("{lock}:{what}");
-        Keys { lock: lock.to_owned(), fence: of("fence"), done: of("done"), failed: of("failed") }
+        Keys {
+            lock: lock.to_owned(),
+            fence: of("fence"),
+            done: of("done"),
+            failed: of("failed"),
+            step_down: of("step-down"),
+        }
     }
 
     fn eval(&self, script: &str, more: &[&String]) -> Cmd {
@@ -49,11 +57,26 @@ impl Keys {
             Noted::Done => &self.done,
             Noted::Failed => &self.failed,
         });
-        let mut cmd = self.eval(EXTEND, key.as_slice());
+        let keys: Vec<&String> = [&self.step_down].into_iter().chain(key).collect();
+        let mut cmd = self.eval(EXTEND, &keys);
         cmd.arg(value).arg(millis(ttl)).arg(token.to_string());
         if let Some(note) = note {
             cmd.arg(&note.text).arg(millis(note.lasts));
         }
+        cmd
+    }
+
+    /// Reads what is there.
+    pub fn look(&self) -> Cmd {
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(LOOK).arg(3).arg(&self.lock).arg(&self.fence).arg(&self.done);
+        cmd
+    }
+
+    /// Asks the leader whose lock has this value to step down; it forgets that after so long.
+    pub fn ask_to_step_down(&self, value: &str, lasts: Duration) -> Cmd {
+        let mut cmd = redis::cmd("SET");
+        cmd.arg(&self.step_down).arg(value).arg("PX").arg(millis(lasts));
         cmd
     }
 
@@ -184,20 +207,21 @@ pub enum Answer {
 /// A node's answer to extend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extended {
-    Kept,
+    Kept {
+        /// We are asked to step down.
+        step_down: bool,
+    },
     /// The node had lost the key and has it again.
     Healed,
     /// The lock is another's.
     Taken,
     /// The lock is free, but a larger token has been granted since.
-    Overtaken {
-        fence: u64,
-    },
+    Overtaken { fence: u64 },
 }
 
 impl Extended {
     pub fn is_vote(&self) -> bool {
-        matches!(self, Extended::Kept | Extended::Healed)
+        matches!(self, Extended::Kept { .. } | Extended::Healed)
     }
 }
 
@@ -207,6 +231,26 @@ pub enum Released {
     Freed,
     /// There was nothing of ours to release.
     NotOurs,
+}
+
+/// What a node says of a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// Empty where the lock is free.
+    pub value: String,
+    pub left: Option<Duration>,
+    pub fence: u64,
+    /// The note of a success in this period; empty where there is none.
+    pub done: String,
+    pub done_left: Option<Duration>,
+}
+
+impl Looked {
+    pub fn read(value: Value) -> Option<Self> {
+        let [value, left, fence, done, done_left] = strings(value)?.try_into().ok()?;
+        let fence = if fence.is_empty() { 0 } else { fence.parse().ok()? };
+        Some(Looked { value, left: time_left(&left)?, fence, done, done_left: time_left(&done_left)? })
+    }
 }
 
 pub fn acquired(value: Value) -> Option<Acquired> {
@@ -241,7 +285,7 @@ fn time_left(pttl: &str) -> Option<Option<Duration>> {
 pub fn extended(value: Value) -> Option<Extended> {
     let parts = strings(value)?;
     match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["extended", _] => Some(Extended::Kept),
+        ["extended", _, asked] => Some(Extended::Kept { step_down: *asked == "1" }),
         ["healed", _] => Some(Extended::Healed),
         ["lost", _, _] => Some(Extended::Taken),
         ["lost", fence] => Some(Extended::Overtaken { fence: fence.parse().ok()? }),

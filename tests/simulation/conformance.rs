@@ -60,7 +60,7 @@ impl Pair {
         let value = self.one(&["a", "b", "c", "größe \" 夜"]);
         let (token, ttl) = (self.token(), Duration::from_secs(self.random.u64(10..30)));
         let now = self.now();
-        match self.random.u8(0..20) {
+        match self.random.u8(0..21) {
             0..9 => {
                 let settle = if self.random.u8(0..6) == 0 { NEVER } else { Duration::ZERO };
                 let may_fail = [None, None, Some(0), Some(1), Some(2)][self.random.usize(0..5)];
@@ -95,12 +95,19 @@ impl Pair {
                 (Seen::of(real), Seen::of(Some(self.node.release(value, token, tell, parting, now))))
             }
             18 => {
+                let cmd = self.keys.ask_to_step_down(value, ttl);
+                cmd.exec(&mut self.connection).expect("an answer");
+                self.node.ask_to_step_down(value, ttl, now);
+                Default::default()
+            }
+            19 => {
                 // As if its time had run out.
-                let gone = self.one(&["", ":done", ":failed"]);
+                let gone = self.one(&["", ":done", ":failed", ":step-down"]);
                 redis::cmd("DEL").arg(format!("{LOCK}{gone}")).exec(&mut self.connection).expect("an answer");
                 match gone {
                     "" => self.node.data.lock = Default::default(),
                     ":done" => self.node.data.done = Default::default(),
+                    ":step-down" => self.node.data.step_down = Default::default(),
                     _ => self.node.data.failed = Default::default(),
                 }
                 Default::default()

@@ -41,6 +41,7 @@ pub struct Data {
     pub fence: u64,
     pub done: Key,
     pub failed: Key,
+    pub step_down: Key,
 }
 
 pub struct Node {
@@ -130,10 +131,15 @@ impl Node {
             None if behind => return Extended::Overtaken { fence: data.fence },
             _ => {}
         }
-        let answer = if held.is_some() { Extended::Kept } else { Extended::Healed };
+        let step_down = data.step_down.get(now) == Some(value);
+        let answer = if held.is_some() { Extended::Kept { step_down } } else { Extended::Healed };
         data.fence = data.fence.max(token);
         data.lock = Key::set(value, now, ttl);
         answer
+    }
+
+    pub fn ask_to_step_down(&mut self, value: &str, lasts: Duration, now: u64) {
+        self.data.step_down = Key::set(value, now, lasts);
     }
 
     pub fn release(&mut self, value: &str, token: u64, tell: bool, parting: Parting, now: u64) -> Released {

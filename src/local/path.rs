@@ -1,0 +1,114 @@
+//! Where the lock of a resource is: a file in a folder that nobody else can write to.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::ErrorKind,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use nix::libc;
+
+/// The longest part of a path that every file system takes, less the ending.
+const LONGEST_PART: usize = 200;
+
+/// The path of a resource's lock, in a folder that only its user can write to, so that nobody else can put a link there.
+pub fn lock_path(resource: &str) -> Result<PathBuf> {
+    let me = nix::unistd::geteuid().as_raw();
+    let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let candidates = [
+        own.map(|dir| dir.join("leaderrun")),
+        Some(Path::new("/run/lock").join(format!("leaderrun-{me}"))),
+        Some(std::env::temp_dir().join(format!("leaderrun-{me}"))),
+    ];
+    let mut failed = None;
+    for folder in candidates.into_iter().flatten() {
+        match private_folder(&folder, me).and_then(|()| within(folder, resource, me)) {
+            Ok(path) => return Ok(path),
+            Err(e) => {
+                failed.get_or_insert(e);
+            }
+        }
+    }
+    Err(failed.unwrap_or_else(|| anyhow::anyhow!("there is no folder for the lock")))
+}
+
+/// The file in `folder`: the resource's name, with what a file's name can't hold as %XX, cut into parts that fit.
+fn within(mut folder: PathBuf, resource: &str, me: u32) -> Result<PathBuf> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.@+".contains(&b);
+    let encoded: String =
+        resource.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect();
+    let mut rest = encoded.as_str();
+    while rest.len() > LONGEST_PART {
+        let (part, after) = rest.split_at(LONGEST_PART);
+        folder.push(part);
+        private_folder(&folder, me)?;
+        rest = after;
+    }
+    Ok(folder.join(format!("{rest}.lock")))
+}
+
+fn private_folder(path: &Path, me: u32) -> Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => {
+            return Err(e).with_context(|| format!("can't make the folder {} for the lock", path.display()));
+        }
+        _ => {}
+    }
+    let found = fs::symlink_metadata(path).with_context(|| format!("can't look at {}", path.display()))?;
+    if !found.is_dir() || found.uid() != me || found.mode() & 0o022 != 0 {
+        bail!("{} is not a folder that only we can write to; remove it, or set XDG_RUNTIME_DIR to one", path.display());
+    }
+    Ok(())
+}
+
+/// Opens a file that only its user can write to, and makes it if it isn't there.
+pub fn open_private(path: &Path) -> Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+        .with_context(|| format!("can't open the lock {}", path.display()))?;
+    if !file.metadata()?.is_file() {
+        bail!("the lock {} is not a file", path.display());
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path_of(resource: &str) -> PathBuf {
+        let folder = tempfile::tempdir().expect("a folder");
+        let me = nix::unistd::geteuid().as_raw();
+        let path = within(folder.path().to_owned(), resource, me).expect("a path");
+        path.strip_prefix(folder.path()).expect("below the folder").to_owned()
+    }
+
+    #[test]
+    fn a_name_with_slashes_and_dots_stays_in_the_folder() {
+        assert_eq!(path_of("../../etc/x y"), Path::new("..%2F..%2Fetc%2Fx%20y.lock"));
+    }
+
+    #[test]
+    fn names_that_differ_have_locks_that_differ() {
+        let long = "a".repeat(512);
+        assert_ne!(path_of(&long), path_of(&long[..511]));
+        assert_ne!(path_of("a/b"), path_of("a%2Fb"));
+        assert_ne!(path_of("a"), path_of("A"));
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/tmp", &link).expect("a link");
+        assert!(private_folder(&link, nix::unistd::geteuid().as_raw()).is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! `--status`, `--leads` and `--watch`: who leads, as the nodes or this machine have it, without disturbing anybody.
+
+mod support;
+
+use std::{fs, time::Duration};
+
+use serde_json::Value;
+use support::{Leaderrun, Output, Running, Servers, Witnesses, eventually, unique};
+
+const TTL: Duration = Duration::from_secs(1);
+
+/// Where a leader is looked for.
+enum Place {
+    Nodes(Servers),
+    ThisMachine,
+}
+
+impl Place {
+    fn both() -> [Self; 2] {
+        [Place::Nodes(Servers::settled(3, TTL)), Place::ThisMachine]
+    }
+
+    fn leaderrun(&self, resource: &str) -> Leaderrun {
+        match self {
+            Place::Nodes(servers) => Leaderrun::on(servers, resource, TTL),
+            Place::ThisMachine => Leaderrun::new().args(["--local", "-r", resource, "-t", "1s"]),
+        }
+    }
+
+    fn ask(&self, resource: &str, question: &[&str]) -> Output {
+        self.leaderrun(resource).args(question).output()
+    }
+
+    fn leader(&self, resource: &str, holder: &str, witnesses: &Witnesses) -> Running {
+        let before = witnesses.all().len();
+        let leader =
+            self.leaderrun(resource).args(["--holder", holder]).args(witnesses.command(&["drain", "1"])).spawn();
+        witnesses.started(before + 1);
+        leader
+    }
+}
+
+#[test]
+fn who_leads_since_when_and_with_which_token() {
+    for place in Place::both() {
+        let (resource, witnesses) = (unique("status"), Witnesses::new());
+        let vacant = place.ask(&resource, &["--status"]);
+        assert_eq!((vacant.code(), vacant.stderr.as_str()), (1, ""));
+        assert!(vacant.stdout.starts_with(&format!("{resource}: nobody leads\n")), "{}", vacant.stdout);
+        let leader = place.leader(&resource, "web-2", &witnesses);
+        let token = witnesses.all()[0].token.to_string();
+        let led = place.ask(&resource, &["--status"]);
+        assert_eq!((led.code(), led.stderr.as_str()), (0, ""));
+        for part in ["web-2 leads since 20", &format!("with fencing token {token}")] {
+            assert!(led.stdout.contains(part), "{part} is not in {}", led.stdout);
+        }
+        let json: Value = serde_json::from_str(&place.ask(&resource, &["--status", "--json"]).stdout).expect("JSON");
+        assert_eq!(json["leader"]["holder"], "web-2");
+        assert_eq!(json["leader"]["token"].to_string(), token);
+        assert_eq!(json["leader"]["safe_for_ms"].is_u64(), matches!(place, Place::Nodes(_)));
+        assert_eq!(
+            (place.ask(&resource, &["--leads", "web-2"]).code(), place.ask(&resource, &["--leads", "web"]).code()),
+            (0, 1)
+        );
+        leader.signal(nix::sys::signal::Signal::SIGTERM);
+        assert_eq!(leader.wait().code(), 0);
+        assert_eq!(place.ask(&resource, &["--leads", "web-2"]).code(), 1);
+    }
+}
+
+#[test]
+fn each_nodes_view_and_why_one_has_none() {
+    let mut servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("views"), Witnesses::new());
+    let job = witnesses.command(&[]);
+    let _leader = Leaderrun::on(&servers, &resource, TTL).args(["--holder", "web-2"]).args(job).spawn();
+    witnesses.started(1);
+    eventually("the lock on all nodes", || (servers.locked(&resource) == 3).then_some(()));
+    servers.0[1].kill();
+    let ask = |servers: &Servers| Leaderrun::on(servers, &resource, TTL).args(["--status"]).output();
+    let output = ask(&servers);
+    assert_eq!(output.code(), 0, "{}", output.stdout);
+    assert!(output.stdout.contains("on 2 of 3 nodes, 2 needed"), "{}", output.stdout);
+    assert!(output.stdout.contains(&format!("{}  refused the connection", servers.0[1].url())), "{}", output.stdout);
+    assert_eq!(output.stdout.matches("  web-2 ").count(), 2, "{}", output.stdout);
+    servers.0[0].kill();
+    let output = ask(&servers);
+    assert_eq!(output.code(), 69);
+    assert!(output.stdout.contains("not known: 1 of 3 nodes answered, 2 needed"), "{}", output.stdout);
+    let leads = Leaderrun::on(&servers, &resource, TTL).args(["--leads", "web-2"]).output();
+    assert_eq!((leads.code(), leads.stdout.as_str()), (69, ""));
+}
+
+#[test]
+fn a_lock_that_is_kept_is_nobodys_lead_and_a_success_is_told() {
+    for place in Place::both() {
+        let resource = unique("kept");
+        let options = ["--hold", "30s", "--once-per", "60s", "--holder", "web-2", "true"];
+        assert_eq!(place.leaderrun(&resource).args(options).output().code(), 0);
+        let output = place.ask(&resource, &["--status"]);
+        assert_eq!(output.code(), 1);
+        assert!(output.stdout.contains("nobody leads; web-2 has led and keeps the lock for "), "{}", output.stdout);
+        assert!(output.stdout.contains("web-2 succeeded at "), "{}", output.stdout);
+        assert_eq!(place.ask(&resource, &["--leads", "web-2"]).code(), 1);
+    }
+}
+
+#[test]
+fn watching_tells_each_change_as_it_happens() {
+    for place in Place::both() {
+        let (resource, witnesses) = (unique("watch"), Witnesses::new());
+        let mut watch = place.leaderrun(&resource).args(["--watch"]).spawn();
+        watch.says(&format!("{resource}: nobody leads\n"));
+        for holder in ["web-1", "web-2"] {
+            let leader = place.leader(&resource, holder, &witnesses);
+            watch.says(&format!("{resource}: {holder} leads since "));
+            leader.signal(nix::sys::signal::Signal::SIGTERM);
+            leader.wait();
+        }
+        eventually("the last line", || watch.stdout().trim_end().ends_with("nobody leads").then_some(()));
+        let json = place.leaderrun(&resource).args(["--watch", "--json"]).spawn();
+        let line = eventually("a line", || json.stdout().lines().next().map(ToOwned::to_owned));
+        let told: Value = serde_json::from_str(&line).expect("JSON on one line");
+        assert!(told["time"].is_string() && told["leader"].is_null(), "{told}");
+    }
+}
+
+#[test]
+fn a_leader_whose_host_dies_is_seen_to_be_gone_when_its_lease_is_over() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("dies"), Witnesses::new());
+    let mut watch = Leaderrun::on(&servers, &resource, TTL).args(["--watch"]).spawn();
+    let leader = Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&[])).spawn();
+    watch.says(" leads since ");
+    let guard = leader.guard();
+    support::signal(leader.pid(), nix::sys::signal::Signal::SIGSTOP);
+    support::signal(guard, nix::sys::signal::Signal::SIGKILL);
+    eventually("nobody to lead", || watch.stdout().trim_end().ends_with("nobody leads").then_some(()));
+}
+
+#[test]
+fn asking_changes_nothing() {
+    let servers = Servers::settled(1, TTL);
+    let resource = unique("nothing");
+    for question in [&["--status"][..], &["--leads", "x"], &["--step-down"]] {
+        assert_eq!(Leaderrun::on(&servers, &resource, TTL).args(question).output().code(), 1);
+    }
+    assert!(servers.keys().is_empty(), "{:?}", servers.keys());
+    let folder = tempfile::tempdir().expect("a folder");
+    let local = || Leaderrun::new().env("XDG_RUNTIME_DIR", folder.path()).args(["--local", "-r", &resource]);
+    assert_eq!(local().args(["--status"]).output().code(), 1);
+    assert_eq!(fs::read_dir(folder.path().join("leaderrun")).expect("a folder").count(), 0);
+    // A candidate that doesn't wait never finds the lock taken by those who only look.
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| (0..30).for_each(|_| drop(local().args(["--status"]).output())));
+        while !looking.is_finished() {
+            assert_eq!(local().args(["-n", "true"]).output().code(), 0);
+        }
+    });
+}

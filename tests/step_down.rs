@@ -1,0 +1,153 @@
+//! `--step-down`: the leader gives up in good order, and another leads; with `--rejoin` it stands by again.
+
+mod support;
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use support::{Leaderrun, Servers, Witnesses, eventually, unique};
+
+const TTL: Duration = Duration::from_secs(1);
+
+fn on(servers: Option<&Servers>, resource: &str) -> Leaderrun {
+    match servers {
+        Some(servers) => Leaderrun::on(servers, resource, TTL),
+        None => Leaderrun::new().args(["--local", "-t", "1s", "-r", resource]),
+    }
+}
+
+#[test]
+fn its_command_is_stopped_another_leads_and_the_call_returns() {
+    let servers = Servers::settled(3, TTL);
+    for place in [Some(&servers), None] {
+        let (resource, witnesses) = (unique("step-down"), Witnesses::new());
+        let start = |holder: &str| {
+            on(place, &resource).args(["--holder", holder]).args(witnesses.command(&["drain", "100"])).spawn()
+        };
+        let leader = start("web-1");
+        witnesses.started(1);
+        let standby = start("web-2");
+        if let Some(servers) = place {
+            servers.listened_to(&resource, 1);
+        } else {
+            let waits = |line: &str| line.contains("-> FLOCK");
+            eventually("the standby to wait", || {
+                std::fs::read_to_string("/proc/locks").expect("locks").lines().any(waits).then_some(())
+            });
+        }
+        let asked = on(place, &resource).args(["--step-down"]).output();
+        assert_eq!((asked.code(), asked.stderr.as_str()), (0, ""));
+        assert_eq!(asked.stdout, format!("{resource}: web-1 stepped down; web-2 leads\n"));
+        let output = leader.wait();
+        assert_eq!(output.code(), 76, "{}", output.stderr);
+        assert!(output.stderr.contains("asked to step down; stopping "), "{}", output.stderr);
+        assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+        let all = witnesses.check();
+        assert!(all.len() == 2 && all[0].term.is_some() && all[0].status == Some(0), "{all:?}");
+        standby.signal(Signal::SIGTERM);
+        assert_eq!(standby.wait().code(), 0);
+    }
+}
+
+#[test]
+fn a_command_that_does_not_stop_is_killed_after_its_time_and_the_lease_is_kept_until_then() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("ignores"), Witnesses::new());
+    let start = || on(Some(&servers), &resource).args(["-k", "100ms"]).args(witnesses.command(&["ignore"])).spawn();
+    let leader = start();
+    witnesses.started(1);
+    let _standby = start();
+    servers.listened_to(&resource, 1);
+    let asked = on(Some(&servers), &resource).args(["--step-down"]).output();
+    assert_eq!(asked.code(), 0, "{}", asked.stderr);
+    assert_eq!(leader.wait().code(), 76);
+    witnesses.started(2);
+    witnesses.check();
+}
+
+#[test]
+fn who_rejoins_stands_by_again_and_lets_another_lead_first() {
+    let servers = Servers::settled(3, TTL);
+    for place in [Some(&servers), None] {
+        let (resource, witnesses) = (unique("rejoin"), Witnesses::new());
+        let start = |holder: &str| {
+            let options = ["--rejoin", "-v", "--holder", holder];
+            on(place, &resource).args(options).args(witnesses.command(&["drain", "1"])).spawn()
+        };
+        let mut replicas = [start("web-1"), start("web-2")];
+        witnesses.started(1);
+        for turn in 0..4 {
+            eventually("both to be there", || replicas.iter().all(|r| !r.stderr().is_empty()).then_some(()));
+            let asked = on(place, &resource).args(["--step-down"]).output();
+            assert_eq!(asked.code(), 0, "{}", asked.stderr);
+            witnesses.started(turn + 2);
+            let waits = |r: &support::Running| r.stderr().matches("stands by again").count();
+            eventually("the other to rejoin", || (replicas.iter().map(waits).sum::<usize>() == turn + 1).then_some(()));
+        }
+        let all = witnesses.check();
+        assert_eq!(all.len(), 5);
+        let led = |r: &support::Running| r.stderr().matches("leads with fencing token").count();
+        let mut leads = replicas.each_ref().map(led);
+        leads.sort_unstable();
+        assert_eq!(leads, [2, 3], "each in turn: {}{}", replicas[0].stderr(), replicas[1].stderr());
+        for replica in &mut replicas {
+            assert!(!replica.has_ended(), "{}", replica.stderr());
+            replica.signal(Signal::SIGTERM);
+        }
+        for replica in replicas {
+            assert!([0, 143].contains(&replica.wait().code()));
+        }
+    }
+}
+
+#[test]
+fn a_lost_lease_with_rejoin_is_won_again_with_all_that_the_command_was_given() {
+    let servers = Servers::settled(1, TTL);
+    let (resource, witnesses) = (unique("lost"), Witnesses::new());
+    let line = format!("printf 'in: '; head -n 1; exec {}", witnesses.command(&["drain", "1"])[1..].join(" "));
+    let folder = tempfile::tempdir().expect("a folder");
+    let input = folder.path().join("input");
+    std::fs::write(&input, "first\nsecond\n").expect("a file");
+    let stdin = std::fs::File::open(&input).expect("a file");
+    let leader = on(Some(&servers), &resource).args(["--rejoin"]).stdin(stdin).shell(&line);
+    witnesses.started(1);
+    servers.0[0].freeze();
+    leader.reports("lost the lease: ");
+    servers.0[0].thaw();
+    witnesses.started(2);
+    witnesses.check();
+    assert!(leader.stdout().contains("in: first\n"), "{}", leader.stdout());
+    assert_eq!(leader.stdout().matches("in: ").count(), 2, "the command has its stdout again");
+    leader.signal(Signal::SIGTERM);
+    assert_eq!(leader.wait().code(), 0);
+}
+
+#[test]
+fn where_nobody_leads_or_the_leader_does_not_hear_that_is_said() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("deaf"), Witnesses::new());
+    let ask = |wait: &[&str]| on(Some(&servers), &resource).args(["--step-down"]).args(wait).output();
+    let output = ask(&[]);
+    assert_eq!((output.code(), output.stderr), (1, format!("leaderrun: {resource}: nobody leads\n")));
+    let leader = on(Some(&servers), &resource).args(["--holder", "web-1"]).args(witnesses.command(&[])).spawn();
+    witnesses.started(1);
+    leader.signal(Signal::SIGSTOP);
+    support::signal(leader.guard(), Signal::SIGSTOP);
+    let output = ask(&["--wait", "100ms"]);
+    assert_eq!(output.code(), 75, "{}", output.stderr);
+    assert!(output.stderr.contains("web-1 still leads after 100ms"), "{}", output.stderr);
+}
+
+#[test]
+fn a_minority_of_nodes_cannot_make_a_leader_step_down() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("minority"), Witnesses::new());
+    let mut leader = on(Some(&servers), &resource).args(witnesses.command(&[])).spawn();
+    witnesses.started(1);
+    let value = eventually("the lock", || servers.0[0].lock(&resource));
+    servers.0[0].query::<()>(&["SET", &format!("leaderrun:{resource}:step-down"), &value]);
+    let began = std::time::Instant::now();
+    eventually("two extensions", || (began.elapsed() > TTL).then_some(()));
+    assert!(!leader.has_ended(), "{}", leader.stderr());
+    witnesses.ticks_on();
+}
