@@ -25,7 +25,7 @@ use crate::{
     clock::{Moment, reach, wall_micros},
     lease::next_token,
     period::{Failures, Note, OncePer, told_of_success},
-    store::{Cause, Change, Defeat, Extension, Lease, Parting, Proof},
+    store::{Cause, Change, Defeat, Extension, Incumbent, Lease, Parting, Proof},
 };
 
 pub struct Local {
@@ -58,6 +58,7 @@ impl Local {
                     cause: Cause::Taken,
                     free_in: None,
                     story: record.leader().unwrap_or_else(|| "another leads".into()),
+                    leader: Some(Incumbent { holder: record.holder.clone(), since: record.token }),
                 })));
             }
             if self.is_in_place() {
@@ -134,14 +135,14 @@ impl Local {
     fn ended(&self, record: &Record) -> Option<Defeat> {
         self.once_per?;
         let (note, left) = record.done()?;
-        Some(Defeat { cause: Cause::Done, free_in: None, story: told_of_success(note, Some(left)) })
+        Some(Defeat { cause: Cause::Done, free_in: None, story: told_of_success(note, Some(left)), leader: None })
     }
 
     /// The command has failed as often as it may.
     fn spent(&self, record: &Record) -> Option<Defeat> {
         let (attempts, Failures { count, .. }) = (self.once_per?.attempts?, record.failures());
         let story = format!("the command has failed {count} times in this period");
-        (count >= attempts.into()).then_some(Defeat { cause: Cause::Spent, free_in: None, story })
+        (count >= attempts.into()).then_some(Defeat { cause: Cause::Spent, free_in: None, story, leader: None })
     }
 
     fn try_lock(&self) -> Result<bool> {
@@ -165,5 +166,5 @@ impl Local {
 fn kept(record: &Record) -> Option<Defeat> {
     let left = record.kept()?;
     let story = format!("{} has led and keeps the lock (--hold)", record.holder);
-    Some(Defeat { cause: Cause::Taken, free_in: Some(left), story })
+    Some(Defeat { cause: Cause::Taken, free_in: Some(left), story, leader: None })
 }

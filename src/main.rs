@@ -37,6 +37,7 @@ use crate::{
     election::Elected,
     exit::Exit,
     guard::{Forked, Guard, Heard},
+    report::Occasion,
     settings::{Refusal, Settings},
     store::{Parting, Store},
 };
@@ -68,10 +69,10 @@ fn lead(cli: Cli, arguments: &[OsString]) -> Exit {
         Err(refusal) => return refused(&refusal),
     };
     if let Some(warning) = &settings.warning {
-        settings.report.error(warning);
+        settings.report.error(Occasion::Warning, warning);
     }
     run(&settings, arguments).unwrap_or_else(|e| {
-        settings.report.error(format_args!("{e:#}"));
+        settings.report.error(Occasion::Failed, format_args!("{e:#}"));
         Exit::Failure
     })
 }
@@ -91,7 +92,7 @@ fn run(settings: &Settings, arguments: &[OsString]) -> Result<Exit> {
     // The process ends: taking the runtime apart would only take time, and wait for a name that is being looked up.
     std::mem::forget(runtime);
     if settings.rejoin && matches!(exit, Ok(Exit::LeadershipLost)) {
-        settings.report.info("stands by again (--rejoin)");
+        settings.report.info(Occasion::Rejoins, "stands by again (--rejoin)");
         // A guard is forked where there is one thread: from a new start.
         let errno = guard::start_over(inherited, arguments);
         return Err(errno).context("can't start over for --rejoin");
@@ -108,6 +109,7 @@ async fn compete(settings: &Settings, forked: Forked) -> Result<Exit> {
         over = interrupted(&mut guard, settings) => Elected::Over(over),
         elected = election::run(&mut store, settings) => elected?,
     };
+    settings.report.stop_waiting();
     let mut lets_another = false;
     let (exit, parting) = match elected {
         Elected::Leader(lease) => {
@@ -115,11 +117,8 @@ async fn compete(settings: &Settings, forked: Forked) -> Result<Exit> {
             if matches!(reigned.exit, Exit::Signal(_) | Exit::LeadershipLost | Exit::Failure) {
                 guard.put_terminal_back();
             }
-            settings.report.info(format_args!(
-                "{} ended with exit status {}",
-                settings.program.name(),
-                reigned.exit.status()
-            ));
+            let (command, status) = (settings.program.name(), reigned.exit.status());
+            settings.report.info(Occasion::Ended, format_args!("{command} ended with exit status {status}"));
             lets_another = reigned.stepped_down && settings.rejoin;
             period::conclude(&reigned, &store, &mut guard, settings).await
         }
@@ -141,8 +140,14 @@ async fn compete(settings: &Settings, forked: Forked) -> Result<Exit> {
     };
     if let Err(story) = released {
         match parting.hold {
-            Some(_) => settings.report.error(format_args!("the lock could not be kept for --hold: {story}")),
-            None => settings.report.info(format_args!("{story}; what they hold runs out by itself")),
+            Some(_) => {
+                let told = format_args!("the lock could not be kept for --hold: {story}");
+                settings.report.error(Occasion::NotRecorded, told);
+            }
+            None => {
+                let told = format_args!("{story}; what they hold runs out by itself");
+                settings.report.info(Occasion::NotReleased, told);
+            }
         }
     }
     let exit = if lets_another {
@@ -175,9 +180,12 @@ async fn interrupted(guard: &mut Guard, settings: &Settings) -> Exit {
     loop {
         match guard.hear().await {
             Heard::Signal(signal) if signal.ends_a_process() => return Exit::Signal(signal.number),
-            Heard::Signal(signal) if signal.stops_a_process() => guard::stop_self(),
+            Heard::Signal(signal) if signal.stops_a_process() => {
+                settings.report.stop_waiting();
+                guard::stop_self();
+            }
             Heard::GuardDied => {
-                settings.report.error("leaderrun's guard died; the command was not started");
+                settings.report.error(Occasion::ProcessDied, "leaderrun's guard died; the command was not started");
                 return Exit::Failure;
             }
             _ => {}

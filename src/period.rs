@@ -11,6 +11,7 @@ use crate::{
     exit::Exit,
     guard::Guard,
     reign::Reigned,
+    report::Occasion,
     settings::Settings,
     store::{Extension, Parting, Store},
 };
@@ -99,10 +100,11 @@ pub async fn conclude(reigned: &Reigned, store: &Store, guard: &mut Guard, setti
             match note_success(&once, reigned, store, guard, settings).await {
                 Ok(()) => parting.done = true,
                 Err(story) => {
-                    settings.report.error(format_args!(
-                        "{} succeeded, but that could not be recorded: {story}; another replica may run it again",
-                        settings.program.name()
-                    ));
+                    let command = settings.program.name();
+                    let told = format_args!(
+                        "{command} succeeded, but that could not be recorded: {story}; another replica may run it again"
+                    );
+                    settings.report.error(Occasion::NotRecorded, told);
                     status = Exit::NotRecorded;
                 }
             }
@@ -110,7 +112,7 @@ pub async fn conclude(reigned: &Reigned, store: &Store, guard: &mut Guard, setti
             && let Some(note) = once.failure(reigned.failures, reigned.began)
             && let Extension::Failed { story } | Extension::Lost { story } = store.extend(Some(&note)).await
         {
-            settings.report.info(format_args!("the failure could not be counted: {story}"));
+            settings.report.info(Occasion::NotRecorded, format_args!("the failure could not be counted: {story}"));
         }
     }
     if ended {

@@ -11,6 +11,7 @@ use crate::{
     guard::{self, Ending, Event, Guard, Heard, Order, Recipient, Signaled},
     lease::Leash,
     period::Failures,
+    report::Occasion,
     settings::Settings,
     store::{Extension, Lease, Store},
     tenure::Tenure,
@@ -141,11 +142,14 @@ impl Reign<'_> {
                 if !self.settings.rejoin {
                     guard::let_go();
                 }
-                report.info(format_args!("started {}", self.command()));
+                report.info(Occasion::Started, format_args!("started {}", self.command()));
             }
             Event::NotStarted { errno } => {
                 let errno = Errno::from_raw(errno);
-                report.error(format_args!("{} can't be run: {}", self.settings.program.name(), errno.desc()));
+                report.error(
+                    Occasion::Failed,
+                    format_args!("{} can't be run: {}", self.settings.program.name(), errno.desc()),
+                );
                 self.command_exit = Some(if errno == Errno::ENOENT { Exit::NotFound } else { Exit::CannotRun });
             }
             Event::Extended { leash } => self.kept_leash = Some(leash),
@@ -153,7 +157,7 @@ impl Reign<'_> {
             Event::Signalled => self.lose(None),
             Event::NotForked { errno } => {
                 let (command, why) = (self.settings.program.name(), Errno::from_raw(errno).desc());
-                report.error(format_args!("there is no process to be had for {command}: {why}"));
+                report.error(Occasion::Failed, format_args!("there is no process to be had for {command}: {why}"));
                 self.command_exit = Some(Exit::Failure);
             }
             Event::Suspended => self.suspend(),
@@ -165,7 +169,8 @@ impl Reign<'_> {
             }
             Event::Unkillable { pid, errno } => {
                 let why = Errno::from_raw(errno).desc();
-                report.error(format_args!("process {pid} of {} can't be killed: {why}", self.settings.program.name()));
+                let command = self.settings.program.name();
+                report.error(Occasion::Failed, format_args!("process {pid} of {command} can't be killed: {why}"));
             }
             Event::Empty => {}
         }
@@ -177,7 +182,9 @@ impl Reign<'_> {
                 self.last_failure = None;
                 if step_down && !self.stepping_down {
                     self.stepping_down = true;
-                    self.settings.report.error(format_args!("asked to step down; stopping {}", self.command()));
+                    let command = self.command();
+                    let told = format_args!("asked to step down; stopping {command}");
+                    self.settings.report.error(Occasion::StepsDown, told);
                     let _ = self.guard.order(&Order::Stop, None);
                 }
                 if let Some(leash) = self.tenure.extended(leash, Moment::now()) {
@@ -185,7 +192,8 @@ impl Reign<'_> {
                 }
             }
             Extension::Failed { story } => {
-                self.settings.report.info(format_args!("an extension failed: {story}; trying again"));
+                let told = format_args!("an extension failed: {story}; trying again");
+                self.settings.report.info(Occasion::ExtensionFailed, told);
                 self.last_failure = Some(story);
                 self.tenure.failed(Moment::now(), fastrand::f64());
             }
@@ -201,7 +209,8 @@ impl Reign<'_> {
         if !self.lost {
             self.lost = true;
             let why = why.or(self.last_failure.take()).unwrap_or_else(|| self.why_late());
-            self.settings.report.error(format_args!("lost the lease: {why}; stopping {}", self.command()));
+            let command = self.command();
+            self.settings.report.error(Occasion::Lost, format_args!("lost the lease: {why}; stopping {command}"));
         }
     }
 
@@ -252,7 +261,8 @@ impl Reign<'_> {
         if !self.guard_dead {
             self.guard_dead = true;
             let command = self.command();
-            self.settings.report.error(format_args!("leaderrun's guard {why}; killing {command} and all it started"));
+            let told = format_args!("leaderrun's guard {why}; killing {command} and all it started");
+            self.settings.report.error(Occasion::ProcessDied, told);
         }
     }
 

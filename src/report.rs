@@ -1,9 +1,20 @@
 //! Messages: one line each on stderr, what happened, why, and what follows.
 
-use std::{io::Write, time::SystemTime};
+use std::{
+    io::{IsTerminal, Write},
+    os::fd::AsFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::SystemTime,
+};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::os::fd::AsFd;
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    unistd::{getpgrp, tcgetpgrp},
+};
+use serde::Serialize;
 
 use crate::cli::LogFormat;
 
@@ -14,55 +25,109 @@ pub enum Level {
     Debug,
 }
 
+/// What a message is about: the `event` of JSON. The man page has the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Occasion {
+    StandsBy,
+    LostRound,
+    Leads,
+    Started,
+    ExtensionFailed,
+    Healed,
+    Lost,
+    StepsDown,
+    Ended,
+    NotReleased,
+    NotRecorded,
+    NotStarted,
+    NoQuorum,
+    Rejoins,
+    ProcessDied,
+    Warning,
+    Failed,
+}
+
 /// Which messages are written, and how.
 #[derive(Clone, Debug)]
 pub struct Report {
     resource: String,
+    holder: String,
+    /// Our fencing token; 0 before we lead.
+    token: Arc<AtomicU64>,
     most: Option<Level>,
     format: LogFormat,
+    /// Stderr is a terminal that takes more than plain lines.
+    rich: bool,
+    colour: bool,
+    /// A line that is to go again stands on the terminal.
+    waits: Arc<AtomicBool>,
 }
 
 impl Report {
     /// `verbose`: how often `--verbose` was given; `quiet`: not even errors.
-    pub fn new(resource: &str, verbose: u8, quiet: bool, format: LogFormat) -> Self {
+    pub fn new(resource: &str, holder: &str, verbose: u8, quiet: bool, format: LogFormat) -> Self {
         let most = match (quiet, verbose) {
             (true, _) => None,
             (_, 0) => Some(Level::Error),
             (_, 1) => Some(Level::Info),
             _ => Some(Level::Debug),
         };
-        Report { resource: resource.to_owned(), most, format }
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let rich = std::io::stderr().is_terminal() && !dumb;
+        Report {
+            resource: resource.to_owned(),
+            holder: holder.to_owned(),
+            token: Arc::default(),
+            most,
+            format,
+            rich,
+            colour: rich && !set("NO_COLOR"),
+            waits: Arc::default(),
+        }
     }
 
     /// For work whose outcome somebody else tells.
     pub fn silent() -> Self {
-        Report { resource: String::new(), most: None, format: LogFormat::Text }
+        Self::new("", "", 0, true, LogFormat::Text)
     }
 
-    pub fn error(&self, message: impl std::fmt::Display) {
-        self.write(Level::Error, message);
+    /// We lead from now on.
+    pub fn leads_with(&self, token: u64) {
+        self.token.store(token, Relaxed);
     }
 
-    pub fn info(&self, message: impl std::fmt::Display) {
-        self.write(Level::Info, message);
+    pub fn error(&self, occasion: Occasion, message: impl std::fmt::Display) {
+        self.write(Level::Error, occasion, message);
     }
 
-    pub fn debug(&self, message: impl std::fmt::Display) {
-        self.write(Level::Debug, message);
+    pub fn info(&self, occasion: Occasion, message: impl std::fmt::Display) {
+        self.write(Level::Info, occasion, message);
     }
 
-    fn write(&self, level: Level, message: impl std::fmt::Display) {
+    pub fn debug(&self, occasion: Occasion, message: impl std::fmt::Display) {
+        self.write(Level::Debug, occasion, message);
+    }
+
+    fn write(&self, level: Level, occasion: Occasion, message: impl std::fmt::Display) {
         if self.most.is_none_or(|most| level > most) {
             return;
         }
+        self.stop_waiting();
         let message = one_line(&message.to_string());
         write_line(&match self.format {
+            LogFormat::Json => self.json(level, occasion, &message),
+            LogFormat::Text if self.colour => {
+                let colour = if level == Level::Error { "1;31" } else { "2" };
+                format!("\x1b[{colour}mleaderrun: {}:\x1b[0m {message}", one_line(&self.resource))
+            }
             LogFormat::Text => format!("leaderrun: {}: {message}", self.resource),
-            LogFormat::Json => self.json(level, &message),
         });
     }
 
-    fn json(&self, level: Level, message: &str) -> String {
+    fn json(&self, level: Level, occasion: Occasion, message: &str) -> String {
+        let token = self.token.load(Relaxed);
         serde_json::json!({
             "time": humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             "level": match level {
@@ -70,11 +135,35 @@ impl Report {
                 Level::Info => "info",
                 Level::Debug => "debug",
             },
+            "event": occasion,
             "resource": self.resource,
+            "holder": self.holder,
+            "token": (token > 0).then_some(token),
             "pid": std::process::id(),
             "message": message,
         })
         .to_string()
+    }
+
+    /// Whether somebody looks on who should see what we wait for: on a terminal, in the foreground.
+    pub fn is_watched(&self) -> bool {
+        self.most.is_some()
+            && self.format == LogFormat::Text
+            && self.rich
+            && tcgetpgrp(std::io::stderr()).is_ok_and(|foreground| foreground == getpgrp())
+    }
+
+    /// Shows what we wait for, in a line that stands until there is something else to be said.
+    pub fn show_waiting(&self, line: &str) {
+        self.waits.store(true, Relaxed);
+        write_raw(&format!("\r\x1b[K{}", one_line(line)));
+    }
+
+    /// The line goes without a trace.
+    pub fn stop_waiting(&self) {
+        if self.waits.swap(false, Relaxed) {
+            write_raw("\r\x1b[K");
+        }
     }
 }
 
@@ -88,8 +177,15 @@ fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-/// Writes a line in one piece. A line is lost rather than that a reader who doesn't read holds up the lease.
 fn write_line(line: &str) {
+    // A pipe that polls writable takes this many bytes (PIPE_BUF) at once, and whole.
+    const ATOMIC: usize = 4096;
+    let end = line.floor_char_boundary(ATOMIC - 1);
+    write_raw(&format!("{}\n", &line[..end]));
+}
+
+/// Writes in one piece. A line is lost rather than that a reader who doesn't read holds up the lease.
+fn write_raw(text: &str) {
     let mut stderr = std::io::stderr();
     let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     let writable = poll(&mut ready, PollTimeout::ZERO).is_ok_and(|n| n == 1)
@@ -97,10 +193,7 @@ fn write_line(line: &str) {
     if !writable {
         return;
     }
-    // A pipe that polls writable takes this many bytes (PIPE_BUF) at once, and whole.
-    const ATOMIC: usize = 4096;
-    let end = line.floor_char_boundary(ATOMIC - 1);
-    let _ = stderr.write_all(format!("{}\n", &line[..end]).as_bytes());
+    let _ = stderr.write_all(text.as_bytes());
 }
 
 #[cfg(test)]
@@ -114,8 +207,10 @@ mod tests {
 
     #[test]
     fn json_escapes_what_it_carries() {
-        let report = Report::new("a\"b", 0, false, LogFormat::Json);
-        let line: serde_json::Value = serde_json::from_str(&report.json(Level::Error, "said \"no\"")).expect("JSON");
+        let report = Report::new("a\"b", "me", 0, false, LogFormat::Json);
+        let line = report.json(Level::Error, Occasion::LostRound, "said \"no\"");
+        let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!((&line["event"], &line["holder"], &line["token"]), (&"lost_round".into(), &"me".into(), &().into()));
         assert_eq!(line["resource"], "a\"b");
         assert_eq!(line["message"], "said \"no\"");
         assert_eq!(line["level"], "error");

@@ -96,7 +96,7 @@ impl TryFrom<Cli> for Settings {
         let once_per = once_per.map(|period| OncePer { period, attempts: cli.attempts });
         let program = program(cli.command)?;
         Ok(Settings {
-            report: Report::new(&wanted, cli.verbose, cli.quiet, cli.log_format),
+            report: Report::new(&wanted, &holder, cli.verbose, cli.quiet, cli.log_format),
             resource: wanted,
             place,
             patience,

@@ -63,6 +63,16 @@ pub struct Defeat {
     pub free_in: Option<Duration>,
     /// What happened, for a message.
     pub story: String,
+    /// Who leads.
+    pub leader: Option<Incumbent>,
+}
+
+/// Who leads, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incumbent {
+    pub holder: String,
+    /// In microseconds since 1970, as its fencing token has it.
+    pub since: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

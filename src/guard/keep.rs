@@ -17,7 +17,12 @@ use super::{
     tree::{self, Change, Members},
     wakeups::Wakeups,
 };
-use crate::{clock::Moment, lease::Leash, report::Report, store::Proof};
+use crate::{
+    clock::Moment,
+    lease::Leash,
+    report::{Occasion, Report},
+    store::Proof,
+};
 
 /// How often a tree that is being killed is looked through again: a process may fork while its parent dies slowly.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -166,6 +171,7 @@ impl Guard {
             Order::Start { token, leash, proof } => {
                 self.leash = leash;
                 self.reign = Some(Remains { proof, token, began: Moment::now(), succeeded: false });
+                self.duty.report.leads_with(token);
                 self.start(token);
             }
             Order::Extend { leash, proof } => {
@@ -283,11 +289,11 @@ impl Guard {
             let event = Event::Unkillable { pid: spared.pid.as_raw(), errno: spared.errno as i32 };
             self.tell(&event);
             if self.elector_gone {
-                let (pid, errno) = (spared.pid, spared.errno.desc());
-                self.duty.report.error(format_args!(
-                    "process {pid} of {} can't be killed: {errno}; the lease is kept until it runs out",
-                    self.duty.command
-                ));
+                let (pid, errno, command) = (spared.pid, spared.errno.desc(), &self.duty.command);
+                let told = format_args!(
+                    "process {pid} of {command} can't be killed: {errno}; the lease is kept until it runs out"
+                );
+                self.duty.report.error(Occasion::Failed, told);
             }
         }
     }

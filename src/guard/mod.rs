@@ -38,7 +38,7 @@ pub use self::{
     signals::{Signaled, end_self, stop_self},
 };
 use self::{keep::Outcome, protocol::Channel, spawn::Recipe, terminal::Terminal};
-use crate::{exit::Exit, settings::Settings, store};
+use crate::{exit::Exit, report::Occasion, settings::Settings, store};
 
 /// Forks the guard. Called while there is one thread and no runtime; in the guard it doesn't return.
 ///
@@ -103,13 +103,14 @@ fn keep_guard(settings: &Settings, inherited: Inherited, terminal: Option<Termin
             let released = store::release_for_dead_elector(settings, reign.proof, note.as_ref());
             let lease = if released { "released the lease" } else { "the lease runs out by itself" };
             let command = settings.program.name();
-            settings.report.error(format_args!(
+            let told = format_args!(
                 "leaderrun's main process died; its guard killed {command} and all that it started; {lease}"
-            ));
+            );
+            settings.report.error(Occasion::ProcessDied, told);
             Exit::LeadershipLost
         }
         Err(e) => {
-            settings.report.error(format_args!("the guard ended: {e:#}"));
+            settings.report.error(Occasion::ProcessDied, format_args!("the guard ended: {e:#}"));
             Exit::Failure
         }
     }

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use super::{
     Redlock,
     ballot::{self, Heard, answers},
-    claim::told_of,
+    claim::{marked, told_of},
     failure::Failure,
     scripts::{Acquired, Answer},
 };
 use crate::{
     lease::{quorum, quorum_free_in},
     period::told_of_success,
-    store::{Cause, Defeat},
+    store::{Cause, Defeat, Incumbent},
 };
 
 impl Redlock {
@@ -27,7 +27,7 @@ impl Redlock {
                     "{} and {} are the same server; each node must be a server of its own",
                     self.nodes[first].address, self.nodes[second].address
                 );
-                return Some(Defeat { cause: Cause::Misconfigured, free_in: None, story });
+                return Some(Defeat { cause: Cause::Misconfigured, free_in: None, story, leader: None });
             }
         }
         None
@@ -37,7 +37,10 @@ impl Redlock {
     pub(super) fn defeat(&self, heard: &[Heard<Acquired>], cause: Cause) -> Defeat {
         let nodes = self.nodes.len();
         let free_in = quorum_free_in(nodes, ballot::free_in(nodes, heard, &self.times, fastrand::f64()));
-        Defeat { cause, free_in, story: self.story_of(heard, cause) }
+        let leader = ballot::leader(nodes, heard).map(|(value, fence)| (marked(value), fence));
+        let leader = leader.filter(|(mark, _)| !mark.kept);
+        let leader = leader.map(|(mark, since)| Incumbent { holder: mark.holder, since });
+        Defeat { cause, free_in, story: self.story_of(heard, cause), leader }
     }
 
     fn story_of(&self, heard: &[Heard<Acquired>], cause: Cause) -> String {

@@ -51,7 +51,7 @@ use crate::{
     clock::{Moment, wall_micros},
     lease::{Tally, Times, Verdict, quorum},
     period::Note,
-    report::Report,
+    report::{Occasion, Report},
     settings::Settings,
     store::{Cause, Change, Defeat, Extension, Lease, Parting},
 };
@@ -289,7 +289,7 @@ impl Redlock {
                 Ok(Extended::Overtaken { fence }) => self.claim.overtake(*fence),
                 Ok(Extended::Healed) => {
                     let node = &self.nodes[*index].address;
-                    self.report.info(format_args!("{node} had lost the lock and has it again"));
+                    self.report.info(Occasion::Healed, format_args!("{node} had lost the lock and has it again"));
                 }
                 _ => {}
             }

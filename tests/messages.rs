@@ -1,0 +1,116 @@
+//! What is said, and to whom: JSON for machines with events from a short list, colour and a line of what is waited for on a
+//! terminal only.
+
+mod support;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use support::{Leaderrun, Servers, Terminal, Witnesses, unique};
+
+const TTL: Duration = Duration::from_secs(1);
+
+/// As the man page gives them.
+fn documented() -> BTreeSet<String> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/man/sections.roff")).expect("the page");
+    let (_, from) = page.split_once(".SH LOGS").expect("its section");
+    let (events, _) = from.split_once(".TE").expect("its table");
+    events.lines().filter_map(|line| line.split_once('\t')).map(|(event, _)| event.to_owned()).collect()
+}
+
+fn messages(stderr: &str) -> Vec<Value> {
+    stderr.lines().map(|line| serde_json::from_str(line).expect("JSON on each line")).collect()
+}
+
+#[test]
+fn json_has_the_time_resource_holder_token_and_a_documented_event() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("json"), Witnesses::new());
+    let start = |holder: &str| {
+        let options = ["-vv", "--log-format", "json", "--holder", holder];
+        Leaderrun::on(&servers, &resource, TTL).args(options).args(witnesses.command(&["drain", "1"])).spawn()
+    };
+    let leader = start("web-1");
+    witnesses.started(1);
+    let standby = start("web-2");
+    standby.reports("stands_by");
+    leader.signal(Signal::SIGTERM);
+    let token = witnesses.all()[0].token;
+    let said = messages(&leader.wait().stderr);
+    let events: Vec<&str> = said.iter().filter_map(|m| m["event"].as_str()).collect();
+    assert_eq!(events, ["leads", "started", "ended"]);
+    for message in &said {
+        assert_eq!(message["resource"], resource);
+        assert_eq!(message["holder"], "web-1");
+        assert_eq!(message["token"], token);
+        assert!(humantime::parse_rfc3339(message["time"].as_str().expect("a time")).is_ok(), "{message}");
+    }
+    witnesses.started(2);
+    let frozen: Vec<_> = servers.0.iter().take(2).inspect(|server| server.freeze()).collect();
+    let output = standby.wait();
+    frozen.iter().for_each(|server| server.thaw());
+    assert_eq!(output.code(), 76);
+    let said = messages(&output.stderr);
+    let waiting = said.iter().find(|message| message["event"] == "stands_by").expect("a message");
+    assert!(waiting["token"].is_null(), "{waiting}");
+    let events: BTreeSet<String> = said.iter().filter_map(|m| m["event"].as_str()).map(ToOwned::to_owned).collect();
+    assert!(events.contains("lost") && events.contains("extension_failed"), "{events:?}");
+    assert!(events.is_subset(&documented()), "{events:?} of {:?}", documented());
+}
+
+/// leaderrun on a terminal, with this in its environment.
+fn on_terminal(environment: &[&str], args: &[&str]) -> Terminal {
+    let program = [&["env", "TERM=xterm"], environment, &[env!("CARGO_BIN_EXE_leaderrun"), "--local"], args].concat();
+    Terminal::with(&program)
+}
+
+#[test]
+fn colour_is_for_terminals_and_those_who_want_it() {
+    let resource = unique("colour");
+    let args = ["-v", "-r", &resource, "true"];
+    let shown = |environment: &[&str]| {
+        let mut terminal = on_terminal(environment, &args);
+        terminal.shows("ended with exit status 0");
+        terminal.screen()
+    };
+    assert!(shown(&[]).contains("\x1b["));
+    for plain in ["NO_COLOR=1", "TERM=dumb"] {
+        let screen = shown(&[plain]);
+        assert!(!screen.contains('\x1b'), "{plain}: {screen:?}");
+    }
+    let output = Leaderrun::new().env("TERM", "xterm").args(["--local"]).args(args).output();
+    assert!(output.stderr.contains("ended with") && !output.stderr.contains('\x1b'), "{}", output.stderr);
+}
+
+#[test]
+fn on_a_terminal_a_line_says_who_is_waited_for_and_goes_without_a_trace() {
+    let (resource, witnesses) = (unique("line"), Witnesses::new());
+    let options = ["--local", "-r", &resource, "--holder", "web-2"];
+    let leader = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
+    witnesses.started(1);
+    let mut terminal = on_terminal(&[], &["-r", &resource, "echo", "it is ours"]);
+    terminal.shows("waiting for web-2, leader for ");
+    terminal.shows("waiting for web-2, leader for 2s");
+    leader.signal(Signal::SIGTERM);
+    leader.wait();
+    let shown = terminal.shows("it is ours");
+    assert!(shown.ends_with("\r\x1b[Kit is ours"), "{shown:?}");
+}
+
+#[test]
+fn a_pipe_a_dumb_terminal_and_the_quiet_see_no_such_line() {
+    let (resource, witnesses) = (unique("no-line"), Witnesses::new());
+    let leader = Leaderrun::new().args(["--local", "-r", &resource]).args(witnesses.command(&["drain", "1"])).spawn();
+    witnesses.started(1);
+    let wait = ["-r", &resource, "-w", "1s", "true"];
+    let piped = Leaderrun::new().args(["--local"]).args(wait).output();
+    assert_eq!((piped.code(), piped.stderr.as_str()), (75, ""));
+    for (environment, more) in [(&["TERM=dumb"][..], &[][..]), (&[], &["-q"])] {
+        let mut terminal = on_terminal(environment, &[more, &wait].concat());
+        terminal.wait();
+        assert_eq!(terminal.screen(), "");
+    }
+    leader.signal(Signal::SIGTERM);
+    leader.wait();
+}
