@@ -45,6 +45,7 @@ Register-ArgumentCompleter -Native -CommandName 'leaderrun' -ScriptBlock {
             [CompletionResult]::new('--key-prefix', '--key-prefix', [CompletionResultType]::ParameterName, 'The prefix of the keys on the Redis servers')
             [CompletionResult]::new('--holder', '--holder', [CompletionResultType]::ParameterName, 'Who we are to others [default: host:pid]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How messages are written to stderr')
+            [CompletionResult]::new('--sd-notify', '--sd-notify', [CompletionResultType]::ParameterName, 'Tell systemd when we are ready')
             [CompletionResult]::new('--leads', '--leads', [CompletionResultType]::ParameterName, 'Ask whether HOLDER leads')
             [CompletionResult]::new('--local', '--local', [CompletionResultType]::ParameterName, 'This machine only, with flock(2) and no Redis')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Don''t wait: exit with 75 if another leads')

@@ -23,7 +23,7 @@ _leaderrun() {
 
     case "${cmd}" in
         leaderrun)
-            opts="-r -R -n -w -t -s -k -E -v -q -h -V --resource --redis --redis-file --tls-ca --tls-cert --tls-key --local --try --wait --ttl --hold --once-per --attempts --signal --kill-after --pid-namespace --conflict-exit-code --key-prefix --holder --verbose --quiet --log-format --rejoin --check --status --leads --watch --step-down --json --help --version"
+            opts="-r -R -n -w -t -s -k -E -v -q -h -V --resource --redis --redis-file --tls-ca --tls-cert --tls-key --local --try --wait --ttl --hold --once-per --attempts --signal --kill-after --pid-namespace --conflict-exit-code --key-prefix --holder --verbose --quiet --log-format --rejoin --sd-notify --check --status --leads --watch --step-down --json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -123,6 +123,10 @@ _leaderrun() {
                     ;;
                 --log-format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --sd-notify)
+                    COMPREPLY=($(compgen -W "standby leader" -- "${cur}"))
                     return 0
                     ;;
                 --leads)

@@ -42,6 +42,7 @@ set edit:completion:arg-completer[leaderrun] = {|@words|
             cand --key-prefix 'The prefix of the keys on the Redis servers'
             cand --holder 'Who we are to others [default: host:pid]'
             cand --log-format 'How messages are written to stderr'
+            cand --sd-notify 'Tell systemd when we are ready'
             cand --leads 'Ask whether HOLDER leads'
             cand --local 'This machine only, with flock(2) and no Redis'
             cand -n 'Don''t wait: exit with 75 if another leads'

@@ -16,6 +16,8 @@ complete -c leaderrun -l key-prefix -d 'The prefix of the keys on the Redis serv
 complete -c leaderrun -l holder -d 'Who we are to others [default: host:pid]' -r
 complete -c leaderrun -l log-format -d 'How messages are written to stderr' -r -f -a "text\t''
 json\t''"
+complete -c leaderrun -l sd-notify -d 'Tell systemd when we are ready' -r -f -a "standby\t'As soon as we stand by or lead'
+leader\t'When the command runs'"
 complete -c leaderrun -l leads -d 'Ask whether HOLDER leads' -r
 complete -c leaderrun -l local -d 'This machine only, with flock(2) and no Redis'
 complete -c leaderrun -s n -l try -d 'Don\'t wait: exit with 75 if another leads'

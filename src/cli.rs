@@ -183,6 +183,14 @@ pub struct Cli {
     #[arg(hide_short_help = true)]
     pub rejoin: bool,
 
+    /// Tell systemd when we are ready
+    ///
+    /// For units with Type=notify: ready when we stand by, or lead, or only when we lead; and what we do, that we stop, and with
+    /// WatchdogSec= that leaderrun itself still runs. The command doesn't see the socket. Without one, nothing is told.
+    #[arg(long, value_name = "WHEN", env = "LEADERRUN_SD_NOTIFY", hide_env = true, value_enum)]
+    #[arg(hide_short_help = true)]
+    pub sd_notify: Option<ReadyWhen>,
+
     /// Ask the servers whether they are fit
     ///
     /// Prints a table of the nodes, what is to be mended and how, and a verdict. Runs nothing, and leaves nothing on the
@@ -234,6 +242,15 @@ pub struct Cli {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// When we are ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReadyWhen {
+    /// As soon as we stand by or lead
+    Standby,
+    /// When the command runs
+    Leader,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -13,6 +13,7 @@ mod program;
 mod redlock;
 mod reign;
 mod report;
+mod service;
 mod settings;
 mod standing;
 mod store;
@@ -38,6 +39,7 @@ use crate::{
     exit::Exit,
     guard::{Forked, Guard, Heard},
     report::Occasion,
+    service::Service,
     settings::{Refusal, Settings},
     store::{Parting, Store},
 };
@@ -88,7 +90,7 @@ fn run(settings: &Settings, arguments: &[OsString]) -> Result<Exit> {
     let inherited = forked.inherited;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start the event loop")?;
-    let exit = runtime.block_on(compete(settings, forked));
+    let exit = runtime.block_on(serve(settings, forked));
     // The process ends: taking the runtime apart would only take time, and wait for a name that is being looked up.
     std::mem::forget(runtime);
     if settings.rejoin && matches!(exit, Ok(Exit::LeadershipLost)) {
@@ -96,6 +98,19 @@ fn run(settings: &Settings, arguments: &[OsString]) -> Result<Exit> {
         // A guard is forked where there is one thread: from a new start.
         let errno = guard::start_over(inherited, arguments);
         return Err(errno).context("can't start over for --rejoin");
+    }
+    exit
+}
+
+/// Competes, and lets systemd know where it wants to.
+async fn serve(settings: &Settings, forked: Forked) -> Result<Exit> {
+    let Some(ready_when) = settings.ready_when else { return compete(settings, forked).await };
+    let (service, all_said) = Service::start(ready_when)?;
+    settings.report.tell_also(service);
+    let exit = compete(settings, forked).await;
+    if !(settings.rejoin && matches!(exit, Ok(Exit::LeadershipLost))) {
+        settings.report.end_service();
+        all_said.wait();
     }
     exit
 }

@@ -4,7 +4,7 @@ use std::{
     io::{IsTerminal, Write},
     os::fd::AsFd,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::SystemTime,
@@ -16,7 +16,7 @@ use nix::{
 };
 use serde::Serialize;
 
-use crate::cli::LogFormat;
+use crate::{cli::LogFormat, service::Service};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -62,6 +62,8 @@ pub struct Report {
     colour: bool,
     /// A line that is to go again stands on the terminal.
     waits: Arc<AtomicBool>,
+    /// Who else is told, whatever is written.
+    service: Arc<OnceLock<Service>>,
 }
 
 impl Report {
@@ -85,6 +87,7 @@ impl Report {
             rich,
             colour: rich && !set("NO_COLOR"),
             waits: Arc::default(),
+            service: Arc::default(),
         }
     }
 
@@ -110,7 +113,22 @@ impl Report {
         self.write(Level::Debug, occasion, message);
     }
 
+    /// The service manager is told as well.
+    pub fn tell_also(&self, service: Service) {
+        let _ = self.service.set(service);
+    }
+
+    /// The service manager is told that we stop.
+    pub fn end_service(&self) {
+        if let Some(service) = self.service.get() {
+            service.stop();
+        }
+    }
+
     fn write(&self, level: Level, occasion: Occasion, message: impl std::fmt::Display) {
+        if let Some(service) = self.service.get() {
+            service.hear(occasion, &one_line(&message.to_string()));
+        }
         if self.most.is_none_or(|most| level > most) {
             return;
         }

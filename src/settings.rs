@@ -5,7 +5,7 @@ use std::{collections::HashMap, fs, os::unix::fs::MetadataExt, path::Path, time:
 use nix::sys::signal::Signal;
 
 use crate::{
-    cli::Cli,
+    cli::{Cli, ReadyWhen},
     exit::Exit,
     lease::{LONGEST_TTL, Misfit, SHORTEST_TTL, Times},
     period::OncePer,
@@ -28,6 +28,8 @@ pub struct Settings {
     pub pid_namespace: bool,
     /// Stand by again where the lead was lost.
     pub rejoin: bool,
+    /// When systemd is told that we are ready; `None`: it is told nothing.
+    pub ready_when: Option<ReadyWhen>,
     pub not_leader: Exit,
     pub holder: String,
     pub program: Program,
@@ -106,6 +108,7 @@ impl TryFrom<Cli> for Settings {
             signal,
             pid_namespace: cli.pid_namespace,
             rejoin: cli.rejoin,
+            ready_when: cli.sd_notify,
             warning,
             not_leader: Exit::NotLeader(cli.conflict_exit_code.unwrap_or(Exit::NOT_LEADER)),
             holder,

@@ -14,7 +14,7 @@ use nix::{
 };
 
 use super::inherited::Inherited;
-use crate::{clock::Moment, settings::Settings};
+use crate::{clock::Moment, service, settings::Settings};
 
 /// Variables that hold secrets of ours.
 const TAKEN_OUT: [&str; 1] = ["LEADERRUN_REDIS"];
@@ -51,8 +51,9 @@ impl Recipe {
         let path = c_string(program.path.as_os_str());
         let args: Vec<CString> = program.args.iter().map(|a| c_string(a)).collect();
         let replaced = [RESOURCE, HOLDER, TOKEN];
+        let socket: &[&str] = if settings.ready_when.is_some() { &service::VARIABLES } else { &[] };
         let env = std::env::vars_os()
-            .filter(|(name, _)| !TAKEN_OUT.iter().chain(&replaced).any(|n| name == n))
+            .filter(|(name, _)| !TAKEN_OUT.iter().chain(&replaced).chain(socket).any(|n| name == n))
             .map(|(name, value)| variable(&name, &value))
             .chain([
                 variable(OsStr::new(RESOURCE), OsStr::new(&settings.resource)),

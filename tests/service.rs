@@ -1,0 +1,136 @@
+//! As a systemd service of Type=notify, on a real notify socket: ready, status, watchdog, stopping.
+
+mod support;
+
+use std::{os::unix::net::UnixDatagram, time::Duration};
+
+use nix::sys::signal::Signal;
+use support::{Leaderrun, Running, Witnesses, unique};
+use tempfile::TempDir;
+
+/// What systemd would listen on.
+struct Manager {
+    socket: UnixDatagram,
+    folder: TempDir,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = UnixDatagram::bind(folder.path().join("notify")).expect("a socket");
+        socket.set_read_timeout(Some(support::LONG)).expect("a time-out");
+        Manager { socket, folder }
+    }
+
+    fn start(&self, resource: &str, when: &str, command: &[String]) -> Running {
+        let options = ["--local", "-r", resource, "--holder", when, "--sd-notify", when];
+        let socket = self.folder.path().join("notify");
+        Leaderrun::new().env("NOTIFY_SOCKET", socket).args(options).args(command).spawn()
+    }
+
+    /// The next word that isn't a sign of life.
+    fn hears(&self) -> String {
+        loop {
+            let mut bytes = [0; 4096];
+            let length = self.socket.recv(&mut bytes).expect("a word");
+            let word = String::from_utf8_lossy(&bytes[..length]).trim_end().to_owned();
+            if word != "WATCHDOG=1" {
+                return word;
+            }
+        }
+    }
+}
+
+#[test]
+fn ready_as_a_standby_then_a_leader_then_stopping() {
+    let (resource, witnesses) = (unique("ready"), Witnesses::new());
+    let leader = Leaderrun::new().args(["--local", "-r", &resource, "--holder", "web-1"]);
+    let leader = leader.args(witnesses.command(&["drain", "1"])).spawn();
+    witnesses.started(1);
+    let manager = Manager::new();
+    let standby = manager.start(&resource, "standby", &witnesses.command(&["drain", "1"]));
+    assert_eq!(manager.hears(), "READY=1");
+    let status = manager.hears();
+    assert!(status.starts_with("STATUS=stands by: web-1 leads since "), "{status}");
+    leader.signal(Signal::SIGTERM);
+    leader.wait();
+    assert!(manager.hears().starts_with("STATUS=leads with fencing token "));
+    assert_eq!(manager.hears(), "READY=1");
+    assert!(manager.hears().starts_with("STATUS=started "));
+    standby.signal(Signal::SIGTERM);
+    assert!(manager.hears().ends_with("ended with exit status 0"));
+    assert_eq!(manager.hears(), "STOPPING=1");
+    assert_eq!(standby.wait().code(), 0);
+}
+
+#[test]
+fn ready_only_as_a_leader_where_that_is_asked_for() {
+    let (resource, witnesses) = (unique("leads"), Witnesses::new());
+    let leader = Leaderrun::new().args(["--local", "-r", &resource]).args(witnesses.command(&["drain", "1"])).spawn();
+    witnesses.started(1);
+    let manager = Manager::new();
+    let standby = manager.start(&resource, "leader", &witnesses.command(&["drain", "1"]));
+    assert!(manager.hears().starts_with("STATUS=stands by: "));
+    standby.signal(Signal::SIGTERM);
+    assert_eq!(manager.hears(), "STOPPING=1");
+    assert_eq!(standby.wait().code(), 143);
+    leader.signal(Signal::SIGTERM);
+    leader.wait();
+    let _next = manager.start(&resource, "leader", &witnesses.command(&["drain", "1"]));
+    assert!(manager.hears().starts_with("STATUS=leads with "));
+    assert_eq!(manager.hears(), "READY=1");
+}
+
+#[test]
+fn the_watchdog_is_fed_while_the_elector_runs_and_not_while_it_is_stopped() {
+    let (manager, resource, witnesses) = (Manager::new(), unique("watchdog"), Witnesses::new());
+    let options = ["--local", "-r", &resource, "--sd-notify", "leader"];
+    let leader = Leaderrun::new()
+        .env("NOTIFY_SOCKET", manager.folder.path().join("notify"))
+        .env("WATCHDOG_USEC", "100000")
+        .args(options)
+        .args(witnesses.command(&[]))
+        .spawn();
+    witnesses.started(1);
+    let feeds = |number: usize| {
+        let mut bytes = [0; 4096];
+        let fed = |length: usize, bytes: &[u8]| &bytes[..length] == b"WATCHDOG=1\n";
+        (0..).filter(|_| manager.socket.recv(&mut bytes).is_ok_and(|length| fed(length, &bytes))).take(number).count()
+    };
+    assert_eq!(feeds(5), 5);
+    leader.signal(Signal::SIGSTOP);
+    manager.socket.set_read_timeout(Some(Duration::from_millis(300))).expect("a time-out");
+    let mut bytes = [0; 4096];
+    let mut more = 0;
+    while manager.socket.recv(&mut bytes).is_ok() {
+        more += 1;
+        assert!(more < 5, "a stopped elector feeds the watchdog");
+    }
+    leader.signal(Signal::SIGCONT);
+}
+
+#[test]
+fn the_socket_is_the_commands_unless_it_is_ours() {
+    let manager = Manager::new();
+    let run = |options: &[&str]| {
+        let run = Leaderrun::new().env("NOTIFY_SOCKET", manager.folder.path().join("notify"));
+        let command = ["sh", "-c", "echo ${NOTIFY_SOCKET:-none}"];
+        run.args(["--local", "-r", &unique("socket")]).args(options).args(command).output().stdout
+    };
+    assert_eq!(run(&["--sd-notify", "leader"]), "none\n");
+    assert!(run(&[]).ends_with("/notify\n"));
+}
+
+#[test]
+fn a_manager_that_does_not_read_holds_nothing_up() {
+    let (manager, resource, witnesses) = (Manager::new(), unique("deaf"), Witnesses::new());
+    // Its socket takes no more.
+    let full = UnixDatagram::unbound().expect("a socket");
+    full.set_nonblocking(true).expect("a mode");
+    full.connect(manager.folder.path().join("notify")).expect("a connection");
+    while full.send(b"X").is_ok() {}
+    let leader = manager.start(&resource, "leader", &witnesses.command(&["drain", "1"]));
+    witnesses.started(1);
+    leader.signal(Signal::SIGTERM);
+    assert_eq!(leader.wait().code(), 0);
+}
