@@ -23,7 +23,7 @@ _leaderrun() {
 
     case "${cmd}" in
         leaderrun)
-            opts="-r -R -n -w -t -s -k -E -v -q -h -V --resource --redis --redis-file --tls-ca --tls-cert --tls-key --local --try --wait --ttl --hold --once-per --attempts --signal --kill-after --pid-namespace --conflict-exit-code --key-prefix --holder --verbose --quiet --log-format --rejoin --sd-notify --check --status --leads --watch --step-down --json --help --version"
+            opts="-r -R -n -w -t -s -k -E -v -q -h -V --resource --redis --redis-file --tls-ca --tls-cert --tls-key --local --key-prefix --holder --try --wait --ttl --hold --once-per --attempts --signal --kill-after --pid-namespace --conflict-exit-code --rejoin --verbose --quiet --log-format --sd-notify --status --leads --watch --check --step-down --json --completions --man --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -61,6 +61,14 @@ _leaderrun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --key-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --holder)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -90,11 +98,11 @@ _leaderrun() {
                     return 0
                     ;;
                 --signal)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS" -- "${cur}"))
                     return 0
                     ;;
                 -s)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS" -- "${cur}"))
                     return 0
                     ;;
                 --kill-after)
@@ -113,14 +121,6 @@ _leaderrun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --key-prefix)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --holder)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --log-format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
@@ -131,6 +131,10 @@ _leaderrun() {
                     ;;
                 --leads)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --completions)
+                    COMPREPLY=($(compgen -W "bash zsh fish elvish powershell" -- "${cur}"))
                     return 0
                     ;;
                 *)
@@ -148,3 +152,22 @@ if [[ "${BASH_VERSINFO[0]}" -eq 4 && "${BASH_VERSINFO[1]}" -ge 4 || "${BASH_VERS
 else
     complete -F _leaderrun -o bashdefault -o default leaderrun
 fi
+
+_leaderrun_or_command() {
+    local i
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        if [[ ${COMP_WORDS[i]} == -- ]]; then
+            if declare -F _command_offset >/dev/null; then
+                _command_offset $((i + 1))
+            elif ((COMP_CWORD == i + 1)); then
+                COMPREPLY=($(compgen -c -- "${COMP_WORDS[COMP_CWORD]}"))
+            else
+                COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}"))
+            fi
+            return
+        fi
+    done
+    _leaderrun "$@"
+}
+
+complete -F _leaderrun_or_command -o bashdefault -o default leaderrun

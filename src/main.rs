@@ -26,10 +26,15 @@ mod simulation;
 #[cfg(not(target_os = "linux"))]
 compile_error!("leaderrun needs Linux 5.4 or newer: pidfds, child subreapers and parent death signals");
 
-use std::{ffi::OsString, pin::pin, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{Write, stdout},
+    pin::pin,
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{CommandFactory, Parser, error::ErrorKind};
 use nix::{libc::SIGINT, sys::signal::Signal};
 
 use crate::{
@@ -210,6 +215,11 @@ async fn interrupted(guard: &mut Guard, settings: &Settings) -> Exit {
 
 /// Help and version go to stdout; an error is one line, with what to do.
 fn cli_error(error: clap::Error) -> Exit {
+    if error.kind() == ErrorKind::DisplayHelp && error.render().to_string() == Cli::command().render_help().to_string()
+    {
+        let _ = write!(stdout(), "{}", cli::SHORT_HELP);
+        return Exit::Command(0);
+    }
     if !error.use_stderr() {
         let _ = error.print();
         return Exit::Command(0);

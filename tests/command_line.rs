@@ -82,6 +82,7 @@ fn short_help_fits_a_screen_and_long_help_says_more() {
     assert!(short.stdout.lines().count() <= 24, "{}", short.stdout);
     assert!(short.stdout.lines().all(|l| l.chars().count() <= 80), "{}", short.stdout);
     assert!(long.stdout.lines().count() > 2 * short.stdout.lines().count());
+    assert_eq!(Leaderrun::new().args(["--local", "-n", "-h"]).output().stdout, short.stdout);
     for option in ["--key-prefix", "--log-format", "--redis-file"] {
         assert!(long.stdout.contains(option), "{option}");
     }
@@ -107,6 +108,10 @@ fn bad_input_is_one_clear_line_and_64() {
         (&["--local", "-r", "x", "-R", "redis://h", "true"], "'--local' cannot be used with '--redis <URL,...>'"),
         (&["--local", "-r", "x", "-E", "256", "true"], "256 is not in 0..=255"),
         (&["-r", "x", "--bogus", "true"], "unexpected argument '--bogus' found"),
+        (&["--local", "--resorce", "x", "true"], "a similar argument exists: '--resource'"),
+        (&["--local", "--onceper", "1h", "-r", "x", "true"], "a similar argument exists: '--once-per'"),
+        (&["--local", "-r", "x", "--status", "--step-down"], "'--status' cannot be used with '--step-down'"),
+        (&["--local", "--status"], "--resource <NAME>"),
         (&["-r", "x", "-R", "redis://u:secret@h:99999", "true"], "the port is not a number"),
         (&["-r", "x", "-R", "redis://u:secret@h:0", "true"], "the port is not a number"),
         (&["-r", "x", "-R", "redis://u:secret@h/two", "true"], "invalid database number"),

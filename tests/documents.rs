@@ -10,6 +10,28 @@ use std::{fs, path::Path, process::Command};
 use clap::CommandFactory;
 use clap_complete::Shell;
 
+/// Behind `--` bash completes the command as without us: clap_complete has that for zsh and fish only.
+const BASH_COMMANDS: &str = r#"
+_leaderrun_or_command() {
+    local i
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        if [[ ${COMP_WORDS[i]} == -- ]]; then
+            if declare -F _command_offset >/dev/null; then
+                _command_offset $((i + 1))
+            elif ((COMP_CWORD == i + 1)); then
+                COMPREPLY=($(compgen -c -- "${COMP_WORDS[COMP_CWORD]}"))
+            else
+                COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}"))
+            fi
+            return
+        fi
+    done
+    _leaderrun "$@"
+}
+
+complete -F _leaderrun_or_command -o bashdefault -o default leaderrun
+"#;
+
 fn is_kept_true(path: &str, made: &[u8]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("UPDATE").is_some_and(|v| v == "1") {
@@ -31,8 +53,69 @@ fn the_completions_are_up_to_date() {
     ] {
         let mut made = Vec::new();
         clap_complete::generate(shell, &mut cli::Cli::command(), "leaderrun", &mut made);
+        if shell == Shell::Bash {
+            made.extend(BASH_COMMANDS.as_bytes());
+        }
         is_kept_true(&format!("completions/{name}"), &made);
     }
+}
+
+/// Every option that the short help names is one, and has the letter that it gives.
+#[test]
+fn the_short_help_names_options_that_there_are() {
+    let command = cli::Cli::command();
+    let words = cli::SHORT_HELP.split([' ', ',', ';', '\n']).filter_map(|word| word.strip_prefix("--"));
+    let mut named = 0;
+    for word in words.map(|word| word.trim_end_matches('.')).filter(|word| !["", "help"].contains(word)) {
+        let arg = command.get_arguments().find(|arg| arg.get_long() == Some(word));
+        let arg = arg.unwrap_or_else(|| panic!("--{word} is no option"));
+        if let Some(short) = arg.get_short() {
+            assert!(cli::SHORT_HELP.contains(&format!("  -{short}, --{word} ")), "-{short}, --{word}");
+        }
+        named += 1;
+    }
+    assert!(named > 12, "{named}");
+}
+
+#[test]
+fn a_package_has_what_it_puts_in_place_from_the_program_itself() {
+    let print = |args: &[&str]| {
+        let printed = Command::new(env!("CARGO_BIN_EXE_leaderrun")).args(args).output().expect("leaderrun");
+        assert!(printed.status.success());
+        printed.stdout
+    };
+    let kept = |path: &str| fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file");
+    assert_eq!(print(&["--man"]), kept("man/leaderrun.1"));
+    for (shell, name) in [
+        ("bash", "leaderrun.bash"),
+        ("zsh", "_leaderrun"),
+        ("fish", "leaderrun.fish"),
+        ("elvish", "leaderrun.elv"),
+        ("powershell", "_leaderrun.ps1"),
+    ] {
+        assert_eq!(print(&["--completions", shell]), kept(&format!("completions/{name}")));
+    }
+}
+
+/// What bash offers for a line.
+fn completed(line: &[&str]) -> String {
+    let script = r#"source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+        $(complete -p leaderrun | sed 's/.* -F \([^ ]*\) .*/\1/') leaderrun "${!#}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        printf '%s\n' "${COMPREPLY[@]}""#;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("completions/leaderrun.bash");
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "-c", script, "bash"]).arg(file).arg("leaderrun").args(line);
+    String::from_utf8(bash.output().expect("bash").stdout).expect("UTF-8")
+}
+
+#[test]
+fn bash_completes_options_signals_and_the_command_as_without_us() {
+    assert!(completed(&["--re"]).contains("--resource"));
+    assert!(completed(&["--signal", "US"]).contains("USR1"));
+    let commands = completed(&["-r", "x", "--", "leaderrun-no-such"]);
+    assert_eq!(commands.trim(), "");
+    assert!(completed(&["-r", "x", "--", "bas"]).lines().any(|command| command == "bash"));
+    assert!(completed(&["--local", "--", "cat", "/etc/passw"]).contains("/etc/passwd"));
 }
 
 #[test]

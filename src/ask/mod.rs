@@ -1,6 +1,7 @@
 //! What an operator asks, without a command to run.
 
 mod check;
+mod documents;
 mod outlook;
 mod status;
 mod step_down;
@@ -12,7 +13,7 @@ use anyhow::{Context, Result};
 
 pub use self::outlook::Outlook;
 use crate::{
-    cli::Cli,
+    cli::{Cli, Shell},
     exit::Exit,
     guard,
     lease::Times,
@@ -20,7 +21,15 @@ use crate::{
 };
 
 /// Something asked for, with checked values.
-pub struct Inquiry {
+pub enum Inquiry {
+    /// Print completions, or the man page.
+    Completions(Shell),
+    Man,
+    /// Ask the servers, or this machine.
+    Ask(Asked),
+}
+
+pub struct Asked {
     question: Question,
     resource: String,
     place: Place,
@@ -47,6 +56,28 @@ impl Inquiry {
     /// # Errors
     /// What is wrong with what was asked for.
     pub fn from_cli(cli: &Cli) -> Result<Option<Self>, Refusal> {
+        if let Some(shell) = cli.completions {
+            return Ok(Some(Inquiry::Completions(shell)));
+        }
+        if cli.man {
+            return Ok(Some(Inquiry::Man));
+        }
+        Ok(Asked::from_cli(cli)?.map(Inquiry::Ask))
+    }
+
+    /// # Errors
+    /// Our own failures.
+    pub fn answer(&self) -> Result<Exit> {
+        match self {
+            Inquiry::Completions(shell) => documents::completions(*shell),
+            Inquiry::Man => documents::man(),
+            Inquiry::Ask(asked) => asked.answer(),
+        }
+    }
+}
+
+impl Asked {
+    fn from_cli(cli: &Cli) -> Result<Option<Self>, Refusal> {
         let question = if cli.check {
             Question::Check
         } else if let Some(holder) = &cli.leads {
@@ -72,12 +103,10 @@ impl Inquiry {
                 "--check asks the Redis servers, of which --local has none; give --redis URL,...",
             ));
         }
-        Ok(Some(Inquiry { question, resource, place, times, json: cli.json }))
+        Ok(Some(Asked { question, resource, place, times, json: cli.json }))
     }
 
-    /// # Errors
-    /// Our own failures.
-    pub fn answer(&self) -> Result<Exit> {
+    fn answer(&self) -> Result<Exit> {
         guard::seal_memory();
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start the event loop")?;
