@@ -31,6 +31,7 @@ pub const SHORT_HELP: &str = include_str!("short_help.txt");
 #[command(
     name = "leaderrun",
     version,
+    long_version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("LEADERRUN_BUILT"), ")"),
     max_term_width = 100,
     override_usage = "leaderrun [OPTIONS] --resource NAME [--] COMMAND [ARG]...",
     group = ArgGroup::new("question"),

@@ -137,7 +137,8 @@ fn give_up(settings: &Settings, defeat: &Defeat) -> Exit {
     let follows = "the command was not started";
     match defeat.cause {
         Cause::NoQuorum | Cause::Young | Cause::TooLate => {
-            report.error(Occasion::NoQuorum, format_args!("no quorum: {}; {follows}", defeat.story));
+            let told = format_args!("no quorum: {}; {follows}; see leaderrun --check", defeat.story);
+            report.error(Occasion::NoQuorum, told);
             Exit::NoQuorum
         }
         cause => {

@@ -106,7 +106,7 @@ fn without_a_quorum_it_ends_with_69_and_names_each_node_once() {
         let output = Leaderrun::on(&servers, &unique("none"), TTL).args(args).args(["echo", "led"]).output();
         assert_eq!((output.code(), output.stdout.as_str()), (69, ""), "{}", output.stderr);
         let last = output.stderr.lines().last().expect("a message");
-        assert!(last.ends_with("the command was not started"), "{}", output.stderr);
+        assert!(last.ends_with("the command was not started; see leaderrun --check"), "{}", output.stderr);
         for server in &servers.0[..2] {
             assert_eq!(last.matches(&server.url()).count(), 1, "{last}");
         }

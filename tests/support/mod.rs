@@ -3,6 +3,7 @@
 // Each test file is a program of its own and uses a part of this.
 #![allow(dead_code, unused_imports)]
 
+mod dns;
 mod leaderrun;
 mod processes;
 mod proxy;
@@ -13,6 +14,7 @@ mod waiting;
 mod witnesses;
 
 pub use self::{
+    dns::NameServer,
     leaderrun::{Leaderrun, Output, Running},
     processes::{Tree, children, signal, state},
     proxy::{Mode, Proxy},

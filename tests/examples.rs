@@ -1,0 +1,215 @@
+//! What is in examples/ does what it says: the image that has nothing but the programs, units that systemd takes, a crontab that
+//! cron would read, and a store that refuses an older fencing token.
+
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use support::{Leaderrun, NameServer, Running, Servers, children, eventually, example, unique};
+use tempfile::TempDir;
+
+const TTL: Duration = Duration::from_secs(1);
+
+fn path(of: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(of)
+}
+
+fn text(of: &str) -> String {
+    fs::read_to_string(path(of)).expect("an example")
+}
+
+/// A container of the Dockerfile's image: the files that it copies and nothing else, and what every container gets besides.
+struct Container {
+    root: TempDir,
+    entrypoint: Vec<String>,
+}
+
+impl Container {
+    fn of_image(files: &[(&str, &Path)], name_server: &NameServer) -> Self {
+        let root = tempfile::tempdir().expect("a folder");
+        let dockerfile = text("docker/Dockerfile");
+        let copies = dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")?.split_once(' '));
+        let put = |place: &str| {
+            let inside = root.path().join(place.trim_start_matches('/'));
+            fs::create_dir_all(inside.parent().expect("a folder")).expect("a folder");
+            inside
+        };
+        for (name, place) in copies {
+            let (_, file) = files.iter().find(|(file, _)| *file == name).expect("a file of the build's");
+            fs::copy(file, put(place)).expect("a copy");
+        }
+        fs::write(put("etc/resolv.conf"), format!("nameserver {}\n", name_server.0)).expect("a file");
+        for folder in ["proc", "dev", "log"] {
+            fs::create_dir_all(root.path().join(folder)).expect("a folder");
+        }
+        let entrypoint = dockerfile.lines().find_map(|line| line.strip_prefix("ENTRYPOINT ")).expect("an entry point");
+        Container { root, entrypoint: serde_json::from_str(entrypoint).expect("the form of exec") }
+    }
+
+    /// As PID 1 of its own namespace, with this behind the entry point.
+    fn run(&self, environment: &[(&str, &str)], command: &[&str]) -> Running {
+        let mut run = Leaderrun::new();
+        let inside = "mount -t proc proc \"$0/proc\" && exec chroot \"$0\" \"$@\"";
+        let mut unshare = Command::new("unshare");
+        unshare.args(["-pfm", "--kill-child", "sh", "-c", inside]).arg(self.root.path());
+        unshare.args(&self.entrypoint).args(command).envs(environment.iter().copied());
+        run.command = unshare;
+        run.spawn()
+    }
+}
+
+#[test]
+fn in_an_image_from_scratch_it_resolves_names_leads_and_hands_over_as_pid_one() {
+    let (servers, names) = (Servers::settled(3, TTL), NameServer::at("127.0.0.88"));
+    let (leaderrun, witness) = (PathBuf::from(env!("CARGO_BIN_EXE_leaderrun")), example("witness"));
+    let container = Container::of_image(&[("leaderrun", &leaderrun), ("consumer", &witness)], &names);
+    let log = container.root.path().join("log/log");
+    fs::write(&log, "").expect("a log");
+    let urls: Vec<_> = servers.0.iter().zip(1..).map(|(s, n)| format!("redis://redis-{n}.test:{}", s.port)).collect();
+    let urls = urls.join(",");
+    let start = || {
+        let environment = [("LEADERRUN_REDIS", urls.as_str()), ("LEADERRUN_TTL", "1s")];
+        container.run(&environment, &["/app/consumer", "/log/log", "drain", "1"])
+    };
+    let lines = || fs::read_to_string(&log).expect("the log").lines().filter(|line| line.contains(" start ")).count();
+    let first = start();
+    eventually("the first one's start", || (lines() == 1).then_some(()));
+    let second = start();
+    servers.listened_to("consumer", 1);
+    let pid_one = |running: &Running| eventually("PID 1", || children(running.pid()).first().copied());
+    support::signal(pid_one(&first), Signal::SIGTERM);
+    let output = first.wait();
+    assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+    eventually("the second one's start", || (lines() == 2).then_some(()));
+    support::signal(pid_one(&second), Signal::SIGTERM);
+    assert_eq!(second.wait().code(), 0);
+}
+
+#[test]
+fn the_units_are_ones_that_systemd_takes() {
+    let root = tempfile::tempdir().expect("a folder");
+    let put = |place: &str| {
+        let inside = root.path().join(place);
+        fs::create_dir_all(inside.parent().expect("a folder")).expect("a folder");
+        inside
+    };
+    for program in ["usr/bin/leaderrun", "opt/consumer", "opt/nightly.sh"] {
+        fs::copy(env!("CARGO_BIN_EXE_leaderrun"), put(program)).expect("a program");
+    }
+    // Those of the system's that they name.
+    for unit in ["network-online.target", "multi-user.target", "timers.target", "sysinit.target", "basic.target"] {
+        fs::write(put(&format!("usr/lib/systemd/system/{unit}")), "[Unit]\nDescription=x\n").expect("a unit");
+    }
+    let units = ["consumer.service", "nightly.service", "nightly.timer"];
+    for unit in units {
+        fs::copy(path(&format!("systemd/{unit}")), put(&format!("etc/systemd/system/{unit}"))).expect("a unit");
+    }
+    let verify = |unit: &str| {
+        let verify = Command::new("systemd-analyze")
+            .args(["verify", "--man=no", "--recursive-errors=no"])
+            .arg(format!("--root={}", root.path().display()))
+            .arg(unit)
+            .output()
+            .expect("systemd-analyze (tests/run installs it)");
+        (verify.status.success(), String::from_utf8_lossy(&verify.stderr).into_owned())
+    };
+    for unit in units {
+        let (good, said) = verify(unit);
+        assert!(good && !said.contains(unit), "{unit}: {said}");
+    }
+    let broken = text("systemd/consumer.service").replace("KillMode=control-group", "KillMode=never");
+    fs::write(put("etc/systemd/system/broken.service"), broken).expect("a unit");
+    let (_, said) = verify("broken.service");
+    assert!(said.contains("kill mode"), "what is wrong is found: {said}");
+}
+
+/// Each command of the examples is one that leaderrun takes, but for files that aren't there.
+#[test]
+fn their_command_lines_are_ones_that_leaderrun_takes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let urls = folder.path().join("urls");
+    fs::write(&urls, "redis://127.0.0.1:1\n").expect("a file");
+    let urls = urls.to_str().expect("a path");
+    let mut lines: Vec<String> = Vec::new();
+    for unit in ["systemd/consumer.service", "systemd/nightly.service"] {
+        let text = text(unit);
+        lines.extend(text.lines().filter_map(|line| line.strip_prefix("ExecStart=")).map(ToOwned::to_owned));
+    }
+    let crontab = text("crontab");
+    for line in crontab.lines().filter(|line| !line.starts_with('#')) {
+        let fields: Vec<&str> = line.splitn(7, char::is_whitespace).collect();
+        let [minute, hour, .., rest] = fields.as_slice() else { panic!("not a crontab's line: {line}") };
+        assert!(minute.parse::<u8>().is_ok_and(|m| m < 60) && hour.parse::<u8>().is_ok_and(|h| h < 24), "{line}");
+        let (user, command) = rest.trim_start().split_once("  ").expect("a user");
+        assert_eq!(user, "root");
+        lines.push(command.to_owned());
+    }
+    assert_eq!(lines.len(), 3);
+    for line in lines {
+        let (options, command) = line.split_once(" -- ").expect("a command");
+        let options = options.replace("%d/redis", urls).replace("/etc/leaderrun", urls);
+        let options: Vec<&str> = options.split_whitespace().skip(1).collect();
+        // Those that wait are not to.
+        let at_once: &[&str] = if options.contains(&"-w") { &[] } else { &["-w", "0s"] };
+        let options: Vec<&str> = options.iter().map(|&option| if option == "1h" { "0s" } else { option }).collect();
+        let output = Leaderrun::new().args(&options).args(at_once).args(["--", "true"]).output();
+        assert!(output.code() == 69 && command.starts_with("/opt/"), "{line}: {}", output.stderr);
+    }
+}
+
+fn store(folder: &Path, words: &[&str], token: u64) -> (bool, String) {
+    let [action, key @ ..] = words else { panic!("an action") };
+    let run = Command::new(path("fencing-token/store.sh"))
+        .arg(action)
+        .arg(folder)
+        .args(key)
+        .env("LEADERRUN_FENCING_TOKEN", token.to_string())
+        .output()
+        .expect("the store");
+    let said = [run.stdout, run.stderr].concat();
+    (run.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn the_store_takes_growing_tokens_and_refuses_older_ones() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let put = |value: &str, token| store(folder.path(), &["put", "report", value], token);
+    assert_eq!(put("first", 10), (true, String::new()));
+    assert_eq!(put("second", 10), (true, String::new()));
+    assert_eq!(put("third", 12), (true, String::new()));
+    let (taken, said) = put("late", 11);
+    assert!(!taken && said.contains("refused: token 11 is older than 12"), "{said}");
+    assert_eq!(store(folder.path(), &["get", "report"], 0), (true, "third\n".into()));
+}
+
+/// Both of leaderrun's processes and the command are stopped together, which no lock can make good (README says so); the old
+/// command then goes on alone. The store keeps what the new leader wrote.
+#[test]
+fn a_paused_old_leader_cannot_spoil_what_its_successor_wrote() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, folder, go) =
+        (unique("paused"), tempfile::tempdir().expect("a folder"), TempDir::new().expect("a folder"));
+    let (program, go) = (path("fencing-token/store.sh"), go.path().join("go"));
+    let write = |value: &str| format!("{} put {} report {value}", program.display(), folder.path().display());
+    let line = format!("echo up; until [ -e {} ]; do sleep 0.01; done; {}; echo wrote $?", go.display(), write("old"));
+    let mut old = Leaderrun::on(&servers, &resource, TTL).shell(&line);
+    old.says("up");
+    let guard = old.guard();
+    let command = eventually("the command", || children(guard).first().copied());
+    [old.pid(), guard, command].into_iter().for_each(|pid| support::signal(pid, Signal::SIGSTOP));
+    let new = Leaderrun::on(&servers, &resource, TTL).args(["sh", "-c", &write("new")]).output();
+    assert_eq!((new.code(), new.stderr.as_str()), (0, ""));
+    fs::write(&go, "").expect("a file");
+    support::signal(command, Signal::SIGCONT);
+    old.says("wrote 1");
+    assert!(old.stderr().contains("store.sh: refused: token "), "{}", old.stderr());
+    assert_eq!(store(folder.path(), &["get", "report"], 0).1, "new\n");
+    [guard, old.pid()].into_iter().for_each(|pid| support::signal(pid, Signal::SIGCONT));
+    assert_eq!(old.wait().code(), 76);
+}
