@@ -1,6 +1,7 @@
 //! A replica: the real decisions of election and reign, with messages and timers of the simulated world around them.
 
 mod reigning;
+mod standing;
 
 use std::time::Duration;
 
@@ -10,13 +11,10 @@ use super::{
 };
 use crate::{
     clock::Moment,
-    lease::{Leash, Tally, Verdict, quorum_free_in},
-    period::{Failures, OncePer},
-    redlock::{
-        ballot,
-        simulated::{Acquired, Acquisition, Claim, Extended, Failure, Heard, News, Released, Watch},
-    },
-    store::{Cause, Change, Parting, Proof},
+    lease::{Leash, Tally, Verdict},
+    period::OncePer,
+    redlock::simulated::{Acquired, Acquisition, Claim, Extended, Failure, Heard, News, Released, Watch},
+    store::{Parting, Proof},
     tenure::Tenure,
 };
 
@@ -329,79 +327,6 @@ impl Replica {
             Kind::Campaign(heard) => self.campaigned(&heard, round.number, round.sent, world),
             Kind::Extension { heard, notes } => self.extended(&heard, notes, round.sent, world),
             Kind::Release { confirmed, parting } => self.released(confirmed, parting, world),
-        }
-    }
-
-    fn campaigned(&mut self, heard: &[Heard<Acquired>], number: u32, sent: Moment, world: &mut World) {
-        let now = self.clock(world);
-        self.watch.learn(now.since(sent), ballot::answers(heard).filter_map(Acquired::listeners).max());
-        ballot::fence_to_pass(self.nodes(world), heard).into_iter().for_each(|fence| self.claim.see(fence));
-        let counted = self.counted(world, ballot::answers(heard).count());
-        let cause = match ballot::campaign(counted, heard, &world.times, sent, now) {
-            Ok(Failures { .. }) => return self.lead(heard, number, sent, world),
-            Err(cause) => cause,
-        };
-        self.lost_rounds = if cause == Cause::Taken { 0 } else { self.lost_rounds + 1 };
-        let refused = ballot::refused(heard);
-        let (value, token) = (self.value.clone(), self.token());
-        for node in (0..self.nodes(world)).filter(|node| !refused.contains(node)) {
-            let ask = Ask::Release { value: value.clone(), token, tell: false, parting: Parting::default() };
-            world.send(node, ask, self.process(), FILL_IN);
-        }
-        world.tell(|| format!("replica {}: lost a round: {cause:?}", self.index));
-        match cause {
-            Cause::Stale => self.campaign(world),
-            Cause::Done | Cause::Spent => self.end(world),
-            _ if world.random.u8(0..100) < world.schedule.impatient => self.end(world),
-            Cause::Split => {
-                let race = Duration::from_millis(1) * (1 << self.lost_rounds.min(10));
-                let most = race.min(world.times.retry_after());
-                let pause = most.mul_f64(world.random.f64()).as_nanos() as u64;
-                self.stand_by(Some(pause), world);
-            }
-            _ => {
-                let free_in = ballot::free_in(self.nodes(world), heard, &world.times, world.random.f64());
-                let free_in = quorum_free_in(self.nodes(world), free_in);
-                self.watch.begin(free_in, &world.times, now, world.random.f64());
-                self.stand_by(None, world);
-            }
-        }
-    }
-
-    /// `pause`: to go after so long, whatever is heard.
-    fn stand_by(&mut self, pause: Option<u64>, world: &mut World) {
-        self.phase = Phase::StandingBy;
-        self.go += 1;
-        match pause {
-            Some(pause) => world.timer(pause, Timer::Go(self.go), self.process()),
-            None => {
-                self.wait_to_go(world);
-                for news in std::mem::take(&mut self.news) {
-                    self.news(news, world);
-                }
-            }
-        }
-    }
-
-    fn wait_to_go(&mut self, world: &mut World) {
-        self.go += 1;
-        if let Some(go) = self.watch.goes_at() {
-            world.timer(self.until(go, world), Timer::Go(self.go), self.process());
-        }
-    }
-
-    pub fn news(&mut self, news: News, world: &mut World) {
-        match self.phase {
-            Phase::Campaigning => self.news.push(news),
-            Phase::StandingBy => {
-                let now = self.clock(world);
-                match self.watch.hear(news, &world.times, now, world.random.f64()) {
-                    Some(Change::Done) => self.end(world),
-                    Some(Change::LookAgain) => self.campaign(world),
-                    None => self.wait_to_go(world),
-                }
-            }
-            _ => {}
         }
     }
 }
