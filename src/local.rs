@@ -121,8 +121,10 @@ impl Local {
 
     /// Somebody has asked the leader with our token to step down.
     fn is_asked_to_step_down(&self) -> bool {
-        let asked = fs::read_to_string(lookout::request_path(&self.path)).ok().and_then(|text| text.parse().ok());
-        asked.is_some_and(|token: u64| token == Record::read(&self.file).token)
+        let request = lookout::request_path(&self.path);
+        let asked = fs::read_to_string(&request).ok().and_then(|text| text.parse().ok());
+        let is_ours = asked.is_some_and(|token: u64| token == Record::read(&self.file).token);
+        is_ours && fs::remove_file(request).is_ok()
     }
 
     fn change(&self, change: impl FnOnce(&mut Record)) -> std::io::Result<()> {

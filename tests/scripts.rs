@@ -7,6 +7,7 @@ use support::Server;
 
 const ACQUIRE: &str = include_str!("../src/redlock/acquire.lua");
 const EXTEND: &str = include_str!("../src/redlock/extend.lua");
+const LOOK: &str = include_str!("../src/redlock/look.lua");
 const TELL: &str = include_str!("../src/redlock/tell.lua");
 const RELEASE: &str = include_str!("../src/redlock/release.lua");
 
@@ -29,7 +30,9 @@ impl Node {
         let mut cmd = redis::cmd("EVAL");
         let keys: &[&str] = match script {
             ACQUIRE => &["l", "l:fence", "l:done", "l:failed"],
-            EXTEND if args.len() > 3 => &["l", "l:fence", "l:done"],
+            EXTEND if args.len() > 3 => &["l", "l:fence", "l:step-down", "l:done"],
+            EXTEND => &["l", "l:fence", "l:step-down"],
+            LOOK => &["l", "l:fence", "l:done"],
             _ => &["l", "l:fence"],
         };
         cmd.arg(script).arg(keys.len()).arg(keys).arg(args);
@@ -144,9 +147,9 @@ fn extend_extends_heals_and_loses() {
     assert_eq!(node.extend("a", "7"), strings(&["healed", "7"]), "on a server that has lost everything");
     assert_eq!(node.state(), held("a", "7"));
     node.query::<()>(&["PEXPIRE", "l", "1000"]);
-    assert_eq!(node.extend("a", "7"), strings(&["extended", "7"]));
+    assert_eq!(node.extend("a", "7"), strings(&["extended", "7", "0"]));
     assert_eq!(node.state(), held("a", "7"));
-    assert_eq!(node.extend("a", "9"), strings(&["extended", "9"]), "a raised token raises the fence");
+    assert_eq!(node.extend("a", "9"), strings(&["extended", "9", "0"]), "a raised token raises the fence");
     assert_eq!(node.state(), held("a", "9"));
     assert_eq!(node.extend("b", "10"), strings(&["lost", "9", "a"]), "the lock is another's");
     node.query::<()>(&["DEL", "l"]);
@@ -181,7 +184,7 @@ fn release_frees_closes_the_token_and_tells() {
 fn a_note_of_success_is_the_first_answer_to_those_who_ask_for_it() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
-    assert_eq!(node.eval(EXTEND, &["a", "10000", "7", "it went well", "60000"]), strings(&["extended", "7"]));
+    assert_eq!(node.eval(EXTEND, &["a", "10000", "7", "it went well", "60000"]), strings(&["extended", "7", "0"]));
     let answer = node.acquire_once("b", "8", "60000", "0");
     assert_eq!(answer[..3], strings(&["done", "7", "it went well"]), "before held, stale and young");
     assert!((50_000..=60_000).contains(&answer[3].parse::<i64>().expect("a time")), "{answer:?}");
@@ -238,12 +241,35 @@ fn a_lock_that_is_kept_is_anothers_also_to_its_own_leader() {
 }
 
 #[test]
+fn extend_tells_the_one_who_is_asked_to_step_down_and_nobody_else() {
+    let mut node = Node::start();
+    node.acquire("a", "7", "0");
+    node.query::<()>(&["SET", "l:step-down", "b"]);
+    assert_eq!(node.extend("a", "7"), strings(&["extended", "7", "0"]), "another was asked");
+    node.query::<()>(&["SET", "l:step-down", "a"]);
+    assert_eq!(node.extend("a", "7"), strings(&["extended", "7", "1"]));
+    assert_eq!(node.state(), held("a", "7"));
+}
+
+#[test]
+fn look_tells_what_is_there_and_changes_nothing() {
+    let mut node = Node::start();
+    assert_eq!(node.eval(LOOK, &[]), strings(&["", "-2", "", "", "-2"]));
+    assert_eq!(node.query::<u64>(&["DBSIZE"]), 0);
+    node.acquire("a", "7", "0");
+    node.query::<()>(&["PERSIST", "l"]);
+    assert_eq!(node.eval(LOOK, &[]), strings(&["a", "-1", "7", "", "-2"]));
+    assert_eq!(node.eval(EXTEND, &["a", "10000", "7", "it went well", "60000"])[0], "extended");
+    assert_eq!(node.eval(LOOK, &[])[2..4], strings(&["7", "it went well"]));
+}
+
+#[test]
 fn a_lock_is_extended_where_the_memory_is_full() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
     node.query::<()>(&["PEXPIRE", "l", "1000"]);
     node.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
-    assert_eq!(node.extend("a", "7"), strings(&["extended", "7"]));
+    assert_eq!(node.extend("a", "7"), strings(&["extended", "7", "0"]));
     assert_eq!(node.state(), held("a", "7"));
 }
 
@@ -273,6 +299,7 @@ fn each_is_one_round_trip_on_a_server_that_never_saw_it() {
     for (script, args) in [
         (ACQUIRE, &["a", "10000", "7", "0", "1", "", "2"][..]),
         (EXTEND, &["a", "10000", "7"]),
+        (LOOK, &[]),
         (RELEASE, &["a", "7", "8", "0", "released", "a"]),
     ] {
         node.query::<()>(&["SCRIPT", "FLUSH"]);
