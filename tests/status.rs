@@ -139,6 +139,15 @@ fn a_leader_whose_host_dies_is_seen_to_be_gone_when_its_lease_is_over() {
 }
 
 #[test]
+fn a_reader_who_has_seen_enough_is_no_failure() {
+    let line = "\"$0\" --status --local -r enough | true; echo ${PIPESTATUS[0]}; \"$0\" --man | head -n 1; echo ${PIPESTATUS[0]}";
+    let run =
+        std::process::Command::new("bash").args(["-c", line, env!("CARGO_BIN_EXE_leaderrun")]).output().expect("bash");
+    let (stdout, stderr) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert_eq!((stdout.as_ref(), stderr.as_ref()), ("1\n'\\\" t\n0\n", ""));
+}
+
+#[test]
 fn asking_changes_nothing() {
     let servers = Servers::settled(1, TTL);
     let resource = unique("nothing");

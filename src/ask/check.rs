@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::table;
+use super::{say, table};
 use crate::{
     exit::Exit,
     lease::{Times, quorum},
@@ -29,11 +29,11 @@ pub async fn check(site: &Site, times: Times, json: bool) -> Result<Exit> {
     if json {
         let told =
             Verdict { verdict: &verdict, exit_status: exit.status(), nodes: &nodes, able, quorum: quorum(nodes.len()) };
-        println!("{}", serde_json::to_string_pretty(&told)?);
+        say(serde_json::to_string_pretty(&told)?);
         return Ok(exit);
     }
-    table::lines(&rows(&nodes)).iter().for_each(|line| println!("{line}"));
-    println!();
+    table::lines(&rows(&nodes)).iter().for_each(say);
+    say("");
     for node in &nodes {
         for Finding { weight, found, advice } in &node.findings {
             let weight = match weight {
@@ -41,10 +41,10 @@ pub async fn check(site: &Site, times: Times, json: bool) -> Result<Exit> {
                 Weight::Risk => "risk",
                 Weight::Note => "note",
             };
-            println!("{weight}: {} {found}: {advice}", node.node);
+            say(format_args!("{weight}: {} {found}: {advice}", node.node));
         }
     }
-    println!("{verdict}");
+    say(verdict);
     Ok(exit)
 }
 

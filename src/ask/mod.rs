@@ -7,7 +7,11 @@ mod status;
 mod step_down;
 mod table;
 
-use std::time::Duration;
+use std::{
+    fmt::Display,
+    io::{Write, stdout},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 
@@ -35,6 +39,11 @@ pub struct Asked {
     place: Place,
     times: Times,
     json: bool,
+}
+
+/// Prints a line of an answer; a reader who has seen enough is none of our business.
+fn say(line: impl Display) {
+    let _ = writeln!(stdout(), "{line}");
 }
 
 enum Question {
@@ -68,11 +77,13 @@ impl Inquiry {
     /// # Errors
     /// Our own failures.
     pub fn answer(&self) -> Result<Exit> {
-        match self {
+        let text = match self {
             Inquiry::Completions(shell) => documents::completions(*shell),
             Inquiry::Man => documents::man(),
-            Inquiry::Ask(asked) => asked.answer(),
-        }
+            Inquiry::Ask(asked) => return asked.answer(),
+        };
+        say(text.trim_end());
+        Ok(Exit::Command(0))
     }
 }
 

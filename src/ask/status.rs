@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Outlook, table};
+use super::{Outlook, say, table};
 use crate::{
     exit::Exit,
     standing::{Leader, Standing, View},
@@ -18,13 +18,13 @@ use crate::{
 pub async fn status(outlook: &Outlook, json: bool) -> Result<Exit> {
     let seen = outlook.look().await;
     if json {
-        println!("{}", serde_json::to_string_pretty(&seen)?);
+        say(serde_json::to_string_pretty(&seen)?);
     } else {
-        println!("{}: {}", seen.resource, told(&seen));
+        say(format_args!("{}: {}", seen.resource, told(&seen)));
         if let Some(done) = &seen.done {
-            println!("{}: {done}", seen.resource);
+            say(format_args!("{}: {done}", seen.resource));
         }
-        table::lines(&rows(&seen)).iter().for_each(|line| println!("{line}"));
+        table::lines(&rows(&seen)).iter().for_each(say);
     }
     Ok(exit(&seen))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{
-    Outlook,
+    Outlook, say,
     status::{exit, told},
 };
 use crate::{exit::Exit, report, standing::Standing};
@@ -38,6 +38,6 @@ pub async fn step_down(mut outlook: Outlook, within: Duration) -> Result<Exit> {
     }
     let led = outlook.until(HANDOVER, |seen| seen.leads().is_some()).await;
     let next = led.as_ref().and_then(Standing::leads).map(|next| format!("{} leads", next.holder));
-    println!("{resource}: {holder} stepped down; {}", next.unwrap_or_else(|| "nobody else stood by".into()));
+    say(format_args!("{resource}: {holder} stepped down; {}", next.unwrap_or_else(|| "nobody else stood by".into())));
     Ok(Exit::Command(0))
 }

@@ -71,12 +71,12 @@ impl Lookout {
     /// Waits until the nodes tell of a change, or what was seen could have run out.
     pub async fn change(&mut self, seen: &Standing) {
         let runs_out = seen.leader.as_ref().and_then(|leader| leader.safe_for);
-        // A vote that is told is one of several: they are there a moment later.
         let unsettled = seen.leader.is_none().then_some(self.times.ttl());
         match runs_out.map(|left| left + self.times.drift()).or(unsettled) {
             Some(within) => drop(timeout(within, self.news.recv()).await),
             None => drop(self.news.recv().await),
         }
+        // A vote that is told is one of several: they are there a moment later.
         sleep(self.times.retry_after().min(Duration::from_millis(20))).await;
         while self.news.try_recv().is_ok() {}
     }
