@@ -8,7 +8,7 @@ use support::{Leaderrun, Output, Server, Witnesses, eventually, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// As the README gives them.
+/// As docs/servers.md gives them.
 const KEYS: [&str; 3] = ["resetkeys", "~leaderrun:*", "resetchannels"];
 const CHANNELS: &str = "&leaderrun:*";
 const NEEDED: [&str; 10] =

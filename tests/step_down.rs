@@ -101,6 +101,32 @@ fn who_rejoins_stands_by_again_and_lets_another_lead_first() {
 }
 
 #[test]
+fn who_rejoins_gives_another_the_time_to_lead() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("time"), Witnesses::new());
+    let start = || {
+        let options = ["--rejoin", "-v"];
+        on(Some(&servers), &resource).args(options).args(witnesses.command(&["drain", "1"])).spawn()
+    };
+    let leader = start();
+    witnesses.started(1);
+    let standby = start();
+    servers.listened_to(&resource, 1);
+    standby.signal(Signal::SIGSTOP);
+    let asked = on(Some(&servers), &resource).args(["--step-down"]).spawn();
+    leader.reports("asked to step down");
+    eventually("the release", || (servers.locked(&resource) == 0).then_some(()));
+    // Long enough for the one that has stepped down to take it again, and shorter than a ttl.
+    let released = std::time::Instant::now();
+    eventually("a third of a ttl", || (released.elapsed() > TTL / 3).then_some(()));
+    assert_eq!(servers.locked(&resource), 0, "{}", leader.stderr());
+    standby.signal(Signal::SIGCONT);
+    witnesses.started(2);
+    assert!(standby.stderr().contains("leads with fencing token"), "{}", leader.stderr());
+    assert_eq!(asked.wait().code(), 0);
+}
+
+#[test]
 fn a_lost_lease_with_rejoin_is_won_again_with_all_that_the_command_was_given() {
     let servers = Servers::settled(1, TTL);
     let (resource, witnesses) = (unique("lost"), Witnesses::new());
