@@ -74,7 +74,8 @@ fn a_node_without_memory() {
 
 #[test]
 fn a_node_that_cannot_save() {
-    let node = Server::start_with(&["--save", "3600 1", "--dbfilename", "dump"]);
+    let node = Server::start_with(&["--dbfilename", "dump"]);
+    node.query::<()>(&["CONFIG", "SET", "save", "3600 1"]);
     node.query::<()>(&["SET", "something", "1"]);
     // A folder stands where the dump is to go.
     std::fs::create_dir(node.socket().with_file_name("dump")).expect("a folder");

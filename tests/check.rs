@@ -113,7 +113,18 @@ fn all_rights_that_are_missing_at_once() {
     let server = Server::start();
     server.settle(TTL);
     let grant = |rights: &[&str]| {
-        let user = ["ACL", "SETUSER", "leaderrun", "reset", "on", ">secret", "~leaderrun:*", "&leaderrun:*", "-@all"];
+        let user = [
+            "ACL",
+            "SETUSER",
+            "leaderrun",
+            "reset",
+            "on",
+            ">secret",
+            "~leaderrun:*",
+            "resetchannels",
+            "&leaderrun:*",
+            "-@all",
+        ];
         server.query::<()>(&[&user[..], rights].concat());
     };
     let url = format!("redis://leaderrun:secret@127.0.0.1:{}", server.port);

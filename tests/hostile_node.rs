@@ -182,6 +182,26 @@ fn news_without_end() {
     is_borne(flood(b"", b">3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$14\r\nreleased 1 abc\r\n"));
 }
 
+/// While one of the others is out of reach, its answer is one of the two that a quorum needs.
+#[test]
+fn an_absurd_fence_while_another_node_is_out_of_reach() {
+    let servers = Servers::settled(2, TTL);
+    let hostile = Hostile::start(answer(b"*3\r\n$5\r\nstale\r\n$1\r\nr\r\n$16\r\n9007199254740990\r\n"));
+    let (resource, witnesses) = (unique("fence"), Witnesses::new());
+    let urls = format!("{},{}", hostile.url, servers.urls());
+    servers.0[1].freeze();
+    let options = ["-vv", "-R", &urls, "-r", &resource, "-t", "1s"];
+    let replica = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
+    eventually("some rounds", || (replica.stderr().matches("lost a round").count() >= 8).then_some(()));
+    let fence =
+        servers.0[0].get(&format!("{resource}:fence")).map_or(0, |fence| fence.parse::<u64>().expect("a number"));
+    assert!(fence < 9_000_000_000_000_000, "{fence}");
+    servers.0[1].thaw();
+    witnesses.started(1);
+    witnesses.stop_last();
+    assert_eq!(replica.wait().code(), 0);
+}
+
 #[test]
 fn answers_of_other_types() {
     let answers = [

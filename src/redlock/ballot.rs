@@ -17,6 +17,9 @@ use crate::{
     store::Cause,
 };
 
+/// How far ahead of the wall clock a token is believed to be: a day in microseconds, as far as wall clocks may be apart.
+pub const FARTHEST_AHEAD: u64 = 24 * 60 * 60 * 1_000_000;
+
 /// One node's answer in a round, by the node's place among the configured ones.
 pub type Heard<A> = (usize, Result<A, Failure>);
 
@@ -91,12 +94,16 @@ pub fn leader(nodes: usize, heard: &[Heard<Acquired>]) -> Option<(&str, u64)> {
     Some((value, fences.into_iter().min()?))
 }
 
-/// The fence that the next token must pass so that a quorum could grant it; `None` where fewer have answered. The largest of
-/// all would let one node that tells nonsense use up the tokens.
-pub fn fence_to_pass(nodes: usize, heard: &[Heard<Acquired>]) -> Option<u64> {
+/// The fence that the next token must pass so that a quorum could grant it; `None` where fewer have answered, or where it is
+/// nonsense: fewer nodes than could fail tell one that is farther ahead of the wall clock than clocks are apart. Passing that would
+/// use up the tokens, on the nodes that are well, too.
+pub fn fence_to_pass(nodes: usize, heard: &[Heard<Acquired>], wall_micros: u64) -> Option<u64> {
     let mut fences: Vec<u64> = answers(heard).map(|acquired| acquired.fence).collect();
     fences.sort_unstable();
-    fences.get(quorum(nodes) - 1).copied()
+    let fence = *fences.get(quorum(nodes) - 1)?;
+    let backed = fences.iter().filter(|other| other.saturating_add(FARTHEST_AHEAD) >= fence).count();
+    let may_fail = nodes - quorum(nodes);
+    (fence <= wall_micros.saturating_add(FARTHEST_AHEAD) || backed > may_fail).then_some(fence)
 }
 
 /// The nodes that hold no vote of ours after a campaign round: all others may.

@@ -210,7 +210,7 @@ fn facts(info: &HashMap<&str, &str>, times: &Times) -> Vec<Finding> {
             let what = format!("may throw the lock out when its memory is full (maxmemory-policy {policy})");
             find(Risk, what, "set maxmemory-policy noeviction, or give a server of its own");
         }
-        let percent = number(info, "used_memory").unwrap_or_default() * 100 / most;
+        let percent = (number(info, "used_memory").unwrap_or_default().saturating_mul(100) / most).min(100);
         if percent >= 90 {
             find(Risk, format!("has {percent} % of its memory in use"), "give it more (maxmemory)");
         }

@@ -7,16 +7,16 @@ use redis::Cmd;
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 
-use super::scripts::{Acquisition, Keys, Telling};
+use super::{
+    ballot::FARTHEST_AHEAD,
+    scripts::{Acquisition, Keys, Telling},
+};
 use crate::{
     clock::told_time,
     lease::{Times, next_token},
     period::{Note, OncePer},
     store::{Parting, Proof},
 };
-
-/// How far ahead of a leader's token that of a candidate may be: a day in microseconds, as far as wall clocks may be apart.
-const FARTHEST_AHEAD: u64 = 24 * 60 * 60 * 1_000_000;
 
 /// What we claim: the value that marks votes as ours, and the token of our last round.
 pub struct Claim {
@@ -106,8 +106,8 @@ impl Claim {
     /// Raises the token that our rounds carry above one that was granted to a candidate who did not win. The fencing token
     /// that the command has seen stays: it only has to be smaller than every later leader's.
     /// One too far ahead is none that a candidate asked for: such a node stays without the lock.
-    pub fn overtake(&self, fence: u64) {
-        if fence.saturating_sub(self.token.load(Relaxed)) <= FARTHEST_AHEAD {
+    pub fn overtake(&self, fence: u64, wall_micros: u64) {
+        if fence <= wall_micros.saturating_add(FARTHEST_AHEAD) {
             self.see(fence);
             self.token.fetch_max(next_token(0, fence), Relaxed);
         }

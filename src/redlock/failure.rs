@@ -163,7 +163,7 @@ impl From<&RedisError> for Failure {
     fn from(error: &RedisError) -> Self {
         // Before a sign-in, a server may refuse a long command without the code for it.
         let unauthenticated = error.detail().is_some_and(|detail| detail.contains("unauthenticated"));
-        if let Some(known) = known(if unauthenticated { "NOAUTH" } else { error.code().unwrap_or_default() }) {
+        if let Some(known) = known(if unauthenticated { "NOAUTH" } else { code_of(error) }) {
             return Failure::answered(known);
         }
         if let Some(denied) = denied(error, None) {
@@ -237,6 +237,14 @@ fn unknown(error: &RedisError) -> Option<String> {
 /// The library keeps it behind a reference count.
 fn io_error(error: &RedisError) -> Option<&io::Error> {
     error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?.downcast_ref()
+}
+
+/// The error's code. Before Redis 7 that of an error in a script stands within its text.
+fn code_of(error: &RedisError) -> &str {
+    let in_script = error.detail().filter(|detail| detail.contains("Error running script"));
+    let words = in_script.into_iter().flat_map(|detail| detail.split([' ', ':']));
+    let inner = words.map(|word| word.trim_start_matches('-')).find(|word| known(word).is_some());
+    inner.or(error.code()).unwrap_or_default()
 }
 
 /// What a server's error code means for us.

@@ -56,6 +56,9 @@ use crate::{
     store::{Cause, Change, Defeat, Extension, Lease, Parting},
 };
 
+/// How often in a row a token that was too small is followed by a larger one at once: a node that finds each too small is not well.
+pub const STALE_AT_ONCE: u32 = 3;
+
 /// How long the first round waits for nodes that it doesn't need, to see that no two of them are one server.
 const SERVERS_COMPARED_WITHIN: Duration = Duration::from_millis(250);
 
@@ -174,7 +177,8 @@ impl Redlock {
             }
             self.servers_differ = heard.iter().all(|(_, answer)| answer.is_ok());
         }
-        ballot::fence_to_pass(self.nodes.len(), &heard).into_iter().for_each(|fence| self.claim.see(fence));
+        let fence = ballot::fence_to_pass(self.nodes.len(), &heard, wall_micros());
+        fence.into_iter().for_each(|fence| self.claim.see(fence));
         let listeners = answers(&heard).filter_map(Acquired::listeners).max();
         self.standby.watch.learn(Moment::now().since(sent), listeners);
         let cause = match ballot::campaign(self.nodes.len(), &heard, &self.times, sent, Moment::now()) {
@@ -230,7 +234,7 @@ impl Redlock {
                     // A node that another candidate passed with a larger token heals only for a larger one still.
                     let extend = || ask_one(&node, claim.extension(&times, None), scripts::extended);
                     if let (_, Ok(Extended::Overtaken { fence })) = extend().await {
-                        claim.overtake(fence);
+                        claim.overtake(fence, wall_micros());
                         let _ = extend().await;
                     }
                 }
@@ -249,11 +253,11 @@ impl Redlock {
     }
 
     /// Waits until another round could go otherwise. Rounds that only lost a race come again soon, after random delays that
-    /// double, so that candidates who started together come apart.
+    /// double, so that candidates who started together come apart; one whose token was too small at once.
     pub async fn wait_for_change(&mut self, defeat: &Defeat) -> Change {
         match defeat.cause {
-            Cause::Stale => {}
-            Cause::Split => {
+            Cause::Stale if self.lost_rounds <= STALE_AT_ONCE => {}
+            Cause::Stale | Cause::Split => {
                 let race = Duration::from_millis(1) * (1 << self.lost_rounds.min(10));
                 sleep(race.min(self.times.retry_after()).mul_f64(fastrand::f64())).await;
             }
@@ -286,7 +290,7 @@ impl Redlock {
         }
         for (index, answer) in &heard {
             match answer {
-                Ok(Extended::Overtaken { fence }) => self.claim.overtake(*fence),
+                Ok(Extended::Overtaken { fence }) => self.claim.overtake(*fence, wall_micros()),
                 Ok(Extended::Healed) => {
                     let node = &self.nodes[*index].address;
                     self.report.info(Occasion::Healed, format_args!("{node} had lost the lock and has it again"));
@@ -383,6 +387,7 @@ fn ask_one<A: Send + 'static>(
 #[cfg(test)]
 pub mod simulated {
     pub use super::{
+        STALE_AT_ONCE,
         ballot::{Extent, Heard},
         claim::Claim,
         failure::Failure,

@@ -41,7 +41,7 @@ proptest! {
         let sent = crate::clock::Moment::now();
         let decided = sent + std::time::Duration::from_millis(now.into());
         let _ = ballot::campaign(6, &heard, &times, sent, decided);
-        let _ = ballot::fence_to_pass(6, &heard);
+        let _ = ballot::fence_to_pass(6, &heard, u64::from(now));
         prop_assert_eq!(ballot::free_in(6, &heard, &times, chance).len(), 6);
     }
 
@@ -59,7 +59,8 @@ proptest! {
     }
 
     #[test]
-    fn one_node_of_three_can_not_use_up_the_tokens(fence in any::<u64>()) {
+    fn fewer_nodes_than_may_fail_can_not_use_up_the_tokens(fence in any::<u64>(), nodes in 3_usize..8, silent in 0_usize..4) {
+        let wall = 1_800_000_000_000_000;
         let acquired = |index: usize, fence| {
             let answer = scripts::Acquired {
                 run_id: index.to_string(),
@@ -69,7 +70,14 @@ proptest! {
             };
             (index, Ok(answer))
         };
-        let heard = [acquired(0, 7), acquired(1, fence), acquired(2, 9)];
-        prop_assert!(ballot::fence_to_pass(3, &heard).is_some_and(|pass| pass <= 9));
+        // Those that may fail tell nonsense, or nothing; all others are well.
+        let may_fail = nodes - crate::lease::quorum(nodes);
+        let heard: Vec<_> = (0..nodes).map(|index| acquired(index, if index < may_fail { fence } else { wall })).collect();
+        let heard = &heard[..nodes - silent.min(nodes)];
+        let most = wall + ballot::FARTHEST_AHEAD;
+        prop_assert!(ballot::fence_to_pass(nodes, heard, wall).is_none_or(|pass| pass <= most));
+        // What was granted in truth is passed, however far the clock is behind.
+        let all: Vec<_> = (0..nodes).map(|index| acquired(index, fence)).collect();
+        prop_assert_eq!(ballot::fence_to_pass(nodes, &all, 0), Some(fence));
     }
 }

@@ -242,11 +242,15 @@ impl Replica {
         world.timer(over, Timer::RoundOver(number), self.process());
     }
 
+    /// Its wall clock, in microseconds.
+    fn wall(&self, world: &World) -> u64 {
+        (world.now / 1000).saturating_add_signed(self.skew)
+    }
+
     fn campaign(&mut self, world: &mut World) {
         self.phase = Phase::Campaigning;
         self.news.clear();
-        let wall = (world.now / 1000).saturating_add_signed(self.skew);
-        let token = self.claim.next_token(wall);
+        let token = self.claim.next_token(self.wall(world));
         let teller = world.random.usize(0..self.nodes(world));
         let (ttl, settle) = (TTL, world.times.young());
         let ask = |node: usize, us: &Self| {
@@ -268,7 +272,7 @@ impl Replica {
                 return;
             }
             Answered::Extended(Extended::Overtaken { fence }) => {
-                self.claim.overtake(*fence);
+                self.claim.overtake(*fence, self.wall(world));
                 if number == FILL_IN {
                     self.fill_in(node, world);
                 }

@@ -9,7 +9,7 @@ use crate::{
     period::Failures,
     redlock::{
         ballot,
-        simulated::{Acquired, Heard, News},
+        simulated::{Acquired, Heard, News, STALE_AT_ONCE},
     },
     simulation::world::{Ask, World},
     store::{Cause, Change, Parting},
@@ -19,7 +19,8 @@ impl Replica {
     pub(super) fn campaigned(&mut self, heard: &[Heard<Acquired>], number: u32, sent: Moment, world: &mut World) {
         let now = self.clock(world);
         self.watch.learn(now.since(sent), ballot::answers(heard).filter_map(Acquired::listeners).max());
-        ballot::fence_to_pass(self.nodes(world), heard).into_iter().for_each(|fence| self.claim.see(fence));
+        let fence = ballot::fence_to_pass(self.nodes(world), heard, self.wall(world));
+        fence.into_iter().for_each(|fence| self.claim.see(fence));
         let counted = self.counted(world, ballot::answers(heard).count());
         let cause = match ballot::campaign(counted, heard, &world.times, sent, now) {
             Ok(Failures { .. }) => return self.lead(heard, number, sent, world),
@@ -34,10 +35,10 @@ impl Replica {
         }
         world.tell(|| format!("replica {}: lost a round: {cause:?}", self.index));
         match cause {
-            Cause::Stale => self.campaign(world),
+            Cause::Stale if self.lost_rounds <= STALE_AT_ONCE => self.campaign(world),
             Cause::Done | Cause::Spent => self.end(world),
             _ if world.random.u8(0..100) < world.schedule.impatient => self.end(world),
-            Cause::Split => {
+            Cause::Stale | Cause::Split => {
                 let race = Duration::from_millis(1) * (1 << self.lost_rounds.min(10));
                 let most = race.min(world.times.retry_after());
                 let pause = most.mul_f64(world.random.f64()).as_nanos() as u64;
