@@ -163,6 +163,7 @@ fn suspended_for_longer_than_the_lease_the_tree_is_dead_and_fg_says_why() {
     terminal.run(&format!("LEADERRUN_REDIS={}", servers.urls()));
     terminal.shows("ready> ");
     terminal.run("export LEADERRUN_REDIS");
+    terminal.shows("ready> ");
     terminal.run(&format!(
         "{} -t 1s -r {resource} -- sh -c 'setsid sleep 100 & {UP}; wait'",
         env!("CARGO_BIN_EXE_leaderrun")

@@ -21,7 +21,7 @@ pub use self::{
     sentinels::{Group, NAME, Sentinel},
     servers::{Server, Servers, free_port},
     terminal::Terminal,
-    waiting::{LONG, eventually},
+    waiting::{LONG, eventually, eventually_within},
     witnesses::{Witness, Witnesses, monotonic},
 };
 

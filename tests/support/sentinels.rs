@@ -10,10 +10,13 @@ use nix::sys::signal::Signal;
 use redis::{Client, Value};
 use tempfile::TempDir;
 
-use super::{Server, eventually, free_port, signal};
+use super::{Server, eventually, eventually_within, free_port, signal};
 
 /// The name under which the Sentinels watch the master.
 pub const NAME: &str = "mymaster";
+
+/// The Sentinels look at a server's role each ten seconds, and let an old master be one for eight more.
+const DEMOTION: Duration = Duration::from_secs(60);
 
 /// How long a server must be silent for the Sentinels to take it for down.
 const DOWN_AFTER: &str = "300";
@@ -140,9 +143,11 @@ impl Group {
             let all_well = |flags: Vec<String>| flags.len() == 2 && !flags.iter().any(|f| f.contains("down"));
             Some(sentinel.knows("flags")? == "master" && all_well(flags("REPLICAS")?) && all_well(flags("SENTINELS")?))
         };
-        eventually("a whole group", || self.sentinels.iter().all(|s| well(s) == Some(true)).then_some(()));
+        eventually_within(DEMOTION, "a whole group", || {
+            self.sentinels.iter().all(|s| well(s) == Some(true)).then_some(())
+        });
         // Replication goes on, too: a replica that never was in step isn't promoted.
-        eventually("replicas in step", || {
+        eventually_within(DEMOTION, "replicas in step", || {
             let replicas = self.servers.iter().filter(|server| {
                 server.is_up() && server.query::<String>(&["INFO", "replication"]).contains("master_link_status:up")
             });

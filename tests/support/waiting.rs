@@ -6,13 +6,18 @@ use std::time::{Duration, Instant};
 pub const LONG: Duration = Duration::from_secs(20);
 
 /// Looks again and again until something is there.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    eventually_within(LONG, what, look)
+}
+
+/// The same for what takes others long.
+pub fn eventually_within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(began.elapsed() < LONG, "waited in vain for {what}");
+        assert!(began.elapsed() < limit, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
