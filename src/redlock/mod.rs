@@ -383,19 +383,7 @@ fn ask_one<A: Send + 'static>(
     async move { (index, asked.await.and_then(|value| read(value).ok_or_else(Failure::strange))) }
 }
 
-/// What a simulation of the protocol is made of.
 #[cfg(test)]
-pub mod simulated {
-    pub use super::{
-        STALE_AT_ONCE,
-        ballot::{Extent, Heard},
-        claim::Claim,
-        failure::Failure,
-        news::{News, Newswire},
-        scripts::{Acquired, Acquisition, Answer, Extended, Keys, Released, Telling, acquired, extended, released},
-        standby::Watch,
-    };
-}
-
+pub mod simulated;
 #[cfg(test)]
 mod tests;
