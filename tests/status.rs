@@ -161,8 +161,9 @@ fn asking_changes_nothing() {
     assert_eq!(fs::read_dir(folder.path().join("leaderrun")).expect("a folder").count(), 0);
     // A candidate that doesn't wait never finds the lock taken by those who only look.
     std::thread::scope(|scope| {
-        let looking = scope.spawn(|| (0..30).for_each(|_| drop(local().args(["--status"]).output())));
-        while !looking.is_finished() {
+        let look = || (0..100).for_each(|_| drop(local().args(["--status"]).output()));
+        let looking = [scope.spawn(look), scope.spawn(look)];
+        while !looking.iter().all(|looking| looking.is_finished()) {
             assert_eq!(local().args(["-n", "true"]).output().code(), 0);
         }
     });

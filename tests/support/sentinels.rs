@@ -148,9 +148,11 @@ impl Group {
         });
         // Replication goes on, too: a replica that never was in step isn't promoted.
         eventually_within(DEMOTION, "replicas in step", || {
-            let replicas = self.servers.iter().filter(|server| {
-                server.is_up() && server.query::<String>(&["INFO", "replication"]).contains("master_link_status:up")
-            });
+            // One that is being made a replica closes its connections.
+            let told = |server: &Server| {
+                redis::cmd("INFO").arg("replication").query::<String>(&mut server.connect()).unwrap_or_default()
+            };
+            let replicas = self.servers.iter().filter(|s| s.is_up() && told(s).contains("master_link_status:up"));
             (replicas.count() == 2).then_some(())
         });
     }
