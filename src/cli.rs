@@ -234,7 +234,7 @@ pub struct Cli {
     /// Prints who leads since when, with which fencing token and for how long at least, and what each node says. Doesn't disturb
     /// an election. Exit status: 0 somebody leads, 1 nobody does, 69 no quorum of nodes could be asked.
     #[arg(help_heading = QUESTIONS)]
-    #[arg(long, group = "question")]
+    #[arg(long, group = "question", conflicts_with = "command")]
     pub status: bool,
 
     /// Ask whether HOLDER leads
@@ -242,14 +242,14 @@ pub struct Cli {
     /// For health checks: prints nothing. Exit status: 0 that holder leads, 1 it doesn't, 69 no quorum of nodes could be asked.
     /// Give --holder a name that you know where you run the command.
     #[arg(help_heading = QUESTIONS)]
-    #[arg(long, value_name = "HOLDER", group = "question")]
+    #[arg(long, value_name = "HOLDER", group = "question", conflicts_with = "command")]
     pub leads: Option<String>,
 
     /// Tell whenever the leader changes
     ///
     /// Prints a line for each change as it happens, until it is ended. To the nodes it is one more that listens.
     #[arg(help_heading = QUESTIONS)]
-    #[arg(long, group = "question")]
+    #[arg(long, group = "question", conflicts_with = "command")]
     pub watch: bool,
 
     /// Ask the servers whether they are fit
@@ -258,7 +258,7 @@ pub struct Cli {
     /// servers. Exit status: 0 all is well, 1 there is something to be mended, 69 no quorum of nodes can vote. With
     /// --resource, it asks with that name's keys, which matters where a user may use no others.
     #[arg(help_heading = QUESTIONS)]
-    #[arg(long, group = "question")]
+    #[arg(long, group = "question", conflicts_with = "command")]
     pub check: bool,
 
     /// Ask the leader to give up
@@ -268,7 +268,7 @@ pub struct Cli {
     /// with 76, or stands by again with --rejoin. Exit status: 0 it has stepped down, 1 nobody leads, 75 it still leads, 69 too few
     /// nodes could be reached.
     #[arg(help_heading = QUESTIONS)]
-    #[arg(long, group = "question")]
+    #[arg(long, group = "question", conflicts_with = "command")]
     pub step_down: bool,
 
     /// With --check, --status and --watch: print JSON
@@ -281,18 +281,19 @@ pub struct Cli {
     /// What a package puts in the shell's place for them, such as
     /// leaderrun --completions bash >/usr/share/bash-completion/completions/leaderrun
     #[arg(help_heading = QUESTIONS)]
-    #[arg(long, value_name = "SHELL", group = "question", value_enum)]
+    #[arg(long, value_name = "SHELL", group = "question", conflicts_with = "command", value_enum)]
     pub completions: Option<Shell>,
 
     /// Print the man page
     ///
     /// As it is read by man(1): leaderrun --man | man -l -
     #[arg(help_heading = QUESTIONS)]
-    #[arg(long, group = "question")]
+    #[arg(long, group = "question", conflicts_with = "command")]
     pub man: bool,
 
     /// The command and its arguments
-    #[arg(required_unless_present = "question", conflicts_with = "question", trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments, value_parser = value_parser!(OsString))]
+    #[arg(required_unless_present = "question", trailing_var_arg = true, value_name = "COMMAND")]
+    #[arg(value_hint = ValueHint::CommandWithArguments, value_parser = value_parser!(OsString))]
     pub command: Vec<OsString>,
 }
 
