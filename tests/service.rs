@@ -5,7 +5,7 @@ mod support;
 use std::{os::unix::net::UnixDatagram, time::Duration};
 
 use nix::sys::signal::Signal;
-use support::{Leaderrun, Running, Witnesses, unique};
+use support::{Leaderrun, Running, Servers, Witnesses, unique};
 use tempfile::TempDir;
 
 /// What systemd would listen on.
@@ -108,6 +108,30 @@ fn the_watchdog_is_fed_while_the_elector_runs_and_not_while_it_is_stopped() {
         assert!(more < 5, "a stopped elector feeds the watchdog");
     }
     leader.signal(Signal::SIGCONT);
+}
+
+/// The unit's own command line, but for where its files are.
+#[test]
+fn the_example_unit_is_ready_as_it_says() {
+    let unit = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/systemd/consumer.service"));
+    let unit = unit.expect("the example");
+    assert!(unit.contains("\nType=notify\n") && unit.contains("\nWatchdogSec="), "{unit}");
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/leaderrun ")).expect("its command");
+    let (manager, servers) = (Manager::new(), Servers::start(3));
+    let urls = manager.folder.path().join("redis");
+    std::fs::write(&urls, servers.urls().replace(',', "\n")).expect("a file");
+    let words = line.replace("%d/redis", urls.to_str().expect("a path")).replace("/opt/consumer", "/bin/true");
+    let replica = Leaderrun::new()
+        .env("NOTIFY_SOCKET", manager.folder.path().join("notify"))
+        .env("WATCHDOG_USEC", "30000000")
+        .args(words.split_whitespace())
+        .spawn();
+    // The servers are too young to elect anybody.
+    assert_eq!(manager.hears(), "READY=1");
+    assert!(manager.hears().starts_with("STATUS=stands by: "));
+    replica.signal(Signal::SIGTERM);
+    assert_eq!(manager.hears(), "STOPPING=1");
+    assert_eq!(replica.wait().code(), 143);
 }
 
 #[test]
