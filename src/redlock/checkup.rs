@@ -264,7 +264,8 @@ async fn measure(node: &Node, checkup: &mut Checkup, times: &Times) {
     let apart = Duration::from_millis(ahead.unsigned_abs()).saturating_sub(shortest);
     if apart > times.ttl() {
         let way = if ahead > 0 { "ahead of" } else { "behind" };
-        let what = format!("has a clock that is {} {way} this machine's", show(apart));
+        let seconds = (ahead.unsigned_abs() + 500) / 1000;
+        let what = format!("has a clock that is {} {way} this machine's", show(Duration::from_secs(seconds)));
         let advice = "let both be set by NTP: tokens after a loss of data, and times in messages, come of them";
         checkup.findings.push(Finding::new(Weight::Risk, what, advice));
     }
