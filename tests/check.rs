@@ -140,6 +140,22 @@ fn all_rights_that_are_missing_at_once() {
 }
 
 #[test]
+fn a_master_with_a_replica_is_looked_at_like_any_other() {
+    let server = Server::start();
+    let _replica = Server::start_with(&["--replicaof", "127.0.0.1", &server.port.to_string()]);
+    server.settle(TTL);
+    support::eventually("a replica", || {
+        server.query::<String>(&["INFO", "replication"]).contains("connected_slaves:1").then_some(())
+    });
+    let output = check(&server.url());
+    assert_eq!(output.code(), 0, "{}", output.stdout);
+    assert!(output.stdout.contains("has 1 replica: "), "{}", output.stdout);
+    server.query::<()>(&["ACL", "SETUSER", "leaderrun", "on", ">secret", "~*", "&*", "+@all", "-set"]);
+    let url = format!("redis://leaderrun:secret@127.0.0.1:{}", server.port);
+    finds(&url, "no vote", "doesn't let this user run SET (NOPERM)");
+}
+
+#[test]
 fn a_ttl_that_is_too_short_for_the_round_trips() {
     let server = Server::start();
     server.settle(TTL);

@@ -84,6 +84,10 @@ impl Checkup {
     }
 }
 
+/// What to do about servers that can't be nodes.
+const NO_REPLICA: &str = "give its master, or write redis-sentinel:// for both";
+const NO_CLUSTER: &str = "give servers of their own; a cluster's slots are no independent nodes";
+
 /// What to do about a failure that is told with these words.
 const ADVICE: [(&str, &str); 19] = [
     ("refused the connection", "see that it runs, and listens on this address and port"),
@@ -91,8 +95,8 @@ const ADVICE: [(&str, &str); 19] = [
     ("closed the connection", "see its log; protected-mode and maxclients close connections, too"),
     ("NOAUTH", "give a user and password: redis://USER:PASSWORD@HOST, best in --redis-file"),
     ("rejected the user", "see what --redis or --redis-file gives, and ACL LIST on the server"),
-    ("READONLY", "give its master, or write redis-sentinel:// for both"),
-    ("MOVED", "give servers of their own; a cluster's slots are no independent nodes"),
+    ("READONLY", NO_REPLICA),
+    ("MOVED", NO_CLUSTER),
     ("LOADING", "wait until it has loaded"),
     ("MISCONF", "see its disk; until it can save, it takes no lock"),
     ("OOM", "give it more memory (maxmemory), or a server of its own"),
@@ -157,7 +161,8 @@ async fn examine(node: &Node, claim: &Claim, mut news: mpsc::Receiver<News>, tim
         return checkup;
     }
     measure(node, &mut checkup, times).await;
-    if checkup.findings.iter().all(|finding| !finding.found.contains("replica")) {
+    // A replica takes none of what a leader writes; that it is one says enough.
+    if info.get("role") != Some(&"slave") {
         checkup.findings.extend(rehearse(node, claim, &mut news, times).await);
     }
     checkup
@@ -193,11 +198,10 @@ fn facts(info: &HashMap<&str, &str>, times: &Times) -> Vec<Finding> {
         find(NoVote, "is a Sentinel".into(), "write redis-sentinel://HOST,.../NAME with all Sentinels of that master");
     }
     if is("cluster_enabled", "1") {
-        let advice = "give servers of their own; a cluster's slots are no independent nodes";
-        find(NoVote, "belongs to a cluster".into(), advice);
+        find(NoVote, "belongs to a cluster".into(), NO_CLUSTER);
     }
     if is("role", "slave") {
-        find(NoVote, "is a replica".into(), "give its master, or write redis-sentinel:// for both");
+        find(NoVote, "is a replica".into(), NO_REPLICA);
     }
     let up = Duration::from_secs(number(info, "uptime_in_seconds").unwrap_or(u64::MAX));
     if let Some(left) = times.young().checked_sub(up).filter(|left| !left.is_zero()) {
