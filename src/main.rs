@@ -98,7 +98,7 @@ fn run(settings: &Settings, arguments: &[OsString]) -> Result<Exit> {
     let exit = runtime.block_on(serve(settings, forked));
     // The process ends: taking the runtime apart would only take time, and wait for a name that is being looked up.
     std::mem::forget(runtime);
-    if settings.rejoin && matches!(exit, Ok(Exit::LeadershipLost)) {
+    if starts_over(settings, &exit) {
         settings.report.info(Occasion::Rejoins, "stands by again (--rejoin)");
         // A guard is forked where there is one thread: from a new start.
         let errno = guard::start_over(inherited, arguments);
@@ -107,13 +107,18 @@ fn run(settings: &Settings, arguments: &[OsString]) -> Result<Exit> {
     exit
 }
 
+/// Whether we stand by again after this.
+fn starts_over(settings: &Settings, exit: &Result<Exit>) -> bool {
+    settings.rejoin && matches!(exit, Ok(Exit::LeadershipLost))
+}
+
 /// Competes, and lets systemd know where it wants to.
 async fn serve(settings: &Settings, forked: Forked) -> Result<Exit> {
     let Some(ready_when) = settings.ready_when else { return compete(settings, forked).await };
     let (service, all_said) = Service::start(ready_when)?;
     settings.report.tell_also(service);
     let exit = compete(settings, forked).await;
-    if !(settings.rejoin && matches!(exit, Ok(Exit::LeadershipLost))) {
+    if !starts_over(settings, &exit) {
         settings.report.end_service();
         all_said.wait();
     }

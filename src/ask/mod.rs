@@ -41,11 +41,6 @@ pub struct Asked {
     json: bool,
 }
 
-/// Prints a line of an answer; a reader who has seen enough is none of our business.
-fn say(line: impl Display) {
-    let _ = writeln!(stdout(), "{line}");
-}
-
 enum Question {
     /// Are the nodes fit for it?
     Check,
@@ -137,4 +132,9 @@ impl Asked {
         runtime.shutdown_background();
         exit
     }
+}
+
+/// Prints a line of an answer; a reader who has seen enough is none of our business.
+fn say(line: impl Display) {
+    let _ = writeln!(stdout(), "{line}");
 }
