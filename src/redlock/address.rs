@@ -5,6 +5,8 @@ use std::{fmt, path::Path, sync::Arc};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use url::{ParseError, Url};
 
+use super::files;
+
 /// A node's address. It prints without user name and password.
 #[derive(Clone)]
 pub struct Address {
@@ -118,8 +120,7 @@ impl Address {
     /// writer may be half done.
     pub async fn info(&self) -> ConnectionInfo {
         let Some(file) = self.file.clone() else { return self.info.clone() };
-        let text = tokio::task::spawn_blocking(move || std::fs::read_to_string(file)).await;
-        let text = text.ok().and_then(Result::ok).unwrap_or_default();
+        let text = files::read(&file).await.ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
         let named = urls(&text).filter_map(|url| Self::parse(url).ok()).flat_map(Self::with_sentinels);
         named.into_iter().find(|address| address.server == self.server).map_or_else(|| self.info.clone(), |a| a.info)
     }

@@ -89,7 +89,7 @@ const NO_REPLICA: &str = "give its master, or write redis-sentinel:// for both";
 const NO_CLUSTER: &str = "give servers of their own; a cluster's slots are no independent nodes";
 
 /// What to do about a failure that is told with these words.
-const ADVICE: [(&str, &str); 19] = [
+const ADVICE: [(&str, &str); 20] = [
     ("refused the connection", "see that it runs, and listens on this address and port"),
     ("timed out", "see that it runs, and that no firewall is between"),
     ("closed the connection", "see its log; protected-mode and maxclients close connections, too"),
@@ -108,7 +108,8 @@ const ADVICE: [(&str, &str); 19] = [
     ("Sentinel", "see that the URL names all of its Sentinels, and the master's name"),
     ("no master of this name", "see the name in the URL, and SENTINEL MASTERS"),
     ("new master", "wait; it grants no lease before"),
-    ("can't be reached", "see the name and the network"),
+    ("can't be resolved", "see the name, /etc/hosts, and the name servers of /etc/resolv.conf"),
+    ("can't be reached", "see the address and the network"),
 ];
 
 /// Looks at all nodes at once; nothing of it stays on them.

@@ -4,6 +4,8 @@ use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
 use redis::{Arg, Cmd, ErrorKind, RedisError};
 
+use super::resolver::ResolveError;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// Follows the node's name: "redis://b:6379 timed out".
@@ -115,6 +117,9 @@ impl Failure {
 impl From<&io::Error> for Failure {
     fn from(error: &io::Error) -> Self {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(unresolved) = error.get_ref().and_then(|inner| inner.downcast_ref::<ResolveError>()) {
+            return Failure::unconnected(format!("can't be resolved: {unresolved}"));
+        }
         Failure::unconnected(match (tls, error.kind()) {
             (Some(tls), _) => told_of_tls(tls),
             (None, io::ErrorKind::ConnectionRefused) => "refused the connection".into(),

@@ -7,12 +7,12 @@ use redis::{ConnectionAddr, io::tcp::socket2};
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream, lookup_host},
+    net::{TcpStream, UnixStream},
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
 
-use super::tls::Tls;
+use super::{resolver::resolve, tls::Tls};
 
 /// How long an idle connection is left unprobed, and the time between probes.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -51,11 +51,8 @@ pub async fn connect(
 
 /// By all of the name's addresses at once; the first that is there is taken.
 async fn tcp(host: &str, port: u16, unanswered: Duration) -> io::Result<TcpStream> {
-    let addresses = lookup_host((host, port)).await?;
-    let attempts: Vec<_> = addresses.map(|address| Box::pin(TcpStream::connect(address))).collect();
-    if attempts.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "its name has no address"));
-    }
+    let addresses = resolve(host).await?;
+    let attempts = addresses.into_iter().map(|address| Box::pin(TcpStream::connect((address, port))));
     let (stream, _) = select_ok(attempts).await?;
     let socket = socket2::SockRef::from(&stream);
     socket.set_tcp_nodelay(true)?;
