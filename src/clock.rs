@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use nix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// A moment on CLOCK_BOOTTIME, in nanoseconds since boot: the same for all processes of a host.
@@ -14,8 +14,9 @@ pub struct Moment(u64);
 
 impl Moment {
     pub fn now() -> Self {
-        let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::MAX, Duration::from);
-        Moment(nanos(now))
+        // From the kernel, as the guard's timer is, not from the C library, which others may stand in for.
+        let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
+        Moment(nanos(Duration::new(tv_sec as u64, tv_nsec as u32)))
     }
 
     /// The time since boot.

@@ -160,6 +160,12 @@ impl Reign<'_> {
                 report.error(Occasion::Failed, format_args!("there is no process to be had for {command}: {why}"));
                 self.command_exit = Some(Exit::Failure);
             }
+            Event::NoTimer { errno } => {
+                let (command, why) = (self.command(), Errno::from_raw(errno).desc());
+                let told = format_args!("leaderrun's guard can't set its timer: {why}; killing {command}");
+                report.error(Occasion::Failed, told);
+                self.command_exit = Some(Exit::Failure);
+            }
             Event::Suspended => self.suspend(),
             Event::Exited { ending } => {
                 self.command_exit.get_or_insert(match ending {

@@ -84,15 +84,18 @@ fn a_process_table_that_is_full_while_killing() {
 }
 
 #[test]
-fn no_proc() {
+fn proc_taken_away_while_the_command_runs() {
     for victim in ["elector", "guard"] {
         let servers = Servers::settled(1, TTL);
         let resource = unique("proc");
         let tree = Tree::of(&resource);
-        let line = "exec unshare -m sh -c 'mount -t tmpfs none /proc && exec \"$0\" \"$@\"' \"$0\" \"$@\"";
+        let line = "exec unshare -m \"$0\" \"$@\"";
         let command = "setsid sleep 1000 & (setsid sleep 1000 &); wait";
         let leader = by(line, &["-R", &servers.urls(), "-t", "1s", "-r", &resource, "sh", "-c", command]);
         tree.grows_to(3);
+        let mount = ["-m", "mount", "-t", "tmpfs", "none", "/proc"];
+        let mounted = Command::new("nsenter").args(["-t", &leader.pid().to_string()]).args(mount).status();
+        assert!(mounted.expect("nsenter").success());
         let pid = if victim == "elector" { leader.pid() } else { leader.guard() };
         signal(pid, Signal::SIGKILL);
         tree.is_gone();

@@ -8,9 +8,12 @@ use std::{
 
 use nix::libc;
 
+/// How many descriptors are tried where they can't be listed: what a process may open by default.
+const MOST_TRIED: RawFd = 1024;
+
 /// Lets go of stdin, stdout and all else that was inherited; stderr stays, for messages.
 ///
-/// What we have opened ourselves is close-on-exec, and what was inherited is not. Without /proc only stdin and stdout go.
+/// What we have opened ourselves is close-on-exec, and what was inherited is not.
 pub fn let_go() {
     if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
         for standard in [libc::STDIN_FILENO, libc::STDOUT_FILENO] {
@@ -18,9 +21,7 @@ pub fn let_go() {
             unsafe { libc::dup2(null.as_raw_fd(), standard) };
         }
     }
-    let Ok(open) = fs::read_dir("/proc/self/fd") else { return };
-    let numbers: Vec<RawFd> = open.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
-    for fd in numbers.into_iter().filter(|&fd| fd > libc::STDERR_FILENO) {
+    for fd in open_descriptors().into_iter().filter(|&fd| fd > libc::STDERR_FILENO) {
         // SAFETY: F_GETFD only reads; a descriptor without FD_CLOEXEC is an inherited one, which nothing here owns.
         unsafe {
             let flags = libc::fcntl(fd, libc::F_GETFD);
@@ -28,5 +29,13 @@ pub fn let_go() {
                 libc::close(fd);
             }
         }
+    }
+}
+
+fn open_descriptors() -> Vec<RawFd> {
+    match fs::read_dir("/proc/self/fd") {
+        Ok(open) => open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect(),
+        // No descriptor is free to list them with: then they are few.
+        Err(_) => (0..MOST_TRIED).collect(),
     }
 }

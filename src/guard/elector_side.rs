@@ -15,7 +15,7 @@ use super::{
     protocol::{Channel, Ending, Event, Order, Received},
     signals::{Signaled, Signals},
     terminal::Terminal,
-    tree::{self, Members},
+    tree::{self, Members, Tree},
 };
 
 /// A guard that has just been forked: there is no runtime yet.
@@ -23,6 +23,7 @@ pub struct Forked {
     pub(super) pid: Pid,
     pub(super) channel: Channel,
     pub(super) terminal: Option<Terminal>,
+    pub(super) tree: Tree,
     /// Children from before the guard, of a process that exec'd us: not ours to reap or kill.
     pub(super) strangers: Vec<Pid>,
     /// What we were started with.
@@ -37,6 +38,7 @@ pub struct Guard {
     channel: AsyncFd<Channel>,
     signals: AsyncFd<Signals>,
     terminal: Option<Terminal>,
+    tree: Tree,
     strangers: Vec<Pid>,
     /// The command's main process.
     main: Option<Pid>,
@@ -62,7 +64,7 @@ impl Guard {
     /// # Errors
     /// Those of signalfd(2) and epoll_ctl(2).
     pub fn watch(forked: Forked) -> Result<Self> {
-        let Forked { pid, channel, terminal, strangers, .. } = forked;
+        let Forked { pid, channel, terminal, tree, strangers, .. } = forked;
         let signals = Signals::all().context("can't read signals")?;
         let failed = "can't watch the guard";
         // SAFETY: each owns one descriptor, which it closes when it is dropped and never changes.
@@ -72,7 +74,7 @@ impl Guard {
                 AsyncFd::register_with_interest(signals, Interest::READABLE).context(failed)?,
             )
         };
-        Ok(Guard { pid, unreaped: true, channel, signals, terminal, strangers, main: None, main_ending: None })
+        Ok(Guard { pid, unreaped: true, channel, signals, terminal, tree, strangers, main: None, main_ending: None })
     }
 
     /// Gives an order; a descriptor may go with it.
@@ -138,9 +140,10 @@ impl Guard {
 
     /// After the guard's death: kills what came to us from it. True once nothing is left.
     pub fn clear_after_death(&mut self) -> bool {
-        tree::signal(libc::SIGKILL, Members::AllBut(&self.strangers));
+        // What can't be listed now is not gone: it is looked for again.
+        let _ = self.tree.signal(libc::SIGKILL, Members::AllBut(&self.strangers));
         self.reap_strangers();
-        tree::children().iter().all(|child| self.strangers.contains(child))
+        self.tree.is_empty_but_for(&self.strangers)
     }
 
     /// How the command ended that had done so by itself when its guard died, before the guard could say so.

@@ -1,7 +1,8 @@
 //! The guard's loop: orders, signals and time come in; the command's tree is started, signalled, killed and reaped.
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::{io, os::fd::OwnedFd, time::Duration};
 
+use anyhow::Result;
 use nix::{
     errno::Errno,
     libc,
@@ -14,7 +15,7 @@ use super::{
     protocol::{Channel, Ending, Event, Order, Received, Recipient},
     spawn::{Recipe, exec_error},
     terminal::Terminal,
-    tree::{self, Change, Members},
+    tree::{self, Change, Members, Tree},
     wakeups::Wakeups,
 };
 use crate::{
@@ -32,6 +33,7 @@ pub struct Duty {
     pub channel: Channel,
     pub recipe: Recipe,
     pub terminal: Option<Terminal>,
+    pub tree: Tree,
     /// The signal that asks the command to stop, and the time it then has.
     pub signal: Signal,
     pub kill_after: Duration,
@@ -44,8 +46,8 @@ pub struct Duty {
 pub enum Outcome {
     /// The elector has released, or there is nothing to release.
     Done,
-    /// The elector is dead and the tree is too: the lease is left to us.
-    LeaseLeft(Remains),
+    /// The elector is gone and the tree is dead: the lease is left to us.
+    LeaseLeft(Remains, ElectorEnd),
 }
 
 /// What is known of a reign.
@@ -79,14 +81,22 @@ struct Guard {
     cleared_up: bool,
     /// Something was started and we have not seen the tree empty since.
     occupied: bool,
-    elector_gone: bool,
+    elector_end: Option<ElectorEnd>,
+}
+
+/// How we lost the elector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElectorEnd {
+    Died,
+    /// What it orders can't be read.
+    Unintelligible(Errno),
 }
 
 /// Runs until there is nothing left to guard.
 ///
 /// # Errors
 /// Only what the system refuses before the command is started.
-pub fn run(duty: Duty) -> Result<Outcome, Errno> {
+pub fn run(duty: Duty) -> Result<Outcome> {
     let mut guard = Guard {
         duty,
         wakeups: Wakeups::new()?,
@@ -101,7 +111,7 @@ pub fn run(duty: Duty) -> Result<Outcome, Errno> {
         unkillable_told: false,
         cleared_up: false,
         occupied: false,
-        elector_gone: false,
+        elector_end: None,
     };
     loop {
         if let Some(outcome) = guard.turn() {
@@ -114,11 +124,10 @@ impl Guard {
     /// Waits for something to happen and deals with it.
     fn turn(&mut self) -> Option<Outcome> {
         let next = self.next_deadline();
-        if self.wakeups.at(next.filter(|_| self.occupied)).is_err() {
-            // Without a timer no deadline can be kept: the command may not run on.
-            self.killing = true;
+        if let Err(e) = self.wakeups.at(next.filter(|_| self.occupied)) {
+            self.lose_timer(&e);
         }
-        let ready = self.wakeups.wait((!self.elector_gone).then_some(&self.duty.channel), self.starting.as_ref());
+        let ready = self.wakeups.wait(self.elector_end.is_none().then_some(&self.duty.channel), self.starting.as_ref());
         if ready.orders && self.take_orders() {
             return Some(Outcome::Done);
         }
@@ -143,8 +152,8 @@ impl Guard {
     }
 
     fn tell(&mut self, event: &Event) {
-        if !self.elector_gone && self.duty.channel.send(event, None) == Err(Errno::EPIPE) {
-            self.lose_elector();
+        if self.elector_end.is_none() && self.duty.channel.send(event, None) == Err(Errno::EPIPE) {
+            self.lose_elector(ElectorEnd::Died);
         }
     }
 
@@ -158,8 +167,12 @@ impl Guard {
                     self.obey(order);
                 }
                 Err(Errno::EAGAIN | Errno::EINTR) => return false,
-                Ok(Received::End) | Err(_) => {
-                    self.lose_elector();
+                Ok(Received::End) => {
+                    self.lose_elector(ElectorEnd::Died);
+                    return false;
+                }
+                Err(errno) => {
+                    self.lose_elector(ElectorEnd::Unintelligible(errno));
                     return false;
                 }
             }
@@ -234,7 +247,9 @@ impl Guard {
         match (to, &self.duty.terminal) {
             (Recipient::Command, _) => send(main.as_raw(), signal),
             (Recipient::Group, None) => send(-main.as_raw(), signal),
-            (Recipient::Group, Some(terminal)) => drop(tree::signal(signal, Members::Group(terminal.group))),
+            (Recipient::Group, Some(terminal)) => {
+                let _ = self.duty.tree.signal(signal, Members::Group(terminal.group));
+            }
         }
     }
 
@@ -254,8 +269,8 @@ impl Guard {
         self.cleared_up = true;
         let clear_by = Moment::now() + self.duty.kill_after;
         self.kill_at = Some(self.kill_at.map_or(clear_by, |at| at.min(clear_by)));
-        tree::signal(self.duty.signal as libc::c_int, Members::All);
-        tree::signal(libc::SIGCONT, Members::All);
+        let _ = self.duty.tree.signal(self.duty.signal as libc::c_int, Members::All);
+        let _ = self.duty.tree.signal(libc::SIGCONT, Members::All);
     }
 
     fn keep_time(&mut self) {
@@ -282,13 +297,14 @@ impl Guard {
         if let Some(main) = self.main {
             send(main.as_raw(), libc::SIGKILL);
         }
-        let spared = tree::signal(libc::SIGKILL, Members::All);
+        // Children that can't be listed now are looked for again.
+        let spared = self.duty.tree.signal(libc::SIGKILL, Members::All).unwrap_or_default();
         self.reap();
         if let Some(spared) = spared.filter(|_| self.occupied && !self.unkillable_told) {
             self.unkillable_told = true;
             let event = Event::Unkillable { pid: spared.pid.as_raw(), errno: spared.errno as i32 };
             self.tell(&event);
-            if self.elector_gone {
+            if self.elector_end.is_some() {
                 let (pid, errno, command) = (spared.pid, spared.errno.desc(), &self.duty.command);
                 let told = format_args!(
                     "process {pid} of {command} can't be killed: {errno}; the lease is kept until it runs out"
@@ -339,22 +355,27 @@ impl Guard {
         }
     }
 
-    fn lose_elector(&mut self) {
-        self.elector_gone = true;
+    fn lose_elector(&mut self, end: ElectorEnd) {
+        self.elector_end.get_or_insert(end);
         if self.occupied {
             self.killing = true;
         }
     }
 
-    fn over(&mut self) -> Option<Outcome> {
-        if !self.elector_gone || self.occupied {
-            return None;
+    /// Without a timer no deadline can be kept: the command may not run on.
+    fn lose_timer(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.killing, true) {
+            self.tell(&Event::NoTimer { errno: error.raw_os_error().unwrap_or_default() });
         }
+    }
+
+    fn over(&mut self) -> Option<Outcome> {
+        let end = self.elector_end.filter(|_| !self.occupied)?;
         let Some(reign) = self.reign.take() else { return Some(Outcome::Done) };
         if let Some(terminal) = &self.duty.terminal {
             terminal.put_back();
         }
-        Some(Outcome::LeaseLeft(reign))
+        Some(Outcome::LeaseLeft(reign, end))
     }
 }
 

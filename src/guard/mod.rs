@@ -37,18 +37,25 @@ pub use self::{
     secrets::{hide_passwords, seal_memory},
     signals::{Signaled, end_self, stop_self},
 };
-use self::{keep::Outcome, protocol::Channel, spawn::Recipe, terminal::Terminal};
+use self::{
+    keep::{ElectorEnd, Outcome},
+    protocol::Channel,
+    spawn::Recipe,
+    terminal::Terminal,
+    tree::Tree,
+};
 use crate::{exit::Exit, report::Occasion, settings::Settings, store};
 
 /// Forks the guard. Called while there is one thread and no runtime; in the guard it doesn't return.
 ///
 /// # Errors
-/// What the system refuses: a process, a descriptor.
+/// What the system refuses or lacks: a process, a descriptor, /proc.
 pub fn fork_guard(settings: &Settings) -> Result<Forked> {
     let inherited = Inherited::take_over().context("can't block signals")?;
     set_child_subreaper(true).context("can't become a subreaper (Linux 5.4 or newer is needed)")?;
-    let terminal = Terminal::open();
-    let strangers = tree::children();
+    let terminal = Terminal::open().context("can't open /dev/tty")?;
+    let tree = Tree::open()?;
+    let strangers = tree.children().context("can't list our children")?;
     let (ours, guards) = Channel::pair().context("can't make a socket pair")?;
     let forked = if settings.pid_namespace {
         namespace::fork_into_new()?
@@ -61,7 +68,7 @@ pub fn fork_guard(settings: &Settings) -> Result<Forked> {
     match forked {
         ForkResult::Parent { child } => {
             drop(guards);
-            Ok(Forked { pid: child, channel: ours, terminal, strangers, inherited })
+            Ok(Forked { pid: child, channel: ours, terminal, tree, strangers, inherited })
         }
         ForkResult::Child => {
             drop(ours);
@@ -83,28 +90,34 @@ pub fn start_over(inherited: Inherited, arguments: &[OsString]) -> Errno {
 fn keep_guard(settings: &Settings, inherited: Inherited, terminal: Option<Terminal>, channel: Channel) -> Exit {
     let kept = (|| {
         set_child_subreaper(true).context("can't become a subreaper")?;
+        let tree = Tree::open()?;
         let recipe = Recipe::new(settings, inherited, terminal.is_none());
         let duty = keep::Duty {
             channel,
             recipe,
             terminal,
+            tree,
             signal: settings.signal,
             kill_after: settings.times.kill_after(),
             report: settings.report.clone(),
             command: settings.program.name(),
         };
-        keep::run(duty).context("can't watch the command")
+        keep::run(duty)
     })();
     match kept {
         Ok(Outcome::Done) => Exit::Command(0),
-        Ok(Outcome::LeaseLeft(reign)) => {
+        Ok(Outcome::LeaseLeft(reign, end)) => {
             let success = settings.once_per.filter(|_| reign.succeeded);
             let note = success.and_then(|once| once.success(&settings.holder, reign.token, reign.began));
             let released = store::release_for_dead_elector(settings, reign.proof, note.as_ref());
             let lease = if released { "released the lease" } else { "the lease runs out by itself" };
             let command = settings.program.name();
+            let end = match end {
+                ElectorEnd::Died => "died".to_owned(),
+                ElectorEnd::Unintelligible(errno) => format!("can't be understood ({})", errno.desc()),
+            };
             let told = format_args!(
-                "leaderrun's main process died; its guard killed {command} and all that it started; {lease}"
+                "leaderrun's main process {end}; its guard killed {command} and all that it started; {lease}"
             );
             settings.report.error(Occasion::ProcessDied, told);
             Exit::LeadershipLost

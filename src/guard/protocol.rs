@@ -50,6 +50,8 @@ pub enum Event {
     NotStarted { errno: i32 },
     /// There was no process to be had for it: the error number of fork(2).
     NotForked { errno: i32 },
+    /// The guard's timer can't be set, for this error number of timerfd_settime(2): it kills the command.
+    NoTimer { errno: i32 },
     /// The command was stopped by a signal, not ended.
     Suspended,
     /// The leash ran out, or [`Order::Stop`] came: the command has been signalled.

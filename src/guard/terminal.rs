@@ -1,9 +1,13 @@
 //! The controlling terminal. The command stays in our process group where there is one, so that ^C, ^Z, fg, bg and reading
 //! the terminal work between the shell and the command as without us, in a pipeline too.
 
-use std::fs::{File, OpenOptions};
+use std::{
+    fs::{File, OpenOptions},
+    io,
+};
 
 use nix::{
+    libc,
     sys::termios::{SetArg, Termios, tcgetattr, tcsetattr},
     unistd::{Pid, getpgrp, tcgetpgrp},
 };
@@ -20,14 +24,23 @@ pub struct Terminal {
 
 impl Terminal {
     /// `None` without a controlling terminal.
-    pub fn open() -> Option<Self> {
-        let tty = OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_NOCTTY).open("/dev/tty").ok()?;
+    ///
+    /// # Errors
+    /// No descriptor or memory to look.
+    pub fn open() -> io::Result<Option<Self>> {
+        let tty = match OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/tty") {
+            Ok(tty) => tty,
+            Err(e) if [libc::EMFILE, libc::ENFILE, libc::ENOMEM].map(Some).contains(&e.raw_os_error()) => {
+                return Err(e);
+            }
+            Err(_) => return Ok(None),
+        };
         let group = getpgrp();
         let mut terminal = Terminal { tty, group, found: None };
         if terminal.in_foreground() {
             terminal.found = tcgetattr(&terminal.tty).ok();
         }
-        Some(terminal)
+        Ok(Some(terminal))
     }
 
     /// Whether the shell has given the terminal to our process group.

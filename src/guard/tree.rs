@@ -2,21 +2,35 @@
 //!
 //! This process is a child subreaper (prctl(2), PR_SET_CHILD_SUBREAPER): whatever loses its parent, however it was
 //! detached, becomes our child. So the tree is empty when, and only when, we have no child (wait(2): ECHILD), and
-//! killing our children again and again reaches everything. What is further down is killed at once too, so that nothing
-//! lives on behind a parent that is caught in an uninterruptible call.
+//! killing our children again and again reaches everything.
 //!
-//! The id of a child of ours can't be reused before we reap it; any other process is held by a pidfd, and is signalled
-//! only after its parent has been read again through what that pidfd keeps from being reused.
+//! Our children are killed by kill(2): the id of one can't be reused before we reap it. They are listed in a file that is open
+//! from the start, so that this needs no descriptor, no thread and hardly any memory. What is further down is signalled
+//! at once where pidfds and /proc allow it, so that nothing lives on behind a parent that is caught in an uninterruptible call:
+//! such a process is held by a pidfd, and is signalled only after its parent has been read again through what that pidfd keeps
+//! from being reused.
 
 use std::{
-    fs,
-    os::fd::{AsFd, OwnedFd},
+    fs::{self, File},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::FileExt,
+    },
 };
 
+use anyhow::{Context, Result, bail};
 use nix::{errno::Errno, libc, unistd::Pid};
 use rustix::process::{self, PidfdFlags, WaitId, WaitIdOptions, WaitOptions};
 
 use super::protocol::Ending;
+
+/// What descends from this process, as its main thread sees it.
+#[derive(Debug)]
+pub struct Tree {
+    /// proc(5), /proc/PID/task/TID/children: our children, those of the main thread, to which orphans come as well.
+    children: File,
+    me: Pid,
+}
 
 /// What [`reap`] found.
 #[derive(Clone, Copy, Debug)]
@@ -74,27 +88,110 @@ pub enum Members<'a> {
     AllBut(&'a [Pid]),
 }
 
-/// Sends a signal to the tree; gives the first process that could not be signalled.
-///
-/// Where /proc can't be used, it finds our children only: their children become ours when they die.
-pub fn signal(number: libc::c_int, members: Members<'_>) -> Option<Spared> {
-    let me = nix::unistd::getpid();
-    let mut spared = None;
-    for child in children() {
-        if matches!(members, Members::AllBut(not) if not.contains(&child)) {
-            continue;
+impl Tree {
+    /// From the main thread, before the first child that matters.
+    ///
+    /// # Errors
+    /// What is missing to see our children, and what to do.
+    pub fn open() -> Result<Self> {
+        let me = nix::unistd::getpid();
+        let ours = fs::read_link("/proc/self").context("there is no /proc, in which processes are found; mount it")?;
+        if ours.to_str() != Some(me.to_string().as_str()) {
+            bail!("/proc is that of another PID namespace; mount one of this namespace's (unshare --mount-proc)");
         }
-        let Ok(held) = hold(child) else { continue };
-        visit(child, &held, me, &mut |pid, held| {
-            if members.include(pid)
-                && let Err(errno) = send(held, number)
+        let children = File::open("/proc/thread-self/children").context(
+            "can't read /proc/thread-self/children, in which processes are found (the kernel needs CONFIG_PROC_CHILDREN)",
+        )?;
+        Ok(Tree { children, me })
+    }
+
+    /// Sends a signal to the tree; gives the first child that could not be signalled.
+    ///
+    /// # Errors
+    /// Our children could not be listed.
+    pub fn signal(&self, number: libc::c_int, members: Members<'_>) -> Result<Option<Spared>, Errno> {
+        let mut spared = None;
+        self.each_child(|child| {
+            if members.excludes(child) || !members.include(child) {
+                return;
+            }
+            if let Err(errno) = signal_child(child, number)
                 && errno != Errno::ESRCH
             {
-                spared.get_or_insert(Spared { pid, errno });
+                spared.get_or_insert(Spared { pid: child, errno });
+            }
+        })?;
+        self.each_child(|child| {
+            if !members.excludes(child) {
+                self.signal_below(child, number, members);
+            }
+        })?;
+        Ok(spared)
+    }
+
+    /// Whether no child is left but these; what can't be seen may still be there.
+    pub fn is_empty_but_for(&self, strangers: &[Pid]) -> bool {
+        let mut others = 0;
+        let listed = self.each_child(|child| others += usize::from(!strangers.contains(&child)));
+        !has_children() || listed.is_ok() && others == 0
+    }
+
+    /// Our children. Each stays one, alive or as a zombie, until we reap it.
+    ///
+    /// # Errors
+    /// Those of read(2).
+    pub fn children(&self) -> Result<Vec<Pid>, Errno> {
+        let mut children = Vec::new();
+        self.each_child(|child| children.push(child))?;
+        Ok(children)
+    }
+
+    /// Calls `act` with each of our children. One that comes or goes meanwhile may be passed over.
+    fn each_child(&self, mut act: impl FnMut(Pid)) -> Result<(), Errno> {
+        let (mut bytes, mut offset, mut number) = ([0; 4096], 0, 0);
+        loop {
+            let length = match self.children.read_at(&mut bytes, offset) {
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                read => read.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?,
+            };
+            if length == 0 {
+                return Ok(());
+            }
+            offset += length as u64;
+            for &byte in &bytes[..length] {
+                if byte.is_ascii_digit() {
+                    number = number * 10 + i32::from(byte - b'0');
+                } else if number > 0 {
+                    act(Pid::from_raw(number));
+                    number = 0;
+                }
+            }
+        }
+    }
+
+    /// Signals what descends from a child of ours, as far as that can be found and held.
+    fn signal_below(&self, child: Pid, number: libc::c_int, members: Members<'_>) {
+        let Ok(held) = hold(child) else { return };
+        self.visit(child, &held, &mut |pid, held| {
+            if members.include(pid) {
+                let _ = send(held, number);
             }
         });
     }
-    spared
+
+    /// Acts on what descends from a process, which is held. Its children are listed before they are acted on; those that one has
+    /// lost by then are ours.
+    fn visit(&self, pid: Pid, held: &OwnedFd, act: &mut impl FnMut(Pid, &OwnedFd)) {
+        for child in children_of(pid) {
+            let Ok(held_child) = hold(child) else { continue };
+            // `pid` still is who it was where its pidfd takes a signal, so that a child of `pid` is a child of that process.
+            let parent = parent_of(child);
+            if parent == Some(self.me) || parent == Some(pid) && send(held, 0) == Ok(()) {
+                self.visit(child, &held_child, act);
+                act(child, &held_child);
+            }
+        }
+    }
 }
 
 impl Members<'_> {
@@ -104,15 +201,22 @@ impl Members<'_> {
             Members::Group(group) => nix::unistd::getpgid(Some(pid)) == Ok(group),
         }
     }
+
+    /// Neither this child of ours nor what descends from it is meant.
+    fn excludes(self, child: Pid) -> bool {
+        matches!(self, Members::AllBut(not) if not.contains(&child))
+    }
 }
 
-/// Our children. Each stays one, alive or as a zombie, until we reap it.
-pub fn children() -> Vec<Pid> {
+/// wait(2): ECHILD says that there is none. Nothing else does.
+fn has_children() -> bool {
     let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    match process::waitid(WaitId::All, peek) {
-        Err(rustix::io::Errno::CHILD) => Vec::new(),
-        _ => children_of(nix::unistd::getpid()).unwrap_or_else(probe_children),
-    }
+    !matches!(process::waitid(WaitId::All, peek), Err(rustix::io::Errno::CHILD))
+}
+
+fn signal_child(child: Pid, number: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: kill(2) touches no memory of ours; it takes numbers that the wrappers have no names for.
+    Errno::result(unsafe { libc::kill(child.as_raw(), number) }).map(drop)
 }
 
 fn ending(status: process::WaitStatus) -> Option<Ending> {
@@ -144,21 +248,6 @@ fn first_ended() -> Option<Pid> {
     (pid != 0).then(|| Pid::from_raw(pid))
 }
 
-/// Acts on a process, then on what descends from it. Its children are listed before it is acted on; those that it has
-/// lost by then are ours.
-fn visit(pid: Pid, held: &OwnedFd, me: Pid, act: &mut impl FnMut(Pid, &OwnedFd)) {
-    let children = children_of(pid).unwrap_or_default();
-    act(pid, held);
-    for child in children {
-        let Ok(held_child) = hold(child) else { continue };
-        let parent = parent_of(child);
-        // `pid` still is who it was where its pidfd takes a signal, so that a child of `pid` is a child of that process.
-        if parent == Some(me) || (parent == Some(pid) && send(held, 0) == Ok(())) {
-            visit(child, &held_child, me, act);
-        }
-    }
-}
-
 fn hold(pid: Pid) -> Result<OwnedFd, Errno> {
     let pid = process::Pid::from_raw(pid.as_raw()).ok_or(Errno::ESRCH)?;
     process::pidfd_open(pid, PidfdFlags::empty()).map_err(|e| Errno::from_raw(e.raw_os_error()))
@@ -174,36 +263,14 @@ fn send(held: &OwnedFd, number: libc::c_int) -> Result<(), Errno> {
     Errno::result(sent).map(drop)
 }
 
-/// The children of a process, from the files that the kernel makes for this (proc(5), /proc/pid/task/tid/children).
-/// `None` where /proc is not there, is that of another PID namespace, or has no such files.
-fn children_of(pid: Pid) -> Option<Vec<Pid>> {
-    let me = fs::read_link("/proc/self").ok()?;
-    if me.to_str() != Some(nix::unistd::getpid().to_string().as_str()) {
-        return None;
-    }
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Some(Vec::new()) };
-    let mut children = Vec::new();
-    for thread in threads.flatten() {
-        match fs::read_to_string(thread.path().join("children")) {
-            Ok(list) => {
-                children.extend(list.split_ascii_whitespace().filter_map(|n| n.parse().ok()).map(Pid::from_raw))
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && thread.path().exists() => return None,
-            Err(_) => {}
-        }
-    }
-    Some(children)
-}
-
-/// The largest process id that Linux gives (PID_MAX_LIMIT).
-const LARGEST_PID: i32 = 1 << 22;
-
-/// Our children, without /proc: waitid(2) says of every other process id that it is no child of ours.
-fn probe_children() -> Vec<Pid> {
-    let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let is_child =
-        |n: i32| process::Pid::from_raw(n).is_some_and(|pid| process::waitid(WaitId::Pid(pid), peek).is_ok());
-    (2..=LARGEST_PID).filter(|&n| is_child(n)).map(Pid::from_raw).collect()
+/// The children of a process, as far as they can be read.
+fn children_of(pid: Pid) -> Vec<Pid> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_ascii_whitespace().filter_map(|n| n.parse().ok()).collect::<Vec<_>>())
+        .map(Pid::from_raw)
+        .collect()
 }
 
 /// Field 4 of /proc/pid/stat (proc(5)); the name before it may hold anything, so fields are counted from its end.
