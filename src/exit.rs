@@ -1,7 +1,5 @@
 //! Every exit status, once.
 
-use std::process::ExitCode;
-
 /// How leaderrun ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -52,11 +50,5 @@ impl Exit {
             Exit::CannotRun => 126,
             Exit::NotFound => 127,
         }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        ExitCode::from(exit.status())
     }
 }

@@ -1,5 +1,10 @@
 //! Runs a command on exactly one of many machines, and only while that machine leads.
 
+#![cfg_attr(not(test), no_main)]
+
+#[macro_use]
+mod sys;
+
 mod ask;
 mod cli;
 mod clock;
@@ -30,7 +35,6 @@ use std::{
     ffi::OsString,
     io::{Write, stdout},
     pin::pin,
-    process::ExitCode,
 };
 
 use anyhow::{Context, Result};
@@ -49,24 +53,27 @@ use crate::{
     store::{Parting, Store},
 };
 
-fn main() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
-    let cli = match Cli::try_parse() {
+entry_point!(run);
+
+fn run(arguments: Vec<OsString>) -> i32 {
+    dispatch(&arguments).status().into()
+}
+
+fn dispatch(arguments: &[OsString]) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(e) => return cli_error(e).into(),
+        Err(e) => return cli_error(e),
     };
     guard::hide_passwords();
     let asked = match Inquiry::from_cli(&cli) {
-        Ok(None) => return lead(cli, &arguments).into(),
+        Ok(None) => return lead(cli, arguments),
         Ok(Some(inquiry)) => inquiry.answer(),
-        Err(refusal) => return refused(&refusal).into(),
+        Err(refusal) => return refused(&refusal),
     };
-    asked
-        .unwrap_or_else(|e| {
-            report::usage_error(format_args!("{e:#}"));
-            Exit::Failure
-        })
-        .into()
+    asked.unwrap_or_else(|e| {
+        report::usage_error(format_args!("{e:#}"));
+        Exit::Failure
+    })
 }
 
 /// Runs the command where we come to lead.
@@ -78,7 +85,7 @@ fn lead(cli: Cli, arguments: &[OsString]) -> Exit {
     if let Some(warning) = &settings.warning {
         settings.report.error(Occasion::Warning, warning);
     }
-    run(&settings, arguments).unwrap_or_else(|e| {
+    fork_and_serve(&settings, arguments).unwrap_or_else(|e| {
         settings.report.error(Occasion::Failed, format_args!("{e:#}"));
         Exit::Failure
     })
@@ -90,7 +97,7 @@ fn refused(refusal: &Refusal) -> Exit {
 }
 
 /// Forks the guard while there is one thread, then competes, leads and releases.
-fn run(settings: &Settings, arguments: &[OsString]) -> Result<Exit> {
+fn fork_and_serve(settings: &Settings, arguments: &[OsString]) -> Result<Exit> {
     let forked = guard::fork_guard(settings)?;
     let inherited = forked.inherited;
     let runtime =

@@ -1,39 +1,13 @@
 //! What would show our passwords to others: the command line, by ps(1), and core dumps.
 
-use std::{
-    ffi::CStr,
-    sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed},
-};
+use nix::sys::prctl::set_dumpable;
 
-use nix::{
-    libc::{c_char, c_int},
-    sys::prctl::set_dumpable,
-};
-
-static ARGUMENTS: AtomicPtr<*mut c_char> = AtomicPtr::new(std::ptr::null_mut());
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-/// Before main: where the kernel has put the arguments, as the GNU C library hands them to initialisers.
-#[cfg(target_env = "gnu")]
-pub(super) fn remember(count: c_int, arguments: *mut *mut c_char) {
-    ARGUMENTS.store(arguments, Relaxed);
-    COUNT.store(count.try_into().unwrap_or(0), Relaxed);
-}
+use crate::sys::entry::edit_arguments;
 
 /// Overwrites the passwords of URLs among our arguments, which have been read by then. What ps(1) shows until this is called
 /// can't be helped; `--redis-file` can.
 pub fn hide_passwords() {
-    let arguments = ARGUMENTS.load(Relaxed);
-    for index in 0..COUNT.load(Relaxed) {
-        // SAFETY: the kernel's array has this many pointers to strings that end with NUL; they are ours to write to, and there
-        // is one thread.
-        let bytes = unsafe {
-            let argument = *arguments.add(index);
-            let length = CStr::from_ptr(argument).to_bytes().len();
-            std::slice::from_raw_parts_mut(argument.cast::<u8>(), length)
-        };
-        hide_in_list(bytes);
-    }
+    edit_arguments(hide_in_list);
 }
 
 /// No core dump has our memory, and no other process of our user reads it or our environment (prctl(2), PR_SET_DUMPABLE). What
