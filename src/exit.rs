@@ -14,9 +14,9 @@ pub enum Exit {
     /// The command succeeded, but that could not be recorded for the others.
     NotRecorded,
     /// `--check` found something to be mended.
-    Findings,
+    CheckFailed,
     /// Nobody leads, or not the one who was asked for.
-    Vacant,
+    NoLeader,
     /// Leadership was lost and the command killed.
     LeadershipLost,
     /// No quorum of nodes could be reached, and we did not wait or no longer.
@@ -41,7 +41,7 @@ impl Exit {
             Exit::Signal(signal) => 128_u8.wrapping_add(signal as u8),
             Exit::NotLeader(code) => code,
             Exit::Done => 0,
-            Exit::Findings | Exit::Vacant => 1,
+            Exit::CheckFailed | Exit::NoLeader => 1,
             Exit::NotRecorded => 74,
             Exit::LeadershipLost => 76,
             Exit::NoQuorum => 69,

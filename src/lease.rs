@@ -48,7 +48,7 @@ pub struct Times {
 
 /// Times that don't fit each other; what would fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Misfit {
+pub enum TimingError {
     TtlTooShort,
     TtlTooLong,
     /// With this ttl, kill-after can be at most so long.
@@ -60,18 +60,18 @@ impl Times {
     ///
     /// # Errors
     /// A ttl out of range, or a `kill_after` that leaves no time to try an extension again before the signal.
-    pub fn new(ttl: Duration, kill_after: Option<Duration>) -> Result<Self, Misfit> {
+    pub fn new(ttl: Duration, kill_after: Option<Duration>) -> Result<Self, TimingError> {
         if ttl < SHORTEST_TTL {
-            return Err(Misfit::TtlTooShort);
+            return Err(TimingError::TtlTooShort);
         }
         if ttl > LONGEST_TTL {
-            return Err(Misfit::TtlTooLong);
+            return Err(TimingError::TtlTooLong);
         }
         let kill_after = kill_after.unwrap_or(Duration::from_secs(5).min(ttl.div(3)));
         let times = Times { ttl, kill_after };
         let longest = times.longest_kill_after();
         if kill_after > longest {
-            return Err(Misfit::KillAfterTooLong(longest));
+            return Err(TimingError::KillAfterTooLong(longest));
         }
         Ok(times)
     }
@@ -116,7 +116,7 @@ impl Times {
     }
 
     /// How long a node must have been up, by its own count of whole seconds, before it grants: a ttl and its drift.
-    pub fn young(&self) -> Duration {
+    pub fn startup_grace(&self) -> Duration {
         self.ttl + self.drift() + UPTIME_RESOLUTION
     }
 
@@ -125,10 +125,10 @@ impl Times {
         sent + (self.ttl - self.drift())
     }
 
-    /// The leash of the command while the lease of a round sent at `sent` holds.
-    pub fn leash(&self, sent: Moment) -> Leash {
-        let deadline = self.lease_end(sent) - self.margin();
-        Leash { signal: deadline - self.kill_after, deadline }
+    /// The deadlines of the command while the lease of a round sent at `sent` holds.
+    pub fn deadlines(&self, sent: Moment) -> Deadlines {
+        let kill_at = self.lease_end(sent) - self.margin();
+        Deadlines { stop_at: kill_at - self.kill_after, kill_at }
     }
 
     fn longest_kill_after(&self) -> Duration {
@@ -139,9 +139,9 @@ impl Times {
 
 /// When the command is signalled, and when its whole tree is killed, unless the lease is extended before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Leash {
-    pub signal: Moment,
-    pub deadline: Moment,
+pub struct Deadlines {
+    pub stop_at: Moment,
+    pub kill_at: Moment,
 }
 
 /// The fencing token to ask for: the wall clock in microseconds since 1970, or above the largest token seen.
@@ -163,10 +163,10 @@ pub struct Tally {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum VoteResult {
     Won,
     Lost,
-    Open,
+    Pending,
 }
 
 impl Tally {
@@ -184,14 +184,14 @@ impl Tally {
     }
 
     /// Won with a quorum of votes; lost as soon as the votes still out can't make one.
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> VoteResult {
         let quorum = quorum(self.nodes);
         if self.yes >= quorum {
-            Verdict::Won
+            VoteResult::Won
         } else if self.no > self.nodes.saturating_sub(quorum) {
-            Verdict::Lost
+            VoteResult::Lost
         } else {
-            Verdict::Open
+            VoteResult::Pending
         }
     }
 }

@@ -19,7 +19,7 @@ pub struct Program {
 
 /// Why a command can't be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Missing {
+pub enum ProgramError {
     NotFound,
     NotExecutable(PathBuf),
 }
@@ -27,7 +27,7 @@ pub enum Missing {
 impl Program {
     /// Looks `args[0]` up as execvp(3) does: a name with a slash is a path, another is searched for in `path`, where an
     /// empty part is the current directory.
-    pub fn find(args: Vec<OsString>, path: Option<&OsStr>) -> Result<Self, Missing> {
+    pub fn find(args: Vec<OsString>, path: Option<&OsStr>) -> Result<Self, ProgramError> {
         let name = args.first().map(OsString::as_os_str).unwrap_or_default();
         let candidates: Vec<PathBuf> = if name.is_empty() {
             Vec::new()
@@ -45,8 +45,8 @@ impl Program {
             return Ok(Program { path, args });
         }
         match candidates.into_iter().find(|c| c.exists()) {
-            Some(there) => Err(Missing::NotExecutable(there)),
-            None => Err(Missing::NotFound),
+            Some(there) => Err(ProgramError::NotExecutable(there)),
+            None => Err(ProgramError::NotFound),
         }
     }
 

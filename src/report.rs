@@ -10,42 +10,17 @@ use std::{
     time::SystemTime,
 };
 
+use crate::{cli::LogFormat, event::Event, systemd::Service};
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     unistd::{getpgrp, tcgetpgrp},
 };
-use serde::Serialize;
-
-use crate::{cli::LogFormat, service::Service};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Error,
     Info,
     Debug,
-}
-
-/// What a message is about: the `event` of JSON. The man page has the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Occasion {
-    StandsBy,
-    LostRound,
-    Leads,
-    Started,
-    ExtensionFailed,
-    Healed,
-    Lost,
-    StepsDown,
-    Ended,
-    NotReleased,
-    NotRecorded,
-    NotStarted,
-    NoQuorum,
-    Rejoins,
-    ProcessDied,
-    Warning,
-    Failed,
 }
 
 /// Which messages are written, and how.
@@ -101,16 +76,16 @@ impl Report {
         self.token.store(token, Relaxed);
     }
 
-    pub fn error(&self, occasion: Occasion, message: impl std::fmt::Display) {
-        self.write(Level::Error, occasion, message);
+    pub fn error(&self, event: Event, message: impl std::fmt::Display) {
+        self.write(Level::Error, event, message);
     }
 
-    pub fn info(&self, occasion: Occasion, message: impl std::fmt::Display) {
-        self.write(Level::Info, occasion, message);
+    pub fn info(&self, event: Event, message: impl std::fmt::Display) {
+        self.write(Level::Info, event, message);
     }
 
-    pub fn debug(&self, occasion: Occasion, message: impl std::fmt::Display) {
-        self.write(Level::Debug, occasion, message);
+    pub fn debug(&self, event: Event, message: impl std::fmt::Display) {
+        self.write(Level::Debug, event, message);
     }
 
     /// The service manager is told as well.
@@ -125,9 +100,9 @@ impl Report {
         }
     }
 
-    fn write(&self, level: Level, occasion: Occasion, message: impl std::fmt::Display) {
+    fn write(&self, level: Level, event: Event, message: impl std::fmt::Display) {
         if let Some(service) = self.service.get() {
-            service.hear(occasion, &one_line(&message.to_string()));
+            service.hear(event, &one_line(&message.to_string()));
         }
         if self.most.is_none_or(|most| level > most) {
             return;
@@ -135,7 +110,7 @@ impl Report {
         self.stop_waiting();
         let message = one_line(&message.to_string());
         write_line(&match self.format {
-            LogFormat::Json => self.json(level, occasion, &message),
+            LogFormat::Json => self.json(level, event, &message),
             LogFormat::Text if self.colour => {
                 let colour = if level == Level::Error { "1;31" } else { "2" };
                 format!("\x1b[{colour}mleaderrun: {}:\x1b[0m {message}", one_line(&self.resource))
@@ -144,7 +119,7 @@ impl Report {
         });
     }
 
-    fn json(&self, level: Level, occasion: Occasion, message: &str) -> String {
+    fn json(&self, level: Level, event: Event, message: &str) -> String {
         let token = self.token.load(Relaxed);
         serde_json::json!({
             "time": humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
@@ -153,7 +128,7 @@ impl Report {
                 Level::Info => "info",
                 Level::Debug => "debug",
             },
-            "event": occasion,
+            "event": event,
             "resource": self.resource,
             "holder": self.holder,
             "token": (token > 0).then_some(token),
@@ -226,7 +201,7 @@ mod tests {
     #[test]
     fn json_escapes_what_it_carries() {
         let report = Report::new("a\"b", "me", 0, false, LogFormat::Json);
-        let line = report.json(Level::Error, Occasion::LostRound, "said \"no\"");
+        let line = report.json(Level::Error, Event::LostRound, "said \"no\"");
         let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         assert_eq!((&line["event"], &line["holder"], &line["token"]), (&"lost_round".into(), &"me".into(), &().into()));
         assert_eq!(line["resource"], "a\"b");

@@ -7,10 +7,10 @@ use nix::sys::signal::Signal;
 use crate::{
     cli::{Cli, ReadyWhen},
     exit::Exit,
-    lease::{LONGEST_TTL, Misfit, SHORTEST_TTL, Times},
-    period::OncePer,
-    program::{Missing, Program},
-    redlock::{Address, Site, Tls, split, urls},
+    lease::{LONGEST_TTL, SHORTEST_TTL, Times, TimingError},
+    once_per::OncePer,
+    program::{Program, ProgramError},
+    redlock::{Address, RedlockConfig, Tls, split, urls},
     report::Report,
 };
 
@@ -18,8 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Settings {
     pub resource: String,
-    pub place: Place,
-    pub patience: Patience,
+    pub backend: BackendConfig,
+    pub wait_policy: WaitPolicy,
     pub times: Times,
     /// How long the lock stays taken, from the start of the command.
     pub hold: Option<Duration>,
@@ -40,14 +40,14 @@ pub struct Settings {
 
 /// Where the lease is held.
 #[derive(Clone, Debug)]
-pub enum Place {
-    Nodes(Site),
-    ThisMachine,
+pub enum BackendConfig {
+    Redlock(RedlockConfig),
+    Local,
 }
 
 /// How long to stand by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub enum WaitPolicy {
     None,
     For(Duration),
     Forever,
@@ -55,14 +55,14 @@ pub enum Patience {
 
 /// What is wrong with what was asked for, and the exit status for it.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct ConfigError {
     pub exit: Exit,
     pub message: String,
 }
 
-impl Refusal {
+impl ConfigError {
     pub fn usage(message: impl Into<String>) -> Self {
-        Refusal { exit: Exit::Usage, message: message.into() }
+        ConfigError { exit: Exit::Usage, message: message.into() }
     }
 }
 
@@ -76,22 +76,22 @@ const KEYS_OF_OURS: [&str; 4] = [":fence", ":done", ":failed", ":step-down"];
 const LONGEST_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 impl TryFrom<Cli> for Settings {
-    type Error = Refusal;
+    type Error = ConfigError;
 
-    fn try_from(cli: Cli) -> Result<Self, Refusal> {
+    fn try_from(cli: Cli) -> Result<Self, ConfigError> {
         let wanted = cli.resource.clone().unwrap_or_default();
         resource(&wanted)?;
         let times = times(&cli)?;
-        let place = place(&cli, &wanted)?;
-        let warning = warning(&cli, &place);
+        let backend = backend(&cli, &wanted)?;
+        let warning = warning(&cli, &backend);
         let signal = signal(&cli.signal)?;
         let holder = cli.holder.unwrap_or_else(default_holder);
         name("--holder", &holder)?;
-        let patience = match (cli.try_once, cli.wait) {
-            (true, _) => Patience::None,
-            (false, Some(wait)) if wait.is_zero() => Patience::None,
-            (false, Some(wait)) => Patience::For(wait),
-            (false, None) => Patience::Forever,
+        let wait_policy = match (cli.try_once, cli.wait) {
+            (true, _) => WaitPolicy::None,
+            (false, Some(wait)) if wait.is_zero() => WaitPolicy::None,
+            (false, Some(wait)) => WaitPolicy::For(wait),
+            (false, None) => WaitPolicy::Forever,
         };
         let hold = cli.hold.map(|hold| period("--hold", hold)).transpose()?;
         let once_per = cli.once_per.map(|time| period("--once-per", time)).transpose()?;
@@ -100,8 +100,8 @@ impl TryFrom<Cli> for Settings {
         Ok(Settings {
             report: Report::new(&wanted, &holder, cli.verbose, cli.quiet, cli.log_format),
             resource: wanted,
-            place,
-            patience,
+            backend,
+            wait_policy,
             times,
             hold,
             once_per,
@@ -118,17 +118,17 @@ impl TryFrom<Cli> for Settings {
 }
 
 /// A name that can be led.
-pub fn resource(wanted: &str) -> Result<(), Refusal> {
+pub fn resource(wanted: &str) -> Result<(), ConfigError> {
     name("--resource", wanted)?;
     match KEYS_OF_OURS.iter().find(|part| wanted.ends_with(*part)) {
         None => Ok(()),
-        Some(part) => Err(Refusal::usage(format!(
+        Some(part) => Err(ConfigError::usage(format!(
             "--resource {wanted} ends with {part}, which leaderrun puts behind a name for its own keys; give it another name"
         ))),
     }
 }
 
-fn name(option: &str, text: &str) -> Result<(), Refusal> {
+fn name(option: &str, text: &str) -> Result<(), ConfigError> {
     let wrong = if text.is_empty() {
         "is empty; give it a name"
     } else if text.len() > LONGEST_NAME {
@@ -138,33 +138,37 @@ fn name(option: &str, text: &str) -> Result<(), Refusal> {
     } else {
         return Ok(());
     };
-    Err(Refusal::usage(format!("{option} {wrong}")))
+    Err(ConfigError::usage(format!("{option} {wrong}")))
 }
 
-fn period(option: &str, time: Duration) -> Result<Duration, Refusal> {
+fn period(option: &str, time: Duration) -> Result<Duration, ConfigError> {
     let show = humantime::format_duration;
     if time.is_zero() {
-        Err(Refusal::usage(format!("{option} 0s is no time; leave it out, or give it a time such as 55s or 23h")))
+        Err(ConfigError::usage(format!("{option} 0s is no time; leave it out, or give it a time such as 55s or 23h")))
     } else if time > LONGEST_PERIOD {
-        Err(Refusal::usage(format!("{option} {} is too long; give it {} or less", show(time), show(LONGEST_PERIOD))))
+        Err(ConfigError::usage(format!(
+            "{option} {} is too long; give it {} or less",
+            show(time),
+            show(LONGEST_PERIOD)
+        )))
     } else {
         Ok(time)
     }
 }
 
 /// How long a lease lasts, and what follows from that.
-pub fn times(cli: &Cli) -> Result<Times, Refusal> {
+pub fn times(cli: &Cli) -> Result<Times, ConfigError> {
     let show = |d: Duration| humantime::format_duration(d).to_string();
     let ttl = show(cli.ttl);
     Times::new(cli.ttl, cli.kill_after).map_err(|misfit| {
-        Refusal::usage(match misfit {
-            Misfit::TtlTooShort => {
+        ConfigError::usage(match misfit {
+            TimingError::TtlTooShort => {
                 format!("--ttl {ttl} is too short; give it {} or more, such as 15s", show(SHORTEST_TTL))
             }
-            Misfit::TtlTooLong => {
+            TimingError::TtlTooLong => {
                 format!("--ttl {ttl} is too long; give it {} or less, such as 15s", show(LONGEST_TTL))
             }
-            Misfit::KillAfterTooLong(most) => {
+            TimingError::KillAfterTooLong(most) => {
                 let most = show(Duration::from_millis(most.as_millis() as u64));
                 let asked = show(cli.kill_after.unwrap_or_default());
                 format!("--kill-after {asked} doesn't fit --ttl {ttl}; give it {most} or less, or a longer --ttl")
@@ -174,9 +178,9 @@ pub fn times(cli: &Cli) -> Result<Times, Refusal> {
 }
 
 /// Where the lease of a resource is held.
-pub fn place(cli: &Cli, resource: &str) -> Result<Place, Refusal> {
+pub fn backend(cli: &Cli, resource: &str) -> Result<BackendConfig, ConfigError> {
     if cli.local {
-        return Ok(Place::ThisMachine);
+        return Ok(BackendConfig::Local);
     }
     let (source, text) = match &cli.redis_file {
         Some(file) => (format!("--redis-file {}", file.display()), read(file)?),
@@ -184,7 +188,7 @@ pub fn place(cli: &Cli, resource: &str) -> Result<Place, Refusal> {
     };
     let urls: Vec<&str> = urls(&text).collect();
     if urls.is_empty() {
-        return Err(Refusal::usage(if cli.redis_file.is_some() {
+        return Err(ConfigError::usage(if cli.redis_file.is_some() {
             format!("{source} names no server; write a URL such as redis://host:6379 on each line")
         } else {
             "where to hold the lease isn't given; use --redis URL,... for many machines or --local for this one".into()
@@ -194,13 +198,13 @@ pub fn place(cli: &Cli, resource: &str) -> Result<Place, Refusal> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     for (number, url) in (1..).zip(&urls) {
         let address = Address::parse(url).map_err(|wrong| {
-            Refusal::usage(format!(
+            ConfigError::usage(format!(
                 "{source}: URL {number} of {} is wrong: {wrong}; write redis://[user:password@]host[:port][/database]",
                 urls.len()
             ))
         })?;
         if let Some(first) = seen.insert(address.server().to_owned(), number) {
-            return Err(Refusal::usage(format!(
+            return Err(ConfigError::usage(format!(
                 "{source}: URLs {first} and {number} are the same server, {}; each must be a server of its own",
                 address.server()
             )));
@@ -211,38 +215,39 @@ pub fn place(cli: &Cli, resource: &str) -> Result<Place, Refusal> {
         });
     }
     let tls = tls(cli, addresses.iter().any(Address::has_tls))?;
-    Ok(Place::Nodes(Site { addresses, lock: format!("{}{resource}", cli.key_prefix), tls }))
+    Ok(BackendConfig::Redlock(RedlockConfig { addresses, lock: format!("{}{resource}", cli.key_prefix), tls }))
 }
 
-fn tls(cli: &Cli, needed: bool) -> Result<Option<Tls>, Refusal> {
+fn tls(cli: &Cli, needed: bool) -> Result<Option<Tls>, ConfigError> {
     let shown = cli.tls_cert.as_deref().zip(cli.tls_key.as_deref());
     match (needed, cli.tls_ca.as_deref(), shown) {
-        (true, ca, shown) => Tls::load(ca, shown).map(Some).map_err(Refusal::usage),
+        (true, ca, shown) => Tls::load(ca, shown).map(Some).map_err(ConfigError::usage),
         (false, None, None) => Ok(None),
-        (false, ..) => Err(Refusal::usage(
+        (false, ..) => Err(ConfigError::usage(
             "--tls-ca, --tls-cert and --tls-key are for servers with TLS; write rediss:// for those in --redis",
         )),
     }
 }
 
-fn read(file: &Path) -> Result<String, Refusal> {
-    fs::read_to_string(file).map_err(|e| Refusal::usage(format!("--redis-file {} can't be read: {e}", file.display())))
+fn read(file: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(file)
+        .map_err(|e| ConfigError::usage(format!("--redis-file {} can't be read: {e}", file.display())))
 }
 
 /// A file with passwords that others than its owner can read.
-fn warning(cli: &Cli, place: &Place) -> Option<String> {
-    let (Some(file), Place::Nodes(site)) = (&cli.redis_file, place) else { return None };
+fn warning(cli: &Cli, backend: &BackendConfig) -> Option<String> {
+    let (Some(file), BackendConfig::Redlock(config)) = (&cli.redis_file, backend) else { return None };
     let mode = fs::metadata(file).map_or(0, |metadata| metadata.mode());
-    let open = mode & 0o044 != 0 && site.addresses.iter().any(Address::has_password);
+    let open = mode & 0o044 != 0 && config.addresses.iter().any(Address::has_password);
     open.then(|| format!("warning: others can read the passwords in {}; chmod 600 {0}", file.display()))
 }
 
-fn signal(text: &str) -> Result<Signal, Refusal> {
+fn signal(text: &str) -> Result<Signal, ConfigError> {
     let upper = text.to_ascii_uppercase();
     let full = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
     let by_number = || text.parse::<i32>().ok().and_then(|n| Signal::try_from(n).ok());
     full.parse::<Signal>().ok().or_else(by_number).ok_or_else(|| {
-        Refusal::usage(format!("--signal {text} is not a signal; give it a name such as TERM or INT, or a number"))
+        ConfigError::usage(format!("--signal {text} is not a signal; give it a name such as TERM or INT, or a number"))
     })
 }
 
@@ -251,11 +256,11 @@ fn default_holder() -> String {
     format!("{host}:{}", std::process::id())
 }
 
-fn program(command: Vec<std::ffi::OsString>) -> Result<Program, Refusal> {
+fn program(command: Vec<std::ffi::OsString>) -> Result<Program, ConfigError> {
     let name = command.first().map(|c| c.to_string_lossy().into_owned()).unwrap_or_default();
     Program::find(command, std::env::var_os("PATH").as_deref()).map_err(|missing| match missing {
-        Missing::NotFound => Refusal { exit: Exit::NotFound, message: format!("{name}: command not found") },
-        Missing::NotExecutable(path) => Refusal {
+        ProgramError::NotFound => ConfigError { exit: Exit::NotFound, message: format!("{name}: command not found") },
+        ProgramError::NotExecutable(path) => ConfigError {
             exit: Exit::CannotRun,
             message: format!("{}: it can't be run: it is not an executable file", path.display()),
         },

@@ -5,11 +5,11 @@ mod support;
 use redis::Connection;
 use support::Server;
 
-const ACQUIRE: &str = include_str!("../src/redlock/acquire.lua");
-const EXTEND: &str = include_str!("../src/redlock/extend.lua");
-const LOOK: &str = include_str!("../src/redlock/look.lua");
-const TELL: &str = include_str!("../src/redlock/tell.lua");
-const RELEASE: &str = include_str!("../src/redlock/release.lua");
+const ACQUIRE: &str = include_str!("../src/redlock/scripts/acquire.lua");
+const EXTEND: &str = include_str!("../src/redlock/scripts/extend.lua");
+const LOOK: &str = include_str!("../src/redlock/scripts/look.lua");
+const TELL: &str = include_str!("../src/redlock/scripts/tell.lua");
+const RELEASE: &str = include_str!("../src/redlock/scripts/release.lua");
 
 /// The fence key lives for 30 days after its last use.
 const FENCE_SECONDS: i64 = 30 * 24 * 60 * 60;

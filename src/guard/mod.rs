@@ -2,20 +2,20 @@
 //! happens to the elector (killed, stopped, hung), the tree is dead before the lease can be another's.
 //!
 //! ```text
-//! leaderrun (elector)   tokio, the store; the process that the caller waits for
+//! leaderrun (elector)   tokio, the backend; the process that the caller waits for
 //! └── guard             one thread, no runtime, no network while the elector lives
 //!     └── command       with all its descendants, which come back to the guard when they are orphaned
 //! ```
 
 mod descriptors;
-mod elector_side;
+mod handle;
 mod inherited;
-mod keep;
 mod namespace;
 mod protocol;
 mod secrets;
 mod signals;
 mod spawn;
+mod supervisor;
 mod terminal;
 mod tree;
 mod wakeups;
@@ -31,26 +31,26 @@ use nix::{
 
 pub use self::{
     descriptors::let_go,
-    elector_side::{Forked, Guard, Heard},
+    handle::{ForkedGuard, GuardEvent, GuardHandle},
     inherited::Inherited,
-    protocol::{Ending, Event, Order, Recipient},
+    protocol::{Ending, GuardMessage, Order, Recipient},
     secrets::{hide_passwords, seal_memory},
     signals::{Signaled, end_self, stop_self},
 };
 use self::{
-    keep::{ElectorEnd, Outcome},
     protocol::Channel,
-    spawn::Recipe,
+    spawn::CommandSpec,
+    supervisor::{ElectorEnd, GuardEnd},
     terminal::Terminal,
     tree::Tree,
 };
-use crate::{exit::Exit, report::Occasion, settings::Settings, store};
+use crate::{backend, event::Event, exit::Exit, settings::Settings};
 
 /// Forks the guard. Called while there is one thread and no runtime; in the guard it doesn't return.
 ///
 /// # Errors
 /// What the system refuses or lacks: a process, a descriptor, /proc.
-pub fn fork_guard(settings: &Settings) -> Result<Forked> {
+pub fn fork_guard(settings: &Settings) -> Result<ForkedGuard> {
     let inherited = Inherited::take_over().context("can't block signals")?;
     set_child_subreaper(true).context("can't become a subreaper (Linux 5.4 or newer is needed)")?;
     let terminal = Terminal::open().context("can't open /dev/tty")?;
@@ -68,7 +68,7 @@ pub fn fork_guard(settings: &Settings) -> Result<Forked> {
     match forked {
         ForkResult::Parent { child } => {
             drop(guards);
-            Ok(Forked { pid: child, channel: ours, terminal, tree, strangers, inherited })
+            Ok(ForkedGuard { pid: child, channel: ours, terminal, tree, strangers, inherited })
         }
         ForkResult::Child => {
             drop(ours);
@@ -91,10 +91,10 @@ fn keep_guard(settings: &Settings, inherited: Inherited, terminal: Option<Termin
     let kept = (|| {
         set_child_subreaper(true).context("can't become a subreaper")?;
         let tree = Tree::open()?;
-        let recipe = Recipe::new(settings, inherited, terminal.is_none());
-        let duty = keep::Duty {
+        let spec = CommandSpec::new(settings, inherited, terminal.is_none());
+        let config = supervisor::GuardConfig {
             channel,
-            recipe,
+            spec,
             terminal,
             tree,
             signal: settings.signal,
@@ -102,14 +102,14 @@ fn keep_guard(settings: &Settings, inherited: Inherited, terminal: Option<Termin
             report: settings.report.clone(),
             command: settings.program.name(),
         };
-        keep::run(duty)
+        supervisor::run(config)
     })();
     match kept {
-        Ok(Outcome::Done) => Exit::Command(0),
-        Ok(Outcome::LeaseLeft(reign, end)) => {
-            let success = settings.once_per.filter(|_| reign.succeeded);
-            let note = success.and_then(|once| once.success(&settings.holder, reign.token, reign.began));
-            let released = store::release_for_dead_elector(settings, reign.proof, note.as_ref());
+        Ok(GuardEnd::Done) => Exit::Command(0),
+        Ok(GuardEnd::LeaseLeft(leadership, end)) => {
+            let success = settings.once_per.filter(|_| leadership.succeeded);
+            let note = success.and_then(|once| once.success(&settings.holder, leadership.token, leadership.began));
+            let released = backend::release_for_dead_elector(settings, leadership.release_key, note.as_ref());
             let lease = if released { "released the lease" } else { "the lease runs out by itself" };
             let command = settings.program.name();
             let end = match end {
@@ -119,11 +119,11 @@ fn keep_guard(settings: &Settings, inherited: Inherited, terminal: Option<Termin
             let told = format_args!(
                 "leaderrun's main process {end}; its guard killed {command} and all that it started; {lease}"
             );
-            settings.report.error(Occasion::ProcessDied, told);
+            settings.report.error(Event::ProcessDied, told);
             Exit::LeadershipLost
         }
         Err(e) => {
-            settings.report.error(Occasion::ProcessDied, format_args!("the guard ended: {e:#}"));
+            settings.report.error(Event::ProcessDied, format_args!("the guard ended: {e:#}"));
             Exit::Failure
         }
     }

@@ -13,15 +13,15 @@ use nix::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{lease::Leash, store::Proof};
+use crate::{lease::Deadlines, lock::ReleaseKey};
 
 /// From the elector to the guard.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Order {
     /// We lead: start the command. A lock's descriptor may come with it, for the guard to hold too.
-    Start { token: u64, leash: Option<Leash>, proof: Proof },
+    Start { token: u64, deadlines: Option<Deadlines>, release_key: ReleaseKey },
     /// The lease was extended.
-    Extend { leash: Leash, proof: Proof },
+    Extend { deadlines: Deadlines, release_key: ReleaseKey },
     /// The lease is lost, or is to be another's: stop the command now.
     Stop,
     /// Pass a signal on.
@@ -41,11 +41,11 @@ pub enum Recipient {
 
 /// From the guard to the elector.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Event {
+pub enum GuardMessage {
     /// The command runs.
     Started { pid: i32 },
-    /// The guard keeps this leash from now on.
-    Extended { leash: Leash },
+    /// The guard keeps this deadlines from now on.
+    Extended { deadlines: Deadlines },
     /// The command could not be started: the error number of the call that failed.
     NotStarted { errno: i32 },
     /// There was no process to be had for it: the error number of fork(2).
@@ -54,7 +54,7 @@ pub enum Event {
     NoTimer { errno: i32 },
     /// The command was stopped by a signal, not ended.
     Suspended,
-    /// The leash ran out, or [`Order::Stop`] came: the command has been signalled.
+    /// The deadlines ran out, or [`Order::Stop`] came: the command has been signalled.
     Signalled,
     /// The command's main process ended.
     Exited { ending: Ending },

@@ -14,7 +14,7 @@ use nix::{
 };
 
 use super::inherited::Inherited;
-use crate::{clock::Moment, service, settings::Settings};
+use crate::{clock::Moment, settings::Settings, systemd};
 
 /// Variables that hold secrets of ours.
 const TAKEN_OUT: [&str; 1] = ["LEADERRUN_REDIS"];
@@ -25,7 +25,7 @@ const TOKEN: &str = "LEADERRUN_FENCING_TOKEN";
 
 /// Everything that exec needs, in the form that the kernel takes.
 #[derive(Debug)]
-pub struct Recipe {
+pub struct CommandSpec {
     path: CString,
     args: Vec<CString>,
     env: Vec<CString>,
@@ -45,13 +45,13 @@ pub struct Spawned {
     pub failure: OwnedFd,
 }
 
-impl Recipe {
+impl CommandSpec {
     pub fn new(settings: &Settings, inherited: Inherited, own_group: bool) -> Self {
         let program = &settings.program;
         let path = c_string(program.path.as_os_str());
         let args: Vec<CString> = program.args.iter().map(|a| c_string(a)).collect();
         let replaced = [RESOURCE, HOLDER, TOKEN];
-        let socket: &[&str] = if settings.ready_when.is_some() { &service::VARIABLES } else { &[] };
+        let socket: &[&str] = if settings.ready_when.is_some() { &systemd::VARIABLES } else { &[] };
         let env = std::env::vars_os()
             .filter(|(name, _)| !TAKEN_OUT.iter().chain(&replaced).chain(socket).any(|n| name == n))
             .map(|(name, value)| variable(&name, &value))
@@ -61,7 +61,7 @@ impl Recipe {
             ])
             .collect();
         let shell_args = [c"sh".to_owned(), path.clone()].into_iter().chain(args.iter().skip(1).cloned()).collect();
-        Recipe { path, args, env, shell: c"/bin/sh".to_owned(), shell_args, inherited, own_group }
+        CommandSpec { path, args, env, shell: c"/bin/sh".to_owned(), shell_args, inherited, own_group }
     }
 
     /// Forks and execs the command, unless `by` has passed when it would be exec'd: then the error is ETIME.
@@ -72,8 +72,11 @@ impl Recipe {
         self.env.push(variable(OsStr::new(TOKEN), OsStr::new(&token.to_string())));
         let (failure, report) = pipe2(OFlag::O_CLOEXEC)?;
         let guard = getpid();
-        let ready =
-            Ready { args: pointers(&self.args), shell_args: pointers(&self.shell_args), env: pointers(&self.env) };
+        let ready = ExecArguments {
+            args: pointers(&self.args),
+            shell_args: pointers(&self.shell_args),
+            env: pointers(&self.env),
+        };
         // SAFETY: the guard has one thread, and the child makes only async-signal-safe calls on what is prepared here.
         match unsafe { fork() }? {
             ForkResult::Parent { child } => {
@@ -93,7 +96,7 @@ impl Recipe {
     }
 
     /// In the child: returns only if it failed.
-    fn become_command(&self, guard: Pid, ready: &Ready, by: Option<Moment>) -> Errno {
+    fn become_command(&self, guard: Pid, ready: &ExecArguments, by: Option<Moment>) -> Errno {
         if let Err(errno) = self.prepare(guard) {
             return errno;
         }
@@ -122,8 +125,8 @@ impl Recipe {
     }
 }
 
-/// Null-terminated arrays of pointers into a recipe, made before the fork since making them allocates.
-struct Ready {
+/// Null-terminated arrays of pointers into a [`CommandSpec`], made before the fork since making them allocates.
+struct ExecArguments {
     args: Vec<*const libc::c_char>,
     shell_args: Vec<*const libc::c_char>,
     env: Vec<*const libc::c_char>,

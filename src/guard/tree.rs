@@ -34,7 +34,7 @@ pub struct Tree {
 
 /// What [`reap`] found.
 #[derive(Clone, Copy, Debug)]
-pub enum Change {
+pub enum ChildStatus {
     Ended,
     Suspended(Pid),
     Continued(Pid),
@@ -53,21 +53,21 @@ pub fn peek_at(pid: Pid) -> Option<Ending> {
 }
 
 /// Takes the next change of a child. The process id of one that has ended is free from then on.
-pub fn reap() -> Change {
+pub fn reap() -> ChildStatus {
     let options = WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED;
     match process::wait(options) {
         Ok(Some((pid, status))) => {
             let pid = Pid::from_raw(pid.as_raw_nonzero().get());
             if ending(status).is_some() {
-                Change::Ended
+                ChildStatus::Ended
             } else if status.stopped() {
-                Change::Suspended(pid)
+                ChildStatus::Suspended(pid)
             } else {
-                Change::Continued(pid)
+                ChildStatus::Continued(pid)
             }
         }
-        Err(rustix::io::Errno::CHILD) => Change::Empty,
-        Ok(None) | Err(_) => Change::Quiet,
+        Err(rustix::io::Errno::CHILD) => ChildStatus::Empty,
+        Ok(None) | Err(_) => ChildStatus::Quiet,
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Wakeups {
 
 /// What has happened.
 #[derive(Clone, Copy, Debug)]
-pub struct Ready {
+pub struct Wakeup {
     pub orders: bool,
     pub children: bool,
     pub exec: bool,
@@ -62,7 +62,7 @@ impl Wakeups {
     }
 
     /// Waits until something has happened, or the moment has come.
-    pub fn wait(&self, channel: Option<&Channel>, exec: Option<&OwnedFd>) -> Ready {
+    pub fn wait(&self, channel: Option<&Channel>, exec: Option<&OwnedFd>) -> Wakeup {
         // A descriptor that isn't there is stood in for by the timer's.
         let timer = self.timer.as_fd();
         let watched =
@@ -76,6 +76,6 @@ impl Wakeups {
         if children {
             while self.children.next().is_some() {}
         }
-        Ready { orders: orders && channel.is_some(), children, exec: exec_done && exec.is_some() }
+        Wakeup { orders: orders && channel.is_some(), children, exec: exec_done && exec.is_some() }
     }
 }

@@ -23,21 +23,21 @@ fn the_default_times_are_those_of_the_man_page() {
     assert_eq!(times.drift(), ms(152));
     let sent = after_boot(ms(1_000_000));
     assert_eq!(times.lease_end(sent), after_boot(ms(1_014_848)));
-    assert_eq!(times.leash(sent).deadline, after_boot(ms(1_014_548)));
-    assert_eq!(times.leash(sent).signal, after_boot(ms(1_009_548)));
+    assert_eq!(times.deadlines(sent).kill_at, after_boot(ms(1_014_548)));
+    assert_eq!(times.deadlines(sent).stop_at, after_boot(ms(1_009_548)));
 }
 
 #[test]
 fn a_ttl_out_of_range_is_refused() {
-    assert_eq!(Times::new(ms(499), None), Err(Misfit::TtlTooShort));
-    assert_eq!(Times::new(LONGEST_TTL + ms(1), None), Err(Misfit::TtlTooLong));
+    assert_eq!(Times::new(ms(499), None), Err(TimingError::TtlTooShort));
+    assert_eq!(Times::new(LONGEST_TTL + ms(1), None), Err(TimingError::TtlTooLong));
     assert!(Times::new(ms(500), None).is_ok());
     assert!(Times::new(LONGEST_TTL, None).is_ok());
 }
 
 #[test]
 fn the_longest_kill_after_that_is_named_is_one_that_fits() {
-    let Err(Misfit::KillAfterTooLong(longest)) = Times::new(ms(2000), Some(ms(2000))) else { panic!("it fits?") };
+    let Err(TimingError::KillAfterTooLong(longest)) = Times::new(ms(2000), Some(ms(2000))) else { panic!("it fits?") };
     assert!(Times::new(ms(2000), Some(longest)).is_ok());
     assert!(Times::new(ms(2000), Some(longest + ms(1))).is_err());
 }
@@ -76,15 +76,15 @@ proptest! {
     fn times_that_fit_keep_their_order(ttl in 500u64..86_400_000, kill_after in proptest::option::of(0u64..86_400_000)) {
         if let Ok(times) = Times::new(ms(ttl), kill_after.map(ms)) {
             let sent = after_boot(ms(1_000));
-            let leash = times.leash(sent);
+            let deadlines = times.deadlines(sent);
             // An extension that fails once and is tried again once is in time.
             let retried = sent + times.extend_every() + times.answer_timeout() + times.retry_after();
-            prop_assert!(retried <= leash.signal);
-            prop_assert!(leash.signal <= leash.deadline);
-            prop_assert!(leash.deadline + ms(50) <= times.lease_end(sent));
+            prop_assert!(retried <= deadlines.stop_at);
+            prop_assert!(deadlines.stop_at <= deadlines.kill_at);
+            prop_assert!(deadlines.kill_at + ms(50) <= times.lease_end(sent));
             // A node whose clock is 1 % slower counts the ttl, too, no shorter than we do.
             prop_assert!(times.lease_end(sent).since(sent) + ms(2) <= ms(ttl) - ms(ttl) / DRIFT);
-            prop_assert!(times.young() >= ms(ttl) + ms(ttl) / DRIFT + ms(1000));
+            prop_assert!(times.startup_grace() >= ms(ttl) + ms(ttl) / DRIFT + ms(1000));
         }
     }
 
@@ -103,20 +103,20 @@ proptest! {
             votes[..nodes].iter().for_each(|&vote| tally.count(vote == candidate));
             tally.verdict()
         };
-        prop_assert!(!(verdict(0) == Verdict::Won && verdict(1) == Verdict::Won));
+        prop_assert!(!(verdict(0) == VoteResult::Won && verdict(1) == VoteResult::Won));
     }
 
     #[test]
     fn a_decided_round_stays_decided(nodes in 1usize..9, votes in proptest::collection::vec(any::<bool>(), 9)) {
         let mut tally = Tally::new(nodes);
-        let mut decided = Verdict::Open;
+        let mut decided = VoteResult::Pending;
         for &vote in &votes[..nodes] {
-            prop_assert!(decided == Verdict::Open || decided == tally.verdict());
+            prop_assert!(decided == VoteResult::Pending || decided == tally.verdict());
             decided = tally.verdict();
             tally.count(vote);
         }
-        prop_assert!(tally.verdict() != Verdict::Open, "decided at the latest by the last answer");
+        prop_assert!(tally.verdict() != VoteResult::Pending, "decided at the latest by the last answer");
         let yes = votes[..nodes].iter().filter(|&&vote| vote).count();
-        prop_assert_eq!(tally.verdict() == Verdict::Won, yes >= quorum(nodes));
+        prop_assert_eq!(tally.verdict() == VoteResult::Won, yes >= quorum(nodes));
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::{Moment, told_time},
-    period::{Failures, Note, Noted},
+    once_per::{Failures, Note, Noted},
 };
 
 /// The file's contents.

@@ -1,11 +1,15 @@
 //! What a simulation of the protocol is made of.
 
 pub use super::{
-    STALE_AT_ONCE,
-    ballot::{Extent, Heard},
-    claim::Claim,
-    failure::Failure,
-    news::{News, Newswire},
-    scripts::{Acquired, Acquisition, Answer, Extended, Keys, Released, Telling, acquired, extended, released},
-    standby::Watch,
+    net::{
+        failure::Failure,
+        pubsub::{Notification, NotificationSender},
+    },
+    outcome::NodeReply,
+    round::STALE_AT_ONCE,
+    scripts::{
+        AcquireReply, Acquisition, Answer, Audience, ExtendReply, Keys, ReleaseReply, acquired, extended, released,
+    },
+    session::LockSession,
+    standby::TakeoverTimer,
 };

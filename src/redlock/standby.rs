@@ -4,23 +4,23 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
-use super::{news::News, node::Node};
+use super::net::{node::Node, pubsub::Notification};
 use crate::{
     clock::{Moment, reach},
     lease::{Times, handover_turn},
-    store::Change,
+    lock::WaitOutcome,
 };
 
 /// What a standby waits with.
-pub struct Standby {
-    pub watch: Watch,
-    news: mpsc::Receiver<News>,
+pub struct StandbyWaiter {
+    pub watch: TakeoverTimer,
+    news: mpsc::Receiver<Notification>,
     listening: bool,
 }
 
-impl Standby {
-    pub fn new(news: mpsc::Receiver<News>, once: bool) -> Self {
-        Standby { watch: Watch::new(once), news, listening: false }
+impl StandbyWaiter {
+    pub fn new(news: mpsc::Receiver<Notification>, once: bool) -> Self {
+        StandbyWaiter { watch: TakeoverTimer::new(once), news, listening: false }
     }
 
     /// Whether the nodes tell us of a release, so that ours must not count us.
@@ -49,7 +49,8 @@ impl Standby {
         // As soon as all listen; those that can't be reached now say so when they can.
         let mut connected = 0;
         let all = async {
-            while connected < nodes.len() && self.news.recv().await.is_some_and(|news| news == News::Connected) {
+            while connected < nodes.len() && self.news.recv().await.is_some_and(|news| news == Notification::Connected)
+            {
                 connected += 1;
             }
         };
@@ -60,18 +61,18 @@ impl Standby {
     /// Waits until the votes that were seen could have run out, a node tells of a release, or a node is there again; then
     /// for our turn among those who wait. Whoever hears meanwhile that another has votes waits on, for that one's lease to
     /// run out.
-    pub async fn wait(&mut self, free_in: Option<Duration>, times: &Times) -> Change {
+    pub async fn wait(&mut self, free_in: Option<Duration>, times: &Times) -> WaitOutcome {
         self.watch.begin(free_in, times, Moment::now(), fastrand::f64());
         loop {
             let news = tokio::select! {
                 biased;
                 news = self.news.recv() => news,
-                () = reach(self.watch.goes_at()) => return Change::LookAgain,
+                () = reach(self.watch.goes_at()) => return WaitOutcome::LookAgain,
             };
             let Some(news) = news else {
                 // Nobody tells anything any more.
                 reach(self.watch.goes_at()).await;
-                return Change::LookAgain;
+                return WaitOutcome::LookAgain;
             };
             if let Some(change) = self.watch.hear(news, times, Moment::now(), fastrand::f64()) {
                 return change;
@@ -81,7 +82,7 @@ impl Standby {
 }
 
 /// What a standby knows, and when it goes for the lead. Pure: no I/O and no clock of its own.
-pub struct Watch {
+pub struct TakeoverTimer {
     /// How long a round takes.
     round_trip: Duration,
     /// How many listen, as far as was told.
@@ -93,9 +94,9 @@ pub struct Watch {
     go: Option<Moment>,
 }
 
-impl Watch {
+impl TakeoverTimer {
     pub fn new(once: bool) -> Self {
-        Watch { round_trip: Duration::from_millis(1), listeners: 0, freed: String::new(), once, go: None }
+        TakeoverTimer { round_trip: Duration::from_millis(1), listeners: 0, freed: String::new(), once, go: None }
     }
 
     pub fn freed(&self) -> &str {
@@ -120,28 +121,30 @@ impl Watch {
     }
 
     /// Takes news; gives what has changed if that ends the wait at once.
-    pub fn hear(&mut self, news: News, times: &Times, now: Moment, chance: f64) -> Option<Change> {
+    pub fn hear(&mut self, news: Notification, times: &Times, now: Moment, chance: f64) -> Option<WaitOutcome> {
         match news {
-            News::Done { .. } if self.once => return Some(Change::Done),
-            News::Released { value, listeners } | News::Done { value, listeners } if value != self.freed => {
+            Notification::Done { .. } if self.once => return Some(WaitOutcome::Done),
+            Notification::Released { value, listeners } | Notification::Done { value, listeners }
+                if value != self.freed =>
+            {
                 self.freed = value;
                 self.listeners = listeners;
                 let turn = now + self.turn(chance);
                 self.go = Some(self.go.map_or(turn, |go| go.min(turn)));
             }
-            News::Released { .. } | News::Done { .. } => {}
-            News::Held { left, listeners } => {
+            Notification::Released { .. } | Notification::Done { .. } => {}
+            Notification::Held { left, listeners } => {
                 self.listeners = listeners;
                 self.go = Some(now + left + times.drift() + self.turn(chance));
             }
-            News::Acquired { freed } => {
+            Notification::AcquireReply { freed } => {
                 // Another node may have told it before the release that it came of, which then is no news.
                 if !freed.is_empty() {
                     self.freed = freed;
                 }
                 self.go = Some(now + times.ttl() + times.drift() + self.turn(chance));
             }
-            News::Connected => return Some(Change::LookAgain),
+            Notification::Connected => return Some(WaitOutcome::LookAgain),
         }
         None
     }

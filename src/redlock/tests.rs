@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use redis::Value;
 
-use super::{ballot, claim::told_of, news, scripts};
-use crate::{lease::Times, period::told_of_success};
+use super::{net::pubsub, outcome, scripts, session::told_of};
+use crate::{lease::Times, once_per::told_of_success};
 
 /// What a server can say, in answers that are often nearly right.
 fn any_value() -> impl Strategy<Value = Value> {
@@ -30,7 +30,7 @@ proptest! {
     #[test]
     fn any_answer_is_read_or_refused(values in prop::collection::vec(any_value(), 1..6), now in any::<u32>(), chance in 0.0..1.0) {
         let times = Times::new(std::time::Duration::from_secs(15), None).expect("times that fit");
-        let heard: Vec<_> = values
+        let replies: Vec<_> = values
             .into_iter()
             .enumerate()
             .filter_map(|(index, value)| {
@@ -40,14 +40,14 @@ proptest! {
             .collect();
         let sent = crate::clock::Moment::now();
         let decided = sent + std::time::Duration::from_millis(now.into());
-        let _ = ballot::campaign(6, &heard, &times, sent, decided);
-        let _ = ballot::fence_to_pass(6, &heard, u64::from(now));
-        prop_assert_eq!(ballot::free_in(6, &heard, &times, chance).len(), 6);
+        let _ = outcome::campaign(6, &replies, &times, sent, decided);
+        let _ = outcome::fence_to_pass(6, &replies, u64::from(now));
+        prop_assert_eq!(outcome::free_in(6, &replies, &times, chance).len(), 6);
     }
 
     #[test]
     fn any_message_is_news_or_none(text in any::<String>(), word in "acquired|released|done|held", rest in any::<String>()) {
-        let _ = (news::parse(&text), news::parse(&format!("{word} {rest}")), news::parse(&format!("{word} 1 {rest}")));
+        let _ = (pubsub::parse(&text), pubsub::parse(&format!("{word} {rest}")), pubsub::parse(&format!("{word} 1 {rest}")));
     }
 
     #[test]
@@ -62,7 +62,7 @@ proptest! {
     fn fewer_nodes_than_may_fail_can_not_use_up_the_tokens(fence in any::<u64>(), nodes in 3_usize..8, silent in 0_usize..4) {
         let wall = 1_800_000_000_000_000;
         let acquired = |index: usize, fence| {
-            let answer = scripts::Acquired {
+            let answer = scripts::AcquireReply {
                 run_id: index.to_string(),
                 fence,
                 failures: Default::default(),
@@ -72,12 +72,12 @@ proptest! {
         };
         // Those that may fail tell nonsense, or nothing; all others are well.
         let may_fail = nodes - crate::lease::quorum(nodes);
-        let heard: Vec<_> = (0..nodes).map(|index| acquired(index, if index < may_fail { fence } else { wall })).collect();
-        let heard = &heard[..nodes - silent.min(nodes)];
-        let most = wall + ballot::FARTHEST_AHEAD;
-        prop_assert!(ballot::fence_to_pass(nodes, heard, wall).is_none_or(|pass| pass <= most));
+        let replies: Vec<_> = (0..nodes).map(|index| acquired(index, if index < may_fail { fence } else { wall })).collect();
+        let replies = &replies[..nodes - silent.min(nodes)];
+        let most = wall + outcome::FARTHEST_AHEAD;
+        prop_assert!(outcome::fence_to_pass(nodes, replies, wall).is_none_or(|pass| pass <= most));
         // What was granted in truth is passed, however far the clock is behind.
         let all: Vec<_> = (0..nodes).map(|index| acquired(index, fence)).collect();
-        prop_assert_eq!(ballot::fence_to_pass(nodes, &all, 0), Some(fence));
+        prop_assert_eq!(outcome::fence_to_pass(nodes, &all, 0), Some(fence));
     }
 }

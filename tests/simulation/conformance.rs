@@ -11,9 +11,12 @@ use tokio::sync::mpsc;
 use super::{ALL, node::Node, number, servers::Server};
 use crate::{
     lease::LARGEST_TOKEN,
-    period::{Note, Noted},
-    redlock::simulated::{Acquired, Acquisition, Answer, Keys, News, Newswire, Telling, acquired, extended, released},
-    store::Parting,
+    lock::ReleaseOptions,
+    once_per::{Note, Noted},
+    redlock::simulated::{
+        AcquireReply, Acquisition, Answer, Audience, Keys, Notification, NotificationSender, acquired, extended,
+        released,
+    },
 };
 
 const LOCK: &str = "leaderrun:conformance";
@@ -87,12 +90,12 @@ impl Pair {
             }
             14..18 => {
                 let hold = (self.random.u8(0..3) == 0).then_some(ttl);
-                let parting = Parting { done: self.random.u8(0..3) == 0, hold };
-                let telling = if self.random.bool() { Telling::All } else { Telling::Nobody };
-                let cmd = self.keys.release(value, token, telling, parting, &format!("{value} kept"));
+                let options = ReleaseOptions { done: self.random.u8(0..3) == 0, hold };
+                let telling = if self.random.bool() { Audience::All } else { Audience::Nobody };
+                let cmd = self.keys.release(value, token, telling, options, &format!("{value} kept"));
                 let real = released(self.ask(&cmd));
-                let tell = telling == Telling::All;
-                (Seen::of(real), Seen::of(Some(self.node.release(value, token, tell, parting, now))))
+                let tell = telling == Audience::All;
+                (Seen::of(real), Seen::of(Some(self.node.release(value, token, tell, options, now))))
             }
             18 => {
                 let cmd = self.keys.ask_to_step_down(value, ttl);
@@ -156,7 +159,7 @@ impl Seen {
         Seen { what: format!("{what:?}"), left: Vec::new() }
     }
 
-    fn answer(mut acquired: Acquired) -> Self {
+    fn answer(mut acquired: AcquireReply) -> Self {
         let mut left = Vec::new();
         let mut take = |time: &mut Option<Duration>| left.extend(time.take().map(|time| time.as_millis() as i64));
         take(&mut acquired.failures.left);
@@ -166,7 +169,7 @@ impl Seen {
                 *listeners = 0;
             }
             Answer::Done { left, .. } => take(left),
-            Answer::Young { left } => *left = Duration::ZERO,
+            Answer::StartupGrace { left } => *left = Duration::ZERO,
             _ => {}
         }
         Seen { what: format!("{acquired:?}"), left }
@@ -187,8 +190,8 @@ fn a_real_server_and_a_simulated_node_answer_and_keep_the_same() {
     let mut listener = server.connect();
     let mut listener = listener.as_pubsub();
     listener.subscribe(LOCK).expect("a subscription");
-    let (sender, mut heard) = mpsc::channel(8);
-    let newswire = Newswire(sender);
+    let (sender, mut replies) = mpsc::channel(8);
+    let notifications = NotificationSender(sender);
 
     let node = Node::new(&line("run_id:"), ALL);
     let (keys, connection, began) = (Keys::new(LOCK), server.connect(), Instant::now());
@@ -200,8 +203,8 @@ fn a_real_server_and_a_simulated_node_answer_and_keep_the_same() {
         let (real, simulated) = pair.kept();
         assert!(real.is_like(&simulated), "operation {operation} of seed {seed} leaves {real:?}, not {simulated:?}");
         for told in std::mem::take(&mut pair.node.told) {
-            newswire.message(&listener.get_message().expect("a message"));
-            let message: News = heard.try_recv().expect("news");
+            notifications.message(&listener.get_message().expect("a message"));
+            let message: Notification = replies.try_recv().expect("news");
             assert_eq!(message, told, "told, operation {operation} of seed {seed}");
         }
     }

@@ -1,4 +1,4 @@
-//! A simulation of the protocol: the real rules of the lease and the real decisions of election and reign, against nodes in
+//! A simulation of the protocol: the real rules of the lease and the real decisions of election and leadership, against nodes in
 //! memory, in virtual time. Messages are late beyond a ttl, lost and out of order; nodes crash and come back empty, with old
 //! data, with clocks of another rate; electors are frozen and killed. All of a schedule follows from its seed.
 //!
@@ -40,14 +40,15 @@ fn at(nanos: u64) -> Moment {
 /// The rules of the protocol that can be left out, to see that this is found.
 #[derive(Clone, Copy, Debug)]
 struct Rules {
-    young: bool,
+    startup_grace: bool,
     token_check: bool,
     release_check: bool,
     drift: bool,
     configured_nodes: bool,
 }
 
-const ALL: Rules = Rules { young: true, token_check: true, release_check: true, drift: true, configured_nodes: true };
+const ALL: Rules =
+    Rules { startup_grace: true, token_check: true, release_check: true, drift: true, configured_nodes: true };
 
 /// What is to happen; times in nanoseconds, 0 for never.
 #[derive(Clone, Copy, Debug)]
@@ -200,7 +201,7 @@ fn is_found(rules: Rules) {
 
 #[test]
 fn a_young_node_that_grants_is_found() {
-    is_found(Rules { young: false, ..ALL });
+    is_found(Rules { startup_grace: false, ..ALL });
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::Rules;
 use crate::{
-    period::{Failures, Note, Noted},
-    redlock::simulated::{Acquired, Acquisition, Answer, Extended, News, Released},
-    store::Parting,
+    lock::ReleaseOptions,
+    once_per::{Failures, Note, Noted},
+    redlock::simulated::{AcquireReply, Acquisition, Answer, ExtendReply, Notification, ReleaseReply},
 };
 
 /// In nanoseconds.
@@ -51,7 +51,7 @@ pub struct Node {
     pub run_id: String,
     pub rules: Rules,
     /// What it has told and nobody has taken yet.
-    pub told: Vec<News>,
+    pub told: Vec<Notification>,
     pub listeners: u32,
 }
 
@@ -61,7 +61,7 @@ impl Node {
         Node { data: Data::default(), started: 0, run_id, rules, told: Vec::new(), listeners: 0 }
     }
 
-    pub fn acquire(&mut self, ask: &Acquisition, now: u64) -> Acquired {
+    pub fn acquire(&mut self, ask: &Acquisition, now: u64) -> AcquireReply {
         let data = &self.data;
         let mut fence = data.fence;
         let mut failures = Failures::default();
@@ -71,10 +71,10 @@ impl Node {
             self.data.fence = fence;
             self.data.lock = Key::set(&ask.value, now, ask.ttl);
             if ask.tell {
-                self.told.push(News::Acquired { freed: ask.freed.clone() });
+                self.told.push(Notification::AcquireReply { freed: ask.freed.clone() });
             }
         }
-        Acquired { run_id: self.run_id.clone(), fence, failures, answer }
+        AcquireReply { run_id: self.run_id.clone(), fence, failures, answer }
     }
 
     fn answer(&self, ask: &Acquisition, now: u64, failures: &mut Failures) -> Answer {
@@ -100,15 +100,15 @@ impl Node {
         }
         // The uptime is counted in whole seconds of the clock, which grants with the beginning of one.
         let uptime = Duration::from_secs(now / SECOND - self.started / SECOND);
-        if self.rules.young && uptime < ask.settle {
+        if self.rules.startup_grace && uptime < ask.settle {
             let seconds = (ask.settle - uptime).as_millis().div_ceil(1000) as u64;
-            return Answer::Young { left: Duration::from_nanos(seconds * SECOND - now % SECOND) };
+            return Answer::StartupGrace { left: Duration::from_nanos(seconds * SECOND - now % SECOND) };
         }
         *failures = failed;
         Answer::Granted
     }
 
-    pub fn extend(&mut self, value: &str, ttl: Duration, token: u64, note: Option<&Note>, now: u64) -> Extended {
+    pub fn extend(&mut self, value: &str, ttl: Duration, token: u64, note: Option<&Note>, now: u64) -> ExtendReply {
         if let Some(note) = note {
             let key = match note.noted {
                 Noted::Done => &mut self.data.done,
@@ -127,12 +127,12 @@ impl Node {
         let held = data.lock.get(now);
         let behind = self.rules.token_check && data.fence > token;
         match held {
-            Some(other) if other != value => return Extended::Taken,
-            None if behind => return Extended::Overtaken { fence: data.fence },
+            Some(other) if other != value => return ExtendReply::Taken,
+            None if behind => return ExtendReply::Overtaken { fence: data.fence },
             _ => {}
         }
         let step_down = data.step_down.get(now) == Some(value);
-        let answer = if held.is_some() { Extended::Kept { step_down } } else { Extended::Healed };
+        let answer = if held.is_some() { ExtendReply::Renewed { step_down } } else { ExtendReply::Restored };
         data.fence = data.fence.max(token);
         data.lock = Key::set(value, now, ttl);
         answer
@@ -142,22 +142,22 @@ impl Node {
         self.data.step_down = Key::set(value, now, lasts);
     }
 
-    pub fn release(&mut self, value: &str, token: u64, tell: bool, parting: Parting, now: u64) -> Released {
+    pub fn release(&mut self, value: &str, token: u64, tell: bool, options: ReleaseOptions, now: u64) -> ReleaseReply {
         let data = &mut self.data;
         let late = self.rules.release_check && data.fence > token;
         if data.lock.get(now) != Some(value) || late {
-            return Released::NotOurs;
+            return ReleaseReply::NotOurs;
         }
-        data.lock = parting.hold.map_or(Key::default(), |hold| Key::set(&format!("{value} kept"), now, hold));
+        data.lock = options.hold.map_or(Key::default(), |hold| Key::set(&format!("{value} kept"), now, hold));
         data.fence = if self.rules.token_check { token + 1 } else { data.fence.max(token + 1) };
         if tell {
             let (value, listeners) = (value.to_owned(), self.listeners);
-            self.told.push(match parting {
-                Parting { done: true, .. } => News::Done { value, listeners },
-                Parting { hold: Some(left), .. } => News::Held { left, listeners },
-                Parting { hold: None, .. } => News::Released { value, listeners },
+            self.told.push(match options {
+                ReleaseOptions { done: true, .. } => Notification::Done { value, listeners },
+                ReleaseOptions { hold: Some(left), .. } => Notification::Held { left, listeners },
+                ReleaseOptions { hold: None, .. } => Notification::Released { value, listeners },
             });
         }
-        Released::Freed
+        ReleaseReply::Freed
     }
 }

@@ -1,4 +1,4 @@
-//! A replica: the real decisions of election and reign, with messages and timers of the simulated world around them.
+//! A replica: the real decisions of election and leadership, with messages and timers of the simulated world around them.
 
 mod reigning;
 mod standing;
@@ -11,11 +11,14 @@ use super::{
 };
 use crate::{
     clock::Moment,
-    lease::{Leash, Tally, Verdict},
-    period::OncePer,
-    redlock::simulated::{Acquired, Acquisition, Claim, Extended, Failure, Heard, News, Released, Watch},
-    store::{Parting, Proof},
-    tenure::Tenure,
+    lease::{Deadlines, Tally, VoteResult},
+    lock::{ReleaseKey, ReleaseOptions},
+    once_per::OncePer,
+    redlock::simulated::{
+        AcquireReply, Acquisition, ExtendReply, Failure, LockSession, NodeReply, Notification, ReleaseReply,
+        TakeoverTimer,
+    },
+    renewal::RenewalSchedule,
 };
 
 /// Something of a replica's that comes with time. Those of the guard come whether the elector is frozen or not.
@@ -42,9 +45,9 @@ impl Timer {
 
 #[derive(Clone, Debug)]
 pub enum Answered {
-    Acquired(Acquired),
-    Extended(Extended),
-    Released(Released),
+    Acquired(AcquireReply),
+    Extended(ExtendReply),
+    Released(ReleaseReply),
 }
 
 impl Answered {
@@ -66,9 +69,9 @@ struct Round {
 }
 
 enum Kind {
-    Campaign(Vec<Heard<Acquired>>),
-    Extension { heard: Vec<Heard<Extended>>, notes: bool },
-    Release { confirmed: usize, parting: Parting },
+    Campaign(Vec<NodeReply<AcquireReply>>),
+    Extension { replies: Vec<NodeReply<ExtendReply>>, notes: bool },
+    Release { confirmed: usize, options: ReleaseOptions },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +86,7 @@ enum Phase {
 /// What the guard knows.
 #[derive(Clone, Copy, Debug)]
 struct Guarded {
-    leash: Leash,
+    deadlines: Deadlines,
     version: u32,
     runs: bool,
     began: u64,
@@ -98,9 +101,9 @@ pub struct Replica {
     /// Its wall clock is ahead by so many µs.
     skew: i64,
     once_per: Option<OncePer>,
-    claim: Claim,
+    session: LockSession,
     value: String,
-    watch: Watch,
+    watch: TakeoverTimer,
     phase: Phase,
     rounds: u32,
     round: Option<Round>,
@@ -108,8 +111,8 @@ pub struct Replica {
     won: Option<u32>,
     lost_rounds: u32,
     go: u32,
-    news: Vec<News>,
-    tenure: Option<Tenure>,
+    news: Vec<Notification>,
+    renewal: Option<RenewalSchedule>,
     guarded: Option<Guarded>,
     elector_dead: bool,
     lost: bool,
@@ -129,9 +132,9 @@ impl Replica {
             rate: schedule.clocks.of_replica(random),
             skew: random.i64(-50_000..50_000),
             once_per,
-            claim: Claim::proven("lock", value.clone(), 0),
+            session: LockSession::proven("lock", value.clone(), 0),
             value,
-            watch: Watch::new(once_per.is_some()),
+            watch: TakeoverTimer::new(once_per.is_some()),
             phase: Phase::Campaigning,
             rounds: 0,
             round: None,
@@ -139,7 +142,7 @@ impl Replica {
             lost_rounds: 0,
             go: 0,
             news: Vec::new(),
-            tenure: None,
+            renewal: None,
             guarded: None,
             elector_dead: false,
             lost: false,
@@ -164,9 +167,9 @@ impl Replica {
     }
 
     fn token(&self) -> u64 {
-        match self.claim.proof() {
-            Proof::Nodes { token, .. } => token,
-            Proof::File => 0,
+        match self.session.release_key() {
+            ReleaseKey::Nodes { token, .. } => token,
+            ReleaseKey::File => 0,
         }
     }
 
@@ -179,20 +182,20 @@ impl Replica {
         if world.rules.configured_nodes { self.nodes(world) } else { answered.max(1) }
     }
 
-    fn leash(&self, world: &World, sent: Moment) -> Leash {
-        let Leash { signal, deadline } = world.times.leash(sent);
+    fn deadlines(&self, world: &World, sent: Moment) -> Deadlines {
+        let Deadlines { stop_at, kill_at } = world.times.deadlines(sent);
         let more = if world.rules.drift { Duration::ZERO } else { world.times.drift() };
-        Leash { signal: signal + more, deadline: deadline + more }
+        Deadlines { stop_at: stop_at + more, kill_at: kill_at + more }
     }
 
     /// A new process in place of one that has ended.
     fn begin_anew(&mut self, world: &mut World) {
         self.number += 1;
         self.value = format!("{}.{}", self.index, self.number);
-        self.claim = Claim::proven("lock", self.value.clone(), 0);
-        self.watch = Watch::new(self.once_per.is_some());
+        self.session = LockSession::proven("lock", self.value.clone(), 0);
+        self.watch = TakeoverTimer::new(self.once_per.is_some());
         (self.rounds, self.round, self.won, self.lost_rounds) = (0, None, None, 0);
-        (self.tenure, self.guarded, self.elector_dead, self.lost) = (None, None, false, false);
+        (self.renewal, self.guarded, self.elector_dead, self.lost) = (None, None, false, false);
         self.news.clear();
         self.phase = Phase::Campaigning;
         self.frozen_until = 0;
@@ -250,9 +253,9 @@ impl Replica {
     fn campaign(&mut self, world: &mut World) {
         self.phase = Phase::Campaigning;
         self.news.clear();
-        let token = self.claim.next_token(self.wall(world));
+        let token = self.session.next_token(self.wall(world));
         let teller = world.random.usize(0..self.nodes(world));
-        let (ttl, settle) = (TTL, world.times.young());
+        let (ttl, settle) = (TTL, world.times.startup_grace());
         let ask = |node: usize, us: &Self| {
             let (value, freed, may_fail) = (us.value.clone(), us.watch.freed().to_owned(), us.once_per.map(|_| 0));
             Some(Ask::Acquire(Acquisition { value, token, ttl, settle, tell: node == teller, freed, may_fail }))
@@ -271,8 +274,8 @@ impl Replica {
                 }
                 return;
             }
-            Answered::Extended(Extended::Overtaken { fence }) => {
-                self.claim.overtake(*fence, self.wall(world));
+            Answered::Extended(ExtendReply::Overtaken { fence }) => {
+                self.session.overtake(*fence, self.wall(world));
                 if number == FILL_IN {
                     self.fill_in(node, world);
                 }
@@ -281,18 +284,18 @@ impl Replica {
         }
         let Some(round) = self.round.as_mut().filter(|round| round.number == number) else { return };
         let vote = match (&mut round.kind, answered) {
-            (Kind::Campaign(heard), Answered::Acquired(acquired)) => {
+            (Kind::Campaign(replies), Answered::Acquired(acquired)) => {
                 let vote = acquired.is_vote();
-                heard.push((node, Ok(acquired)));
+                replies.push((node, Ok(acquired)));
                 vote
             }
-            (Kind::Extension { heard, .. }, Answered::Extended(extended)) => {
+            (Kind::Extension { replies, .. }, Answered::Extended(extended)) => {
                 let vote = extended.is_vote();
-                heard.push((node, Ok(extended)));
+                replies.push((node, Ok(extended)));
                 vote
             }
             (Kind::Release { confirmed, .. }, Answered::Released(released)) => {
-                *confirmed += usize::from(released == Released::Freed);
+                *confirmed += usize::from(released == ReleaseReply::Freed);
                 true
             }
             _ => return,
@@ -300,7 +303,7 @@ impl Replica {
         round.tally.count(vote);
         // Where a success may be known to one node only, all are waited for.
         let waits = self.once_per.is_some() && matches!(round.kind, Kind::Campaign(_));
-        if round.tally.verdict() != Verdict::Open && !waits {
+        if round.tally.verdict() != VoteResult::Pending && !waits {
             self.decide(world);
         }
     }
@@ -309,16 +312,16 @@ impl Replica {
     fn time_out(&mut self, world: &mut World) {
         let nodes = self.nodes(world);
         if let Some(round) = &mut self.round {
-            fn missing<A>(heard: &mut Vec<Heard<A>>, nodes: usize) {
+            fn missing<A>(replies: &mut Vec<NodeReply<A>>, nodes: usize) {
                 for node in 0..nodes {
-                    if heard.iter().all(|(index, _)| *index != node) {
-                        heard.push((node, Err(Failure::timed_out())));
+                    if replies.iter().all(|(index, _)| *index != node) {
+                        replies.push((node, Err(Failure::timed_out())));
                     }
                 }
             }
             match &mut round.kind {
-                Kind::Campaign(heard) => missing(heard, nodes),
-                Kind::Extension { heard, .. } => missing(heard, nodes),
+                Kind::Campaign(replies) => missing(replies, nodes),
+                Kind::Extension { replies, .. } => missing(replies, nodes),
                 Kind::Release { .. } => {}
             }
             self.decide(world);
@@ -328,9 +331,9 @@ impl Replica {
     fn decide(&mut self, world: &mut World) {
         let Some(round) = self.round.take() else { return };
         match round.kind {
-            Kind::Campaign(heard) => self.campaigned(&heard, round.number, round.sent, world),
-            Kind::Extension { heard, notes } => self.extended(&heard, notes, round.sent, world),
-            Kind::Release { confirmed, parting } => self.released(confirmed, parting, world),
+            Kind::Campaign(replies) => self.campaigned(&replies, round.number, round.sent, world),
+            Kind::Extension { replies, notes } => self.extended(&replies, notes, round.sent, world),
+            Kind::Release { confirmed, options } => self.released(confirmed, options, world),
         }
     }
 }

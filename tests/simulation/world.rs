@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     lease::Times,
-    period::Note,
-    redlock::simulated::{Acquisition, News},
-    store::Parting,
+    lock::ReleaseOptions,
+    once_per::Note,
+    redlock::simulated::{Acquisition, Notification},
 };
 
 pub const MS: u64 = 1_000_000;
@@ -24,7 +24,7 @@ pub const MS: u64 = 1_000_000;
 pub enum Ask {
     Acquire(Acquisition),
     Extend { value: String, token: u64, note: Option<Note> },
-    Release { value: String, token: u64, tell: bool, parting: Parting },
+    Release { value: String, token: u64, tell: bool, options: ReleaseOptions },
 }
 
 /// A process of a replica: what is meant for one that has ended reaches nobody.
@@ -48,8 +48,8 @@ enum Event {
         to: Process,
         round: u32,
     },
-    News {
-        news: News,
+    Notification {
+        news: Notification,
         to: Process,
     },
     Timer {
@@ -247,7 +247,7 @@ impl World {
     fn take(&mut self, event: Event) {
         match event {
             Event::Request { node, ask, from, round } => self.serve(node, ask, from, round),
-            Event::Reply { to, .. } | Event::News { to, .. } => self.deliver(to, event),
+            Event::Reply { to, .. } | Event::Notification { to, .. } => self.deliver(to, event),
             Event::Timer { of, ref timer } => {
                 if timer.is_guards() {
                     self.act(of, |replica, world| replica.timer(event_timer(&event), world));
@@ -296,7 +296,7 @@ impl World {
         }
         self.act(to, |replica, world| match event {
             Event::Reply { node, answered, round, .. } => replica.reply(node, answered, round, world),
-            Event::News { news, .. } => replica.news(news, world),
+            Event::Notification { news, .. } => replica.news(news, world),
             event => replica.timer(event_timer(&event), world),
         });
     }
@@ -328,8 +328,8 @@ impl World {
             Ask::Extend { value, token, note } => {
                 Answered::Extended(server.node.extend(value, TTL, *token, note.as_ref(), now))
             }
-            Ask::Release { value, token, tell, parting } => {
-                Answered::Released(server.node.release(value, *token, *tell, *parting, now))
+            Ask::Release { value, token, tell, options } => {
+                Answered::Released(server.node.release(value, *token, *tell, *options, now))
             }
         };
         let told = std::mem::take(&mut server.node.told);
@@ -342,7 +342,7 @@ impl World {
         }
     }
 
-    fn tell_all(&mut self, news: &News, but: Process) {
+    fn tell_all(&mut self, news: &Notification, but: Process) {
         let listeners: Vec<Process> = self
             .replicas
             .iter()
@@ -353,7 +353,7 @@ impl World {
             .collect();
         for to in listeners {
             if let Some(delay) = self.delay() {
-                self.after(delay, Event::News { news: news.clone(), to });
+                self.after(delay, Event::Notification { news: news.clone(), to });
             }
         }
     }

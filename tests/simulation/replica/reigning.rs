@@ -5,25 +5,25 @@ use std::time::Duration;
 use super::{FILL_IN, Guarded, Kind, Phase, Replica, Timer};
 use crate::{
     clock::Moment,
-    lease::quorum,
-    period::{Note, Noted},
+    lease::{VoteResult, quorum},
+    lock::ReleaseOptions,
+    once_per::{Note, Noted},
     redlock::{
-        ballot,
-        simulated::{Acquired, Extended, Extent, Heard},
+        outcome,
+        simulated::{AcquireReply, ExtendReply, NodeReply},
     },
+    renewal::RenewalSchedule,
     simulation::{
         TTL,
         world::{Ask, MS, World},
     },
-    store::Parting,
-    tenure::Tenure,
 };
 
 impl Replica {
     pub(super) fn extend(&mut self, world: &mut World) {
         let (value, token) = (self.value.clone(), self.token());
         let ask = |_: usize, _: &Self| Some(Ask::Extend { value: value.clone(), token, note: None });
-        self.ask_all(Kind::Extension { heard: Vec::new(), notes: false }, ask, world);
+        self.ask_all(Kind::Extension { replies: Vec::new(), notes: false }, ask, world);
     }
 
     /// A success is to be on record before the lease is given back.
@@ -32,11 +32,11 @@ impl Replica {
         let (value, token) = (self.value.clone(), self.token());
         let lasts = self.rest_of(world.schedule.period, world);
         if lasts.is_zero() {
-            return self.release(Parting::default(), world);
+            return self.release(ReleaseOptions::default(), world);
         }
         let note = Note { noted: Noted::Done, text: "done".into(), lasts };
         let ask = |_: usize, _: &Self| Some(Ask::Extend { value: value.clone(), token, note: Some(note.clone()) });
-        self.ask_all(Kind::Extension { heard: Vec::new(), notes: true }, ask, world);
+        self.ask_all(Kind::Extension { replies: Vec::new(), notes: true }, ask, world);
     }
 
     pub(super) fn rest_of(&self, time: Duration, world: &World) -> Duration {
@@ -47,30 +47,30 @@ impl Replica {
         self.guarded.map_or(world.now, |guarded| guarded.began)
     }
 
-    pub(super) fn release(&mut self, parting: Parting, world: &mut World) {
+    pub(super) fn release(&mut self, options: ReleaseOptions, world: &mut World) {
         self.phase = Phase::Releasing;
         let (value, token) = (self.value.clone(), self.token());
         let teller = world.random.usize(0..self.nodes(world));
         let ask =
-            |node: usize, _: &Self| Some(Ask::Release { value: value.clone(), token, tell: node == teller, parting });
-        self.ask_all(Kind::Release { confirmed: 0, parting }, ask, world);
+            |node: usize, _: &Self| Some(Ask::Release { value: value.clone(), token, tell: node == teller, options });
+        self.ask_all(Kind::Release { confirmed: 0, options }, ask, world);
     }
 
-    pub(super) fn lead(&mut self, heard: &[Heard<Acquired>], number: u32, sent: Moment, world: &mut World) {
+    pub(super) fn lead(&mut self, replies: &[NodeReply<AcquireReply>], number: u32, sent: Moment, world: &mut World) {
         self.phase = Phase::Leading;
         self.won = Some(number);
-        for (node, answer) in heard {
+        for (node, answer) in replies {
             if answer.as_ref().is_ok_and(|a| !a.is_vote()) {
                 self.fill_in(*node, world);
             }
         }
         let now = self.clock(world);
-        let tenure = Tenure::new(world.times, Some(sent), now);
-        let leash = self.leash(world, sent);
+        let renewal = RenewalSchedule::new(world.times, Some(sent), now);
+        let deadlines = self.deadlines(world, sent);
         let succeeds = world.random.u8(0..3) > 0;
-        self.guarded = Some(Guarded { leash, version: 0, runs: false, began: world.now, succeeds });
-        world.timer(self.until(tenure.next_extension(), world), Timer::Extend(self.rounds), self.process());
-        self.tenure = Some(tenure);
+        self.guarded = Some(Guarded { deadlines, version: 0, runs: false, began: world.now, succeeds });
+        world.timer(self.until(renewal.next_extension(), world), Timer::Extend(self.rounds), self.process());
+        self.renewal = Some(renewal);
         // Between the order and the exec the guard may be frozen.
         let frozen = !world.quiet && world.random.u8(0..20) == 0;
         let after = if frozen { world.random.u64(0..2 * TTL.as_nanos() as u64) } else { MS / 5 };
@@ -85,7 +85,7 @@ impl Replica {
     /// In the guard, or in the command's process just before its exec.
     pub(super) fn exec(&mut self, world: &mut World) {
         let Some(mut guarded) = self.guarded else { return };
-        if self.clock(world) >= guarded.leash.signal {
+        if self.clock(world) >= guarded.deadlines.stop_at {
             return self.after_command(false, world);
         }
         (guarded.runs, guarded.began) = (true, world.now);
@@ -98,31 +98,37 @@ impl Replica {
 
     pub(super) fn keep_deadline(&mut self, world: &mut World) {
         if let Some(guarded) = self.guarded {
-            let deadline = self.until(guarded.leash.deadline, world);
+            let deadline = self.until(guarded.deadlines.kill_at, world);
             world.timer(deadline, Timer::Deadline(guarded.version), self.process());
         }
     }
 
-    pub(super) fn extended(&mut self, heard: &[Heard<Extended>], notes: bool, sent: Moment, world: &mut World) {
+    pub(super) fn extended(
+        &mut self,
+        replies: &[NodeReply<ExtendReply>],
+        notes: bool,
+        sent: Moment,
+        world: &mut World,
+    ) {
         let now = self.clock(world);
-        let counted = self.counted(world, ballot::answers(heard).count());
-        let extent = ballot::extension(counted, heard);
+        let counted = self.counted(world, outcome::answers(replies).count());
+        let extent = outcome::extension(counted, replies);
         if notes {
             return self.noted(extent, now, world);
         }
-        let leash = self.leash(world, sent);
-        let Some(tenure) = &mut self.tenure else { return };
+        let deadlines = self.deadlines(world, sent);
+        let Some(renewal) = &mut self.renewal else { return };
         match extent {
-            Extent::Extended => {
-                if tenure.extended(Some(leash), now).is_some()
+            VoteResult::Won => {
+                if renewal.extended(Some(deadlines), now).is_some()
                     && let Some(guarded) = &mut self.guarded
                 {
-                    (guarded.leash, guarded.version) = (leash, guarded.version + 1);
+                    (guarded.deadlines, guarded.version) = (deadlines, guarded.version + 1);
                     self.keep_deadline(world);
                 }
             }
-            Extent::Failed => tenure.failed(now, world.random.f64()),
-            Extent::Lost => {
+            VoteResult::Pending => renewal.failed(now, world.random.f64()),
+            VoteResult::Lost => {
                 self.lost = true;
                 if self.guarded.is_some_and(|guarded| guarded.runs) {
                     let takes = world.random.u64(0..world.times.kill_after().as_nanos() as u64);
@@ -131,23 +137,23 @@ impl Replica {
                 return;
             }
         }
-        if let Some(next) = self.tenure.map(|tenure| tenure.next_extension()) {
+        if let Some(next) = self.renewal.map(|renewal| renewal.next_extension()) {
             world.timer(self.until(next, world), Timer::Extend(self.rounds), self.process());
         }
     }
 
-    pub(super) fn noted(&mut self, extent: Extent, now: Moment, world: &mut World) {
-        let over = self.tenure.is_none_or(|tenure| tenure.is_over(now));
+    pub(super) fn noted(&mut self, extent: VoteResult, now: Moment, world: &mut World) {
+        let over = self.renewal.is_none_or(|renewal| renewal.is_over(now));
         match extent {
-            Extent::Extended => {
+            VoteResult::Won => {
                 world.closes(self.began(world), world.schedule.period);
-                self.release(Parting { done: true, hold: None }, world);
+                self.release(ReleaseOptions { done: true, hold: None }, world);
             }
-            Extent::Failed if !over => {
+            VoteResult::Pending if !over => {
                 let again = world.times.retry_after().as_nanos() as u64;
                 world.timer(again, Timer::NoteAgain, self.process());
             }
-            Extent::Failed | Extent::Lost => self.release(Parting::default(), world),
+            VoteResult::Pending | VoteResult::Lost => self.release(ReleaseOptions::default(), world),
         }
     }
 
@@ -165,19 +171,19 @@ impl Replica {
     pub(super) fn after_command(&mut self, succeeded: bool, world: &mut World) {
         self.round = None;
         let hold = self.rest_of(world.schedule.hold, world);
-        let parting = Parting { done: false, hold: (!self.lost && !hold.is_zero()).then_some(hold) };
+        let options = ReleaseOptions { done: false, hold: (!self.lost && !hold.is_zero()).then_some(hold) };
         match (succeeded && self.once_per.is_some(), self.elector_dead) {
             (true, false) => {
                 self.phase = Phase::Noting;
                 world.timer(0, Timer::NoteAgain, self.process());
             }
-            (_, false) => self.release(parting, world),
-            (_, true) => self.release(Parting::default(), world),
+            (_, false) => self.release(options, world),
+            (_, true) => self.release(ReleaseOptions::default(), world),
         }
     }
 
-    pub(super) fn released(&mut self, confirmed: usize, parting: Parting, world: &mut World) {
-        if parting.hold.is_some() && confirmed >= quorum(self.nodes(world)) {
+    pub(super) fn released(&mut self, confirmed: usize, options: ReleaseOptions, world: &mut World) {
+        if options.hold.is_some() && confirmed >= quorum(self.nodes(world)) {
             world.closes(self.began(world), world.schedule.hold);
         }
         self.end(world);

@@ -6,31 +6,37 @@ use super::{FILL_IN, Phase, Replica, Timer};
 use crate::{
     clock::Moment,
     lease::quorum_free_in,
-    period::Failures,
+    lock::{Cause, ReleaseOptions, WaitOutcome},
+    once_per::Failures,
     redlock::{
-        ballot,
-        simulated::{Acquired, Heard, News, STALE_AT_ONCE},
+        outcome,
+        simulated::{AcquireReply, NodeReply, Notification, STALE_AT_ONCE},
     },
     simulation::world::{Ask, World},
-    store::{Cause, Change, Parting},
 };
 
 impl Replica {
-    pub(super) fn campaigned(&mut self, heard: &[Heard<Acquired>], number: u32, sent: Moment, world: &mut World) {
+    pub(super) fn campaigned(
+        &mut self,
+        replies: &[NodeReply<AcquireReply>],
+        number: u32,
+        sent: Moment,
+        world: &mut World,
+    ) {
         let now = self.clock(world);
-        self.watch.learn(now.since(sent), ballot::answers(heard).filter_map(Acquired::listeners).max());
-        let fence = ballot::fence_to_pass(self.nodes(world), heard, self.wall(world));
-        fence.into_iter().for_each(|fence| self.claim.see(fence));
-        let counted = self.counted(world, ballot::answers(heard).count());
-        let cause = match ballot::campaign(counted, heard, &world.times, sent, now) {
-            Ok(Failures { .. }) => return self.lead(heard, number, sent, world),
+        self.watch.learn(now.since(sent), outcome::answers(replies).filter_map(AcquireReply::listeners).max());
+        let fence = outcome::fence_to_pass(self.nodes(world), replies, self.wall(world));
+        fence.into_iter().for_each(|fence| self.session.see(fence));
+        let counted = self.counted(world, outcome::answers(replies).count());
+        let cause = match outcome::campaign(counted, replies, &world.times, sent, now) {
+            Ok(Failures { .. }) => return self.lead(replies, number, sent, world),
             Err(cause) => cause,
         };
         self.lost_rounds = if cause == Cause::Taken { 0 } else { self.lost_rounds + 1 };
-        let refused = ballot::refused(heard);
+        let refused = outcome::refused(replies);
         let (value, token) = (self.value.clone(), self.token());
         for node in (0..self.nodes(world)).filter(|node| !refused.contains(node)) {
-            let ask = Ask::Release { value: value.clone(), token, tell: false, parting: Parting::default() };
+            let ask = Ask::Release { value: value.clone(), token, tell: false, options: ReleaseOptions::default() };
             world.send(node, ask, self.process(), FILL_IN);
         }
         world.tell(|| format!("replica {}: lost a round: {cause:?}", self.index));
@@ -45,7 +51,7 @@ impl Replica {
                 self.stand_by(Some(pause), world);
             }
             _ => {
-                let free_in = ballot::free_in(self.nodes(world), heard, &world.times, world.random.f64());
+                let free_in = outcome::free_in(self.nodes(world), replies, &world.times, world.random.f64());
                 let free_in = quorum_free_in(self.nodes(world), free_in);
                 self.watch.begin(free_in, &world.times, now, world.random.f64());
                 self.stand_by(None, world);
@@ -75,14 +81,14 @@ impl Replica {
         }
     }
 
-    pub fn news(&mut self, news: News, world: &mut World) {
+    pub fn news(&mut self, news: Notification, world: &mut World) {
         match self.phase {
             Phase::Campaigning => self.news.push(news),
             Phase::StandingBy => {
                 let now = self.clock(world);
                 match self.watch.hear(news, &world.times, now, world.random.f64()) {
-                    Some(Change::Done) => self.end(world),
-                    Some(Change::LookAgain) => self.campaign(world),
+                    Some(WaitOutcome::Done) => self.end(world),
+                    Some(WaitOutcome::LookAgain) => self.campaign(world),
                     None => self.wait_to_go(world),
                 }
             }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{MS, Process, World};
 
 impl World {
-    /// How long nobody may lead once all is quiet: nodes are young, then old votes run out, then it is somebody's turn.
+    /// How long nobody may lead once all is quiet: nodes are startup_grace, then old votes run out, then it is somebody's turn.
     pub(super) fn vacant_at_most(&self) -> u64 {
-        let longest = self.times.young() + Duration::from_secs(1) + 2 * (self.times.ttl() + self.times.drift());
+        let longest = self.times.startup_grace() + Duration::from_secs(1) + 2 * (self.times.ttl() + self.times.drift());
         (longest + self.schedule.hold).as_nanos() as u64
     }
 

@@ -1,7 +1,7 @@
 //! What fails: nodes crash and start again.
 
 use super::{Data, Event, MS, Process, Replica, World};
-use crate::redlock::simulated::News;
+use crate::redlock::simulated::Notification;
 
 impl World {
     pub(super) fn crash(&mut self, index: usize) {
@@ -42,7 +42,7 @@ impl World {
             self.replicas.iter().flatten().filter(|r| r.listens()).map(Replica::process).collect();
         for to in listening {
             let delay = self.random.u64(0..20 * MS);
-            self.after(delay, Event::News { news: News::Connected, to });
+            self.after(delay, Event::Notification { news: Notification::Connected, to });
         }
     }
 }

@@ -1,0 +1,88 @@
+//! Where the lease is held: on a quorum of nodes, or in a file of this machine. Four verbs: acquire, extend, release, wait
+//! for a change.
+
+use anyhow::Result;
+
+use crate::{
+    local::Local,
+    lock::{Extension, Lease, NotAcquired, ReleaseKey, ReleaseOptions, WaitOutcome},
+    once_per::Note,
+    redlock::{self, Redlock},
+    settings::{BackendConfig, Settings},
+};
+
+pub enum Backend {
+    Redlock(Redlock),
+    Local(Local),
+}
+
+impl Backend {
+    /// Begins to connect; from within the runtime.
+    ///
+    /// # Errors
+    /// A lock file that can't be used.
+    pub fn open(settings: &Settings) -> Result<Self> {
+        Ok(match &settings.backend {
+            BackendConfig::Redlock(config) => {
+                let Settings { holder, once_per, times, report, .. } = settings;
+                Backend::Redlock(Redlock::open(config, holder, *once_per, *times, report)?)
+            }
+            BackendConfig::Local => {
+                Backend::Local(Local::open(&settings.resource, &settings.holder, settings.once_per)?)
+            }
+        })
+    }
+
+    /// One round.
+    ///
+    /// # Errors
+    /// A lock file that can't be used. Nodes that fail are a [`NotAcquired`].
+    pub async fn acquire(&mut self) -> Result<Result<Lease, NotAcquired>> {
+        match self {
+            Backend::Redlock(nodes) => Ok(nodes.acquire().await),
+            Backend::Local(local) => local.acquire(),
+        }
+    }
+
+    /// Waits until another round could go otherwise than the last one.
+    pub async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> Result<WaitOutcome> {
+        match self {
+            Backend::Redlock(nodes) => Ok(nodes.wait_for_change(not_acquired).await),
+            Backend::Local(local) => local.wait_for_change(not_acquired).await,
+        }
+    }
+
+    /// Extends the lease, and leaves a note with it if there is one.
+    pub async fn extend(&self, note: Option<&Note>) -> Extension {
+        match self {
+            Backend::Redlock(nodes) => nodes.extend(note).await,
+            Backend::Local(local) => local.extend(note),
+        }
+    }
+
+    /// Gives back the lease, or the votes of a campaign that is broken off; says in how far that is confirmed.
+    pub async fn release(&mut self, options: ReleaseOptions) -> Result<(), String> {
+        match self {
+            Backend::Redlock(nodes) => nodes.release(options).await,
+            Backend::Local(local) => local.release(options),
+        }
+    }
+}
+
+/// In the guard, when the elector is dead and the tree is too: leaves the note of a success that the elector may not have
+/// left any more. True if the lease is free now.
+pub fn release_for_dead_elector(settings: &Settings, release_key: ReleaseKey, note: Option<&Note>) -> bool {
+    match (&settings.backend, release_key) {
+        (BackendConfig::Redlock(config), ReleaseKey::Nodes { value, token }) => {
+            redlock::release_alone(config, settings.times, (value, token), note)
+        }
+        _ => {
+            if let Some(note) = note
+                && let Ok(local) = Local::open(&settings.resource, &settings.holder, settings.once_per)
+            {
+                local.extend(Some(note));
+            }
+            true
+        }
+    }
+}

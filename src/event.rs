@@ -1,0 +1,26 @@
+//! What a message is about: the `event` of JSON. The man page has the list.
+
+use serde::Serialize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    StandsBy,
+    LostRound,
+    Leads,
+    Started,
+    ExtensionFailed,
+    #[serde(rename = "healed")]
+    Restored,
+    Lost,
+    StepsDown,
+    Ended,
+    NotReleased,
+    NotRecorded,
+    NotStarted,
+    NoQuorum,
+    Rejoins,
+    ProcessDied,
+    Warning,
+    Failed,
+}
