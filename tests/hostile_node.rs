@@ -46,7 +46,7 @@ struct Hostile {
 
 impl Hostile {
     fn start(attack: Attack) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listener = TcpListener::bind(("127.0.0.1", support::free_port())).expect("a free port");
         let url = format!("redis://{}", listener.local_addr().expect("its address"));
         let sent = Arc::new(AtomicU64::new(0));
         let counted = sent.clone();

@@ -3,8 +3,10 @@
 // Each test file is a program of its own and uses a part of this.
 #![allow(dead_code, unused_imports)]
 
+mod connection;
 mod dns;
 mod leaderrun;
+mod ports;
 mod processes;
 mod proxy;
 mod sentinels;
@@ -16,10 +18,11 @@ mod witnesses;
 pub use self::{
     dns::NameServer,
     leaderrun::{Leaderrun, Output, Running},
+    ports::free_port,
     processes::{Tree, children, signal, state},
     proxy::{Mode, Proxy},
     sentinels::{Group, NAME, Sentinel},
-    servers::{Server, Servers, free_port},
+    servers::{Server, Servers},
     terminal::Terminal,
     waiting::{LONG, eventually, eventually_within},
     witnesses::{Witness, Witnesses, monotonic},
