@@ -12,6 +12,7 @@ mod proxy;
 mod sentinels;
 mod servers;
 mod terminal;
+mod user;
 mod waiting;
 mod witnesses;
 
@@ -24,6 +25,7 @@ pub use self::{
     sentinels::{Group, NAME, Sentinel},
     servers::{Server, Servers},
     terminal::Terminal,
+    user::{as_ordinary_user, is_root, may_become_others, may_make_namespaces, path, unshare},
     waiting::{LONG, eventually, eventually_within},
     witnesses::{Witness, Witnesses, monotonic},
 };

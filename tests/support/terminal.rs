@@ -38,6 +38,7 @@ impl Terminal {
             .args(["--ctty", "--wait"])
             .args(program)
             .env("TERM", "dumb")
+            .env("PATH", super::path())
             .stdin(slave(&pair.slave))
             .stdout(slave(&pair.slave))
             .stderr(slave(&pair.slave))
