@@ -63,6 +63,7 @@ fn ready_as_a_standby_then_a_leader_then_stopping() {
     manager.hears_of("STATUS=leads with fencing token ");
     assert_eq!(manager.hears(), "READY=1");
     manager.hears_of("STATUS=started ");
+    witnesses.started(2);
     standby.signal(Signal::SIGTERM);
     assert!(manager.hears().ends_with("ended with exit status 0"));
     assert_eq!(manager.hears(), "STOPPING=1");

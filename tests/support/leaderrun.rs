@@ -12,7 +12,7 @@ use std::{
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use super::{LONG, Servers, children, eventually, is_root, signal, unshare};
+use super::{LONG, Servers, children, eventually, heed_signals, is_root, signal, unshare};
 
 /// A leaderrun to be started.
 pub struct Leaderrun {
@@ -43,6 +43,7 @@ impl Output {
 
 impl Leaderrun {
     pub fn new() -> Self {
+        heed_signals();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_leaderrun"));
         for (name, _) in std::env::vars_os().filter(|(n, _)| n.as_encoded_bytes().starts_with(b"LEADERRUN_")) {

@@ -20,7 +20,7 @@ pub use self::{
     dns::NameServer,
     leaderrun::{Leaderrun, Output, Running},
     ports::free_port,
-    processes::{Tree, children, signal, state},
+    processes::{Tree, children, heed_signals, signal, state},
     proxy::{Mode, Proxy},
     sentinels::{Group, NAME, Sentinel},
     servers::{Server, Servers},
