@@ -11,7 +11,8 @@ use std::{
 
 use nix::sys::signal::Signal;
 use support::{
-    Leaderrun, Running, Servers, Tree, Witnesses, eventually, is_root, may_make_namespaces, signal, unique, unshare,
+    LONG, Leaderrun, Running, Servers, Tree, Witnesses, eventually, eventually_within, is_root, may_make_namespaces,
+    signal, unique, unshare,
 };
 
 const TTL: Duration = Duration::from_secs(1);
@@ -118,7 +119,8 @@ fn no_proc() {
         tree.grows_to(3);
         let pid = if victim == "elector" { leader.pid() } else { leader.guard() };
         signal(pid, Signal::SIGKILL);
-        tree.is_gone();
+        // All process ids that there can be are tried, again for each generation of the tree.
+        eventually_within(3 * LONG, "the end of the tree", || tree.alive().is_empty().then_some(()));
         eventually("the release", || (servers.locked(&resource) == 0).then_some(()));
     }
 }
