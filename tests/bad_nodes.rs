@@ -107,7 +107,7 @@ fn a_database_that_is_not_there() {
 #[test]
 fn something_that_is_no_redis() {
     for greeting in ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n"] {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let listener = TcpListener::bind(("127.0.0.1", support::free_port())).expect("a port");
         let url = format!("redis://{}", listener.local_addr().expect("its address"));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -127,7 +127,7 @@ fn something_that_is_no_redis() {
 
 #[test]
 fn something_that_hangs_up() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let listener = TcpListener::bind(("127.0.0.1", support::free_port())).expect("a port");
     let url = format!("redis://{}", listener.local_addr().expect("its address"));
     std::thread::spawn(move || listener.incoming().for_each(drop));
     is_outvoted(&url, &url, "closed the connection");

@@ -196,7 +196,7 @@ fn a_paused_old_leader_cannot_spoil_what_its_successor_wrote() {
     let (resource, folder, go) =
         (unique("paused"), tempfile::tempdir().expect("a folder"), TempDir::new().expect("a folder"));
     let (program, go) = (path("fencing-token/store.sh"), go.path().join("go"));
-    let write = |value: &str| format!("{} put {} report {value}", program.display(), folder.path().display());
+    let write = |value: &str| format!("'{}' put '{}' report {value}", program.display(), folder.path().display());
     let line = format!("echo up; until [ -e {} ]; do sleep 0.01; done; {}; echo wrote $?", go.display(), write("old"));
     let mut old = Leaderrun::on(&servers, &resource, TTL).shell(&line);
     old.says("up");

@@ -10,12 +10,12 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use support::{Leaderrun, Running, Servers, Tree, Witnesses, eventually, signal, unique};
+use support::{
+    LONG, Leaderrun, Running, Servers, Tree, Witnesses, eventually, eventually_within, is_root, may_make_namespaces,
+    signal, unique, unshare,
+};
 
 const TTL: Duration = Duration::from_secs(1);
-
-/// An ordinary user that nobody else uses.
-const USER: &str = "64321";
 
 /// leaderrun by a shell's line in which it is `$0`, with these arguments.
 fn by(line: &str, args: &[&str]) -> Running {
@@ -26,8 +26,27 @@ fn by(line: &str, args: &[&str]) -> Running {
     run.spawn()
 }
 
+/// As an ordinary user whom nobody else is: of those that systemd gives away for a time.
 fn as_user(more: &str) -> String {
-    format!("exec setpriv --reuid {USER} --regid {USER} --clear-groups {more} \"$0\" \"$@\"")
+    let user = fastrand::u32(61_184..65_520);
+    format!("exec setpriv --reuid {user} --regid {user} --clear-groups {more} \"$0\" \"$@\"")
+}
+
+/// As an ordinary user who may have so many processes, which are counted anew in a user namespace.
+fn with_processes(number: u32) -> Option<String> {
+    let limit = |number| format!("prlimit --nproc={number}");
+    if is_root() {
+        return Some(as_user(&limit(number)));
+    }
+    let limited = |number| format!("exec unshare --user --map-current-user {} \"$0\" \"$@\"", limit(number));
+    let fork = ["-c", &limited(2), "sh", "-c", "true & wait"];
+    let counts = Command::new("sh").args(fork).output().expect("a shell").status.success();
+    if !counts {
+        println!(
+            "not tried: this user's processes can't be counted apart, which needs a user namespace and Linux 5.14"
+        );
+    }
+    counts.then(|| limited(number))
 }
 
 #[test]
@@ -50,7 +69,8 @@ fn a_command_that_ends_while_the_guard_is_stopped_is_followed_within_a_ttl() {
 
 #[test]
 fn no_process_for_the_guard() {
-    let output = by(&as_user("prlimit --nproc=1"), &["-R", "redis://127.0.0.1:1", "-r", "x", "true"]).wait();
+    let Some(user) = with_processes(1) else { return };
+    let output = by(&user, &["-R", "redis://127.0.0.1:1", "-r", "x", "true"]).wait();
     assert_eq!(output.code(), 125);
     assert!(output.stderr.contains("can't start the guard process: EAGAIN"), "{}", output.stderr);
     assert_eq!(output.stderr.lines().count(), 1);
@@ -58,10 +78,10 @@ fn no_process_for_the_guard() {
 
 #[test]
 fn no_process_for_the_command() {
+    // Room for leaderrun's two processes.
+    let Some(user) = with_processes(2) else { return };
     let servers = Servers::settled(1, TTL);
     let resource = unique("full");
-    // Room for leaderrun's two processes.
-    let user = as_user("prlimit --nproc=2").replace(USER, "64322");
     let output = by(&user, &["-R", &servers.urls(), "-t", "1s", "-r", &resource, "true"]).wait();
     assert_eq!(output.code(), 125, "{}", output.stderr);
     assert!(output.stderr.contains("there is no process to be had for true: "), "{}", output.stderr);
@@ -71,10 +91,10 @@ fn no_process_for_the_command() {
 
 #[test]
 fn a_process_table_that_is_full_while_killing() {
+    let Some(user) = with_processes(12) else { return };
     let servers = Servers::settled(1, TTL);
     let resource = unique("full");
     let tree = Tree::of(&resource);
-    let user = as_user("prlimit --nproc=12").replace(USER, "64323");
     let fill = "for i in 1 2 3 4 5 6 7 8 9; do setsid sleep 1000 & done; wait";
     let leader = by(&user, &["-R", &servers.urls(), "-t", "1s", "-r", &resource, "sh", "-c", fill]);
     tree.grows_to(10);
@@ -85,16 +105,20 @@ fn a_process_table_that_is_full_while_killing() {
 
 #[test]
 fn proc_taken_away_while_the_command_runs() {
+    if !may_make_namespaces() {
+        return;
+    }
     for victim in ["elector", "guard"] {
         let servers = Servers::settled(1, TTL);
         let resource = unique("proc");
         let tree = Tree::of(&resource);
-        let line = "exec unshare -m \"$0\" \"$@\"";
+        let line = format!("exec {} -m \"$0\" \"$@\"", unshare().join(" "));
         let command = "setsid sleep 1000 & (setsid sleep 1000 &); wait";
-        let leader = by(line, &["-R", &servers.urls(), "-t", "1s", "-r", &resource, "sh", "-c", command]);
+        let leader = by(&line, &["-R", &servers.urls(), "-t", "1s", "-r", &resource, "sh", "-c", command]);
         tree.grows_to(3);
-        let mount = ["-m", "mount", "-t", "tmpfs", "none", "/proc"];
-        let mounted = Command::new("nsenter").args(["-t", &leader.pid().to_string()]).args(mount).status();
+        let user: &[&str] = if unshare().len() > 1 { &["--user", "--preserve-credentials"] } else { &[] };
+        let mount = ["--mount", "mount", "-t", "tmpfs", "none", "/proc"];
+        let mounted = Command::new("nsenter").args(["-t", &leader.pid().to_string()]).args(user).args(mount).status();
         assert!(mounted.expect("nsenter").success());
         let pid = if victim == "elector" { leader.pid() } else { leader.guard() };
         signal(pid, Signal::SIGKILL);
@@ -125,6 +149,9 @@ fn end_unkillable(tree: &Tree) {
 
 #[test]
 fn a_process_that_may_not_be_killed_keeps_the_lease() {
+    if !support::may_become_others() {
+        return;
+    }
     let (_folder, root) = unkillable();
     let servers = Servers::settled(1, TTL);
     let resource = unique("root");
@@ -145,6 +172,9 @@ fn a_process_that_may_not_be_killed_keeps_the_lease() {
 
 #[test]
 fn a_process_that_may_not_be_killed_is_not_released_by_the_guard_either() {
+    if !support::may_become_others() {
+        return;
+    }
     let (_folder, root) = unkillable();
     let servers = Servers::settled(1, TTL);
     let resource = unique("root");
@@ -197,6 +227,9 @@ fn a_death_between_any_two_messages_leaves_no_second_command() {
 
 #[test]
 fn a_refused_namespace_is_a_clear_error() {
+    if !may_make_namespaces() {
+        return;
+    }
     // Without the right, and without user namespaces.
     let line = "exec unshare -U --map-root-user sh -c 'echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv \
                 --bounding-set -all --inh-caps -all \"$0\" \"$@\"' \"$0\" \"$@\"";
@@ -221,10 +254,14 @@ fn a_guard_that_dies_while_standing_by_ends_the_standby_with_a_message() {
 
 #[test]
 fn a_waiting_guard_has_at_most_a_mebibyte_of_its_own() {
+    if !may_make_namespaces() {
+        return;
+    }
     let resource = unique("memory");
-    let mut leader = Leaderrun::new().args(["--local", "-r", &resource]).shell("echo up; exec sleep 1000");
+    let run = || Leaderrun::new().readable().args(["--local", "-v", "-r", &resource]);
+    let mut leader = run().shell("echo up; exec sleep 1000");
     leader.says("up");
-    let standby = Leaderrun::new().args(["--local", "-v", "-r", &resource, "true"]).spawn();
+    let standby = run().args(["true"]).spawn();
     standby.reports("stands by");
     for guard in [leader.guard(), standby.guard()] {
         let rollup = fs::read_to_string(format!("/proc/{guard}/smaps_rollup")).expect("its memory");

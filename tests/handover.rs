@@ -74,6 +74,8 @@ fn a_standby_sends_nothing_while_it_waits_and_leads_when_it_is_told() {
 
 #[test]
 fn a_hundred_standbys_lead_one_after_the_other() {
+    // Time enough for one processor to start them all, before a node's silence is worth a message.
+    const TTL: Duration = Duration::from_secs(10);
     let servers = Servers::settled(3, TTL);
     let resource = unique("hundred");
     let witnesses = Witnesses::new();

@@ -16,7 +16,8 @@ use std::{
 
 use support::{Leaderrun, Running, Servers, Witnesses, eventually, unique};
 
-const TTL: Duration = Duration::from_secs(1);
+/// Longer than one processor takes to give everybody a turn, beside a flood.
+const TTL: Duration = Duration::from_secs(2);
 
 /// More memory than this, in KiB, no leaderrun takes because of a node.
 const GROWN: u64 = 8 * 1024;
@@ -46,7 +47,7 @@ struct Hostile {
 
 impl Hostile {
     fn start(attack: Attack) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listener = TcpListener::bind(("127.0.0.1", support::free_port())).expect("a free port");
         let url = format!("redis://{}", listener.local_addr().expect("its address"));
         let sent = Arc::new(AtomicU64::new(0));
         let counted = sent.clone();
@@ -96,7 +97,7 @@ fn is_borne(attack: Attack) {
     let (resource, witnesses) = (unique("hostile"), Witnesses::new());
     let urls = format!("{},{}", hostile.url, servers.urls());
     let start = |job: &[&str]| {
-        let options = ["-R", &urls, "-r", &resource, "-t", "1s"];
+        let options = ["-R", &urls, "-r", &resource, "-t", "2s"];
         Leaderrun::new().args(options).args(witnesses.command(job)).spawn()
     };
     let leader = start(&["drain", "1"]);
@@ -104,7 +105,7 @@ fn is_borne(attack: Attack) {
     let standby = start(&["drain", "1"]);
     servers.listened_to(&resource, 1);
     let (began, before) = (Instant::now(), [peak(leader.pid()), peak(standby.pid())]);
-    eventually("four ttl", || (began.elapsed() > 4 * TTL).then_some(()));
+    eventually("three ttl", || (began.elapsed() > 3 * TTL).then_some(()));
     witnesses.ticks_on();
     assert_eq!(witnesses.all().len(), 1, "the lead was lost: {}", leader.stderr());
     let grown = [peak(leader.pid()) - before[0], peak(standby.pid()) - before[1]];
@@ -190,7 +191,7 @@ fn an_absurd_fence_while_another_node_is_out_of_reach() {
     let (resource, witnesses) = (unique("fence"), Witnesses::new());
     let urls = format!("{},{}", hostile.url, servers.urls());
     servers.0[1].freeze();
-    let options = ["-vv", "-R", &urls, "-r", &resource, "-t", "1s"];
+    let options = ["-vv", "-R", &urls, "-r", &resource, "-t", "2s"];
     let replica = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
     eventually("some rounds", || (replica.stderr().matches("lost a round").count() >= 8).then_some(()));
     let fence =

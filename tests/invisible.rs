@@ -4,13 +4,13 @@ mod support;
 
 use std::process::{Command, Stdio};
 
-use support::{Leaderrun, example, unique};
+use support::{Leaderrun, path, unique};
 
 /// A shell's line, with `$L` for leaderrun and its options. Gives status, stdout and stderr.
 fn bash(line: &str) -> (i32, String, String) {
-    let leaderrun = format!("{} --local -r {} --", env!("CARGO_BIN_EXE_leaderrun"), unique("pipe"));
-    let line = format!("L='{leaderrun}'\n{line}");
-    let output = Command::new("bash").args(["-c", &line]).stdin(Stdio::null()).output().expect("bash");
+    let line = format!("L='leaderrun --local -r {} --'\n{line}", unique("pipe"));
+    let mut bash = Command::new("bash");
+    let output = bash.args(["-c", &line]).env("PATH", path()).stdin(Stdio::null()).output().expect("bash");
     let text = |bytes: &[u8]| without_numbers(&String::from_utf8_lossy(bytes));
     (output.status.code().expect("a status"), text(&output.stdout), text(&output.stderr))
 }
@@ -59,12 +59,11 @@ fn what_the_command_closes_is_closed() {
 
 #[test]
 fn closed_standard_descriptors_stay_closed() {
-    let sprout = example("sprout");
     for closed in ["<&-", ">&-", "2>&-", "<&- 2>&-"] {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let at = file.path().display();
         // The descriptors are told to a file of their own.
-        let line = format!("$L sh -c '{} print | grep ^fd >{at}' {closed}; cat {at}", sprout.display());
+        let line = format!("$L sh -c 'sprout print | grep ^fd >{at}' {closed}; cat {at}");
         let with = bash(&line);
         let without = bash(&line.replace("$L", "env"));
         assert_eq!(with, without, "{closed}");
@@ -78,7 +77,6 @@ fn closed_standard_descriptors_stay_closed() {
 
 #[test]
 fn directory_umask_limits_niceness_signals_and_descriptors_are_inherited() {
-    let print = format!("{} print", example("sprout").display());
     for setting in [
         "cd /usr",
         "umask 027",
@@ -91,21 +89,20 @@ fn directory_umask_limits_niceness_signals_and_descriptors_are_inherited() {
         "taskset -p 1 $$ >/dev/null",
         "exec 5</dev/null 9>/dev/null",
     ] {
-        is_as_without_us(&format!("{setting}; $L {print}"));
+        is_as_without_us(&format!("{setting}; $L sprout print"));
     }
 }
 
 #[test]
 fn a_blocked_signal_mask_is_inherited() {
-    let print = format!("{} print", example("sprout").display());
     let blocked = |program: &str| {
         let line = format!(
-            "import os,signal,shlex\nsignal.pthread_sigmask(signal.SIG_BLOCK,[10,12,15,17,34,64])\na=shlex.split('{program} {print}')\nos.execvp(a[0],a)"
+            "import os,signal,shlex\nsignal.pthread_sigmask(signal.SIG_BLOCK,[10,12,15,17,34,64])\na=shlex.split('{program} sprout print')\nos.execvp(a[0],a)"
         );
-        let output = Command::new("python3").args(["-c", &line]).output().expect("python3");
+        let output = Command::new("python3").args(["-c", &line]).env("PATH", path()).output().expect("python3");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    let with = blocked(&format!("{} --local -r {} --", env!("CARGO_BIN_EXE_leaderrun"), unique("mask")));
+    let with = blocked(&format!("leaderrun --local -r {} --", unique("mask")));
     let without = blocked("env");
     let line = |text: &str| text.lines().find(|l| l.starts_with("SigBlk")).map(ToOwned::to_owned);
     assert_eq!(line(&with), line(&without));

@@ -37,8 +37,9 @@ enum Trouble {
     NodeDown,
 }
 
-/// So many periods in all, spread over crontabs of their own that run side by side.
+/// So many periods in all, spread over crontabs of their own that run side by side, as far as there are processors for them.
 fn exactly_one_success_in_each_period(name: &str, crontabs: usize, few: usize, trouble: Trouble) {
+    let crontabs = crontabs.min(5 * thread::available_parallelism().map_or(1, usize::from));
     let periods = std::env::var("PERIODS").map_or(few, |n| n.parse().expect("a number of periods"));
     thread::scope(|scope| {
         for crontab in 0..crontabs {

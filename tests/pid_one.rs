@@ -9,15 +9,16 @@ use support::{Leaderrun, Running, Servers, Tree, children, eventually, example, 
 
 /// leaderrun as PID 1 of a new PID namespace; what is spawned is unshare(1), which passes the status on.
 fn as_pid_one(resource: &str, command: &[&str]) -> Running {
-    in_container(&format!("exec {} --local -r {resource} -- \"$@\"", env!("CARGO_BIN_EXE_leaderrun")), command)
+    in_container(&format!("exec \"$0\" --local -r {resource} -- \"$@\""), command)
 }
 
+/// A shell's line, in which `$0` is leaderrun, in namespaces of its own.
 fn in_container(line: &str, command: &[&str]) -> Running {
-    let mut run = Leaderrun::new();
-    let mut unshare = Command::new("unshare");
-    unshare.args(["-pfm", "--mount-proc", "--kill-child", "sh", "-c", line, "sh"]).args(command);
-    run.command = unshare;
-    run.spawn()
+    let run = Leaderrun::new();
+    let program = run.command.get_program().to_owned();
+    let words = ["-pfm", "--mount-proc", "--kill-child", "sh", "-c", line];
+    let words = support::unshare().iter().copied().chain(words).map(Into::into).chain([program]).collect();
+    run.through(words).args(command).spawn()
 }
 
 /// PID 1, as we see it.
@@ -27,6 +28,9 @@ fn first(running: &Running) -> i32 {
 
 #[test]
 fn the_exit_status_arrives() {
+    if !support::may_make_namespaces() {
+        return;
+    }
     assert_eq!(as_pid_one(&unique("one"), &["sh", "-c", "exit 7"]).wait().code(), 7);
     assert_eq!(as_pid_one(&unique("one"), &["sh", "-c", "kill -9 $$"]).wait().code(), 137);
     assert_eq!(as_pid_one(&unique("one"), &["no-such-command"]).wait().code(), 127);
@@ -34,6 +38,9 @@ fn the_exit_status_arrives() {
 
 #[test]
 fn term_and_int_end_a_leader_and_a_standby() {
+    if !support::may_make_namespaces() {
+        return;
+    }
     for (number, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
         let resource = unique("one");
         let mut leader = as_pid_one(&resource, &["sh", "-c", "echo up; exec sleep 1000"]);
@@ -50,11 +57,16 @@ fn term_and_int_end_a_leader_and_a_standby() {
 
 #[test]
 fn orphans_of_strangers_are_reaped() {
+    if !support::may_make_namespaces() {
+        return;
+    }
     let mut leader = as_pid_one(&unique("one"), &["sh", "-c", "echo up; exec sleep 1000"]);
     leader.says("up");
     let pid_one = first(&leader);
+    let user: &[&str] = if support::is_root() { &[] } else { &["-U", "--preserve-credentials"] };
     let entered = Command::new("nsenter")
         .args(["-t", &pid_one.to_string(), "-p", "-m"])
+        .args(user)
         .arg(example("sprout"))
         .args(["orphans", "1000"])
         .status();
@@ -65,8 +77,11 @@ fn orphans_of_strangers_are_reaped() {
 
 #[test]
 fn orphans_of_the_command_are_reaped() {
+    if !support::may_make_namespaces() {
+        return;
+    }
     let sprout = example("sprout");
-    let line = format!("{} orphans 1000; echo up; exec sleep 1000", sprout.display());
+    let line = format!("'{}' orphans 1000; echo up; exec sleep 1000", sprout.display());
     let mut leader = as_pid_one(&unique("one"), &["sh", "-c", &line]);
     leader.says("up");
     let guard = eventually("the guard", || children(first(&leader)).first().copied());
@@ -76,6 +91,9 @@ fn orphans_of_the_command_are_reaped() {
 
 #[test]
 fn killed_it_leaves_nothing() {
+    if !support::may_make_namespaces() {
+        return;
+    }
     let resource = unique("one");
     let tree = Tree::of(&resource);
     let mut leader = as_pid_one(&resource, &["sh", "-c", "setsid sleep 1000 & setsid sleep 1000 & echo up; wait"]);
@@ -88,14 +106,21 @@ fn killed_it_leaves_nothing() {
 
 #[test]
 fn an_ordinary_user_with_a_read_only_root_and_no_tmp_can_lead() {
+    if !support::may_make_namespaces() {
+        return;
+    }
     let ttl = Duration::from_secs(1);
     let servers = Servers::settled(3, ttl);
     let resource = unique("one");
+    let user = if support::is_root() {
+        "setpriv --reuid 65534 --regid 65534 --clear-groups"
+    } else {
+        "unshare --user --map-user=65534 --map-group=65534"
+    };
     // By its descriptor, since its path may be in what is taken away.
     let line = format!(
-        "exec 9<{}; mount -o remount,bind,ro / && mount -t tmpfs -o ro none /tmp && exec setpriv --reuid 65534 \
-         --regid 65534 --clear-groups /proc/self/fd/9 -t 1s -R {} -r {resource} -- \"$@\"",
-        env!("CARGO_BIN_EXE_leaderrun"),
+        "exec 9<\"$0\"; mount -o remount,bind,ro / && mount -t tmpfs -o ro none /tmp && exec {user} /proc/self/fd/9 -t 1s \
+         -R {} -r {resource} -- \"$@\"",
         servers.urls()
     );
     let mut leader = in_container(&line, &["sh", "-c", "touch /x 2>/dev/null; id -u; sleep 1.5; exit 5"]);

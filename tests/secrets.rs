@@ -3,13 +3,13 @@
 
 mod support;
 
-use std::{fs, process::Command};
+use std::{ffi::OsString, fs, process::Command};
 
-use support::{Group, Leaderrun, Mode, Proxy, Server, Servers, Tree, children, unique};
+use support::{Group, Leaderrun, Mode, Proxy, Server, Servers, Tree, as_ordinary_user, children, unique};
 
 const MARKED: &str = "mArK3dSecr3t";
 
-/// A user who is not root.
+/// Whom root makes itself.
 const USER: &str = "65534";
 
 /// The ways to give the servers.
@@ -77,16 +77,14 @@ fn no_core_dump_and_no_other_process_of_the_user_has_it() {
     let resource = unique("sealed");
     let tree = Tree::of(&resource);
     let run = Leaderrun::new();
-    let words = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups"].map(Into::into);
-    let words = words.into_iter().chain([run.copy_for_all_users().into()]).collect();
+    let words = as_ordinary_user(USER).into_iter().chain([run.copy_for_all_users().into()]).collect();
     let leader = run.through(words).args(["-t", "1s", "-r", &resource]).env("LEADERRUN_REDIS", &url);
     let leader = leader.args(["--", "sleep", "1000"]).spawn();
     let command = tree.grows_to(1)[0];
     let reads = |pid: i32| {
-        let user = ["--reuid", USER, "--regid", USER, "--clear-groups"];
-        let environ = format!("/proc/{pid}/environ");
-        let cat = Command::new("setpriv").args(user).args(["cat", &environ]).output().expect("setpriv");
-        cat.status.success()
+        let cat = ["cat".into(), format!("/proc/{pid}/environ").into()];
+        let words: Vec<OsString> = as_ordinary_user(USER).into_iter().chain(cat).collect();
+        Command::new(&words[0]).args(&words[1..]).output().expect("cat").status.success()
     };
     assert!(reads(command), "the command is like any other");
     assert!(!reads(leader.pid()), "the elector can be read");

@@ -30,7 +30,8 @@ fn its_command_is_stopped_another_leads_and_the_call_returns() {
         if let Some(servers) = place {
             servers.listened_to(&resource, 1);
         } else {
-            let waits = |line: &str| line.contains("-> FLOCK");
+            let pid = standby.pid().to_string();
+            let waits = |line: &str| line.contains("-> FLOCK") && line.split_whitespace().any(|word| word == pid);
             eventually("the standby to wait", || {
                 std::fs::read_to_string("/proc/locks").expect("locks").lines().any(waits).then_some(())
             });
@@ -130,12 +131,13 @@ fn who_rejoins_gives_another_the_time_to_lead() {
 fn a_lost_lease_with_rejoin_is_won_again_with_all_that_the_command_was_given() {
     let servers = Servers::settled(1, TTL);
     let (resource, witnesses) = (unique("lost"), Witnesses::new());
-    let line = format!("printf 'in: '; head -n 1; exec {}", witnesses.command(&["drain", "1"])[1..].join(" "));
+    let command = ["--", "sh", "-c", "printf 'in: '; head -n 1; shift; exec \"$@\"", "sh"];
     let folder = tempfile::tempdir().expect("a folder");
     let input = folder.path().join("input");
     std::fs::write(&input, "first\nsecond\n").expect("a file");
     let stdin = std::fs::File::open(&input).expect("a file");
-    let leader = on(Some(&servers), &resource).args(["--rejoin"]).stdin(stdin).shell(&line);
+    let leader = on(Some(&servers), &resource).args(["--rejoin"]).stdin(stdin).args(command);
+    let leader = leader.args(witnesses.command(&["drain", "1"])).spawn();
     witnesses.started(1);
     servers.0[0].freeze();
     leader.reports("lost the lease: ");

@@ -8,7 +8,7 @@ use support::{Servers, Terminal, Tree, unique};
 
 /// The beginning of a line that runs something under leaderrun on this machine.
 fn local(resource: &str) -> String {
-    format!("{} --local -r {resource} --", env!("CARGO_BIN_EXE_leaderrun"))
+    format!("leaderrun --local -r {resource} --")
 }
 
 fn run() -> String {
@@ -164,10 +164,7 @@ fn suspended_for_longer_than_the_lease_the_tree_is_dead_and_fg_says_why() {
     terminal.shows("ready> ");
     terminal.run("export LEADERRUN_REDIS");
     terminal.shows("ready> ");
-    terminal.run(&format!(
-        "{} -t 1s -r {resource} -- sh -c 'setsid sleep 100 & {UP}; wait'",
-        env!("CARGO_BIN_EXE_leaderrun")
-    ));
+    terminal.run(&format!("leaderrun -t 1s -r {resource} -- sh -c 'setsid sleep 100 & {UP}; wait'"));
     terminal.shows("up");
     tree.grows_to(2);
     terminal.type_in("\x1a");

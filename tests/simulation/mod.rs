@@ -5,8 +5,12 @@
 //! SCHEDULES=N runs N of them, SEED=S one, with its trace.
 
 mod conformance;
-mod node;
 // What the tests of processes share; a part of it serves here.
+#[path = "../support/connection.rs"]
+mod connection;
+mod node;
+#[path = "../support/ports.rs"]
+mod ports;
 #[allow(dead_code)]
 #[path = "../support/processes.rs"]
 mod processes;

@@ -12,7 +12,7 @@ use std::{
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use super::{LONG, Servers, children, eventually, signal};
+use super::{LONG, Servers, children, eventually, heed_signals, is_root, signal, unshare};
 
 /// A leaderrun to be started.
 pub struct Leaderrun {
@@ -43,6 +43,7 @@ impl Output {
 
 impl Leaderrun {
     pub fn new() -> Self {
+        heed_signals();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_leaderrun"));
         for (name, _) in std::env::vars_os().filter(|(n, _)| n.as_encoded_bytes().starts_with(b"LEADERRUN_")) {
@@ -82,6 +83,17 @@ impl Leaderrun {
             self.command = command;
         }
         self
+    }
+
+    /// By way of a user namespace, if an ordinary user runs it: root of that may read all that /proc tells of a process that
+    /// isn't dumpable.
+    pub fn readable(self) -> Self {
+        if is_root() {
+            return self;
+        }
+        let program = self.command.get_program().to_owned();
+        let words = unshare().iter().map(Into::into).chain([program]).collect();
+        self.through(words)
     }
 
     pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {

@@ -3,24 +3,29 @@
 // Each test file is a program of its own and uses a part of this.
 #![allow(dead_code, unused_imports)]
 
+mod connection;
 mod dns;
 mod leaderrun;
+mod ports;
 mod processes;
 mod proxy;
 mod sentinels;
 mod servers;
 mod terminal;
+mod user;
 mod waiting;
 mod witnesses;
 
 pub use self::{
     dns::NameServer,
     leaderrun::{Leaderrun, Output, Running},
-    processes::{Tree, children, signal, state},
+    ports::free_port,
+    processes::{Tree, children, heed_signals, signal, state},
     proxy::{Mode, Proxy},
     sentinels::{Group, NAME, Sentinel},
-    servers::{Server, Servers, free_port},
+    servers::{Server, Servers},
     terminal::Terminal,
+    user::{as_ordinary_user, is_root, may_become_others, may_make_namespaces, path, unshare},
     waiting::{LONG, eventually, eventually_within},
     witnesses::{Witness, Witnesses, monotonic},
 };

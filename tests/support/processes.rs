@@ -1,8 +1,9 @@
 //! Processes, found in /proc and signalled by pid.
 
-use std::fs;
+use std::{fs, sync::Once};
 
 use nix::{
+    libc,
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -11,6 +12,25 @@ use super::eventually;
 
 pub fn signal(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).expect("a process of this test");
+}
+
+/// Has signals that are ignored end processes again. Whoever runs the tests in the background of a shell or under nohup(1)
+/// hands down some that are ignored, as we would to leaderrun, which leaves them so.
+pub fn heed_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Rust ignores SIGPIPE, and puts it back for what it starts.
+        for number in (1..=64).filter(|&number| number != libc::SIGPIPE) {
+            // SAFETY: all zeros is a valid sigaction; it is read, and put back to the default where it was ignored.
+            unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                let known = libc::sigaction(number, std::ptr::null(), &raw mut action) == 0;
+                if known && action.sa_sigaction == libc::SIG_IGN {
+                    libc::signal(number, libc::SIG_DFL);
+                }
+            }
+        }
+    });
 }
 
 /// The children of a process that are no zombies.

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use super::free_port;
+
 /// What is done to what passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -44,7 +46,7 @@ struct State {
 impl Proxy {
     /// Passes bytes on to this port. The random numbers have a seed. The threads end with the test.
     pub fn new(port: u16, seed: u64) -> Self {
-        Self::at("127.0.0.1:0", port, seed)
+        Self::at(&format!("127.0.0.1:{}", free_port()), port, seed)
     }
 
     /// At this address.

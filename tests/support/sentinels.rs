@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use redis::{Client, Value};
 use tempfile::TempDir;
 
-use super::{Server, eventually, eventually_within, free_port, signal};
+use super::{Server, connection::Kept, eventually, eventually_within, free_port, signal};
 
 /// The name under which the Sentinels watch the master.
 pub const NAME: &str = "mymaster";
@@ -21,9 +21,13 @@ const DEMOTION: Duration = Duration::from_secs(60);
 /// How long a server must be silent for the Sentinels to take it for down.
 const DOWN_AFTER: &str = "300";
 
+/// How long a Sentinel may take to answer.
+const PATIENCE: Duration = Duration::from_millis(200);
+
 pub struct Sentinel {
     pub port: u16,
     child: Child,
+    kept: Kept,
     _folder: TempDir,
 }
 
@@ -58,7 +62,7 @@ impl Sentinel {
             .stderr(Stdio::null())
             .spawn()
             .expect("setpriv and redis-server (tests/run installs them)");
-        Sentinel { port, child, _folder: folder }
+        Sentinel { port, child, kept: Kept::default(), _folder: folder }
     }
 
     fn pid(&self) -> i32 {
@@ -79,14 +83,13 @@ impl Sentinel {
     }
 
     fn ask(&self, args: &[&str]) -> Option<Value> {
-        let client = Client::open(format!("redis://127.0.0.1:{}", self.port)).expect("a URL");
-        let mut connection = client.get_connection_with_timeout(Duration::from_millis(200)).ok()?;
-        connection.set_read_timeout(Some(Duration::from_millis(200))).ok()?;
-        let mut cmd = redis::cmd("SENTINEL");
-        args.iter().for_each(|arg| {
-            cmd.arg(arg);
-        });
-        cmd.query(&mut connection).ok()
+        let open = || {
+            let client = Client::open(format!("redis://127.0.0.1:{}", self.port))?;
+            let connection = client.get_connection_with_timeout(PATIENCE)?;
+            connection.set_read_timeout(Some(PATIENCE))?;
+            Ok(connection)
+        };
+        self.kept.ask(redis::cmd("SENTINEL").arg(args), open).ok()
     }
 
     /// One of the things that it knows of the master.
@@ -149,9 +152,7 @@ impl Group {
         // Replication goes on, too: a replica that never was in step isn't promoted.
         eventually_within(DEMOTION, "replicas in step", || {
             // One that is being made a replica closes its connections.
-            let told = |server: &Server| {
-                redis::cmd("INFO").arg("replication").query::<String>(&mut server.connect()).unwrap_or_default()
-            };
+            let told = |server: &Server| server.try_query::<String>(&["INFO", "replication"]).unwrap_or_default();
             let replicas = self.servers.iter().filter(|s| s.is_up() && told(s).contains("master_link_status:up"));
             (replicas.count() == 2).then_some(())
         });

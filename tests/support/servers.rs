@@ -2,16 +2,15 @@
 
 use std::{
     fs::File,
-    net::TcpListener,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use nix::sys::signal::Signal;
-use redis::{Client, Connection};
+use redis::{Client, Connection, RedisResult};
 use tempfile::TempDir;
 
-use super::{eventually, signal};
+use super::{connection::Kept, eventually, ports::free_port, signal};
 
 /// The prefix of lock keys.
 const PREFIX: &str = "leaderrun:";
@@ -21,6 +20,7 @@ pub struct Server {
     extra: Vec<String>,
     folder: TempDir,
     child: Option<Child>,
+    kept: Kept,
 }
 
 impl Server {
@@ -32,7 +32,7 @@ impl Server {
     pub fn start_with(extra: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let extra = extra.iter().map(ToString::to_string).collect();
-        let mut server = Server { port: 0, extra, folder, child: None };
+        let mut server = Server { port: 0, extra, folder, child: None, kept: Kept::default() };
         for _ in 0..10 {
             server.port = free_port();
             if server.launch() {
@@ -42,7 +42,7 @@ impl Server {
         panic!("no redis-server would start:\n{}", server.log());
     }
 
-    /// Starts the process; false if somebody else took the port meanwhile.
+    /// Starts the process; false if it ends at once: something else may have the port of its cluster's bus.
     fn launch(&mut self) -> bool {
         let log = File::create(self.folder.path().join("log")).expect("a log");
         // The server dies with us, also if we are killed.
@@ -92,6 +92,7 @@ impl Server {
         self.child.as_ref().expect("a running server").id() as i32
     }
 
+    /// A connection of the test's own.
     pub fn connect(&self) -> Connection {
         let client = Client::open(self.url()).expect("a URL");
         let connection = eventually("a connection", || client.get_connection().ok());
@@ -100,11 +101,13 @@ impl Server {
     }
 
     pub fn query<T: redis::FromRedisValue>(&self, args: &[&str]) -> T {
+        self.try_query(args).expect("an answer")
+    }
+
+    pub fn try_query<T: redis::FromRedisValue>(&self, args: &[&str]) -> RedisResult<T> {
         let mut cmd = redis::cmd(args[0]);
-        for arg in &args[1..] {
-            cmd.arg(arg);
-        }
-        cmd.query(&mut self.connect()).expect("an answer")
+        cmd.arg(&args[1..]);
+        self.kept.ask(&cmd, || Ok(self.connect()))
     }
 
     pub fn lock(&self, resource: &str) -> Option<String> {
@@ -125,6 +128,7 @@ impl Server {
             child.kill().expect("our child");
             child.wait().expect("our child");
         }
+        self.kept.close();
     }
 
     /// Starts it again on the same port, empty unless the test has had it saved.
@@ -204,8 +208,4 @@ impl Servers {
         keys.dedup();
         keys
     }
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }

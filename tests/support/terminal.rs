@@ -31,6 +31,7 @@ impl Terminal {
 
     /// A program whose controlling terminal it is.
     pub fn with(program: &[&str]) -> Self {
+        super::heed_signals();
         let pair = nix::pty::openpty(None, None).expect("a pseudo-terminal");
         let name = nix::unistd::ttyname(&pair.slave).expect("its name").display().to_string();
         let slave = |fd: &OwnedFd| Stdio::from(fd.try_clone().expect("a descriptor"));
@@ -38,6 +39,9 @@ impl Terminal {
             .args(["--ctty", "--wait"])
             .args(program)
             .env("TERM", "dumb")
+            .env("LC_ALL", "C")
+            .env_remove("NO_COLOR")
+            .env("PATH", super::path())
             .stdin(slave(&pair.slave))
             .stdout(slave(&pair.slave))
             .stderr(slave(&pair.slave))

@@ -29,7 +29,6 @@ fn main() {
         let line = format!("{} {what} {} {token}\n", now.as_nanos(), std::process::id());
         log.write_all(line.as_bytes()).expect("a written line");
     };
-    write("start");
 
     let began = Instant::now();
     let (mut end, mut status, mut drain, mut tick) = (None, 0, None, Duration::from_millis(2));
@@ -50,6 +49,8 @@ fn main() {
     }
     heeded.thread_block().expect("blocked signals");
     let signals = SignalFd::with_flags(&heeded, SfdFlags::SFD_NONBLOCK).expect("a signalfd");
+    // Whoever sees this may send a signal.
+    write("start");
 
     while end.is_none_or(|end| Instant::now() < end) {
         std::thread::sleep(tick);

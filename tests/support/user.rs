@@ -1,0 +1,50 @@
+//! Who runs the tests. Most that root alone may do, an ordinary user may do in a user namespace.
+
+use std::{
+    ffi::{OsStr, OsString},
+    process::Command,
+};
+
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Whether root runs the tests; says so otherwise.
+pub fn may_become_others() -> bool {
+    if !is_root() {
+        println!("not tried: only root can start processes of another user");
+    }
+    is_root()
+}
+
+/// unshare(1), which makes an ordinary user root of a user namespace.
+pub fn unshare() -> &'static [&'static str] {
+    if is_root() { &["unshare"] } else { &["unshare", "--map-root-user"] }
+}
+
+/// Whether this user may make namespaces; says so otherwise.
+pub fn may_make_namespaces() -> bool {
+    let [program, options @ ..] = unshare() else { return false };
+    let made = Command::new(program).args(options).args(["--mount", "--pid", "--fork", "true"]).output();
+    let made = made.expect("unshare (tests/run installs it)").status.success();
+    if !made {
+        println!("not tried: this user may not make namespaces");
+    }
+    made
+}
+
+/// Words before a command that make root this ordinary user; another user stays who it is.
+pub fn as_ordinary_user(user: &str) -> Vec<OsString> {
+    if !is_root() {
+        return Vec::new();
+    }
+    ["setpriv", "--reuid", user, "--regid", user, "--clear-groups"].map(Into::into).to_vec()
+}
+
+/// A PATH on which leaderrun and the examples come first: where the project is may not be fit for a shell's line.
+pub fn path() -> OsString {
+    let folders = [env!("CARGO_BIN_EXE_leaderrun").into(), super::example("sprout")];
+    let folders = folders.iter().filter_map(|program| program.parent()).map(OsStr::new).map(ToOwned::to_owned);
+    let others = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(folders.chain(std::env::split_paths(&others).map(Into::into))).expect("a PATH")
+}
