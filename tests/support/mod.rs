@@ -5,8 +5,11 @@
 
 mod dns;
 mod leaderrun;
+mod limits;
+mod namespaces;
 mod processes;
 mod proxy;
+mod scenery;
 mod sentinels;
 mod servers;
 mod terminal;
@@ -16,8 +19,11 @@ mod witnesses;
 pub use self::{
     dns::NameServer,
     leaderrun::{Leaderrun, Output, Running},
+    limits::{Limit, lower, mapped},
+    namespaces::unshare,
     processes::{Tree, children, signal, state},
     proxy::{Mode, Proxy},
+    scenery::{End, Leading, Shape, Stage, TTL, each_end, program},
     sentinels::{Group, NAME, Sentinel},
     servers::{Server, Servers, free_port},
     terminal::Terminal,
