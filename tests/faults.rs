@@ -11,8 +11,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use support::{
-    LONG, Leaderrun, Running, Servers, Tree, Witnesses, eventually, eventually_within, is_root, may_make_namespaces,
-    signal, unique, unshare,
+    Leaderrun, Running, Servers, Tree, Witnesses, eventually, is_root, may_make_namespaces, signal, unique, unshare,
 };
 
 const TTL: Duration = Duration::from_secs(1);

@@ -6,9 +6,11 @@
 mod connection;
 mod dns;
 mod leaderrun;
+mod limits;
 mod ports;
 mod processes;
 mod proxy;
+mod scenery;
 mod sentinels;
 mod servers;
 mod terminal;
@@ -19,13 +21,15 @@ mod witnesses;
 pub use self::{
     dns::NameServer,
     leaderrun::{Leaderrun, Output, Running},
+    limits::{Limit, lower, mapped},
     ports::free_port,
     processes::{Tree, children, heed_signals, signal, state},
     proxy::{Mode, Proxy},
+    scenery::{End, Leading, Shape, Stage, TTL, each_end, failing_ends, program},
     sentinels::{Group, NAME, Sentinel},
     servers::{Server, Servers},
     terminal::Terminal,
-    user::{as_ordinary_user, is_root, may_become_others, may_make_namespaces, path, unshare},
+    user::{as_ordinary_user, is_root, may_become_others, may_make_namespaces, path, unshare, unshare_and},
     waiting::{LONG, eventually, eventually_within},
     witnesses::{Witness, Witnesses, monotonic},
 };

@@ -6,6 +6,7 @@
 //! sprout tell: says which signals it and a child of it get; SIGSEGV ends them
 //! sprout print: what this process was started with: signals, mask, group, limits
 //! sprout orphans N: makes N orphans that end at once
+//! sprout forks: forks a child that ends at once, again and again, and says on stdout when that is refused
 
 use std::{fs, io::Write, time::Duration};
 
@@ -62,6 +63,13 @@ fn main() {
                 nix::sys::wait::wait().expect("our child");
             }
         }
+        ["forks"] => {
+            while forks() {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            say("no process");
+            sleep_on();
+        }
         ["tell"] => {
             in_child(|| tell("child"));
             tell("main");
@@ -90,6 +98,19 @@ fn in_child(what: impl FnOnce()) -> Pid {
         ForkResult::Child => {
             what();
             std::process::exit(0);
+        }
+    }
+}
+
+/// Whether there is a process to be had.
+fn forks() -> bool {
+    // SAFETY: this program has one thread.
+    match unsafe { fork() } {
+        Ok(ForkResult::Parent { child }) => nix::sys::wait::waitpid(child, None).is_ok(),
+        Ok(ForkResult::Child) => std::process::exit(0),
+        Err(errno) => {
+            assert_eq!(errno, nix::errno::Errno::EAGAIN);
+            false
         }
     }
 }

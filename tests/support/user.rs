@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 pub fn is_root() -> bool {
@@ -47,4 +47,18 @@ pub fn path() -> OsString {
     let folders = folders.iter().filter_map(|program| program.parent()).map(OsStr::new).map(ToOwned::to_owned);
     let others = std::env::var_os("PATH").unwrap_or_default();
     std::env::join_paths(folders.chain(std::env::split_paths(&others).map(Into::into))).expect("a PATH")
+}
+
+/// unshare(1) with these options and a shell's line that is run first; a command may follow. `None`, said on stdout, where
+/// the machine doesn't let this user do that.
+pub fn unshare_and(options: &[&str], first: &str) -> Option<Vec<String>> {
+    let line = format!("{first} && exec \"$@\"");
+    let words: Vec<String> =
+        [unshare(), options, &["--", "sh", "-c", &line, "sh"]].concat().into_iter().map(Into::into).collect();
+    let tried = Command::new(&words[0]).args(&words[1..]).arg("true").stderr(Stdio::null()).status();
+    if !tried.expect("unshare (tests/run installs it)").success() {
+        println!("not tried: this machine refuses this user {}", words.join(" "));
+        return None;
+    }
+    Some(words)
 }

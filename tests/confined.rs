@@ -1,0 +1,163 @@
+//! Where the kernel refuses system calls that leaderrun would like to make, as a container's profile does, every promise is
+//! kept, or nothing is started and the reason is told.
+
+mod support;
+
+use nix::unistd::geteuid;
+use support::{Leaderrun, Shape, Stage, Tree, each_end, program, unique, unshare_and};
+
+/// What Docker 19.03's default profile doesn't know of these, and so refuses.
+const UNKNOWN_TO_DOCKER: &str =
+    "pidfd_open,pidfd_send_signal,pidfd_getfd,clone3,close_range,openat2,faccessat2,epoll_pwait2";
+
+/// A leader to which these system calls are refused, which its command verifies.
+fn without(calls: &str, errno: &str) -> Stage {
+    let confine = program("confine");
+    Stage::new()
+        .confined_by(&[&confine, "deny", calls, errno, "--"])
+        .probed_by(&[&confine, "expect", calls, errno, "--"])
+}
+
+fn dies_without_new_calls(shape: &Shape, errno: &str) {
+    let stage = without(UNKNOWN_TO_DOCKER, errno);
+    each_end(|end| _ = stage.play(shape, end));
+}
+
+#[test]
+fn with_the_system_calls_of_docker_19_a_plain_command() {
+    dies_without_new_calls(&Shape::plain(), "EPERM");
+}
+
+#[test]
+fn with_the_system_calls_of_docker_19_detached_processes() {
+    dies_without_new_calls(&Shape::double_fork(), "EPERM");
+}
+
+#[test]
+fn with_the_system_calls_of_docker_19_processes_that_ignore_term() {
+    dies_without_new_calls(&Shape::sprout("ignores", 2), "EPERM");
+}
+
+#[test]
+fn with_the_system_calls_of_an_old_kernel_a_plain_command() {
+    dies_without_new_calls(&Shape::plain(), "ENOSYS");
+}
+
+#[test]
+fn with_the_system_calls_of_an_old_kernel_detached_processes() {
+    dies_without_new_calls(&Shape::double_fork(), "ENOSYS");
+}
+
+#[test]
+fn with_the_system_calls_of_an_old_kernel_processes_that_ignore_term() {
+    dies_without_new_calls(&Shape::sprout("ignores", 2), "ENOSYS");
+}
+
+/// In a namespace the kernel does the killing where the guard dies.
+#[test]
+fn with_the_system_calls_of_docker_19_in_a_namespace_detached_processes() {
+    let stage = without(UNKNOWN_TO_DOCKER, "EPERM").with(&["--pid-namespace"]);
+    each_end(|end| _ = stage.play(&Shape::double_fork(), end));
+}
+
+/// A deadline that nothing can wake the guard for is none.
+#[test]
+fn without_a_timer_no_command_lives_on_and_the_reason_is_told() {
+    let stage = without("timerfd_settime", "EINVAL");
+    let resource = unique("timer");
+    let mark = format!("TREE={resource}");
+    for shape in [Shape::plain(), Shape::double_fork(), Shape::sprout("ignores", 2)] {
+        let tree = Tree(mark.clone());
+        let command = ["--", "env", &mark].into_iter().chain(shape.command.iter().map(String::as_str));
+        let output = stage.run_confined(&resource).args(command).output();
+        assert_eq!(tree.alive(), [], "{}", output.stderr);
+        assert_eq!(output.code(), 125, "{}", output.stderr);
+        assert!(output.stderr.lines().any(|line| line.contains("timer")), "{}", output.stderr);
+        assert_eq!(stage.servers.locked(&resource), 0, "the lock is released: nothing is left");
+    }
+}
+
+/// A thread needs clone3(2) where the C library doesn't take EPERM for its absence. Names of servers are looked up in one.
+#[test]
+fn with_the_system_calls_of_docker_19_a_name_is_looked_up_or_the_reason_is_told() {
+    let stage = without(UNKNOWN_TO_DOCKER, "EPERM");
+    let url = stage.servers.urls().replace("127.0.0.1", "localhost");
+    let output = stage.run_confined(&unique("name")).args(["--redis", &url, "--try", "--", "echo", "led"]).output();
+    assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
+    match output.code() {
+        0 => assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("led\n", "")),
+        code => {
+            assert!([69, 125].contains(&code), "{code}: {}", output.stderr);
+            assert!(output.stderr.contains("thread"), "{}", output.stderr);
+        }
+    }
+}
+
+/// An empty folder in the place of /proc.
+const COVERED: (&[&str], &str) = (&["--mount"], "mount -t tmpfs none /proc");
+/// A /proc that shows other processes than those that we see.
+const FOREIGN: (&[&str], &str) = (&["--pid", "--fork", "--kill-child"], "true");
+
+/// At the start: nothing is locked and nothing started, and one line tells why.
+fn is_refused(proc: (&[&str], &str)) {
+    let Some(words) = unshare_and(proc.0, proc.1) else { return };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let stage = Stage::new().confined_by(&words);
+    let on_servers = stage.run_confined(&unique("proc"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let local = Leaderrun::new().env("XDG_RUNTIME_DIR", folder.path()).args(["--local", "-r", &unique("proc")]);
+    let program = local.command.get_program().to_owned();
+    let local = local.through(words.iter().map(Into::into).chain([program]).collect());
+    for leaderrun in [on_servers, local] {
+        let output = leaderrun.args(["--", "echo", "started"]).output();
+        assert_eq!((output.code(), output.stdout.as_str()), (125, ""), "{}", output.stderr);
+        assert!(output.stderr.contains("/proc"), "{}", output.stderr);
+        assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    }
+    assert_eq!(stage.servers.keys(), [""; 0], "a server was asked");
+    assert_eq!(folder.path().read_dir().expect("the folder").count(), 0, "a lock was made");
+}
+
+#[test]
+fn without_proc_nothing_is_started_and_the_reason_is_told() {
+    is_refused(COVERED);
+}
+
+#[test]
+fn without_a_mount_at_proc_nothing_is_started_and_the_reason_is_told() {
+    if !geteuid().is_root() {
+        println!("not tried: an ordinary user can't unmount /proc");
+        return;
+    }
+    is_refused((&["--mount"], "umount --lazy /proc"));
+}
+
+#[test]
+fn with_the_proc_of_another_namespace_nothing_is_started_and_the_reason_is_told() {
+    is_refused(FOREIGN);
+}
+
+/// The guard mounts its own.
+#[test]
+fn without_proc_a_namespace_of_its_own_keeps_every_promise() {
+    if !geteuid().is_root() {
+        println!("not tried: an ordinary user can't mount a /proc where the one that is there is covered");
+        return;
+    }
+    let Some(words) = unshare_and(COVERED.0, COVERED.1) else { return };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let stage = Stage::new().confined_by(&words).with(&["--pid-namespace"]);
+    for shape in [Shape::plain(), Shape::double_fork(), Shape::sprout("ignores", 2)] {
+        each_end(|end| _ = stage.play(&shape, end));
+    }
+}
+
+#[test]
+fn with_the_proc_of_another_namespace_one_of_its_own_has_its_own() {
+    let Some(words) = unshare_and(FOREIGN.0, FOREIGN.1) else { return };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let stage = Stage::new().confined_by(&words).with(&["--pid-namespace"]);
+    let line = "setsid sleep 1000 & read pid rest </proc/self/stat; [ $pid = $$ ] && exit 7";
+    let output = stage.run_confined(&unique("proc")).args(["--", "sh", "-c", line]).output();
+    assert_eq!((output.code(), output.stderr.as_str()), (7, ""));
+}
