@@ -85,7 +85,7 @@ fn allow_no_process(stage: &Stage, pid: i32) {
 
 /// The command itself says when there is no process to be had.
 fn dies_without_processes(shape: Shape) {
-    let stage = Stage::new().as_spare_user();
+    let stage = Stage::new().started_by_spare_user();
     let forks = stage.for_all_users("sprout");
     let line = "\"$0\" forks & exec \"$@\"";
     let command = ["sh", "-c", line, &forks].map(String::from).into_iter();

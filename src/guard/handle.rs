@@ -23,7 +23,8 @@ pub struct ForkedGuard {
     pub(super) pid: Pid,
     pub(super) channel: Channel,
     pub(super) terminal: Option<Terminal>,
-    pub(super) tree: Tree,
+    /// `None` where nothing outlives the guard.
+    pub(super) tree: Option<Tree>,
     /// Children from before the guard, of a process that exec'd us: not ours to reap or kill.
     pub(super) strangers: Vec<Pid>,
     /// What we were started with.
@@ -38,7 +39,7 @@ pub struct GuardHandle {
     channel: AsyncFd<Channel>,
     signals: AsyncFd<Signals>,
     terminal: Option<Terminal>,
-    tree: Tree,
+    tree: Option<Tree>,
     strangers: Vec<Pid>,
     /// The command's main process.
     main: Option<Pid>,
@@ -150,10 +151,12 @@ impl GuardHandle {
 
     /// After the guard's death: kills what came to us from it. True once nothing is left.
     pub fn clear_after_death(&mut self) -> bool {
-        // What can't be listed now is not gone: it is looked for again.
-        let _ = self.tree.signal(libc::SIGKILL, Members::AllBut(&self.strangers));
+        if let Some(tree) = &self.tree {
+            // What can't be listed now is not gone: it is looked for again.
+            let _ = tree.signal(libc::SIGKILL, Members::AllBut(&self.strangers));
+        }
         self.reap_strangers();
-        self.tree.is_empty_but_for(&self.strangers)
+        self.tree.as_ref().is_none_or(|tree| tree.is_empty_but_for(&self.strangers))
     }
 
     /// How the command ended that had done so by itself when its guard died, before the guard could say so.

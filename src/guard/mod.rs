@@ -54,8 +54,10 @@ pub fn fork_guard(settings: &Settings) -> Result<ForkedGuard> {
     let inherited = Inherited::take_over().context("can't block signals")?;
     set_child_subreaper(true).context("can't become a subreaper (Linux 5.4 or newer is needed)")?;
     let terminal = Terminal::open().context("can't open /dev/tty")?;
-    let tree = Tree::open()?;
-    let strangers = tree.children().context("can't list our children")?;
+    // The kernel kills a namespace with its PID 1, which the guard is: what it leaves need not be found.
+    let tree = if settings.pid_namespace { None } else { Some(Tree::open()?) };
+    let strangers =
+        tree.as_ref().map(Tree::children).transpose().context("can't list our children")?.unwrap_or_default();
     let (ours, guards) = Channel::pair().context("can't make a socket pair")?;
     let forked = if settings.pid_namespace {
         namespace::fork_into_new()?

@@ -78,6 +78,9 @@ pub struct Leading {
     pub resource: String,
 }
 
+/// What is done to a leader.
+type Hardship = Box<dyn Fn(&Leading)>;
+
 pub struct Stage {
     pub servers: Servers,
     options: Vec<String>,
@@ -87,8 +90,8 @@ pub struct Stage {
     /// The words that its command is started through.
     probed_by: Vec<String>,
     /// What is done to the leader before its leadership ends.
-    hardship: Option<Box<dyn Fn(&Leading)>>,
-    as_spare_user: bool,
+    hardship: Option<Hardship>,
+    started_by_spare_user: bool,
 }
 
 impl Stage {
@@ -102,7 +105,7 @@ impl Stage {
             confined_by: Vec::new(),
             probed_by: Vec::new(),
             hardship: None,
-            as_spare_user: false,
+            started_by_spare_user: false,
         }
     }
 
@@ -131,8 +134,8 @@ impl Stage {
     }
 
     /// With a leader of a user that no other process belongs to, where we are root, whom some limits don't bind.
-    pub fn as_spare_user(mut self) -> Self {
-        self.as_spare_user = geteuid().is_root();
+    pub fn started_by_spare_user(mut self) -> Self {
+        self.started_by_spare_user = geteuid().is_root();
         self
     }
 
@@ -140,7 +143,7 @@ impl Stage {
     pub fn as_user(&self) -> Vec<String> {
         let user = (300_000 + std::process::id() % 100_000).to_string();
         let words = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"];
-        if self.as_spare_user { words.map(Into::into).to_vec() } else { Vec::new() }
+        if self.started_by_spare_user { words.map(Into::into).to_vec() } else { Vec::new() }
     }
 
     /// A program where every user can run it.
@@ -159,7 +162,7 @@ impl Stage {
         let leaderrun = self.run(resource);
         let mut words: Vec<OsString> = self.confined_by.iter().map(Into::into).collect();
         words.extend(self.as_user().iter().map(Into::into));
-        if self.as_spare_user {
+        if self.started_by_spare_user {
             words.push(leaderrun.copy_for_all_users().into());
         } else {
             words.push(leaderrun.command.get_program().to_owned());
