@@ -3,8 +3,10 @@
 // Each test file is a program of its own and uses a part of this.
 #![allow(dead_code, unused_imports)]
 
+mod apart;
 mod dns;
 mod leaderrun;
+mod lookup;
 mod processes;
 mod proxy;
 mod sentinels;
@@ -14,8 +16,10 @@ mod waiting;
 mod witnesses;
 
 pub use self::{
-    dns::NameServer,
+    apart::Apart,
+    dns::{NameServer, Query, Says, addresses},
     leaderrun::{Leaderrun, Output, Running},
+    lookup::{is_found, is_found_by, is_not_resolved, look},
     processes::{Tree, children, signal, state},
     proxy::{Mode, Proxy},
     sentinels::{Group, NAME, Sentinel},
