@@ -4,7 +4,7 @@
 mod support;
 
 use nix::unistd::geteuid;
-use support::{Leaderrun, Server, Shape, Stage, Tree, each_end, program, unique, unshare_and};
+use support::{Leaderrun, Server, Shape, Stage, TTL, Tree, each_end, program, unique, unshare_and};
 
 /// What Docker 19.03's default profile doesn't know of these, and so refuses.
 const UNKNOWN_TO_DOCKER: &str =

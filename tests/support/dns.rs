@@ -1,36 +1,283 @@
-//! A name server that knows every name of IPv4 as this machine, and none of IPv6.
+//! A name server that a test tells what to answer, over UDP and TCP, and that counts what it is asked.
+//!
+//! It behaves as a recursive server does: an alias is answered together with the addresses of its target. Its messages are put
+//! together by hand (RFC 1035, section 4), not by the library that leaderrun reads them with.
 
-use std::{net::UdpSocket, thread};
+use std::{
+    collections::HashMap,
+    io::{self, ErrorKind, Read, Write},
+    net::{IpAddr, TcpListener, TcpStream, UdpSocket},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
-pub struct NameServer(pub String);
+/// How often the server looks whether it is to end.
+const TICK: Duration = Duration::from_millis(20);
 
-impl NameServer {
-    /// On port 53 of this address of the loopback, as resolv.conf(5) wants it; root may. It ends with the test.
-    pub fn at(address: &str) -> Self {
-        let socket = UdpSocket::bind((address, 53)).expect("port 53");
-        thread::spawn(move || {
-            let mut question = [0; 512];
-            while let Ok((length, from)) = socket.recv_from(&mut question) {
-                if let Some(answer) = answer(&question[..length]) {
-                    let _ = socket.send_to(&answer, from);
-                }
-            }
-        });
-        NameServer(address.to_owned())
+/// The types of records that are known here.
+const A: u16 = 1;
+const CNAME: u16 = 5;
+const SOA: u16 = 6;
+const AAAA: u16 = 28;
+
+/// Response codes.
+const NOERROR: u8 = 0;
+const SERVFAIL: u8 = 2;
+const NXDOMAIN: u8 = 3;
+const REFUSED: u8 = 5;
+
+/// What a name server says of a name.
+#[derive(Clone, Debug)]
+pub enum Says {
+    /// All of its addresses, of both families; none of a family is an answer without records.
+    Addresses(Vec<IpAddr>),
+    /// Another name for this one.
+    Alias(&'static str),
+    /// NXDOMAIN.
+    NoSuchName,
+    /// SERVFAIL.
+    Fails,
+    Refuses,
+    /// No answer.
+    Nothing,
+    /// No answer to the first queries of each type, so many; then these addresses.
+    NothingAtFirst(usize, Vec<IpAddr>),
+    /// These addresses, but over UDP only that they don't fit.
+    OverTcp(Vec<IpAddr>),
+}
+
+impl Says {
+    /// These addresses, separated by spaces.
+    pub fn addresses(list: &str) -> Self {
+        Says::Addresses(addresses(list))
     }
 }
 
-/// The header, the question, and an address (RFC 1035, section 4).
-fn answer(question: &[u8]) -> Option<Vec<u8>> {
-    let name = question.get(12..)?;
-    let end = 12 + name.iter().position(|&length| length == 0)? + 1;
-    let wants_ipv4 = question.get(end..end + 2)? == [0, 1];
-    let mut answer = question[..2].to_vec();
-    answer.extend([0x81, 0x80, 0, 1, 0, u8::from(wants_ipv4), 0, 0, 0, 0]);
-    answer.extend(&question[12..end + 4]);
-    if wants_ipv4 {
-        // The question's name, an address of the internet, good for a second.
-        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 127, 0, 0, 1]);
+/// IP addresses, separated by spaces.
+pub fn addresses(list: &str) -> Vec<IpAddr> {
+    list.split(' ').map(|address| address.parse().expect("an address")).collect()
+}
+
+/// A question that came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// In lower case, without the dot at its end.
+    pub name: String,
+    pub kind: u16,
+    pub tcp: bool,
+    pub at: Instant,
+}
+
+/// It ends when it is dropped: then its port is closed.
+pub struct NameServer {
+    pub address: IpAddr,
+    zone: Arc<Zone>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Zone {
+    names: Mutex<HashMap<String, Says>>,
+    otherwise: Mutex<Option<Says>>,
+    queries: Mutex<Vec<Query>>,
+    ended: AtomicBool,
+}
+
+impl NameServer {
+    /// On port 53 of this address, as resolv.conf(5) wants it. It knows no name yet.
+    pub fn at(address: &str) -> Self {
+        let address: IpAddr = address.parse().expect("an address");
+        let udp = UdpSocket::bind((address, 53)).expect("port 53 of UDP");
+        let tcp = TcpListener::bind((address, 53)).expect("port 53 of TCP");
+        udp.set_read_timeout(Some(TICK)).expect("a time-out");
+        tcp.set_nonblocking(true).expect("a listener that doesn't block");
+        let zone = Arc::new(Zone::default());
+        let thread = {
+            let zone = zone.clone();
+            thread::spawn(move || zone.serve(&udp, &tcp))
+        };
+        NameServer { address, zone, thread: Some(thread) }
     }
-    Some(answer)
+
+    /// From now on it says this of a name.
+    pub fn set(&self, name: &str, says: Says) {
+        held(&self.zone.names).insert(name.to_owned(), says);
+    }
+
+    /// The same, for a server that is just being made.
+    pub fn with(self, name: &str, says: Says) -> Self {
+        self.set(name, says);
+        self
+    }
+
+    /// From now on it says this of all names; `None` for what it says of each.
+    pub fn set_all(&self, says: Option<Says>) {
+        *held(&self.zone.otherwise) = says;
+    }
+
+    /// The line for resolv.conf.
+    pub fn line(&self) -> String {
+        format!("nameserver {}\n", self.address)
+    }
+
+    /// All queries so far, in the order in which they came.
+    pub fn queries(&self) -> Vec<Query> {
+        held(&self.zone.queries).clone()
+    }
+
+    /// The names that were asked for, each once, in the order in which they first came.
+    pub fn names_asked(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for query in self.queries() {
+            if !names.contains(&query.name) {
+                names.push(query.name);
+            }
+        }
+        names
+    }
+}
+
+impl Drop for NameServer {
+    fn drop(&mut self) {
+        self.zone.ended.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Zone {
+    fn serve(self: &Arc<Self>, udp: &UdpSocket, tcp: &TcpListener) {
+        let mut message = [0; 4096];
+        while !self.ended.load(Ordering::Relaxed) {
+            if let Ok((length, from)) = udp.recv_from(&mut message)
+                && let Some(answer) = self.answer(&message[..length], false)
+            {
+                let _ = udp.send_to(&answer, from);
+            }
+            while let Ok((stream, _)) = tcp.accept() {
+                let zone = self.clone();
+                thread::spawn(move || zone.serve_stream(stream));
+            }
+        }
+    }
+
+    /// Answers what comes on a connection, until either side has enough of it.
+    fn serve_stream(&self, mut stream: TcpStream) -> io::Result<()> {
+        stream.set_read_timeout(Some(TICK))?;
+        let mut received = Vec::new();
+        let mut bytes = [0; 4096];
+        while !self.ended.load(Ordering::Relaxed) {
+            match stream.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(length) => received.extend(&bytes[..length]),
+                Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {}
+                Err(error) => return Err(error),
+            }
+            while let Some((length, rest)) = received.split_first_chunk()
+                && let Some(message) = rest.get(..usize::from(u16::from_be_bytes(*length)))
+            {
+                if let Some(answer) = self.answer(message, true) {
+                    stream.write_all(&[&(answer.len() as u16).to_be_bytes()[..], &answer].concat())?;
+                }
+                received.drain(..2 + message.len());
+            }
+        }
+        Ok(())
+    }
+
+    /// What is sent back, if anything is.
+    fn answer(&self, message: &[u8], tcp: bool) -> Option<Vec<u8>> {
+        let (name, question) = question(message)?;
+        let kind = u16::from_be_bytes(question.last_chunk::<4>()?.first_chunk().copied()?);
+        let before = {
+            let mut queries = held(&self.queries);
+            let before = queries.iter().filter(|query| query.name == name && query.kind == kind).count();
+            queries.push(Query { name: name.clone(), kind, tcp, at: Instant::now() });
+            before
+        };
+        let mut records = Vec::new();
+        let (mut truncated, mut says) = (false, self.says(&name));
+        let mut owner = name;
+        while let Says::Alias(target) = says {
+            records.push(record(&owner, CNAME, &encoded(target)));
+            (says, owner) = (self.says(target), target.to_owned());
+        }
+        let mut list = |addresses: &[IpAddr]| {
+            records.extend(addresses.iter().filter_map(|address| match address {
+                IpAddr::V4(address) if kind == A => Some(record(&owner, A, &address.octets())),
+                IpAddr::V6(address) if kind == AAAA => Some(record(&owner, AAAA, &address.octets())),
+                _ => None,
+            }));
+            NOERROR
+        };
+        let code = match &says {
+            Says::Addresses(addresses) => list(addresses),
+            Says::NothingAtFirst(number, addresses) if before >= *number => list(addresses),
+            Says::OverTcp(addresses) if tcp => list(addresses),
+            Says::OverTcp(_) => {
+                truncated = true;
+                NOERROR
+            }
+            Says::NoSuchName | Says::Alias(_) => NXDOMAIN,
+            Says::Fails => SERVFAIL,
+            Says::Refuses => REFUSED,
+            Says::Nothing | Says::NothingAtFirst(..) => return None,
+        };
+        // Where there is nothing, for how long that holds (RFC 2308).
+        let nothing = matches!(code, NOERROR | NXDOMAIN) && records.is_empty() && !truncated;
+        let authority =
+            if nothing { record("", SOA, &[&[0, 0][..], &[0, 0, 0, 1].repeat(5)].concat()) } else { vec![] };
+        let mut answer = message[..2].to_vec();
+        answer.extend([0x81 | u8::from(truncated) << 1, 0x80 | code, 0, 1]);
+        answer.extend((records.len() as u16).to_be_bytes());
+        answer.extend([0, u8::from(nothing), 0, 0]);
+        answer.extend(question);
+        answer.extend(records.concat());
+        answer.extend(authority);
+        Some(answer)
+    }
+
+    fn says(&self, name: &str) -> Says {
+        let otherwise = held(&self.otherwise).clone();
+        otherwise.or_else(|| held(&self.names).get(name).cloned()).unwrap_or(Says::NoSuchName)
+    }
+}
+
+/// The name that a message asks for, and the bytes of its question.
+fn question(message: &[u8]) -> Option<(String, &[u8])> {
+    let question = message.get(12..)?;
+    let (mut labels, mut at) = (Vec::new(), 0);
+    loop {
+        let length = usize::from(*question.get(at)?);
+        at += 1;
+        if length == 0 {
+            break;
+        }
+        labels.push(String::from_utf8_lossy(question.get(at..at + length)?).to_lowercase());
+        at += length;
+    }
+    Some((labels.join("."), question.get(..at + 4)?))
+}
+
+/// A name's labels.
+fn encoded(name: &str) -> Vec<u8> {
+    let labels = name.split('.').filter(|label| !label.is_empty());
+    let mut bytes: Vec<u8> = labels.flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat()).collect();
+    bytes.push(0);
+    bytes
+}
+
+/// A record of the internet, good for a second.
+fn record(name: &str, kind: u16, data: &[u8]) -> Vec<u8> {
+    let length = (data.len() as u16).to_be_bytes();
+    [&encoded(name), &kind.to_be_bytes()[..], &[0, 1, 0, 0, 0, 1], &length, data].concat()
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no thread of ours panics")
 }

@@ -3,10 +3,12 @@
 // Each test file is a program of its own and uses a part of this.
 #![allow(dead_code, unused_imports)]
 
+mod apart;
 mod connection;
 mod dns;
 mod leaderrun;
 mod limits;
+mod lookup;
 mod ports;
 mod processes;
 mod proxy;
@@ -19,9 +21,11 @@ mod waiting;
 mod witnesses;
 
 pub use self::{
-    dns::NameServer,
+    apart::Apart,
+    dns::{NameServer, Query, Says, addresses},
     leaderrun::{Leaderrun, Output, Running},
     limits::{Limit, lower, mapped},
+    lookup::{is_found, is_found_by, is_not_resolved, look},
     ports::free_port,
     processes::{Tree, children, heed_signals, signal, state},
     proxy::{Mode, Proxy},

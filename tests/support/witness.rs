@@ -1,13 +1,15 @@
 //! A command for tests: it writes its start, a tick each few milliseconds, and its end, with the time of CLOCK_MONOTONIC.
 //!
-//! witness LOG [for MILLISECONDS] [exit N] [ignore] [drain MILLISECONDS] [every MILLISECONDS]
+//! witness LOG [for MILLISECONDS] [exit N] [ignore] [drain MILLISECONDS] [every MILLISECONDS] [crowd]
 //!
 //! It runs for ever unless told how long. SIGTERM ends it as it would any process; with `ignore` it goes on; with `drain` it
-//! goes on for so long and then ends by itself.
+//! goes on for so long and then ends by itself. With `crowd` it starts processes until there is none left for its user, before each
+//! tick.
 
 use std::{
     fs::OpenOptions,
     io::Write,
+    process::{Child, Command},
     time::{Duration, Instant},
 };
 
@@ -34,11 +36,13 @@ fn main() {
     let (mut end, mut status, mut drain, mut tick) = (None, 0, None, Duration::from_millis(2));
     let number = |args: &mut dyn Iterator<Item = String>| args.next().and_then(|n| n.parse().ok()).expect("a number");
     let mut heeded = SigSet::empty();
+    let mut crowd: Option<Vec<Child>> = None;
     while let Some(word) = args.next() {
         match word.as_str() {
             "for" => end = Some(began + Duration::from_millis(number(&mut args))),
             "exit" => status = number(&mut args) as i32,
             "every" => tick = Duration::from_millis(number(&mut args)),
+            "crowd" => crowd = Some(Vec::new()),
             "ignore" => heeded.add(Signal::SIGTERM),
             "drain" => {
                 heeded.add(Signal::SIGTERM);
@@ -54,6 +58,15 @@ fn main() {
 
     while end.is_none_or(|end| Instant::now() < end) {
         std::thread::sleep(tick);
+        if let Some(crowd) = &mut crowd {
+            let before = crowd.len();
+            while let Ok(child) = Command::new("sleep").arg("1000").spawn() {
+                crowd.push(child);
+            }
+            if before == 0 {
+                write("crowded");
+            }
+        }
         write("tick");
         if let Ok(Some(_)) = signals.read_signal() {
             write("term");
