@@ -16,7 +16,7 @@ use super::{
     spawn::{CommandSpec, exec_error},
     terminal::Terminal,
     tree::{self, ChildStatus, Members, Tree},
-    wakeups::Wakeups,
+    wakeups::{Wakeup, Wakeups},
 };
 use crate::{clock::Moment, event::Event, lease::Deadlines, lock::ReleaseKey, report::Report};
 
@@ -93,8 +93,8 @@ pub enum ElectorEnd {
 /// Only what the system refuses before the command is started.
 pub fn run(config: GuardConfig) -> Result<GuardEnd> {
     let mut guard = Supervisor {
+        wakeups: Wakeups::new(&config.channel)?,
         config,
-        wakeups: Wakeups::new()?,
         leadership: None,
         deadlines: None,
         lock: None,
@@ -122,8 +122,10 @@ impl Supervisor {
         if let Err(e) = self.wakeups.at(next.filter(|_| self.occupied)) {
             self.lose_timer(&e);
         }
-        let ready =
-            self.wakeups.wait(self.elector_end.is_none().then_some(&self.config.channel), self.starting.as_ref());
+        let ready = self.wakeups.wait().unwrap_or_else(|e| {
+            self.lose_timer(&e);
+            Wakeup::default()
+        });
         if ready.orders && self.take_orders() {
             return Some(GuardEnd::Done);
         }
@@ -207,6 +209,9 @@ impl Supervisor {
                 self.main = Some(spawned.pid);
                 // Out of the command's group, and of the shell's job, before either can be stopped: the guard never is.
                 let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+                if let Err(e) = self.wakeups.watch_exec(&spawned.failure) {
+                    self.lose_timer(&e);
+                }
                 self.starting = Some(spawned.failure);
                 self.occupied = true;
             }
@@ -219,6 +224,7 @@ impl Supervisor {
 
     fn take_exec_result(&mut self) {
         let Some(failure) = self.starting.take() else { return };
+        self.wakeups.forget(&failure);
         match (exec_error(&failure), self.main) {
             (Some(Errno::ETIME), _) => {
                 // The lease ran out before the command was there: stopping it is all that is left.
@@ -352,13 +358,16 @@ impl Supervisor {
     }
 
     fn lose_elector(&mut self, end: ElectorEnd) {
-        self.elector_end.get_or_insert(end);
+        if self.elector_end.is_none() {
+            self.elector_end = Some(end);
+            self.wakeups.forget(&self.config.channel);
+        }
         if self.occupied {
             self.killing = true;
         }
     }
 
-    /// Without a timer no deadline can be kept: the command may not run on.
+    /// Without a timer, or where it can't be waited for, no deadline can be kept: the command may not run on.
     fn lose_timer(&mut self, error: &io::Error) {
         if !std::mem::replace(&mut self.killing, true) {
             self.tell(&GuardMessage::NoTimer { errno: error.raw_os_error().unwrap_or_default() });
