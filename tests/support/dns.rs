@@ -46,6 +46,8 @@ pub enum Says {
     Nothing,
     /// No answer to the first queries of each type, so many; then these addresses.
     NothingAtFirst(usize, Vec<IpAddr>),
+    /// These addresses, so much later.
+    Late(Duration, Vec<IpAddr>),
     /// These addresses, but over UDP only that they don't fit.
     OverTcp(Vec<IpAddr>),
 }
@@ -217,6 +219,10 @@ impl Zone {
         };
         let code = match &says {
             Says::Addresses(addresses) => list(addresses),
+            Says::Late(by, addresses) => {
+                thread::sleep(*by);
+                list(addresses)
+            }
             Says::NothingAtFirst(number, addresses) if before >= *number => list(addresses),
             Says::OverTcp(addresses) if tcp => list(addresses),
             Says::OverTcp(_) => {
