@@ -186,6 +186,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("leaderrun {} said: {}", self.pid(), self.stderr());
+        }
         if !self.has_ended() {
             let _ = self.child.kill();
             let _ = self.child.wait();
