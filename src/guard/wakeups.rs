@@ -1,8 +1,8 @@
-//! What wakes the guard: orders, the end of a child, the result of an exec, and a moment on its own clock.
+//! What wakes the guard: orders, the end of a child, the result of an exec, and a moment of its own clock.
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
@@ -15,16 +15,17 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
-use super::{protocol::Channel, signals::Signals};
-use crate::clock::Moment;
+use super::signals::Signals;
+use crate::{clock::Moment, sys::launch::PendingExec};
 
+/// The sources of what wakes it.
 pub struct Wakeups {
     children: Signals,
     /// On CLOCK_BOOTTIME, which goes on while the host is suspended.
     timer: OwnedFd,
 }
 
-/// What has happened.
+/// What there is to be dealt with.
 #[derive(Clone, Copy, Debug)]
 pub struct Wakeup {
     pub orders: bool,
@@ -33,6 +34,8 @@ pub struct Wakeup {
 }
 
 impl Wakeups {
+    /// Opens the timer and the descriptor that a child's end is read from.
+    ///
     /// # Errors
     /// What the system refuses.
     pub fn new() -> Result<Self> {
@@ -42,13 +45,13 @@ impl Wakeups {
         let timer = timerfd_create(TimerfdClockId::Boottime, flags).context("can't make a timer")?;
         let children = Signals::only(&children).context("can't read signals")?;
         let wakeups = Wakeups { children, timer };
-        // A timer that can't be set is found here, before there is anything to guard.
+        // Finds out that a timer can't be set before there is anything to guard.
         let probe = Moment::now() + Duration::from_secs(1);
         wakeups.at(Some(probe)).and_then(|()| wakeups.at(None)).context("can't set a timer")?;
         Ok(wakeups)
     }
 
-    /// Wakes at this moment, or only for the rest.
+    /// Sets the moment to wake at; `None` for no moment.
     ///
     /// # Errors
     /// Those of timerfd_settime(2).
@@ -61,12 +64,11 @@ impl Wakeups {
         Ok(())
     }
 
-    /// Waits until something has happened, or the moment has come.
-    pub fn wait(&self, channel: Option<&Channel>, exec: Option<&OwnedFd>) -> Wakeup {
-        // A descriptor that isn't there is stood in for by the timer's.
+    /// Waits until there are orders or the result of an exec to be read, a child has changed, or the moment has come.
+    pub fn wait(&self, orders_from: Option<BorrowedFd<'_>>, exec: Option<&PendingExec>) -> Wakeup {
+        // Substitutes the timer for an absent descriptor.
         let timer = self.timer.as_fd();
-        let watched =
-            [timer, self.children.as_fd(), channel.map_or(timer, AsFd::as_fd), exec.map_or(timer, AsFd::as_fd)];
+        let watched = [timer, self.children.as_fd(), orders_from.unwrap_or(timer), exec.map_or(timer, AsFd::as_fd)];
         let mut fds = watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         let _ = poll(&mut fds, PollTimeout::NONE);
         let [timer, children, orders, exec_done] = fds.map(|fd| fd.revents().is_some_and(|events| !events.is_empty()));
@@ -76,6 +78,6 @@ impl Wakeups {
         if children {
             while self.children.next().is_some() {}
         }
-        Wakeup { orders: orders && channel.is_some(), children, exec: exec_done && exec.is_some() }
+        Wakeup { orders: orders && orders_from.is_some(), children, exec: exec_done && exec.is_some() }
     }
 }
