@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use nix::{errno::Errno, libc};
+use nix::{errno::Errno, libc, unistd::Pid};
 use tokio::time::sleep;
 
 use crate::{
@@ -34,7 +34,7 @@ struct Leadership<'a> {
     /// Why the last extension failed.
     last_failure: Option<String>,
     /// The command's process, once it runs.
-    pid: Option<i32>,
+    pid: Option<Pid>,
     /// The command's own exit, or that it could not be started.
     command_exit: Option<Exit>,
     /// The lease can't be kept: the command has been signalled, and nothing is extended any more.
@@ -147,7 +147,6 @@ impl Leadership<'_> {
                 report.info(Event::Started, format_args!("started {}", self.command()));
             }
             GuardMessage::NotStarted { errno } => {
-                let errno = Errno::from_raw(errno);
                 report.error(
                     Event::Failed,
                     format_args!("{} can't be run: {}", self.settings.program.name(), errno.desc()),
@@ -158,12 +157,12 @@ impl Leadership<'_> {
             GuardMessage::Signalled if self.stepping_down => {}
             GuardMessage::Signalled => self.lose(None),
             GuardMessage::NotForked { errno } => {
-                let (command, why) = (self.settings.program.name(), Errno::from_raw(errno).desc());
+                let (command, why) = (self.settings.program.name(), errno.desc());
                 report.error(Event::Failed, format_args!("there is no process to be had for {command}: {why}"));
                 self.command_exit = Some(Exit::Failure);
             }
             GuardMessage::NoTimer { errno } => {
-                let (command, why) = (self.command(), Errno::from_raw(errno).desc());
+                let (command, why) = (self.command(), errno.desc());
                 let told = format_args!("leaderrun's guard can't set its timer: {why}; killing {command}");
                 report.error(Event::Failed, told);
                 self.command_exit = Some(Exit::Failure);
@@ -176,7 +175,7 @@ impl Leadership<'_> {
                 });
             }
             GuardMessage::Unkillable { pid, errno } => {
-                let why = Errno::from_raw(errno).desc();
+                let why = errno.desc();
                 let command = self.settings.program.name();
                 report.error(Event::Failed, format_args!("process {pid} of {command} can't be killed: {why}"));
             }

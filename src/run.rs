@@ -7,12 +7,12 @@ use nix::{libc::SIGINT, sys::signal::Signal};
 use tokio::{runtime::Builder, task::yield_now};
 
 use crate::{
-    backend::Backend,
+    backend::{self, Backend},
     conclude::conclude,
     election::{self, Elected},
     event::Event,
     exit::Exit,
-    guard::{self, ForkedGuard, GuardEvent, GuardHandle},
+    guard::{self, ForkedGuard, GuardEvent, GuardHandle, GuardOptions, OrphanedLease},
     leadership,
     lock::{Lease, ReleaseOptions},
     observer::Observer,
@@ -26,7 +26,7 @@ use crate::{
 /// # Errors
 /// What the system refuses.
 pub fn run(settings: &Settings, arguments: &[OsString]) -> Result<Exit> {
-    let forked = guard::fork_guard(settings)?;
+    let forked = guard::fork_guard(guard_options(settings), |lease| release_orphaned(lease, settings))?;
     let inherited = forked.inherited;
     let runtime = Builder::new_current_thread().enable_all().build().context("can't start the event loop")?;
     let exit = runtime.block_on(serve(settings, forked));
@@ -39,6 +39,26 @@ pub fn run(settings: &Settings, arguments: &[OsString]) -> Result<Exit> {
         return Err(errno).context("can't start over for --rejoin");
     }
     exit
+}
+
+fn guard_options(settings: &Settings) -> GuardOptions<'_> {
+    GuardOptions {
+        program: &settings.program,
+        resource: &settings.resource,
+        holder: &settings.holder,
+        hide_notify_socket: settings.ready_when.is_some(),
+        signal: settings.signal,
+        kill_after: settings.times.kill_after(),
+        pid_namespace: settings.pid_namespace,
+        report: &settings.report,
+    }
+}
+
+/// In the guard of a dead elector: releases its lease, and records the command's success with it. Returns whether the lease is free.
+fn release_orphaned(lease: OrphanedLease, settings: &Settings) -> bool {
+    let once_per = settings.once_per.filter(|_| lease.succeeded);
+    let note = once_per.and_then(|once| once.success(&settings.holder, lease.token, lease.began));
+    backend::release_for_dead_elector(settings, lease.release_key, note.as_ref())
 }
 
 /// Whether we stand by again after this.

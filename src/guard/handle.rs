@@ -1,27 +1,29 @@
-//! The elector's end: orders to the guard, what it answers, the signals that reach us, and the tree if the guard dies.
+//! The elector's view of its guard: orders to it, its messages, signals from outside, and the tree if the guard dies.
+
+use std::os::fd::RawFd;
 
 use anyhow::{Context, Result};
-use nix::{
-    errno::Errno,
-    libc,
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use std::os::fd::RawFd;
-use tokio::io::{Interest, unix::AsyncFd};
+use nix::{errno::Errno, libc, unistd::Pid};
+use tokio::io::unix::AsyncFd;
 
 use super::{
-    inherited::Inherited,
-    protocol::{Channel, Ending, GuardMessage, Order, Received},
-    signals::{Signaled, Signals},
+    protocol::{GuardMessage, LONGEST, Order, decode, encode},
+    signals::{AsyncSignals, Signaled, Signals},
     terminal::Terminal,
     tree::{self, Members, Tree},
+};
+use crate::sys::{
+    inherited::Inherited,
+    readiness::watch,
+    signal::send_to_child,
+    socket::PacketSocket,
+    wait::{Ending, wait_for},
 };
 
 /// A guard that has just been forked: there is no runtime yet.
 pub struct ForkedGuard {
     pub(super) pid: Pid,
-    pub(super) channel: Channel,
+    pub(super) socket: PacketSocket,
     pub(super) terminal: Option<Terminal>,
     /// `None` where nothing outlives the guard.
     pub(super) tree: Option<Tree>,
@@ -36,18 +38,18 @@ pub struct GuardHandle {
     pid: Pid,
     /// Not yet reaped.
     unreaped: bool,
-    channel: AsyncFd<Channel>,
-    signals: AsyncFd<Signals>,
+    socket: AsyncFd<PacketSocket>,
+    signals: AsyncSignals,
     terminal: Option<Terminal>,
     tree: Option<Tree>,
     strangers: Vec<Pid>,
     /// The command's main process.
     main: Option<Pid>,
-    /// How that ended, where it came to us from a dead guard that had not reaped it.
+    /// How that ended, if a dead guard had not reaped it.
     main_ending: Option<Ending>,
 }
 
-/// What comes in.
+/// What the elector hears.
 #[derive(Debug)]
 pub enum GuardEvent {
     Message(GuardMessage),
@@ -60,26 +62,19 @@ pub enum GuardEvent {
 }
 
 impl GuardHandle {
-    /// Registers with the runtime, from within it.
+    /// Registers the guard and the signals with the runtime, from within it.
     ///
     /// # Errors
     /// Those of signalfd(2) and epoll_ctl(2).
     pub fn watch(forked: ForkedGuard) -> Result<Self> {
-        let ForkedGuard { pid, channel, terminal, tree, strangers, .. } = forked;
-        let signals = Signals::all().context("can't read signals")?;
+        let ForkedGuard { pid, socket, terminal, tree, strangers, .. } = forked;
+        let signals = Signals::blocked().context("can't read signals")?;
         let failed = "can't watch the guard";
-        // SAFETY: each owns one descriptor, which it closes when it is dropped and never changes.
-        let (channel, signals) = unsafe {
-            (
-                AsyncFd::register_with_interest(channel, Interest::READABLE).context(failed)?,
-                AsyncFd::register_with_interest(signals, Interest::READABLE).context(failed)?,
-            )
-        };
         Ok(GuardHandle {
             pid,
             unreaped: true,
-            channel,
-            signals,
+            socket: watch(socket).context(failed)?,
+            signals: AsyncSignals::watch(signals).context(failed)?,
             terminal,
             tree,
             strangers,
@@ -88,68 +83,51 @@ impl GuardHandle {
         })
     }
 
-    /// Gives an order; a descriptor may go with it.
+    /// Sends an order, and a copy of a descriptor with it if there is one.
     ///
     /// # Errors
     /// The guard is dead, or frozen and has not read for long.
     pub fn order(&self, order: &Order, with: Option<RawFd>) -> Result<(), Errno> {
-        self.channel.get_ref().send(order, with)
+        self.socket.get_ref().send(&encode(order)?, with)
     }
 
     /// Waits for the next thing to happen. Cancel-safe.
     pub async fn hear(&mut self) -> GuardEvent {
-        loop {
-            let replies = tokio::select! {
-                biased;
-                ready = self.channel.readable(), if self.unreaped => ready.map_or(Some(GuardEvent::GuardDied), |mut ready| {
-                    match ready.get_inner().receive() {
-                        Ok(Received::Message(event, _)) => Some(GuardEvent::Message(event)),
-                        Err(Errno::EAGAIN | Errno::EINTR) => {
-                            ready.clear_ready();
-                            None
-                        }
-                        Ok(Received::End) | Err(_) => Some(GuardEvent::GuardDied),
-                    }
-                }),
-                ready = self.signals.readable() => ready.map_or(Some(GuardEvent::GuardDied), |mut ready| {
-                    match ready.get_inner().next() {
-                        Some(signal) if signal.number == libc::SIGCHLD => Some(GuardEvent::Child),
-                        Some(signal) => Some(GuardEvent::Signal(signal)),
-                        None => {
-                            ready.clear_ready();
-                            None
-                        }
-                    }
-                }),
-            };
-            match replies {
-                Some(GuardEvent::GuardDied) => self.kill(),
-                Some(GuardEvent::Child) => self.reap_strangers(),
-                Some(GuardEvent::Message(GuardMessage::Started { pid })) => self.main = Some(Pid::from_raw(pid)),
-                _ => {}
-            }
-            if let Some(replies) = replies {
-                return replies;
-            }
+        let event = tokio::select! {
+            biased;
+            message = receive(&self.socket), if self.unreaped => message.map_or(GuardEvent::GuardDied, GuardEvent::Message),
+            signal = self.signals.next() => match signal {
+                Ok(signal) if signal.number == libc::SIGCHLD => GuardEvent::Child,
+                Ok(signal) => GuardEvent::Signal(signal),
+                Err(_) => GuardEvent::GuardDied,
+            },
+        };
+        match event {
+            GuardEvent::GuardDied => self.kill(),
+            GuardEvent::Child => self.reap_strangers(),
+            GuardEvent::Message(GuardMessage::Started { pid }) => self.main = Some(pid),
+            GuardEvent::Message(_) | GuardEvent::Signal(_) => {}
         }
+        event
     }
 
-    /// As PID 1 we reap what nobody else does. The guard's death is heard from its channel.
+    /// Reaps what nobody else does, as PID 1 has to. The guard is left out: its socket shows its death.
     fn reap_strangers(&mut self) {
         let guard = self.unreaped.then_some(self.pid);
         let ending = tree::reap_strangers(|pid| Some(pid) == guard || self.strangers.contains(&pid), self.main);
         self.main_ending = self.main_ending.or(ending);
     }
 
-    /// Kills the guard, if it has not ended, and reaps it; what is left of its tree becomes ours.
+    /// Kills the guard, if it has not ended, and reaps it. What is left of its tree becomes ours.
     pub fn kill(&mut self) {
         if self.unreaped {
-            kill_and_reap(self.pid);
+            let _ = send_to_child(self.pid, libc::SIGKILL);
+            wait_for(self.pid);
             self.unreaped = false;
         }
     }
 
-    /// After the guard's death: kills what came to us from it. True once nothing is left.
+    /// Kills what a dead guard has left to us. Returns whether nothing is left.
     pub fn clear_after_death(&mut self) -> bool {
         if let Some(tree) = &self.tree {
             // What can't be listed now is not gone: it is looked for again.
@@ -159,7 +137,7 @@ impl GuardHandle {
         self.tree.as_ref().is_none_or(|tree| tree.is_empty_but_for(&self.strangers))
     }
 
-    /// How the command ended that had done so by itself when its guard died, before the guard could say so.
+    /// Returns how the command ended, if it ended by itself and its guard died before it could say so.
     pub fn ending_left(&self) -> Option<Ending> {
         self.main_ending.filter(|&ending| ending != Ending::Signal(libc::SIGKILL))
     }
@@ -180,12 +158,12 @@ impl GuardHandle {
         let _ = self.order(&Order::End, None);
     }
 
-    /// The command shares our process group, which gets a terminal's signals as a whole.
+    /// Returns whether the command shares our process group, which gets a terminal's signals as a whole.
     pub fn shares_group(&self) -> bool {
         self.terminal.is_some()
     }
 
-    /// Puts back what a killed command may have changed of the terminal.
+    /// Restores the terminal settings that a killed command may have changed.
     pub fn put_terminal_back(&self) {
         if let Some(terminal) = &self.terminal {
             terminal.put_back();
@@ -193,11 +171,16 @@ impl GuardHandle {
     }
 }
 
-fn kill_and_reap(child: Pid) {
-    let _ = kill(child, Signal::SIGKILL);
-    reap_one(child);
-}
-
-fn reap_one(child: Pid) {
-    while nix::sys::wait::waitpid(child, None) == Err(Errno::EINTR) {}
+/// Waits for the guard's next message; `None` once the guard is dead, or can't be understood. Cancel-safe.
+async fn receive(socket: &AsyncFd<PacketSocket>) -> Option<GuardMessage> {
+    loop {
+        let mut ready = socket.readable().await.ok()?;
+        let mut bytes = [0; LONGEST];
+        match ready.get_inner().receive(&mut bytes) {
+            Ok(packet) if packet.length == 0 => return None,
+            Ok(packet) => return decode(&bytes[..packet.length]).ok(),
+            Err(Errno::EAGAIN | Errno::EINTR) => ready.clear_ready(),
+            Err(_) => return None,
+        }
+    }
 }

@@ -10,60 +10,71 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::{
     errno::Errno,
     fcntl::OFlag,
-    libc,
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
-    sys::wait::waitpid,
-    unistd::{ForkResult, Pid, fork, getegid, geteuid, pipe2},
+    unistd::{ForkResult, Pid, getegid, geteuid, pipe2},
+};
+
+use crate::sys::{
+    process::{exit_now, fork_with_one_thread},
+    wait::wait_for,
 };
 
 /// Forks as fork(2) does; the child is PID 1 of a new namespace, with its own /proc.
 ///
-/// A process does not enter the namespace that it makes, only its children do, and one that has made it can start no
-/// threads any more. So a process between the two makes it, forks and ends; the child comes to us, its subreaper.
+/// A process doesn't enter the namespace that it makes; only its children do. Nor can it start threads from then on. So a process
+/// between the two makes the namespace, forks and ends; the child then comes to us, its subreaper.
 ///
 /// # Errors
 /// In the parent: what the system refuses. The child does not return then.
 pub fn fork_into_new() -> Result<ForkResult> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-    let (mut read, mut write) = (File::from(read), File::from(write));
-    // SAFETY: this process has one thread, so that the child may go on as an ordinary process.
-    let between = match unsafe { fork() }? {
-        ForkResult::Parent { child } => child,
+    let (read, write) = (File::from(read), File::from(write));
+    match fork_with_one_thread()? {
+        ForkResult::Parent { child: between } => {
+            drop(write);
+            Ok(ForkResult::Parent { child: grandchild(between, read)? })
+        }
         ForkResult::Child => {
             drop(read);
-            // SAFETY: as above.
-            match make().and_then(|()| unsafe { fork() }.context("can't start a process in it")) {
-                Ok(ForkResult::Child) => {
-                    end_if_failed(own_proc(), &mut write);
-                    return Ok(ForkResult::Child);
-                }
-                Ok(ForkResult::Parent { child }) => {
-                    let _ = writeln!(write, "{child}");
-                    exit();
-                }
-                Err(e) => {
-                    end_if_failed(Err(e), &mut write);
-                    exit();
-                }
-            }
+            Ok(fork_within(write))
         }
-    };
-    drop(write);
+    }
+}
+
+/// In the process between: makes the namespace and forks the child, which alone returns. Either may write what goes wrong.
+fn fork_within(mut told: File) -> ForkResult {
+    match make().and_then(|()| fork_with_one_thread().context("can't start a process in it")) {
+        Ok(ForkResult::Child) => {
+            if let Err(e) = own_proc() {
+                end_with(e, &mut told);
+            }
+            ForkResult::Child
+        }
+        Ok(ForkResult::Parent { child }) => {
+            let _ = writeln!(told, "{child}");
+            exit_now(0);
+        }
+        Err(e) => end_with(e, &mut told),
+    }
+}
+
+/// In the parent: returns the child that the process between has forked.
+fn grandchild(between: Pid, mut read: File) -> Result<Pid> {
     let mut told = String::new();
     read.read_to_string(&mut told)?;
-    while waitpid(between, None) == Err(Errno::EINTR) {}
+    wait_for(between);
     // The two write in any order: a process id, or what went wrong.
     match told.lines().find(|line| line.parse::<i32>().is_err()) {
         Some(refused) => bail!("--pid-namespace is refused: {refused}"),
         None => {
             let pid = told.trim().parse().map_err(|_| anyhow!("--pid-namespace: the process that makes it died"))?;
-            Ok(ForkResult::Parent { child: Pid::from_raw(pid) })
+            Ok(Pid::from_raw(pid))
         }
     }
 }
 
-/// Makes the namespaces, without a right of our own in a user namespace.
+/// Makes the namespaces; without the right to, inside a user namespace.
 fn make() -> Result<()> {
     let (user, group) = (geteuid(), getegid());
     let wanted = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
@@ -83,7 +94,7 @@ fn make() -> Result<()> {
     }
 }
 
-/// In the namespace: a /proc that shows its processes, for it and nobody else.
+/// In the namespace: mounts a /proc that shows its processes, for it and nobody else.
 fn own_proc() -> Result<()> {
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).context("can't keep its mounts apart")?;
@@ -91,14 +102,8 @@ fn own_proc() -> Result<()> {
     mount(Some("proc"), "/proc", Some("proc"), flags, none).context("can't mount its /proc")
 }
 
-fn end_if_failed(done: Result<()>, told: &mut File) {
-    if let Err(e) = done {
-        let _ = writeln!(told, "{e:#}");
-        exit();
-    }
-}
-
-fn exit() -> ! {
-    // SAFETY: ends the process at once, without handlers of the one that it was forked from.
-    unsafe { libc::_exit(0) }
+/// Ends this process, once it has told why.
+fn end_with(error: anyhow::Error, told: &mut File) -> ! {
+    let _ = writeln!(told, "{error:#}");
+    exit_now(0)
 }

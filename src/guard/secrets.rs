@@ -1,22 +1,22 @@
-//! What would show our passwords to others: the command line, by ps(1), and core dumps.
+//! Hides passwords from others: in the command line, which ps(1) shows, and in core dumps.
 
 use nix::sys::prctl::set_dumpable;
 
 use crate::sys::entry::edit_arguments;
 
-/// Overwrites the passwords of URLs among our arguments, which have been read by then. What ps(1) shows until this is called
-/// can't be helped; `--redis-file` can.
+/// Overwrites the passwords of URLs among our arguments, which have been read by then. Until then ps(1) shows them; only
+/// `--redis-file` avoids that.
 pub fn hide_passwords() {
     edit_arguments(hide_in_list);
 }
 
-/// No core dump has our memory, and no other process of our user reads it or our environment (prctl(2), PR_SET_DUMPABLE). What
-/// we exec is as it ever was.
+/// Keeps our memory and environment from core dumps and from other processes of our user (prctl(2), PR_SET_DUMPABLE). exec resets
+/// this.
 pub fn seal_memory() {
     let _ = set_dumpable(false);
 }
 
-/// In each of the URLs between commas; those after one with Sentinels may still be part of it.
+/// Hides the passwords of URLs between commas. What follows the URL of a Sentinel may still be part of it.
 fn hide_in_list(list: &mut [u8]) {
     let mut behind_sentinels = false;
     for part in list.split_mut(|&b| b == b',') {
@@ -25,12 +25,12 @@ fn hide_in_list(list: &mut [u8]) {
     }
 }
 
-/// Where the text behind `part` begins.
+/// Returns where the text behind `part` begins.
 fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     text.windows(part.len()).position(|w| w == part).map(|at| at + part.len())
 }
 
-/// `goes_on`: it may be a part of a URL that has begun before.
+/// Hides the password of a URL. `goes_on`: `url` may be the continuation of a URL.
 fn hide_in_url(url: &mut [u8], goes_on: bool) {
     let schemes = ["redis://", "rediss://", "redis-sentinel://", "rediss-sentinel://", "unix://"];
     let begins = schemes.iter().find_map(|scheme| find(url, scheme.as_bytes()));

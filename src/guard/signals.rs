@@ -1,6 +1,9 @@
 //! Signals, read from a descriptor one after the other instead of interrupting.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use nix::{
     errno::Errno,
@@ -10,25 +13,26 @@ use nix::{
         signalfd::{SfdFlags, SignalFd},
     },
 };
+use tokio::io::unix::AsyncFd;
 
-use super::inherited::Inherited;
+use crate::sys::readiness::watch;
 
 /// A signal that has come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signaled {
     pub number: libc::c_int,
-    /// Sent by the kernel, as ^C in a terminal is: the whole foreground process group has got it.
+    /// Whether the kernel sent it, as it does for ^C in a terminal: the whole foreground process group has got it.
     pub by_kernel: bool,
 }
 
 impl Signaled {
-    /// Whether its default action ends a process (signal(7)).
+    /// Returns whether its default action ends a process (signal(7)).
     pub fn ends_a_process(self) -> bool {
         let harmless = [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH].contains(&self.number);
         !harmless && !self.stops_a_process()
     }
 
-    /// Whether its default action stops a process, in the foreground or the background of a terminal.
+    /// Returns whether its default action stops a process, in the foreground or the background of a terminal.
     pub fn stops_a_process(self) -> bool {
         [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&self.number)
     }
@@ -52,30 +56,30 @@ pub fn end_self(signal: Signal) {
     }
 }
 
-/// The signals that we handle.
+/// A descriptor from which blocked signals are read.
 #[derive(Debug)]
 pub struct Signals(SignalFd);
 
 impl Signals {
-    /// All that [`Inherited::take_over`] has blocked.
-    pub fn all() -> Result<Self, Errno> {
-        Self::only(&Inherited::handled()?)
+    /// Opens a descriptor for the signals that are blocked now: those that we handle.
+    ///
+    /// # Errors
+    /// Those of signalfd(2).
+    pub fn blocked() -> Result<Self, Errno> {
+        Self::only(&SigSet::thread_get_mask()?)
     }
 
+    /// Opens a descriptor for these signals.
+    ///
+    /// # Errors
+    /// Those of signalfd(2).
     pub fn only(signals: &SigSet) -> Result<Self, Errno> {
         SignalFd::with_flags(signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map(Signals)
     }
 
-    /// The next signal, if one is there. Those that we bring on ourselves, such as SIGPIPE by a message that nobody reads,
-    /// are passed over.
+    /// Returns the next signal, if one is there.
     pub fn next(&self) -> Option<Signaled> {
-        loop {
-            let info = self.0.read_signal().ok()??;
-            let by_kernel = info.ssi_code == libc::SI_KERNEL;
-            if by_kernel || info.ssi_pid != std::process::id() {
-                return Some(Signaled { number: info.ssi_signo as libc::c_int, by_kernel });
-            }
-        }
+        next(&self.0)
     }
 }
 
@@ -85,8 +89,42 @@ impl AsFd for Signals {
     }
 }
 
-impl AsRawFd for Signals {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+/// The same, waited for within the runtime.
+#[derive(Debug)]
+pub struct AsyncSignals(AsyncFd<SignalFd>);
+
+impl AsyncSignals {
+    /// Registers the descriptor with the runtime, from within it.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn watch(signals: Signals) -> io::Result<Self> {
+        watch(signals.0).map(AsyncSignals)
+    }
+
+    /// Waits for the next signal. Cancel-safe.
+    ///
+    /// # Errors
+    /// The runtime is at its end.
+    pub async fn next(&self) -> io::Result<Signaled> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            match next(ready.get_inner()) {
+                Some(signal) => return Ok(signal),
+                None => ready.clear_ready(),
+            }
+        }
+    }
+}
+
+/// Returns the next signal, if one is there. Skips those that this process causes itself, such as SIGPIPE by a message that nobody
+/// reads.
+fn next(signals: &SignalFd) -> Option<Signaled> {
+    loop {
+        let info = signals.read_signal().ok()??;
+        let by_kernel = info.ssi_code == libc::SI_KERNEL;
+        if by_kernel || info.ssi_pid != std::process::id() {
+            return Some(Signaled { number: info.ssi_signo as libc::c_int, by_kernel });
+        }
     }
 }

@@ -5,34 +5,44 @@ use std::{io, os::fd::OwnedFd, time::Duration};
 use anyhow::Result;
 use nix::{
     errno::Errno,
-    libc,
+    libc::{SIGCONT, SIGKILL, c_int},
     sys::signal::Signal,
     unistd::{Pid, setpgid},
 };
 
 use super::{
-    descriptors,
-    protocol::{Channel, Ending, GuardMessage, Order, Received, Recipient},
-    spawn::{CommandSpec, exec_error},
+    command::{Command, StartResult},
+    elector_link::{ElectorEnd, ElectorLink, ReceivedOrder},
+    protocol::{GuardMessage, Order, Recipient},
+    spawn::CommandSpec,
     terminal::Terminal,
-    tree::{self, ChildStatus, Members, Tree},
+    timetable::{Due, Timetable},
+    tree::{Members, Spared, Tree},
     wakeups::{Wakeup, Wakeups},
 };
-use crate::{clock::Moment, event::Event, lease::Deadlines, lock::ReleaseKey, report::Report};
+use crate::{
+    clock::Moment,
+    event::Event,
+    lease::Deadlines,
+    lock::ReleaseKey,
+    report::Report,
+    sys::{
+        descriptors,
+        wait::{self, ChildStatus, Ending},
+    },
+};
 
-/// How often a tree that is being killed is looked through again: a process may fork while its parent dies slowly.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
-
-/// What the guard is made with; the rest it is told.
+/// What the guard is made with; the elector orders the rest.
 pub struct GuardConfig {
-    pub channel: Channel,
+    pub elector: ElectorLink,
     pub spec: CommandSpec,
     pub terminal: Option<Terminal>,
     pub tree: Tree,
-    /// The signal that asks the command to stop, and the time it then has.
+    /// The signal that asks the command to stop, and the time that the command then has.
     pub signal: Signal,
     pub kill_after: Duration,
     pub report: Report,
+    /// The command's name, for messages.
     pub command: String,
 }
 
@@ -41,50 +51,40 @@ pub struct GuardConfig {
 pub enum GuardEnd {
     /// The elector has released, or there is nothing to release.
     Done,
-    /// The elector is gone and the tree is dead: the lease is left to us.
+    /// The elector is gone and the tree is dead: the lease is left to the guard.
     LeaseLeft(OrphanedLease, ElectorEnd),
 }
 
-/// What is known of a leadership.
+/// A lease whose elector may be gone, and what is known of its command.
 #[derive(Debug)]
 pub struct OrphanedLease {
     pub release_key: ReleaseKey,
     pub token: u64,
     /// When the command was started.
     pub began: Moment,
-    /// It ended by itself, with 0.
+    /// Whether the command has ended by itself, with 0.
     pub succeeded: bool,
 }
 
 struct Supervisor {
-    config: GuardConfig,
+    elector: ElectorLink,
+    command: Command,
+    terminal: Option<Terminal>,
+    tree: Tree,
+    times: Timetable,
     wakeups: Wakeups,
-    leadership: Option<OrphanedLease>,
-    deadlines: Option<Deadlines>,
+    stop_signal: c_int,
+    kill_after: Duration,
+    report: Report,
+    command_name: String,
+    lease: Option<OrphanedLease>,
     /// The lock's descriptor, held for as long as we live: the lock is free when elector and guard are both gone.
     lock: Option<OwnedFd>,
-    /// Set between fork and exec.
-    starting: Option<OwnedFd>,
-    /// The command's main process until it is reaped.
-    main: Option<Pid>,
-    suspended: bool,
-    /// When the tree is killed, once it has been asked to stop.
-    kill_at: Option<Moment>,
-    killing: bool,
     unkillable_told: bool,
     /// What the main process left behind has been asked to stop.
     cleared_up: bool,
     /// Something was started and we have not seen the tree empty since.
     occupied: bool,
-    elector_end: Option<ElectorEnd>,
-}
-
-/// How we lost the elector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ElectorEnd {
-    Died,
-    /// What it orders can't be read.
-    Unintelligible(Errno),
 }
 
 /// Runs until there is nothing left to guard.
@@ -93,24 +93,25 @@ pub enum ElectorEnd {
 /// Only what the system refuses before the command is started.
 pub fn run(config: GuardConfig) -> Result<GuardEnd> {
     let mut guard = Supervisor {
-        wakeups: Wakeups::new(&config.channel)?,
-        config,
-        leadership: None,
-        deadlines: None,
+        wakeups: Wakeups::new(&config.elector)?,
+        elector: config.elector,
+        command: Command::new(config.spec),
+        terminal: config.terminal,
+        tree: config.tree,
+        times: Timetable::default(),
+        stop_signal: config.signal as c_int,
+        kill_after: config.kill_after,
+        report: config.report,
+        command_name: config.command,
+        lease: None,
         lock: None,
-        starting: None,
-        main: None,
-        suspended: false,
-        kill_at: None,
-        killing: false,
         unkillable_told: false,
         cleared_up: false,
         occupied: false,
-        elector_end: None,
     };
     loop {
-        if let Some(outcome) = guard.turn() {
-            return Ok(outcome);
+        if let Some(end) = guard.turn() {
+            return Ok(end);
         }
     }
 }
@@ -118,10 +119,7 @@ pub fn run(config: GuardConfig) -> Result<GuardEnd> {
 impl Supervisor {
     /// Waits for something to happen and deals with it.
     fn turn(&mut self) -> Option<GuardEnd> {
-        let next = self.next_deadline();
-        if let Err(e) = self.wakeups.at(next.filter(|_| self.occupied)) {
-            self.lose_timer(&e);
-        }
+        self.set_timer();
         let ready = self.wakeups.wait().unwrap_or_else(|e| {
             self.lose_timer(&e);
             Wakeup::default()
@@ -130,262 +128,223 @@ impl Supervisor {
             return Some(GuardEnd::Done);
         }
         if ready.exec {
-            self.take_exec_result();
+            self.take_start_result();
         }
         if ready.children {
             self.reap();
         }
         self.keep_time();
-        self.over()
+        self.end()
     }
 
-    fn next_deadline(&self) -> Option<Moment> {
-        if self.killing {
-            return Some(Moment::now() + LOOK_AGAIN);
-        }
-        match (self.kill_at, self.deadlines) {
-            (None, deadlines) => deadlines.map(|deadlines| deadlines.stop_at),
-            (Some(kill_at), deadlines) => Some(deadlines.map_or(kill_at, |deadlines| kill_at.min(deadlines.kill_at))),
+    /// Sets the timer to the next moment.
+    fn set_timer(&mut self) {
+        let next = self.times.next(Moment::now());
+        if let Err(e) = self.wakeups.at(next.filter(|_| self.occupied)) {
+            self.lose_timer(&e);
         }
     }
 
-    fn tell(&mut self, event: &GuardMessage) {
-        if self.elector_end.is_none() && self.config.channel.send(event, None) == Err(Errno::EPIPE) {
-            self.lose_elector(ElectorEnd::Died);
+    /// Without a timer, or where it can't be waited for, no deadline can be kept, and the command may not run on.
+    fn lose_timer(&mut self, error: &io::Error) {
+        if self.times.start_killing() {
+            self.elector.tell(&GuardMessage::NoTimer { errno: number(error) });
         }
     }
 
-    /// True when there is nothing left to do.
+    /// Takes the orders that are there. Returns whether the last one was to end.
     fn take_orders(&mut self) -> bool {
-        loop {
-            match self.config.channel.receive() {
-                Ok(Received::Message(Order::End, _)) => return true,
-                Ok(Received::Message(order, descriptor)) => {
-                    self.lock = self.lock.take().or(descriptor);
-                    self.obey(order);
-                }
-                Err(Errno::EAGAIN | Errno::EINTR) => return false,
-                Ok(Received::End) => {
-                    self.lose_elector(ElectorEnd::Died);
-                    return false;
-                }
-                Err(errno) => {
-                    self.lose_elector(ElectorEnd::Unintelligible(errno));
-                    return false;
-                }
+        while let Some(ReceivedOrder { order, lock }) = self.elector.next_order() {
+            if matches!(order, Order::End) {
+                return true;
             }
+            self.lock = self.lock.take().or(lock);
+            self.obey(order);
         }
+        false
     }
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Start { token, deadlines, release_key } => {
-                self.deadlines = deadlines;
-                self.leadership = Some(OrphanedLease { release_key, token, began: Moment::now(), succeeded: false });
-                self.config.report.leads_with(token);
-                self.start(token);
-            }
-            Order::Extend { deadlines, release_key } => {
-                self.deadlines = Some(deadlines);
-                if let Some(leadership) = &mut self.leadership {
-                    leadership.release_key = release_key;
-                }
-                self.tell(&GuardMessage::Extended { deadlines });
-            }
+            Order::Start { token, deadlines, release_key } => self.lead(token, deadlines, release_key),
+            Order::Extend { deadlines, release_key } => self.extend(deadlines, release_key),
             Order::Stop => self.stop(),
             Order::Signal { signal, to } => self.pass_on(signal, to),
-            Order::Continue => {
-                if self.suspended {
-                    self.pass_on(libc::SIGCONT, Recipient::Group);
-                }
-            }
-            Order::End => {}
+            Order::Continue if self.command.is_suspended() => self.pass_on(SIGCONT, Recipient::Group),
+            Order::Continue | Order::End => {}
         }
     }
 
-    fn start(&mut self, token: u64) {
-        match self.config.spec.spawn(token, self.deadlines.map(|deadlines| deadlines.stop_at)) {
-            Ok(spawned) => {
-                self.main = Some(spawned.pid);
+    /// Takes over a lease that has been won, and starts the command.
+    fn lead(&mut self, token: u64, deadlines: Option<Deadlines>, release_key: ReleaseKey) {
+        self.times.keep(deadlines);
+        self.lease = Some(OrphanedLease { release_key, token, began: Moment::now(), succeeded: false });
+        self.report.leads_with(token);
+        match self.command.start(token, self.times.stop_at()) {
+            Ok(()) => {
                 // Out of the command's group, and of the shell's job, before either can be stopped: the guard never is.
                 let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
-                if let Err(e) = self.wakeups.watch_exec(&spawned.failure) {
+                self.occupied = true;
+                if let Err(e) = self.command.pending_exec().map_or(Ok(()), |exec| self.wakeups.watch_exec(exec)) {
                     self.lose_timer(&e);
                 }
-                self.starting = Some(spawned.failure);
-                self.occupied = true;
             }
             Err(errno) => {
-                self.tell(&GuardMessage::NotForked { errno: errno as i32 });
-                self.tell(&GuardMessage::Empty);
+                self.elector.tell(&GuardMessage::NotForked { errno });
+                self.elector.tell(&GuardMessage::Empty);
             }
         }
     }
 
-    fn take_exec_result(&mut self) {
-        let Some(failure) = self.starting.take() else { return };
-        self.wakeups.forget(&failure);
-        match (exec_error(&failure), self.main) {
-            (Some(Errno::ETIME), _) => {
-                // The lease ran out before the command was there: stopping it is all that is left.
-                self.main = None;
-                self.stop();
-            }
-            (Some(errno), _) => {
-                self.main = None;
-                self.tell(&GuardMessage::NotStarted { errno: errno as i32 });
-            }
-            (None, Some(pid)) => {
-                self.tell(&GuardMessage::Started { pid: pid.as_raw() });
+    fn extend(&mut self, deadlines: Deadlines, release_key: ReleaseKey) {
+        self.times.keep(Some(deadlines));
+        if let Some(lease) = &mut self.lease {
+            lease.release_key = release_key;
+        }
+        self.elector.tell(&GuardMessage::Extended { deadlines });
+    }
+
+    fn take_start_result(&mut self) {
+        match self.command.start_result() {
+            Some(StartResult::Started(pid)) => {
+                self.elector.tell(&GuardMessage::Started { pid });
                 descriptors::let_go();
             }
-            (None, None) => {}
+            // Stopping it is all that is left.
+            Some(StartResult::TooLate) => self.stop(),
+            Some(StartResult::Failed(errno)) => self.elector.tell(&GuardMessage::NotStarted { errno }),
+            None => {}
         }
     }
 
-    fn pass_on(&self, signal: libc::c_int, to: Recipient) {
-        // Only while the main process is unreaped is its id, and that of the group it leads, certain to be its own.
-        let Some(main) = self.main else { return };
-        match (to, &self.config.terminal) {
-            (Recipient::Command, _) => send(main.as_raw(), signal),
-            (Recipient::Group, None) => send(-main.as_raw(), signal),
-            (Recipient::Group, Some(terminal)) => {
-                let _ = self.config.tree.signal(signal, Members::Group(terminal.group));
+    fn pass_on(&self, signal: c_int, to: Recipient) {
+        match (to, &self.terminal) {
+            (Recipient::Command, _) => self.command.signal(signal),
+            (Recipient::Group, None) => self.command.signal_group(signal),
+            (Recipient::Group, Some(terminal)) if self.command.is_running() => {
+                let _ = self.tree.signal(signal, Members::Group(terminal.group));
             }
+            (Recipient::Group, Some(_)) => {}
         }
     }
 
-    /// The lease can't be kept: asks the command to stop, once.
+    /// Asks the command to stop, once: the lease can't be kept.
     fn stop(&mut self) {
-        if self.kill_at.is_some() {
+        if self.times.is_stopping() {
             return;
         }
-        self.kill_at = Some(Moment::now() + self.config.kill_after);
-        self.pass_on(self.config.signal as libc::c_int, Recipient::Group);
-        self.pass_on(libc::SIGCONT, Recipient::Group);
-        self.tell(&GuardMessage::Signalled);
+        self.times.kill_at(Moment::now() + self.kill_after);
+        self.pass_on(self.stop_signal, Recipient::Group);
+        self.pass_on(SIGCONT, Recipient::Group);
+        self.elector.tell(&GuardMessage::Signalled);
     }
 
-    /// The main process is gone: what it left behind goes too.
+    /// Asks what the main process has left behind to stop, once.
     fn clear_up(&mut self) {
         self.cleared_up = true;
-        let clear_by = Moment::now() + self.config.kill_after;
-        self.kill_at = Some(self.kill_at.map_or(clear_by, |at| at.min(clear_by)));
-        let _ = self.config.tree.signal(self.config.signal as libc::c_int, Members::All);
-        let _ = self.config.tree.signal(libc::SIGCONT, Members::All);
+        self.times.kill_at(Moment::now() + self.kill_after);
+        let _ = self.tree.signal(self.stop_signal, Members::All);
+        let _ = self.tree.signal(SIGCONT, Members::All);
     }
 
     fn keep_time(&mut self) {
         if !self.occupied {
             return;
         }
-        let now = Moment::now();
-        if self.killing
-            || self.kill_at.is_some_and(|at| now >= at)
-            || self.deadlines.is_some_and(|deadlines| now >= deadlines.kill_at)
-        {
-            self.kill();
-        } else if self.deadlines.is_some_and(|deadlines| now >= deadlines.stop_at) {
-            self.stop();
+        if self.elector.end().is_some() {
+            self.times.start_killing();
+        }
+        match self.times.due(Moment::now()) {
+            Some(Due::Kill) => self.kill(),
+            Some(Due::Stop) => self.stop(),
+            None => {}
         }
     }
 
+    /// Kills the tree as it is now, and reaps it. Whatever lives on is looked for again.
     fn kill(&mut self) {
-        if !self.killing && self.kill_at.is_none() {
-            self.kill_at = Some(Moment::now());
-            self.tell(&GuardMessage::Signalled);
+        if self.times.start_killing() && !self.times.is_stopping() {
+            // No time to stop was left.
+            self.times.kill_at(Moment::now());
+            self.elector.tell(&GuardMessage::Signalled);
         }
-        self.killing = true;
-        if let Some(main) = self.main {
-            send(main.as_raw(), libc::SIGKILL);
-        }
+        self.command.signal(SIGKILL);
         // Children that can't be listed now are looked for again.
-        let spared = self.config.tree.signal(libc::SIGKILL, Members::All).unwrap_or_default();
+        let spared = self.tree.signal(SIGKILL, Members::All).unwrap_or_default();
         self.reap();
         if let Some(spared) = spared.filter(|_| self.occupied && !self.unkillable_told) {
             self.unkillable_told = true;
-            let event = GuardMessage::Unkillable { pid: spared.pid.as_raw(), errno: spared.errno as i32 };
-            self.tell(&event);
-            if self.elector_end.is_some() {
-                let (pid, errno, command) = (spared.pid, spared.errno.desc(), &self.config.command);
-                let told = format_args!(
-                    "process {pid} of {command} can't be killed: {errno}; the lease is kept until it runs out"
-                );
-                self.config.report.error(Event::Failed, told);
-            }
+            self.tell_unkillable(spared);
+        }
+    }
+
+    /// Tells of a process that can't be killed: the elector, or where that is gone whoever reads our messages.
+    fn tell_unkillable(&mut self, Spared { pid, errno }: Spared) {
+        self.elector.tell(&GuardMessage::Unkillable { pid, errno });
+        if self.elector.end().is_some() {
+            let (errno, command) = (errno.desc(), &self.command_name);
+            let told = format_args!(
+                "process {pid} of {command} can't be killed: {errno}; the lease is kept until it runs out"
+            );
+            self.report.error(Event::Failed, told);
         }
     }
 
     fn reap(&mut self) {
         // Told before it is reaped: if we are killed between the two, the elector can still see how the command ended.
-        if let Some(ending) = self.main.and_then(tree::peek_at) {
+        if let Some(ending) = self.command.ending() {
             self.main_ended(ending);
         }
         loop {
-            match tree::reap() {
-                ChildStatus::Suspended(pid) if Some(pid) == self.main => {
-                    self.suspended = true;
-                    self.tell(&GuardMessage::Suspended);
+            match wait::next_change() {
+                ChildStatus::Suspended(pid) if self.command.is(pid) => {
+                    self.command.set_suspended(true);
+                    self.elector.tell(&GuardMessage::Suspended);
                 }
-                ChildStatus::Continued(pid) if Some(pid) == self.main => self.suspended = false,
+                ChildStatus::Continued(pid) if self.command.is(pid) => self.command.set_suspended(false),
                 ChildStatus::Ended | ChildStatus::Suspended(_) | ChildStatus::Continued(_) => {}
-                ChildStatus::Quiet => {
-                    if self.main.is_none() && self.occupied && !self.cleared_up {
-                        self.clear_up();
-                    }
-                    return;
-                }
-                ChildStatus::Empty => {
-                    if self.occupied {
-                        self.occupied = false;
-                        self.tell(&GuardMessage::Empty);
-                    }
-                    return;
-                }
+                ChildStatus::Quiet => return self.leave_nothing_behind(),
+                ChildStatus::Empty => return self.tree_is_empty(),
             }
         }
     }
 
     fn main_ended(&mut self, ending: Ending) {
         // The result of its exec is there by now; it comes first.
-        self.take_exec_result();
-        if self.main.take().is_some() {
-            if let Some(leadership) = &mut self.leadership {
-                leadership.succeeded = ending == Ending::Code(0) && self.kill_at.is_none();
+        self.take_start_result();
+        if self.command.forget() {
+            if let Some(lease) = &mut self.lease {
+                lease.succeeded = ending == Ending::Code(0) && !self.times.is_stopping();
             }
-            self.tell(&GuardMessage::Exited { ending });
+            self.elector.tell(&GuardMessage::Exited { ending });
         }
     }
 
-    fn lose_elector(&mut self, end: ElectorEnd) {
-        if self.elector_end.is_none() {
-            self.elector_end = Some(end);
-            self.wakeups.forget(&self.config.channel);
+    /// When the main process is gone, what it has left behind goes too.
+    fn leave_nothing_behind(&mut self) {
+        if self.occupied && !self.command.is_running() && !self.cleared_up {
+            self.clear_up();
         }
+    }
+
+    fn tree_is_empty(&mut self) {
         if self.occupied {
-            self.killing = true;
+            self.occupied = false;
+            self.elector.tell(&GuardMessage::Empty);
         }
     }
 
-    /// Without a timer, or where it can't be waited for, no deadline can be kept: the command may not run on.
-    fn lose_timer(&mut self, error: &io::Error) {
-        if !std::mem::replace(&mut self.killing, true) {
-            self.tell(&GuardMessage::NoTimer { errno: error.raw_os_error().unwrap_or_default() });
-        }
-    }
-
-    fn over(&mut self) -> Option<GuardEnd> {
-        let end = self.elector_end.filter(|_| !self.occupied)?;
-        let Some(leadership) = self.leadership.take() else { return Some(GuardEnd::Done) };
-        if let Some(terminal) = &self.config.terminal {
+    /// Returns how the guard's work ended, once the elector is gone and the tree is dead.
+    fn end(&mut self) -> Option<GuardEnd> {
+        let end = self.elector.end().filter(|_| !self.occupied)?;
+        let Some(lease) = self.lease.take() else { return Some(GuardEnd::Done) };
+        if let Some(terminal) = &self.terminal {
             terminal.put_back();
         }
-        Some(GuardEnd::LeaseLeft(leadership, end))
+        Some(GuardEnd::LeaseLeft(lease, end))
     }
 }
 
-/// kill(2) to a child of ours that is not reaped, or to the group that it leads.
-fn send(target: libc::pid_t, signal: libc::c_int) {
-    // SAFETY: kill(2) touches no memory of ours.
-    unsafe { libc::kill(target, signal) };
+fn number(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or_default())
 }

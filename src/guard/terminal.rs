@@ -1,9 +1,10 @@
-//! The controlling terminal. The command stays in our process group where there is one, so that ^C, ^Z, fg, bg and reading
-//! the terminal work between the shell and the command as without us, in a pipeline too.
+//! The controlling terminal. If there is one, the command stays in our process group, so that ^C, ^Z, fg, bg and reading the
+//! terminal work between the shell and the command as without us, in a pipeline too.
 
 use std::{
     fs::{File, OpenOptions},
     io,
+    os::unix::fs::OpenOptionsExt,
 };
 
 use nix::{
@@ -11,9 +12,8 @@ use nix::{
     sys::termios::{SetArg, Termios, tcgetattr, tcsetattr},
     unistd::{Pid, getpgrp, tcgetpgrp},
 };
-use std::os::unix::fs::OpenOptionsExt;
 
-/// The terminal, and how it was set when we found it.
+/// The terminal, and its settings at our start.
 #[derive(Debug)]
 pub struct Terminal {
     tty: File,
@@ -23,10 +23,10 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// `None` without a controlling terminal.
+    /// Opens the controlling terminal; `None` if there is none.
     ///
     /// # Errors
-    /// No descriptor or memory to look.
+    /// EMFILE, ENFILE, ENOMEM: whether there is one can't be seen.
     pub fn open() -> io::Result<Option<Self>> {
         let tty = match OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/tty") {
             Ok(tty) => tty,
@@ -43,12 +43,12 @@ impl Terminal {
         Ok(Some(terminal))
     }
 
-    /// Whether the shell has given the terminal to our process group.
-    pub fn in_foreground(&self) -> bool {
+    /// Returns whether the shell has given the terminal to our process group.
+    fn in_foreground(&self) -> bool {
         tcgetpgrp(&self.tty) == Ok(self.group)
     }
 
-    /// Puts the settings back that a killed command may have left changed.
+    /// Restores the settings, which a killed command may have left changed.
     pub fn put_back(&self) {
         if let Some(found) = &self.found
             && self.in_foreground()

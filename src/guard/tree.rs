@@ -4,25 +4,30 @@
 //! detached, becomes our child. So the tree is empty when, and only when, we have no child (wait(2): ECHILD), and
 //! killing our children again and again reaches everything.
 //!
-//! Our children are killed by kill(2): the id of one can't be reused before we reap it. They are listed in a file that is open
-//! from the start, so that this needs no descriptor, no thread and hardly any memory. What is further down is signalled
-//! at once where pidfds and /proc allow it, so that nothing lives on behind a parent that is caught in an uninterruptible call:
-//! such a process is held by a pidfd, and is signalled only after its parent has been read again through what that pidfd keeps
-//! from being reused.
+//! Our children are killed by kill(2): the id of a child can't be reused before we reap it. They are listed in a file that is open
+//! from the start, so that this needs no descriptor, no thread and hardly any memory.
+//!
+//! What is further down is signalled at once where pidfds and /proc allow it, so that nothing lives on behind a parent that is
+//! caught in an uninterruptible call. Such a process is opened as a pidfd, and signalled only if its parent, read after that, is
+//! one of the tree.
 
 use std::{
     fs::{self, File},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::FileExt,
-    },
+    os::unix::fs::FileExt,
 };
 
 use anyhow::{Context, Result, bail};
-use nix::{errno::Errno, libc, unistd::Pid};
-use rustix::process::{self, PidfdFlags, WaitId, WaitIdOptions, WaitOptions};
+use nix::{
+    errno::Errno,
+    libc::{self, c_int},
+    unistd::Pid,
+};
 
-use super::protocol::Ending;
+use crate::sys::{
+    pidfd::Pidfd,
+    signal::send_to_child,
+    wait::{self, Ending},
+};
 
 /// What descends from this process, as its main thread sees it.
 #[derive(Debug)]
@@ -30,45 +35,6 @@ pub struct Tree {
     /// proc(5), /proc/PID/task/TID/children: our children, those of the main thread, to which orphans come as well.
     children: File,
     me: Pid,
-}
-
-/// What [`reap`] found.
-#[derive(Clone, Copy, Debug)]
-pub enum ChildStatus {
-    Ended,
-    Suspended(Pid),
-    Continued(Pid),
-    /// No child has anything to tell now.
-    Quiet,
-    /// There is no child at all: the tree is empty.
-    Empty,
-}
-
-/// How a child has ended that is not reaped yet, and stays so.
-pub fn peek_at(pid: Pid) -> Option<Ending> {
-    let id = process::Pid::from_raw(pid.as_raw())?;
-    let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let status = process::waitid(WaitId::Pid(id), peek).ok()??;
-    status.exit_status().map(Ending::Code).or_else(|| status.terminating_signal().map(Ending::Signal))
-}
-
-/// Takes the next change of a child. The process id of one that has ended is free from then on.
-pub fn reap() -> ChildStatus {
-    let options = WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED;
-    match process::wait(options) {
-        Ok(Some((pid, status))) => {
-            let pid = Pid::from_raw(pid.as_raw_nonzero().get());
-            if ending(status).is_some() {
-                ChildStatus::Ended
-            } else if status.stopped() {
-                ChildStatus::Suspended(pid)
-            } else {
-                ChildStatus::Continued(pid)
-            }
-        }
-        Err(rustix::io::Errno::CHILD) => ChildStatus::Empty,
-        Ok(None) | Err(_) => ChildStatus::Quiet,
-    }
 }
 
 /// A process of the tree that a signal could not be sent to.
@@ -89,7 +55,7 @@ pub enum Members<'a> {
 }
 
 impl Tree {
-    /// From the main thread, before the first child that matters.
+    /// Opens the list of our children; from the main thread, before the first child that matters.
     ///
     /// # Errors
     /// What is missing to see our children, and what to do.
@@ -105,17 +71,17 @@ impl Tree {
         Ok(Tree { children, me })
     }
 
-    /// Sends a signal to the tree; gives the first child that could not be signalled.
+    /// Sends a signal to the tree. Returns the first child that could not be signalled.
     ///
     /// # Errors
     /// Our children could not be listed.
-    pub fn signal(&self, number: libc::c_int, members: Members<'_>) -> Result<Option<Spared>, Errno> {
+    pub fn signal(&self, number: c_int, members: Members<'_>) -> Result<Option<Spared>, Errno> {
         let mut spared = None;
         self.each_child(|child| {
             if members.excludes(child) || !members.include(child) {
                 return;
             }
-            if let Err(errno) = signal_child(child, number)
+            if let Err(errno) = send_to_child(child, number)
                 && errno != Errno::ESRCH
             {
                 spared.get_or_insert(Spared { pid: child, errno });
@@ -129,14 +95,14 @@ impl Tree {
         Ok(spared)
     }
 
-    /// Whether no child is left but these; what can't be seen may still be there.
+    /// Returns whether no child is left but these. What can't be seen may still be there.
     pub fn is_empty_but_for(&self, strangers: &[Pid]) -> bool {
         let mut others = 0;
         let listed = self.each_child(|child| others += usize::from(!strangers.contains(&child)));
-        !has_children() || listed.is_ok() && others == 0
+        !wait::has_children() || listed.is_ok() && others == 0
     }
 
-    /// Our children. Each stays one, alive or as a zombie, until we reap it.
+    /// Returns our children. Each stays one, alive or as a zombie, until we reap it.
     ///
     /// # Errors
     /// Those of read(2).
@@ -146,7 +112,7 @@ impl Tree {
         Ok(children)
     }
 
-    /// Calls `act` with each of our children. One that comes or goes meanwhile may be passed over.
+    /// Calls `act` with each of our children. May skip one that comes or goes meanwhile.
     fn each_child(&self, mut act: impl FnMut(Pid)) -> Result<(), Errno> {
         let (mut bytes, mut offset, mut number) = ([0; 4096], 0, 0);
         loop {
@@ -170,23 +136,23 @@ impl Tree {
     }
 
     /// Signals what descends from a child of ours, as far as that can be found and held.
-    fn signal_below(&self, child: Pid, number: libc::c_int, members: Members<'_>) {
-        let Ok(held) = hold(child) else { return };
+    fn signal_below(&self, child: Pid, number: c_int, members: Members<'_>) {
+        let Ok(held) = Pidfd::open(child) else { return };
         self.visit(child, &held, &mut |pid, held| {
             if members.include(pid) {
-                let _ = send(held, number);
+                let _ = held.send(number);
             }
         });
     }
 
-    /// Acts on what descends from a process, which is held. Its children are listed before they are acted on; those that one has
+    /// Acts on what descends from a process, which is held. Its children are listed before they are acted on; those that it has
     /// lost by then are ours.
-    fn visit(&self, pid: Pid, held: &OwnedFd, act: &mut impl FnMut(Pid, &OwnedFd)) {
+    fn visit(&self, pid: Pid, held: &Pidfd, act: &mut impl FnMut(Pid, &Pidfd)) {
         for child in children_of(pid) {
-            let Ok(held_child) = hold(child) else { continue };
-            // `pid` still is who it was where its pidfd takes a signal, so that a child of `pid` is a child of that process.
+            let Ok(held_child) = Pidfd::open(child) else { continue };
+            // `pid` still names the process that is held while that takes a signal, so that a child of `pid` is a child of that process.
             let parent = parent_of(child);
-            if parent == Some(self.me) || parent == Some(pid) && send(held, 0) == Ok(()) {
+            if parent == Some(self.me) || parent == Some(pid) && held.takes_signals() {
                 self.visit(child, &held_child, act);
                 act(child, &held_child);
             }
@@ -202,68 +168,25 @@ impl Members<'_> {
         }
     }
 
-    /// Neither this child of ours nor what descends from it is meant.
+    /// Returns whether neither this child of ours nor what descends from it is meant.
     fn excludes(self, child: Pid) -> bool {
         matches!(self, Members::AllBut(not) if not.contains(&child))
     }
 }
 
-/// wait(2): ECHILD says that there is none. Nothing else does.
-fn has_children() -> bool {
-    let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    !matches!(process::waitid(WaitId::All, peek), Err(rustix::io::Errno::CHILD))
-}
-
-fn signal_child(child: Pid, number: libc::c_int) -> Result<(), Errno> {
-    // SAFETY: kill(2) touches no memory of ours; it takes numbers that the wrappers have no names for.
-    Errno::result(unsafe { libc::kill(child.as_raw(), number) }).map(drop)
-}
-
-fn ending(status: process::WaitStatus) -> Option<Ending> {
-    status.exit_status().map(Ending::Code).or_else(|| status.terminating_signal().map(Ending::Signal))
-}
-
-/// Reaps the children that have ended, as PID 1 has to, up to the first that is to be `kept`. Gives how the one `of_interest`
+/// Reaps the children that have ended, as PID 1 has to, up to the first that is to be `kept`. Returns how the one `of_interest`
 /// ended, if it is among them.
 pub fn reap_strangers(kept: impl Fn(Pid) -> bool, of_interest: Option<Pid>) -> Option<Ending> {
     let mut found = None;
-    while let Some(pid) = first_ended().filter(|&pid| !kept(pid))
-        && let Some(id) = process::Pid::from_raw(pid.as_raw())
-        && let Ok(reaped) = process::waitpid(Some(id), WaitOptions::NOHANG)
+    while let Some(child) = wait::first_ended().filter(|&child| !kept(child))
+        && let Ok(ending) = wait::reap(child)
     {
-        found = found.or(reaped.and_then(|(_, status)| ending(status)).filter(|_| Some(pid) == of_interest));
+        found = found.or(ending.filter(|_| Some(child) == of_interest));
     }
     found
 }
 
-/// A child that has ended, left unreaped.
-fn first_ended() -> Option<Pid> {
-    // SAFETY: all zeros is a valid siginfo_t; waitid(2) leaves it so, or fills it in as for SIGCHLD.
-    let pid = unsafe {
-        let mut info: libc::siginfo_t = std::mem::zeroed();
-        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        Errno::result(libc::waitid(libc::P_ALL, 0, &raw mut info, options)).ok()?;
-        info.si_pid()
-    };
-    (pid != 0).then(|| Pid::from_raw(pid))
-}
-
-fn hold(pid: Pid) -> Result<OwnedFd, Errno> {
-    let pid = process::Pid::from_raw(pid.as_raw()).ok_or(Errno::ESRCH)?;
-    process::pidfd_open(pid, PidfdFlags::empty()).map_err(|e| Errno::from_raw(e.raw_os_error()))
-}
-
-fn send(held: &OwnedFd, number: libc::c_int) -> Result<(), Errno> {
-    use std::os::fd::AsRawFd;
-    // SAFETY: pidfd_send_signal(2) with no siginfo and no flags; it takes numbers that the wrappers have no names for.
-    let sent = unsafe {
-        let fd = held.as_fd().as_raw_fd();
-        libc::syscall(libc::SYS_pidfd_send_signal, fd, number, std::ptr::null::<libc::siginfo_t>(), 0)
-    };
-    Errno::result(sent).map(drop)
-}
-
-/// The children of a process, as far as they can be read.
+/// Returns the children of a process, as far as they can be read.
 fn children_of(pid: Pid) -> Vec<Pid> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
@@ -273,7 +196,7 @@ fn children_of(pid: Pid) -> Vec<Pid> {
         .collect()
 }
 
-/// Field 4 of /proc/pid/stat (proc(5)); the name before it may hold anything, so fields are counted from its end.
+/// Returns field 4 of /proc/PID/stat (proc(5)). The name before it may hold anything, so fields are counted from its end.
 fn parent_of(pid: Pid) -> Option<Pid> {
     let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     line.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok().map(Pid::from_raw)

@@ -13,10 +13,11 @@ use rustix::{
     time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime},
 };
 
-use super::{protocol::Channel, signals::Signals};
-use crate::clock::Moment;
+use super::signals::Signals;
+use crate::{clock::Moment, sys::launch::PendingExec};
 
-/// Waits by epoll(7), which works with any limit on descriptors once it is there, unlike poll(2).
+/// The sources of what wakes it. They are waited for by epoll(7), which works with any limit on descriptors once it is there, unlike
+/// poll(2).
 pub struct Wakeups {
     epoll: OwnedFd,
     children: Signals,
@@ -24,7 +25,6 @@ pub struct Wakeups {
     timer: OwnedFd,
 }
 
-/// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 enum Source {
@@ -34,7 +34,7 @@ enum Source {
     Exec,
 }
 
-/// What has happened.
+/// What there is to be dealt with.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wakeup {
     pub orders: bool,
@@ -43,46 +43,43 @@ pub struct Wakeup {
 }
 
 impl Wakeups {
-    /// Watches for orders and children.
+    /// Opens the timer and the descriptor that a child's end is read from, and watches for orders.
     ///
     /// # Errors
     /// What the system refuses.
-    pub fn new(channel: &Channel) -> Result<Self> {
+    pub fn new(orders_from: impl AsFd) -> Result<Self> {
         let mut children = SigSet::empty();
         children.add(Signal::SIGCHLD);
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = timerfd_create(TimerfdClockId::Boottime, flags).context("can't make a timer")?;
         let children = Signals::only(&children).context("can't read signals")?;
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("can't wait for orders")?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("can't make an epoll descriptor")?;
         let wakeups = Wakeups { epoll, children, timer };
         wakeups.watch(&wakeups.timer, Source::Timer).context("can't wait for a timer")?;
         wakeups.watch(&wakeups.children, Source::Children).context("can't wait for children")?;
-        wakeups.watch(channel, Source::Orders).context("can't wait for orders")?;
-        // A timer that can't be set is found here, before there is anything to guard.
+        wakeups.watch(orders_from, Source::Orders).context("can't wait for orders")?;
+        // Finds out that a timer can't be set before there is anything to guard.
         let probe = Moment::now() + Duration::from_secs(1);
         wakeups.at(Some(probe)).and_then(|()| wakeups.at(None)).context("can't set a timer")?;
         Ok(wakeups)
     }
 
-    fn watch(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
-        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(source as u64), epoll::EventFlags::IN)?;
-        Ok(())
-    }
-
-    /// Watches for the result of an exec as well.
+    /// Watches for the result of an exec as well, until its descriptor is closed.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub fn watch_exec(&self, failure: &OwnedFd) -> io::Result<()> {
-        self.watch(failure, Source::Exec)
+    pub fn watch_exec(&self, exec: &PendingExec) -> io::Result<()> {
+        self.watch(exec, Source::Exec)
     }
 
-    /// Watches a descriptor no longer.
-    pub fn forget(&self, fd: impl AsFd) {
-        let _ = epoll::delete(&self.epoll, fd);
+    /// Each source is read to its end once it has something: it wakes again when there is more, and a closed one only once.
+    fn watch(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(source as u64), flags)?;
+        Ok(())
     }
 
-    /// Wakes at this moment, or only for the rest.
+    /// Sets the moment to wake at; `None` for no moment.
     ///
     /// # Errors
     /// Those of timerfd_settime(2).
@@ -95,13 +92,13 @@ impl Wakeups {
         Ok(())
     }
 
-    /// Waits until something has happened, or the moment has come.
+    /// Waits until there are orders or the result of an exec to be read, a child has changed, or the moment has come.
     ///
     /// # Errors
-    /// Those of epoll_wait(2), but for EINTR.
+    /// Those of epoll_wait(2), except EINTR.
     pub fn wait(&self) -> io::Result<Wakeup> {
-        let mut events =
-            [const { epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) } }; 4];
+        let none = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
+        let mut events = [none; 4];
         let happened = match epoll::wait(&self.epoll, &mut events[..], None) {
             Err(rustix::io::Errno::INTR) => 0,
             happened => happened?,

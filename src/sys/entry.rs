@@ -1,7 +1,7 @@
 //! The entry point, which the C library calls in place of Rust's runtime.
 //!
-//! Rust's runtime would ignore SIGPIPE and open /dev/null in place of closed standard descriptors without a trace of how they
-//! were, which the command must get; and it looks for the end of the stack in /proc/self/maps, which is a tenth of our start.
+//! Rust's runtime ignores SIGPIPE and opens /dev/null in place of closed standard descriptors without a trace of how they were,
+//! which the command must get. It also looks for the end of the stack in /proc/self/maps, which takes a tenth of our start.
 
 use std::{
     ffi::CStr,
@@ -17,7 +17,18 @@ use std::{
     },
 };
 
-use nix::libc::{self, c_char, c_int};
+use nix::libc::c_char;
+#[cfg(not(test))]
+use nix::{
+    libc::{self, c_int},
+    sys::signal::Signal,
+};
+
+#[cfg(not(test))]
+use super::{
+    descriptors::is_open,
+    signal::{ignore, is_ignored},
+};
 
 /// Makes `$main`, a function from the arguments to an exit status, the program's entry point.
 #[macro_export]
@@ -29,7 +40,7 @@ macro_rules! entry_point {
         extern "C" fn main(count: std::ffi::c_int, arguments: *mut *mut std::ffi::c_char) -> std::ffi::c_int {
             // SAFETY: the C library passes on what the kernel has made.
             let arguments = unsafe { $crate::sys::entry::begin(count, arguments) };
-            // Not by returning: what is left in stdout's buffer is written here.
+            // Not by returning: exit writes what is left in stdout's buffer.
             std::process::exit($main(arguments))
         }
 
@@ -42,9 +53,8 @@ macro_rules! entry_point {
 static ARGUMENTS: AtomicPtr<*mut c_char> = AtomicPtr::new(std::ptr::null_mut());
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
-static CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
-/// Remembers what the process was started with, and does what Rust's runtime would have done. Gives the arguments.
+/// Remembers what the process was started with, and does what Rust's runtime would have done. Returns the arguments.
 ///
 /// # Safety
 /// `arguments` points to `count` pointers to strings that end with NUL, all of which stay there, as main's do.
@@ -53,22 +63,20 @@ pub unsafe fn begin(count: c_int, arguments: *mut *mut c_char) -> Vec<OsString> 
     let count = count.try_into().unwrap_or(0);
     ARGUMENTS.store(arguments, Relaxed);
     COUNT.store(count, Relaxed);
-    SIGPIPE_IGNORED.store(ignores(libc::SIGPIPE), Relaxed);
-    // SAFETY: ignoring runs no code.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-    for (fd, closed) in (0..).zip(&CLOSED) {
-        // SAFETY: F_GETFD only reads; a number without a descriptor gives EBADF.
-        if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
-            closed.store(true, Relaxed);
+    SIGPIPE_IGNORED.store(is_ignored(libc::SIGPIPE), Relaxed);
+    let _ = ignore(Signal::SIGPIPE);
+    for fd in libc::STDIN_FILENO..=libc::STDERR_FILENO {
+        if !is_open(fd) {
             open_null_as(fd);
         }
     }
-    // SAFETY: as the caller says.
+    // SAFETY: the caller promises that `index`, which is below `count`, is that of a pointer to a string that ends with NUL.
     let text = |index| unsafe { CStr::from_ptr(*arguments.add(index)) };
     (0..count).map(|index| OsStr::from_bytes(text(index).to_bytes()).to_owned()).collect()
 }
 
-/// The lowest number that is free is this one: those below it are open.
+/// Opens /dev/null as `fd`, which is the lowest free number since those below it are open. It is close-on-exec, so that the command
+/// finds the descriptor closed again.
 #[cfg(not(test))]
 fn open_null_as(fd: c_int) {
     if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null")
@@ -78,31 +86,19 @@ fn open_null_as(fd: c_int) {
     }
 }
 
-/// Whether SIGPIPE was ignored when we were started.
+/// Returns whether SIGPIPE was ignored when the process was started.
 pub fn sigpipe_was_ignored() -> bool {
     SIGPIPE_IGNORED.load(Relaxed)
 }
 
-/// The standard descriptors that were closed when we were started; /dev/null stands in for them.
-pub fn closed_descriptors() -> impl Iterator<Item = c_int> {
-    (0..).zip(&CLOSED).filter(|(_, closed)| closed.load(Relaxed)).map(|(fd, _)| fd)
-}
-
-/// Whether a signal is ignored now. Takes a number, since nix knows no real-time signals.
-pub fn ignores(signal: c_int) -> bool {
-    // SAFETY: all zeros is a valid sigaction to be written over.
-    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: a null new action only reads the present one into `now`.
-    let read = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut now) };
-    read == 0 && now.sa_sigaction == libc::SIG_IGN
-}
-
-/// Lets each of our arguments be overwritten where the kernel has put them: that is what ps(1) shows. Before the first thread.
+/// Lets `edit` overwrite each argument where the kernel has put it, which is what ps(1) shows. To be called before there is a
+/// second thread.
 pub fn edit_arguments(mut edit: impl FnMut(&mut [u8])) {
     let arguments = ARGUMENTS.load(Relaxed);
     for index in 0..COUNT.load(Relaxed) {
-        // SAFETY: `begin` has been given this many pointers to strings that end with NUL; they are ours to write to, and there
-        // is one thread.
+        // SAFETY: `begin`, which stored both, was promised this many pointers to strings that end with NUL and stay there. The
+        // kernel has put them on the stack, where they may be written. Nothing else refers to them: `begin` has copied them, and
+        // one slice ends before the next one begins.
         let bytes = unsafe {
             let argument = *arguments.add(index);
             let length = CStr::from_ptr(argument).to_bytes().len();

@@ -1,0 +1,72 @@
+//! The guard's link to the elector: orders in, messages out, and the end of the elector, which is seen in both.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::protocol::{GuardMessage, LONGEST, Order, decode, encode};
+use crate::sys::socket::PacketSocket;
+
+/// How the guard lost its elector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElectorEnd {
+    Died,
+    /// Its orders can't be read.
+    Unintelligible(Errno),
+}
+
+/// An order that has come in.
+#[derive(Debug)]
+pub struct ReceivedOrder {
+    pub order: Order,
+    /// The descriptor of a lock.
+    pub lock: Option<OwnedFd>,
+}
+
+/// The link, which stays lost once it is.
+#[derive(Debug)]
+pub struct ElectorLink {
+    socket: PacketSocket,
+    end: Option<ElectorEnd>,
+}
+
+impl ElectorLink {
+    pub fn new(socket: PacketSocket) -> Self {
+        ElectorLink { socket, end: None }
+    }
+
+    /// Returns how the elector was lost; `None` while it is there.
+    pub fn end(&self) -> Option<ElectorEnd> {
+        self.end
+    }
+
+    /// Tells the elector, if it is there. A message that an elector hasn't read for long doesn't reach it.
+    pub fn tell(&mut self, message: &GuardMessage) {
+        if self.end.is_none() && encode(message).and_then(|packet| self.socket.send(&packet, None)) == Err(Errno::EPIPE)
+        {
+            self.end = Some(ElectorEnd::Died);
+        }
+    }
+
+    /// Takes the next order; `None` where none is there now, and when the elector is lost.
+    pub fn next_order(&mut self) -> Option<ReceivedOrder> {
+        let mut bytes = [0; LONGEST];
+        let lost = match self.socket.receive(&mut bytes) {
+            Ok(packet) if packet.length == 0 => ElectorEnd::Died,
+            Ok(packet) => match decode(&bytes[..packet.length]) {
+                Ok(order) => return Some(ReceivedOrder { order, lock: packet.descriptor }),
+                Err(errno) => ElectorEnd::Unintelligible(errno),
+            },
+            Err(Errno::EAGAIN | Errno::EINTR) => return None,
+            Err(errno) => ElectorEnd::Unintelligible(errno),
+        };
+        self.end.get_or_insert(lost);
+        None
+    }
+}
+
+impl AsFd for ElectorLink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,129 @@
+//! Forks the guard, and is its first and last function: from the values that it gets to its exit status.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::{
+    sys::{prctl::set_child_subreaper, signal::Signal},
+    unistd::ForkResult,
+};
+
+use super::{
+    elector_link::{ElectorEnd, ElectorLink},
+    handle::ForkedGuard,
+    namespace,
+    secrets::seal_memory,
+    spawn::CommandSpec,
+    supervisor::{self, GuardConfig, GuardEnd, OrphanedLease},
+    terminal::Terminal,
+    tree::Tree,
+};
+use crate::{
+    event::Event,
+    exit::Exit,
+    program::Program,
+    report::Report,
+    sys::{inherited::Inherited, process::fork_with_one_thread, socket::PacketSocket},
+};
+
+/// What the guard is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct GuardOptions<'a> {
+    pub program: &'a Program,
+    pub resource: &'a str,
+    pub holder: &'a str,
+    /// Whether the command is kept from systemd's notify socket, which is ours.
+    pub hide_notify_socket: bool,
+    /// The signal that asks the command to stop.
+    pub signal: Signal,
+    /// The time between that signal and SIGKILL.
+    pub kill_after: Duration,
+    /// Whether the guard gets a PID namespace of its own.
+    pub pid_namespace: bool,
+    pub report: &'a Report,
+}
+
+/// Forks the guard. Called while there is one thread and no runtime; in the guard it doesn't return.
+///
+/// `release` gives back the lease of a dead elector, in the guard, and returns whether it is free now.
+///
+/// # Errors
+/// What the system refuses or lacks: a process, a descriptor, /proc.
+pub fn fork_guard(options: GuardOptions<'_>, release: impl FnOnce(OrphanedLease) -> bool) -> Result<ForkedGuard> {
+    let inherited = Inherited::take_over().context("can't block signals")?;
+    set_child_subreaper(true).context("can't become a subreaper (Linux 5.4 or newer is needed)")?;
+    let terminal = Terminal::open().context("can't open /dev/tty")?;
+    // The kernel kills a namespace with its PID 1, which the guard is: what it leaves need not be found.
+    let tree = if options.pid_namespace { None } else { Some(Tree::open()?) };
+    let strangers =
+        tree.as_ref().map(Tree::children).transpose().context("can't list our children")?.unwrap_or_default();
+    let (ours, guards) = PacketSocket::pair().context("can't make a socket pair")?;
+    let forked = if options.pid_namespace {
+        namespace::fork_into_new()?
+    } else {
+        fork_with_one_thread().context("can't start the guard process")?
+    };
+    // Not before: who makes a namespace must be able to write to its own /proc.
+    seal_memory();
+    match forked {
+        ForkResult::Parent { child } => {
+            drop(guards);
+            Ok(ForkedGuard { pid: child, socket: ours, terminal, tree, strangers, inherited })
+        }
+        ForkResult::Child => {
+            drop(ours);
+            let ended = supervise(options, inherited, terminal, guards);
+            std::process::exit(conclude(ended, options, release).status().into());
+        }
+    }
+}
+
+/// Guards the command to its end.
+///
+/// # Errors
+/// What the system refuses before the command is started.
+fn supervise(
+    options: GuardOptions<'_>,
+    inherited: Inherited,
+    terminal: Option<Terminal>,
+    socket: PacketSocket,
+) -> Result<GuardEnd> {
+    let GuardOptions { program, resource, holder, hide_notify_socket, signal, kill_after, report, .. } = options;
+    set_child_subreaper(true).context("can't become a subreaper")?;
+    supervisor::run(GuardConfig {
+        elector: ElectorLink::new(socket),
+        // Under a terminal the command stays in our process group; elsewhere it leads its own.
+        spec: CommandSpec::new(program, resource, holder, hide_notify_socket, inherited, terminal.is_none()),
+        terminal,
+        tree: Tree::open()?,
+        signal,
+        kill_after,
+        report: report.clone(),
+        command: program.name(),
+    })
+}
+
+/// Releases a lease that is left to the guard, and reports why the guard has ended.
+fn conclude(ended: Result<GuardEnd>, options: GuardOptions<'_>, release: impl FnOnce(OrphanedLease) -> bool) -> Exit {
+    let GuardOptions { program, report, .. } = options;
+    match ended {
+        Ok(GuardEnd::Done) => Exit::Command(0),
+        Ok(GuardEnd::LeaseLeft(lease, end)) => {
+            let lease = if release(lease) { "released the lease" } else { "the lease runs out by itself" };
+            let command = program.name();
+            let end = match end {
+                ElectorEnd::Died => "died".to_owned(),
+                ElectorEnd::Unintelligible(errno) => format!("can't be understood ({})", errno.desc()),
+            };
+            let told = format_args!(
+                "leaderrun's main process {end}; its guard killed {command} and all that it started; {lease}"
+            );
+            report.error(Event::ProcessDied, told);
+            Exit::LeadershipLost
+        }
+        Err(e) => {
+            report.error(Event::ProcessDied, format_args!("the guard ended: {e:#}"));
+            Exit::Failure
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Descriptors that tokio watches.
+
+use std::{io, os::fd::AsRawFd};
+
+use nix::sys::signalfd::SignalFd;
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::socket::PacketSocket;
+
+/// A value that owns one descriptor.
+///
+/// # Safety
+/// `as_raw_fd` returns the same descriptor for the whole life of the value, and it is open until the value is dropped.
+pub unsafe trait OwnsDescriptor: AsRawFd {}
+
+// SAFETY: it owns its descriptor, hands it out only borrowed, and has no method that replaces it.
+unsafe impl OwnsDescriptor for PacketSocket {}
+
+// SAFETY: nix's type owns its descriptor, and hands it out only borrowed; changing the mask keeps it.
+unsafe impl OwnsDescriptor for SignalFd {}
+
+/// Registers a descriptor with the runtime, from within it, to wait until it can be read.
+///
+/// # Errors
+/// Those of epoll_ctl(2).
+pub fn watch<T: OwnsDescriptor>(descriptor: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: what is asked for is what `OwnsDescriptor` promises; an AsyncFd owns the value, and lends it only.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
+}

@@ -1,0 +1,115 @@
+//! Pairs of connected sockets that keep packets apart and carry descriptors (unix(7), SOCK_SEQPACKET, SCM_RIGHTS).
+
+use std::{
+    io::{IoSlice, IoSliceMut},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use nix::{
+    cmsg_space,
+    errno::Errno,
+    sys::socket::{
+        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+    },
+};
+
+/// One end of a pair.
+#[derive(Debug)]
+pub struct PacketSocket(OwnedFd);
+
+/// What has come in.
+#[derive(Debug)]
+pub struct Packet {
+    /// How many bytes; 0: the other end is gone.
+    pub length: usize,
+    pub descriptor: Option<OwnedFd>,
+}
+
+impl PacketSocket {
+    /// Returns both ends, close-on-exec and non-blocking.
+    ///
+    /// # Errors
+    /// Those of socketpair(2).
+    pub fn pair() -> Result<(Self, Self), Errno> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+        Ok((PacketSocket(a), PacketSocket(b)))
+    }
+
+    /// Sends a packet, and a copy of a descriptor with it if there is one.
+    ///
+    /// # Errors
+    /// EPIPE or ECONNRESET: the other end is gone. EAGAIN: it has not read for long. EBADF: there is no such descriptor.
+    pub fn send(&self, bytes: &[u8], descriptor: Option<RawFd>) -> Result<(), Errno> {
+        let descriptors: Vec<RawFd> = descriptor.into_iter().collect();
+        let rights = [ControlMessage::ScmRights(&descriptors)];
+        let control = if descriptors.is_empty() { &[][..] } else { &rights[..] };
+        sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None).map(drop)
+    }
+
+    /// Receives a packet into `bytes`, and a descriptor that came with it.
+    ///
+    /// # Errors
+    /// EAGAIN: there is none yet.
+    pub fn receive(&self, bytes: &mut [u8]) -> Result<Packet, Errno> {
+        let mut space = cmsg_space!([RawFd; 1]);
+        let mut data = [IoSliceMut::new(bytes)];
+        let got = match recvmsg::<()>(self.0.as_raw_fd(), &mut data, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
+            Err(Errno::ECONNRESET) => return Ok(Packet { length: 0, descriptor: None }),
+            got => got?,
+        };
+        let number = got.cmsgs()?.find_map(|message| match message {
+            ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
+            _ => None,
+        });
+        // SAFETY: the kernel has opened this descriptor for us in recvmsg(2) and named it here only, so nothing else owns it.
+        // `space` has room for one: the kernel closes any others itself.
+        let descriptor = number.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+        Ok(Packet { length: got.bytes, descriptor })
+    }
+}
+
+impl AsFd for PacketSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for PacketSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::File,
+        io::{Read, Write},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_packet_arrives_whole_with_its_descriptor_and_the_end_is_seen() {
+        let (ours, theirs) = PacketSocket::pair().expect("a pair");
+        let mut bytes = [0; 16];
+        assert_eq!(theirs.receive(&mut bytes).err(), Some(Errno::EAGAIN));
+
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        ours.send(b"one", Some(writer.as_raw_fd())).expect("room");
+        ours.send(b"two", None).expect("room");
+        drop((ours, writer));
+
+        let one = theirs.receive(&mut bytes).expect("a packet");
+        assert_eq!(&bytes[..one.length], b"one");
+        File::from(one.descriptor.expect("a descriptor")).write_all(b"over").expect("an open pipe");
+        let mut through = String::new();
+        reader.read_to_string(&mut through).expect("a pipe");
+        assert_eq!(through, "over");
+
+        let two = theirs.receive(&mut bytes).expect("a packet");
+        assert_eq!((&bytes[..two.length], two.descriptor.is_none()), (&b"two"[..], true));
+        assert_eq!(theirs.receive(&mut bytes).expect("the end").length, 0);
+    }
+}
