@@ -79,6 +79,7 @@ impl Connector {
             connect_timeout,
             // Each part ends before the whole does, so that the failure names the part that took too long.
             timeouts: Timeouts {
+                patience: connect_timeout / 2,
                 handshake: connect_timeout * 3 / 4,
                 unacknowledged: connect_timeout.max(SHORTEST_UNACKNOWLEDGED),
             },

@@ -20,6 +20,8 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long the parts of a connection may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
+    /// The wait for other name servers once one has said that there is no such host.
+    pub patience: Duration,
     /// The TLS handshake.
     pub handshake: Duration,
     /// The acknowledgement of sent data by TCP, for as long as the connection stands.
@@ -58,7 +60,7 @@ async fn connect_tls(host: &str, port: u16, tls: &Tls, timeouts: Timeouts) -> io
 
 /// Tries all of the name's addresses at once, and takes the first that connects.
 async fn connect_tcp(host: &str, port: u16, timeouts: Timeouts) -> io::Result<TcpStream> {
-    let addresses = resolve(host).await?;
+    let addresses = resolve(host, timeouts.patience).await?;
     let attempts = addresses.into_iter().map(|address| Box::pin(TcpStream::connect((address, port))));
     let (stream, _) = select_ok(attempts).await?;
     let socket = socket2::SockRef::from(&stream);
