@@ -10,8 +10,9 @@ use crate::{
     lease::{LONGEST_TTL, SHORTEST_TTL, Times, TimingError},
     once_per::OncePer,
     program::{Program, ProgramError},
-    redlock::{Address, RedlockConfig, Tls, split, urls},
+    redlock::{Address, RedlockConfig, Tls, urls},
     report::Report,
+    server_url,
 };
 
 /// Everything that was asked for.
@@ -184,7 +185,9 @@ pub fn backend(cli: &Cli, resource: &str) -> Result<BackendConfig, ConfigError> 
     }
     let (source, text) = match &cli.redis_file {
         Some(file) => (format!("--redis-file {}", file.display()), read(file)?),
-        None => ("--redis".into(), cli.redis.iter().flat_map(|list| split(list)).collect::<Vec<_>>().join("\n")),
+        None => {
+            ("--redis".into(), cli.redis.iter().flat_map(|list| server_url::split(list)).collect::<Vec<_>>().join("\n"))
+        }
     };
     let urls: Vec<&str> = urls(&text).collect();
     if urls.is_empty() {

@@ -1,4 +1,4 @@
-//! Where a lease is held: the servers and how to reach them, and the lock's name on them.
+//! Where a lease is held: the nodes, how to reach them, and the lock's name there.
 
 use super::net::{address::Address, tls::Tls};
 

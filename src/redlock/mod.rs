@@ -1,4 +1,4 @@
-//! The quorum of nodes.
+//! A lease that a quorum of nodes holds.
 
 mod config;
 mod dry_run;
@@ -21,7 +21,7 @@ pub use self::{
     config::RedlockConfig,
     health::{Finding, NodeHealth, Severity, check},
     net::{
-        address::{Address, split, urls},
+        address::{Address, urls},
         tls::Tls,
     },
     observer::RedlockObserver,

@@ -1,4 +1,4 @@
-//! What a simulation of the protocol is made of.
+//! The parts of the protocol that the simulation runs.
 
 pub use super::{
     net::{

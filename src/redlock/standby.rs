@@ -137,7 +137,7 @@ impl TakeoverTimer {
                 self.listeners = listeners;
                 self.go = Some(now + left + times.drift() + self.turn(chance));
             }
-            Notification::AcquireReply { freed } => {
+            Notification::Acquired { freed } => {
                 // Another node may have told it before the release that it came of, which then is no news.
                 if !freed.is_empty() {
                     self.freed = freed;

@@ -71,7 +71,7 @@ impl Node {
             self.data.fence = fence;
             self.data.lock = Key::set(&ask.value, now, ask.ttl);
             if ask.tell {
-                self.told.push(Notification::AcquireReply { freed: ask.freed.clone() });
+                self.told.push(Notification::Acquired { freed: ask.freed.clone() });
             }
         }
         AcquireReply { run_id: self.run_id.clone(), fence, failures, answer }

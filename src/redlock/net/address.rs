@@ -1,4 +1,4 @@
-//! Where a node is and how to sign in, from a URL that may hold a password.
+//! Where a node is and how to sign in there, from a URL that may hold a password.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -6,103 +6,80 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use url::{ParseError, Url};
 
 use super::files;
+use crate::server_url::{Scheme, behind_sentinels, sign_in};
 
 /// A node's address. It prints without user name and password.
 #[derive(Clone)]
 pub struct Address {
-    /// Behind Sentinels: without the server, which they name.
+    /// Behind Sentinels, without the server: they name it.
     info: ConnectionInfo,
     /// Without user, password and database.
     server: String,
     group: Option<Arc<Group>>,
-    /// The file that it comes from.
+    /// The file that the address comes from.
     file: Option<Arc<Path>>,
 }
 
-/// A group of servers, of which Sentinels name the one that is the master.
+/// A group of servers, of which Sentinels name the master.
 #[derive(Debug)]
 pub struct Group {
     pub name: String,
     pub sentinels: Vec<Address>,
 }
 
-/// The port of a Sentinel where none is given.
+/// The port of a Sentinel, unless its URL gives another.
 const SENTINEL_PORT: u16 = 26379;
 
 impl Address {
+    /// Reads a URL.
+    ///
     /// # Errors
-    /// What is wrong with the URL, in words that don't repeat any part of it: a mistyped URL may show a password anywhere.
+    /// What is wrong with the URL, in words that repeat no part of it: a mistyped URL may show a password anywhere.
     pub fn parse(url: &str) -> Result<Self, String> {
-        if let Some((scheme, rest)) = url.split_once("-sentinel://")
-            && ["redis", "rediss"].contains(&scheme)
-        {
+        if let Some((scheme, rest)) = behind_sentinels(url) {
             return Self::parse_group(scheme, rest);
         }
-        if !["redis:", "rediss:", "unix:"].iter().any(|scheme| url.starts_with(scheme)) {
+        if Scheme::of(url).is_none() {
             return Err("it doesn't begin with redis://, rediss://, redis-sentinel:// or unix://".into());
         }
-        let parsed = Url::parse(url).map_err(|e| match e {
-            ParseError::EmptyHost => "there is no host name".to_owned(),
-            ParseError::InvalidPort => "the port is not a number from 1 to 65535, or a special character in the \
-                                        password is not written as %XX"
-                .to_owned(),
-            e => e.to_string(),
-        })?;
-        if parsed.port() == Some(0) {
-            return Err("the port is not a number from 1 to 65535".into());
-        }
-        // The library's texts name the part that is wrong and never repeat it.
-        let told = |e: redis::RedisError| e.to_string().split(" - ").next().unwrap_or_default().to_lowercase();
-        let info = parsed.into_connection_info().map_err(told)?;
-        if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
-            return Err(
-                "certificates are always verified: leave out #insecure, and give your CA with --tls-ca FILE".into()
-            );
-        }
-        if info.redis_settings().db() < 0 {
-            return Err("the database is not a number from 0".into());
-        }
-        let server = server(info.addr());
-        // The library's name and version, which it would tell each server, cost a round trip and help nobody.
+        let info = connection_info(url)?;
+        // The library would send its name and version to each server, which costs a round trip and helps nobody.
         let redis = info.redis_settings().clone().set_skip_set_lib_name();
-        Ok(Address { server, info: info.set_redis_settings(redis), group: None, file: None })
+        Ok(Address { server: server(info.addr()), info: info.set_redis_settings(redis), group: None, file: None })
     }
 
-    /// `[USER:PASSWORD@]HOST[:PORT],.../NAME[/DB][?sentinel-user=USER&sentinel-pass=PASSWORD]`
-    fn parse_group(scheme: &str, rest: &str) -> Result<Self, String> {
+    /// Reads `[USER:PASSWORD@]HOST[:PORT],.../NAME[/DB][?sentinel-user=USER&sentinel-pass=PASSWORD]`.
+    fn parse_group(scheme: Scheme, rest: &str) -> Result<Self, String> {
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (name, db) = path.split_once('/').unwrap_or((path, ""));
         if name.is_empty() {
             return Err("the master's name is missing: redis-sentinel://HOST:PORT,HOST:PORT/NAME".into());
         }
-        let (sign_in, hosts) = authority.rsplit_once('@').map_or(("", authority), |(sign_in, hosts)| (sign_in, hosts));
-        let (mut user, mut password) = ("", "");
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=') {
-                Some(("sentinel-user", given)) => user = given,
-                Some(("sentinel-pass", given)) => password = given,
-                _ => return Err("after ? may stand sentinel-user= and sentinel-pass= only".into()),
-            }
-        }
+        let (master_sign_in, hosts) = sign_in(authority);
+        let sentinels = Self::parse_sentinels(scheme, hosts, &sentinel_sign_in(query)?)?;
+        // The host stands in for the master, which the Sentinels name.
+        let master = Self::parse(&scheme.url(format_args!("{master_sign_in}@localhost/{db}")))?;
+        let hosts: Vec<_> = sentinels.iter().filter_map(|s| s.server.split_once("://").map(|(_, host)| host)).collect();
+        let server = scheme.url_behind_sentinels(format_args!("{}/{name}", hosts.join(",")));
+        Ok(Address { server, group: Some(Arc::new(Group { name: name.to_owned(), sentinels })), ..master })
+    }
+
+    fn parse_sentinels(scheme: Scheme, hosts: &str, sign_in: &str) -> Result<Vec<Self>, String> {
         let mut sentinels: Vec<Address> = Vec::new();
         for host in hosts.split(',') {
             let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
             let port = if has_port { String::new() } else { format!(":{SENTINEL_PORT}") };
-            let sentinel = Self::parse(&format!("{scheme}://{user}:{password}@{host}{port}"))?;
+            let sentinel = Self::parse(&scheme.url(format_args!("{sign_in}@{host}{port}")))?;
             if sentinels.iter().any(|other| other.server == sentinel.server) {
                 return Err(format!("the Sentinel {sentinel} stands there twice"));
             }
             sentinels.push(sentinel);
         }
-        // Any host will do: it is the master's, whom the Sentinels name.
-        let master = Self::parse(&format!("{scheme}://{sign_in}@localhost/{db}"))?;
-        let hosts: Vec<_> = sentinels.iter().filter_map(|s| s.server.split_once("://").map(|(_, host)| host)).collect();
-        let server = format!("{scheme}-sentinel://{}/{name}", hosts.join(","));
-        Ok(Address { server, group: Some(Arc::new(Group { name: name.to_owned(), sentinels })), ..master })
+        Ok(sentinels)
     }
 
-    /// The same, as it stands in a file, which is read again for each connection.
+    /// Returns the same address as one from a file, which is read again for each connection.
     pub fn in_file(self, file: &Path) -> Self {
         let group = self.group.as_ref().map(|group| {
             let sentinels = group.sentinels.iter().map(|sentinel| sentinel.clone().in_file(file)).collect();
@@ -111,13 +88,13 @@ impl Address {
         Address { file: Some(file.into()), group, ..self }
     }
 
-    /// The Sentinels to be asked for the server.
+    /// Returns the Sentinels that name the server, if it is behind some.
     pub fn group(&self) -> Option<&Group> {
         self.group.as_deref()
     }
 
-    /// How to connect to the server and sign in now. A file that can't be read, or doesn't name the server, changes nothing: its
-    /// writer may be half done.
+    /// Returns how to connect to the server and sign in now. A file that can't be read, or doesn't name the server, changes nothing:
+    /// whoever writes it may be half done.
     pub async fn info(&self) -> ConnectionInfo {
         let Some(file) = self.file.clone() else { return self.info.clone() };
         let text = files::read(&file).await.ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
@@ -130,6 +107,7 @@ impl Address {
         sentinels.into_iter().chain([self]).collect()
     }
 
+    /// Whether the server or one of its Sentinels is given a password.
     pub fn has_password(&self) -> bool {
         let signs_in = |address: &Self| address.info.redis_settings().password().is_some();
         signs_in(self) || self.group().is_some_and(|group| group.sentinels.iter().any(signs_in))
@@ -139,38 +117,60 @@ impl Address {
         matches!(self.info.addr(), ConnectionAddr::TcpTls { .. })
     }
 
-    /// The server, whatever the user and database: two nodes may not share it.
+    /// Returns the server without user and database. No two nodes may share it.
     pub fn server(&self) -> &str {
         &self.server
     }
 }
 
-/// Splits what was given with commas between the URLs; those between the Sentinels of one are its own.
-pub fn split(list: &str) -> Vec<String> {
-    let mut urls: Vec<String> = Vec::new();
-    for part in list.split(',') {
-        match urls.last_mut() {
-            Some(last) if last.contains("-sentinel://") && !part.contains("://") => {
-                last.push(',');
-                last.push_str(part);
-            }
-            _ => urls.push(part.to_owned()),
-        }
-    }
-    urls
-}
-
-/// The URLs in a file: one a line, without comments and empty lines.
+/// Returns the URLs in a file, which has one per line; skips comments and empty lines.
 pub fn urls(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
+/// Reads the URL of one server.
+fn connection_info(url: &str) -> Result<ConnectionInfo, String> {
+    let parsed = Url::parse(url).map_err(|e| match e {
+        ParseError::EmptyHost => "there is no host name".to_owned(),
+        ParseError::InvalidPort => "the port is not a number from 1 to 65535, or a special character in the \
+                                    password is not written as %XX"
+            .to_owned(),
+        e => e.to_string(),
+    })?;
+    if parsed.port() == Some(0) {
+        return Err("the port is not a number from 1 to 65535".into());
+    }
+    // The library's texts name the wrong part before a dash, without repeating it.
+    let told = |e: redis::RedisError| e.to_string().split(" - ").next().unwrap_or_default().to_lowercase();
+    let info = parsed.into_connection_info().map_err(told)?;
+    if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
+        return Err("certificates are always verified: leave out #insecure, and give your CA with --tls-ca FILE".into());
+    }
+    if info.redis_settings().db() < 0 {
+        return Err("the database is not a number from 0".into());
+    }
+    Ok(info)
+}
+
+/// Returns `USER:PASSWORD` for the Sentinels, from a URL's query.
+fn sentinel_sign_in(query: &str) -> Result<String, String> {
+    let (mut user, mut password) = ("", "");
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("sentinel-user", given)) => user = given,
+            Some(("sentinel-pass", given)) => password = given,
+            _ => return Err("after ? may stand sentinel-user= and sentinel-pass= only".into()),
+        }
+    }
+    Ok(format!("{user}:{password}"))
+}
+
 fn server(addr: &ConnectionAddr) -> String {
     match addr {
-        ConnectionAddr::Tcp(host, port) => format!("redis://{}:{port}", bracketed(host)),
-        ConnectionAddr::TcpTls { host, port, .. } => format!("rediss://{}:{port}", bracketed(host)),
-        ConnectionAddr::Unix(path) => format!("unix://{}", path.display()),
-        _ => "redis://?".into(),
+        ConnectionAddr::Tcp(host, port) => Scheme::Redis.url(format_args!("{}:{port}", bracketed(host))),
+        ConnectionAddr::TcpTls { host, port, .. } => Scheme::Rediss.url(format_args!("{}:{port}", bracketed(host))),
+        ConnectionAddr::Unix(path) => Scheme::Unix.url(path.display()),
+        _ => Scheme::Redis.url("?"),
     }
 }
 
@@ -219,12 +219,6 @@ mod tests {
         assert_eq!(sentinel.to_string(), "rediss://[::1]:7");
         assert_eq!(sentinel.info.redis_settings().username(), Some("w"));
         assert_eq!(sentinel.info.redis_settings().password(), Some("q"));
-    }
-
-    #[test]
-    fn commas_part_urls_but_not_the_sentinels_of_one() {
-        let urls = split("redis://a,redis-sentinel://b,c:1/m,rediss://d");
-        assert_eq!(urls, ["redis://a", "redis-sentinel://b,c:1/m", "rediss://d"]);
     }
 
     #[test]

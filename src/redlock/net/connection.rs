@@ -1,241 +1,203 @@
-//! Keeps one node's connection up, beside the rounds: connects whenever there is no connection, at once where somebody needs
-//! one, else after growing, jittered pauses. Names are looked up here, off the elector's loop.
+//! Opens the connections to one server: one for commands and, where messages cannot be pushed on it, a second one for them.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{StreamExt, future::BoxFuture};
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError,
     RedisResult,
     aio::{MultiplexedConnection, PubSub},
 };
-use tokio::{
-    sync::{Notify, watch},
-    time::{sleep, timeout},
-};
+use tokio::sync::Notify;
 
 use super::{
     address::Address,
     failure::Failure,
     limit::{ByteBudget, LimitedStream},
-    pubsub::{Notification, NotificationSender},
-    sentinel::Sentinels,
+    pubsub::Subscription,
     tls::Tls,
-    transport,
+    transport::{self, Timeouts},
 };
-use crate::clock::Moment;
 
-/// The state of a node's connection.
-#[derive(Clone)]
-pub enum ConnectionState {
-    /// The first attempt: nothing is known of the node yet.
-    First,
-    Connecting,
-    Up(Connection),
-    Down(Failure),
+/// Returns where the server is now.
+pub type Locate = Box<dyn Fn() -> BoxFuture<'static, Result<ConnectionAddr, Failure>> + Send + Sync>;
+
+/// A server to connect to.
+pub struct Endpoint {
+    pub address: Address,
+    /// Finds the server; without it, the server is where the address says.
+    pub locate: Option<Locate>,
+    pub tls: Option<Tls>,
+    /// What to subscribe to once somebody wants messages.
+    pub subscription: Option<Subscription>,
 }
 
-/// A connection, and what has come on it that is no whole answer yet.
+/// A connection for commands.
 #[derive(Clone)]
 pub struct Connection {
-    pub asked: MultiplexedConnection,
+    pub commands: MultiplexedConnection,
     pub budget: ByteBudget,
-    /// The server at the other end, which is another one with each failover where Sentinels name it.
+    /// The server at the other end. Behind Sentinels, each failover brings another one.
     pub server: ConnectionAddr,
 }
 
-/// A second connection, on which messages come, and what has come on it that is none yet.
-struct Messages {
-    pubsub: PubSub,
-    budget: ByteBudget,
+/// A connection that has just been opened.
+pub struct Opened {
+    pub connection: Connection,
+    pub messages: Messages,
 }
 
-/// What the rounds ask of a connector.
-#[derive(Default)]
-pub struct ConnectionRequests {
-    /// Somebody needs a connection now: the present one is broken, or there is none.
-    pub connection: Notify,
-    /// The connection is to listen on the lock's channel from now on.
-    pub listening: Notify,
-    /// The connection is gone, but nobody needs it now.
-    lost: Notify,
-}
-
-pub struct Connector {
-    pub address: Address,
-    pub channel: String,
-    pub notifications: NotificationSender,
-    pub links: watch::Sender<ConnectionState>,
-    pub requests: Arc<ConnectionRequests>,
-    pub tls: Option<Tls>,
-    /// They name the server.
-    pub sentinels: Option<Arc<Sentinels>>,
-    pub connect_timeout: Duration,
-    /// How long TCP may wait for what was sent to be acknowledged.
-    pub unanswered: Duration,
-    /// The first pause between two attempts, and the longest.
-    pub pause: Duration,
-    pub longest_pause: Duration,
-}
-
-/// How news come from this server.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Listening {
-    Not,
-    /// Pushed on the one connection (RESP3, Redis 6 and newer).
+/// How messages reach us from a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Nobody wants any yet.
+    Unwanted,
+    /// Pushed on the connection for commands (RESP3, Redis 6 and newer).
     Pushed,
     /// On a second connection.
-    Apart,
-    /// Not at all: the user may not subscribe. Such a standby looks when the votes could have run out.
-    Refused,
+    Separate,
+    /// Not at all: the user may not subscribe. A standby then looks when the votes could have run out.
+    Denied,
 }
 
-impl Connector {
-    /// Runs until nobody watches the link any more.
-    pub async fn keep(self) {
-        let mut listening = Listening::Not;
-        let mut pause = self.pause;
-        loop {
-            let connected = match timeout(self.connect_timeout, self.connect(&mut listening)).await {
-                Ok(connected) => connected,
-                Err(_) => Err(Failure::timed_out()),
-            };
-            let mut wait = Duration::MAX;
-            match connected {
-                Ok((connection, messages)) => {
-                    let (began, budget) = (Moment::now(), connection.budget.clone());
-                    // Those who wanted a connection have one; whoever finds it broken says so again.
-                    let _ = self.requests.connection.notified().now_or_never();
-                    if self.links.send(ConnectionState::Up(connection)).is_err() {
-                        return;
-                    }
-                    if listening != Listening::Not {
-                        self.notifications.tell(Notification::Connected);
-                    }
-                    tokio::select! {
-                        () = self.requests.connection.notified() => {}
-                        () = self.requests.listening.notified(), if listening == Listening::Not => {
-                            listening = Listening::Pushed;
-                        }
-                        () = self.requests.lost.notified() => wait = jittered(pause),
-                        () = self.hear(messages) => wait = jittered(pause),
-                    }
-                    if budget.is_flooded() {
-                        // Nobody is in a hurry to have it again.
-                        let _ = self.links.send(ConnectionState::Down(Failure::flooded()));
-                        sleep(jittered(self.longest_pause)).await;
-                        wait = Duration::MAX;
-                    }
-                    // One that is soon gone again is not tried any faster.
-                    let lasted = Moment::now().since(began) > self.longest_pause;
-                    pause = if lasted { self.pause } else { (pause * 2).min(self.longest_pause) };
-                }
-                Err(failure) => {
-                    if self.links.send(ConnectionState::Down(failure)).is_err() {
-                        return;
-                    }
-                    wait = jittered(pause);
-                    pause = (pause * 2).min(self.longest_pause);
-                }
+/// The messages that come with an open connection.
+pub enum Messages {
+    None,
+    Pushed { lost: Arc<Notify> },
+    Separate { pubsub: PubSub, budget: ByteBudget, subscription: Subscription },
+}
+
+impl Messages {
+    /// Passes on what comes until the connection is lost. Never returns where only a command would find that out.
+    pub async fn forward(self) {
+        match self {
+            Messages::None => std::future::pending().await,
+            Messages::Pushed { lost } => lost.notified().await,
+            Messages::Separate { mut pubsub, budget, subscription } => {
+                let each = pubsub.on_message().for_each(async |message| {
+                    budget.settle();
+                    subscription.notifications.message(&message);
+                });
+                each.await;
             }
-            if wait < Duration::MAX {
-                tokio::select! {
-                    () = self.requests.connection.notified() => {}
-                    () = self.requests.listening.notified(), if listening == Listening::Not => {
-                        listening = Listening::Pushed;
-                    }
-                    () = sleep(wait) => {}
-                }
-            }
-            let _ = self.links.send(ConnectionState::Connecting);
         }
     }
+}
 
-    async fn connect(&self, listening: &mut Listening) -> Result<(Connection, Option<Messages>), Failure> {
+impl Endpoint {
+    /// Connects, signs in, and subscribes if `delivery` asks for it. `delivery` becomes what the server turns out to be able to.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub async fn connect(&self, delivery: &mut Delivery, timeouts: Timeouts) -> Result<Opened, Failure> {
         let mut info = self.address.info().await;
-        if let Some(sentinels) = &self.sentinels {
-            info = info.set_addr(sentinels.master().await?.server);
+        if let Some(locate) = &self.locate {
+            info = info.set_addr(locate().await?);
         }
-        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        if *listening == Listening::Pushed {
-            let (notifications, requests, budget) =
-                (self.notifications.clone(), self.requests.clone(), ByteBudget::default());
-            let settled = budget.clone();
-            let pushed = config.clone().set_push_sender(move |push| {
-                settled.settle();
+        let dialer = Dialer { info, tls: self.tls.as_ref(), timeouts };
+        let Some(subscription) = &self.subscription else { return dialer.without_messages().await };
+        if *delivery == Delivery::Pushed
+            && let Some(opened) = dialer.with_pushed(subscription, delivery).await?
+        {
+            return Ok(opened);
+        }
+        let mut opened = dialer.without_messages().await?;
+        if *delivery == Delivery::Separate {
+            opened.messages = dialer.separate(subscription, delivery).await?;
+        }
+        Ok(opened)
+    }
+}
+
+/// One attempt to connect.
+struct Dialer<'a> {
+    info: ConnectionInfo,
+    tls: Option<&'a Tls>,
+    timeouts: Timeouts,
+}
+
+impl Dialer<'_> {
+    async fn without_messages(&self) -> Result<Opened, Failure> {
+        let connection = self.open(ProtocolVersion::RESP2, config(), ByteBudget::default()).await?;
+        Ok(Opened { connection, messages: Messages::None })
+    }
+
+    /// Opens one connection for both commands and messages. Returns `None` if the server refuses, with what to try instead in
+    /// `delivery`.
+    async fn with_pushed(
+        &self,
+        subscription: &Subscription,
+        delivery: &mut Delivery,
+    ) -> Result<Option<Opened>, Failure> {
+        let (lost, budget) = (Arc::new(Notify::new()), ByteBudget::default());
+        let config = config().set_push_sender({
+            let (notifications, lost, budget) = (subscription.notifications.clone(), lost.clone(), budget.clone());
+            move |push| {
+                budget.settle();
                 if notifications.push(push) {
-                    requests.lost.notify_one();
+                    lost.notify_one();
                 }
                 Ok::<(), ()>(())
-            });
-            match self.open(&info, ProtocolVersion::RESP3, pushed, budget).await {
-                Ok(mut connection) => match connection.asked.subscribe(&self.channel).await {
-                    Err(error) if !is_refusal(&error) => return Err(error.into()),
-                    Err(_) => *listening = Listening::Refused,
-                    Ok(()) => return Ok((connection, None)),
-                },
-                Err(error) if !is_refusal(&error) => return Err(error.into()),
-                // Redis before 6 doesn't know HELLO; some proxies and configurations don't, either.
-                Err(_) => *listening = Listening::Apart,
             }
+        });
+        let refused = match self.open(ProtocolVersion::RESP3, config, budget).await {
+            Ok(mut connection) => match connection.commands.subscribe(&subscription.channel).await {
+                Ok(()) => return Ok(Some(Opened { connection, messages: Messages::Pushed { lost } })),
+                Err(error) => (error, Delivery::Denied),
+            },
+            // Redis before 6 doesn't know HELLO, and some proxies and configurations refuse it.
+            Err(error) => (error, Delivery::Separate),
+        };
+        match refused {
+            (error, instead) if is_refusal(&error) => *delivery = instead,
+            (error, _) => return Err(error.into()),
         }
-        let connection = self.open(&info, ProtocolVersion::RESP2, config, ByteBudget::default()).await?;
-        if *listening != Listening::Apart {
-            return Ok((connection, None));
-        }
+        Ok(None)
+    }
+
+    /// Opens a second connection, for messages, unless the user may not subscribe.
+    async fn separate(&self, subscription: &Subscription, delivery: &mut Delivery) -> Result<Messages, Failure> {
         let budget = ByteBudget::default();
-        let stream = LimitedStream::new(self.stream(&info).await?, budget.clone());
-        let mut pubsub = PubSub::new(&settings(&info, ProtocolVersion::RESP2), stream).await?;
-        match pubsub.subscribe(&self.channel).await {
-            Err(error) if !is_refusal(&error) => Err(error.into()),
-            Err(_) => {
-                *listening = Listening::Refused;
-                Ok((connection, None))
+        let stream = LimitedStream::new(self.stream().await?, budget.clone());
+        let mut pubsub = PubSub::new(&self.settings(ProtocolVersion::RESP2), stream).await?;
+        match pubsub.subscribe(&subscription.channel).await {
+            Ok(()) => Ok(Messages::Separate { pubsub, budget, subscription: subscription.clone() }),
+            Err(error) if is_refusal(&error) => {
+                *delivery = Delivery::Denied;
+                Ok(Messages::None)
             }
-            Ok(()) => Ok((connection, Some(Messages { pubsub, budget }))),
+            Err(error) => Err(error.into()),
         }
     }
 
     async fn open(
         &self,
-        info: &ConnectionInfo,
         protocol: ProtocolVersion,
         config: AsyncConnectionConfig,
         budget: ByteBudget,
     ) -> RedisResult<Connection> {
-        let stream = LimitedStream::new(self.stream(info).await?, budget.clone());
-        let settings = settings(info, protocol);
-        let (asked, driver) = MultiplexedConnection::new_with_config(&settings, stream, config).await?;
+        let stream = LimitedStream::new(self.stream().await?, budget.clone());
+        let (commands, driver) =
+            MultiplexedConnection::new_with_config(&self.settings(protocol), stream, config).await?;
         tokio::spawn(driver);
-        Ok(Connection { asked, budget, server: info.addr().clone() })
+        Ok(Connection { commands, budget, server: self.info.addr().clone() })
     }
 
-    async fn stream(&self, info: &ConnectionInfo) -> io::Result<Box<dyn transport::Stream>> {
-        // Within the time of the whole, so that it can be told what has taken so long.
-        let handshake = self.connect_timeout * 3 / 4;
-        transport::connect(info.addr(), self.tls.as_ref(), handshake, self.unanswered).await
+    async fn stream(&self) -> io::Result<Box<dyn transport::Stream>> {
+        transport::connect(self.info.addr(), self.tls, self.timeouts).await
     }
 
-    /// Passes on what a second connection tells, until that is gone.
-    async fn hear(&self, messages: Option<Messages>) {
-        let Some(Messages { mut pubsub, budget }) = messages else { return std::future::pending().await };
-        let each = pubsub.on_message().for_each(async |message| {
-            budget.settle();
-            self.notifications.message(&message);
-        });
-        each.await;
+    fn settings(&self, protocol: ProtocolVersion) -> RedisConnectionInfo {
+        self.info.redis_settings().clone().set_protocol(protocol)
     }
 }
 
-fn settings(info: &ConnectionInfo, protocol: ProtocolVersion) -> RedisConnectionInfo {
-    info.redis_settings().clone().set_protocol(protocol)
+/// Without the library's timeouts: a request has its own.
+fn config() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
 }
 
-/// The server has answered, and doesn't want to.
+/// Whether the server has answered, and refuses.
 fn is_refusal(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::RESP3NotSupported | ErrorKind::AuthenticationFailed | ErrorKind::Server(_))
-}
-
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(0.5 + fastrand::f64())
 }

@@ -1,5 +1,5 @@
-//! A limit to what a server may send: answers to our scripts and messages are short. A server that floods us, or never ends an
-//! answer, is cut off before it takes memory or time that the others' answers need.
+//! A limit on what a server may send. Answers to our scripts and messages are short. A server that floods us, or never ends an
+//! answer, is cut off before it takes memory or time that the answers of others need.
 
 use std::{
     io,
@@ -15,42 +15,42 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::clock::Moment;
 
-/// The most bytes that may come before they make a whole answer or message: the longest holds a few names of 512 bytes.
+/// The most bytes that may arrive before they make a whole answer or message. The longest holds a few names of 512 bytes.
 const LONGEST_UNFINISHED: usize = 64 * 1024;
 
-/// The most bytes a second in the long run, and at once: what a thousand standbys campaigning need, and no more.
+/// The most bytes per second in the long run, and at once: what a campaign of a thousand standbys needs, and no more.
 const EACH_SECOND: f64 = 64.0 * 1024.0;
 const AT_ONCE: f64 = 256.0 * 1024.0;
 
-/// What a connection's reader and those who take its answers share.
+/// What the reader of a connection shares with those who take its answers.
 #[derive(Clone, Debug, Default)]
 pub struct ByteBudget(Arc<Readings>);
 
 #[derive(Debug, Default)]
 struct Readings {
-    /// How many bytes have come that are not part of a whole answer or message yet.
+    /// The bytes that have arrived and are no part of a whole answer or message yet.
     unfinished: AtomicUsize,
-    /// More has come than may.
+    /// More has arrived than allowed.
     flooded: AtomicBool,
 }
 
 impl ByteBudget {
-    /// A whole answer or message has come.
+    /// Counts what has arrived as a whole answer or message.
     pub fn settle(&self) {
         self.0.unfinished.store(0, Relaxed);
     }
 
-    /// The connection was cut off since more came than may.
+    /// Whether the connection was cut off because more arrived than allowed.
     pub fn is_flooded(&self) -> bool {
         self.0.flooded.load(Relaxed)
     }
 }
 
-/// A server's stream, metered.
+/// A server's stream, which fails once more arrives than allowed.
 pub struct LimitedStream<S> {
     stream: S,
     budget: ByteBudget,
-    /// How many bytes may come now.
+    /// The bytes that may arrive now.
     allowance: f64,
     counted: Moment,
 }
@@ -60,7 +60,10 @@ impl<S> LimitedStream<S> {
         LimitedStream { stream, budget, allowance: AT_ONCE, counted: Moment::now() }
     }
 
-    /// Counts bytes that have come.
+    /// Counts bytes that have arrived.
+    ///
+    /// # Errors
+    /// InvalidData if they are more than allowed.
     fn count(&mut self, bytes: usize) -> io::Result<()> {
         let now = Moment::now();
         let earned = now.since(self.counted).as_secs_f64() * EACH_SECOND;

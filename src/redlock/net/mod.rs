@@ -1,13 +1,15 @@
-//! The network below the rounds: addresses, names, connections and what comes on them.
+//! The network below the rounds: addresses, names, connections and the messages on them.
 
 pub mod address;
-pub mod connection;
+mod client;
+mod connection;
+mod connector;
 pub mod failure;
 mod files;
 mod limit;
 pub mod node;
 pub mod pubsub;
 mod resolver;
-pub mod sentinel;
+mod sentinel;
 pub mod tls;
 mod transport;

@@ -1,45 +1,52 @@
-//! What the nodes tell without being asked: messages on the lock's channel, and that a connection is there again.
+//! What the nodes report without being asked: messages on the lock's channel, and that a connection is up again.
 
 use std::time::Duration;
 
 use redis::{Msg, PushInfo, PushKind};
 use tokio::sync::mpsc;
 
-/// How many news wait to be heard; a standby that can't follow misses some, and looks when the votes could have run out.
+/// How many notifications wait to be read. A standby that can't keep up misses some, and looks when the votes could have run out.
 pub const MOST_NOTIFICATIONS: usize = 1024;
 
-/// Something that may change who can lead.
+/// An event that may change who can lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notification {
-    /// A leader has released the lock that has this value; so many standbys listen.
+    /// A leader has released the lock that has this value, with `listeners` standbys subscribed.
     Released { value: String, listeners: u32 },
     /// The same, and its command has succeeded for this period.
     Done { value: String, listeners: u32 },
-    /// A leader has ended, and keeps the lock for so long.
+    /// A leader has ended, and keeps the lock for `left`.
     Held { left: Duration, listeners: u32 },
-    /// A candidate has got a vote, for the lock that had this value before, if it knows of one that was released.
-    AcquireReply { freed: String },
-    /// A connection is there, and listens: what was told before is lost.
+    /// A candidate has got a vote; `freed` is the value of the released lock that it replaces, if it knows of one.
+    Acquired { freed: String },
+    /// A connection is up and subscribed. Messages sent before that are lost.
     Connected,
 }
 
-/// Where the news go.
+/// Where notifications go. Drops them while the receiver is full.
 #[derive(Clone)]
 pub struct NotificationSender(pub mpsc::Sender<Notification>);
 
+/// A channel, and where its messages go.
+#[derive(Clone)]
+pub struct Subscription {
+    pub channel: String,
+    pub notifications: NotificationSender,
+}
+
 impl NotificationSender {
-    pub fn tell(&self, news: Notification) {
-        let _ = self.0.try_send(news);
+    pub fn tell(&self, notification: Notification) {
+        let _ = self.0.try_send(notification);
     }
 
-    /// A message on the lock's channel.
+    /// Passes on a message, if it is one of ours.
     pub fn message(&self, message: &Msg) {
-        if let Some(news) = message.get_payload::<String>().ok().and_then(|text| parse(&text)) {
-            self.tell(news);
+        if let Some(notification) = message.get_payload::<String>().ok().and_then(|text| parse(&text)) {
+            self.tell(notification);
         }
     }
 
-    /// A push of RESP3. True where it says that the connection is gone.
+    /// Passes on a push of RESP3. Returns whether it reports the loss of the connection.
     pub fn push(&self, push: PushInfo) -> bool {
         if push.kind == PushKind::Disconnection {
             return true;
@@ -51,12 +58,12 @@ impl NotificationSender {
     }
 }
 
-/// `acquired VALUE`, `released LISTENERS VALUE`, `done LISTENERS VALUE` or `held LISTENERS MILLISECONDS`; `None` for a message
-/// that isn't ours.
+/// Reads `acquired VALUE`, `released LISTENERS VALUE`, `done LISTENERS VALUE` or `held LISTENERS MILLISECONDS`. Returns `None` for
+/// any other message.
 pub fn parse(text: &str) -> Option<Notification> {
     let (word, rest) = text.split_once(' ')?;
     if word == "acquired" {
-        return Some(Notification::AcquireReply { freed: rest.to_owned() });
+        return Some(Notification::Acquired { freed: rest.to_owned() });
     }
     let (listeners, subject) = rest.split_once(' ')?;
     let listeners = listeners.parse().ok()?;

@@ -1,5 +1,5 @@
-//! Host names, resolved without the system's C library: that would load NSS modules, and with them a C library of another
-//! version into a static program.
+//! Resolves host names without the system's C library, which would load NSS modules, and with them a C library of another version,
+//! into a static program.
 //!
 //! In this order: an IP address; `localhost` and names below it (RFC 6761, section 6.3); /etc/hosts; the name servers of
 //! /etc/resolv.conf. Both files are read for each lookup, since a container may move to another network.
@@ -8,8 +8,11 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::Path,
+    pin::pin,
+    time::Duration,
 };
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use hickory_resolver::{
     Hosts, Resolver,
     config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
@@ -20,8 +23,12 @@ use hickory_resolver::{
     },
     system_conf::parse_resolv_conf,
 };
+use tokio::time::sleep;
 
 use super::files;
+
+#[cfg(test)]
+mod tests;
 
 /// Why a name has no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +37,7 @@ pub enum ResolveError {
     NotFound,
     /// It can't be a host name.
     Invalid,
-    /// No name server of /etc/resolv.conf gives an answer.
+    /// No name server of /etc/resolv.conf answers.
     Unanswered,
 }
 
@@ -46,11 +53,12 @@ impl std::fmt::Display for ResolveError {
 
 impl std::error::Error for ResolveError {}
 
-/// The addresses of a host, at least one.
+/// Returns the addresses of a host, at least one. `patience`: how long to wait for other name servers once one has said that there
+/// is no such name.
 ///
 /// # Errors
-/// An [`io::Error`] with a [`ResolveError`] in it.
-pub async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
+/// An [`io::Error`] that holds a [`ResolveError`].
+pub async fn resolve(host: &str, patience: Duration) -> io::Result<Vec<IpAddr>> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
@@ -58,14 +66,15 @@ pub async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
         return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
     }
     let name = Name::from_str_relaxed(host).map_err(|_| io::Error::other(ResolveError::Invalid))?;
-    // A file that can't be read is one that says nothing.
+    // A file that can't be read counts as empty.
     let hosts = files::read(Path::new("/etc/hosts")).await.unwrap_or_default();
     let listed = listed(&name, &hosts);
     if !listed.is_empty() {
         return Ok(listed);
     }
-    let configuration = files::read(Path::new("/etc/resolv.conf")).await.unwrap_or_default();
-    ask_name_servers(name, &configuration).await.map_err(io::Error::other)
+    let file = files::read(Path::new("/etc/resolv.conf")).await.unwrap_or_default();
+    let (configuration, options) = configured(&file);
+    ask_name_servers(&name, &configuration, &options, patience).await.map_err(io::Error::other)
 }
 
 fn is_localhost(host: &str) -> bool {
@@ -73,10 +82,11 @@ fn is_localhost(host: &str) -> bool {
     last.eq_ignore_ascii_case("localhost")
 }
 
-/// The addresses that a hosts(5) file has for the name.
+/// Returns the addresses that a hosts(5) file lists for the name.
 fn listed(name: &Name, file: &[u8]) -> Vec<IpAddr> {
     let mut hosts = Hosts::default();
-    let _ = hosts.read_hosts_conf(file);
+    // The library stops at the first line that is not UTF-8, such as a comment.
+    let _ = hosts.read_hosts_conf(String::from_utf8_lossy(file).as_bytes());
     let of_type = |record_type| hosts.lookup_static_host(&Query::query(name.clone(), record_type));
     [RecordType::A, RecordType::AAAA]
         .into_iter()
@@ -85,9 +95,43 @@ fn listed(name: &Name, file: &[u8]) -> Vec<IpAddr> {
         .collect()
 }
 
-async fn ask_name_servers(name: Name, configuration: &[u8]) -> Result<Vec<IpAddr>, ResolveError> {
-    let (servers, options) = configured(configuration);
-    let mut resolver = Resolver::builder_with_config(servers, TokioRuntimeProvider::default());
+/// Asks all name servers at once, so that a dead one costs no time, and takes the first addresses. One that knows no such name is
+/// believed only when the others have failed or `patience` has passed: that of a private network may know more than a public one.
+async fn ask_name_servers(
+    name: &Name,
+    configuration: &ResolverConfig,
+    options: &ResolverOpts,
+    patience: Duration,
+) -> Result<Vec<IpAddr>, ResolveError> {
+    let mut patience = pin!(sleep(patience));
+    let mut asked: FuturesUnordered<_> = configuration
+        .name_servers()
+        .iter()
+        .map(|server| ask(name.clone(), for_one(configuration, server), options.clone()))
+        .collect();
+    let mut failure = ResolveError::Unanswered;
+    loop {
+        tokio::select! {
+            biased;
+            answer = asked.next() => match answer {
+                Some(Ok(addresses)) => return Ok(addresses),
+                Some(Err(ResolveError::NotFound)) => failure = ResolveError::NotFound,
+                Some(Err(_)) => {}
+                None => return Err(failure),
+            },
+            () = &mut patience, if failure == ResolveError::NotFound => return Err(failure),
+        }
+    }
+}
+
+/// The library, given several servers, would believe the first one to answer, even one that answers that it can't.
+fn for_one(configuration: &ResolverConfig, server: &NameServerConfig) -> ResolverConfig {
+    let (domain, search) = (configuration.domain().cloned(), configuration.search().to_vec());
+    ResolverConfig::from_parts(domain, search, vec![server.clone()])
+}
+
+async fn ask(name: Name, server: ResolverConfig, options: ResolverOpts) -> Result<Vec<IpAddr>, ResolveError> {
+    let mut resolver = Resolver::builder_with_config(server, TokioRuntimeProvider::default());
     *resolver.options_mut() = options;
     let resolver = resolver.build().map_err(|_| ResolveError::Unanswered)?;
     match resolver.lookup_ip(name).await {
@@ -97,58 +141,21 @@ async fn ask_name_servers(name: Name, configuration: &[u8]) -> Result<Vec<IpAddr
     }
 }
 
-/// What resolv.conf(5) says. Without a name server it means the one of this machine.
+/// Reads a resolv.conf(5). Without a name server, it means the one of this machine.
 fn configured(file: &[u8]) -> (ResolverConfig, ResolverOpts) {
     let on_this_machine = || [file, b"\nnameserver 127.0.0.1\n"].concat();
-    let (servers, mut options) =
+    let (parsed, mut options) =
         parse_resolv_conf(file).or_else(|_| parse_resolv_conf(on_this_machine())).unwrap_or_else(|_| {
             let local = NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into());
             (ResolverConfig::from_name_servers(vec![local]), ResolverOpts::default())
         });
+    // The library would search the domain of this machine's name first, whatever the file says.
+    let domain = parsed.domain().filter(|_| parsed.search().is_empty()).cloned();
+    let configuration = ResolverConfig::from_parts(domain, parsed.search().to_vec(), parsed.name_servers().to_vec());
     options.use_hosts_file = ResolveHosts::Never;
-    // All at once: one that is dead costs no time-out.
-    options.num_concurrent_reqs = servers.name_servers().len();
     options.cache_size = 0;
-    (servers, options)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn localhost_and_names_below_it_are_this_machine() {
-        for (host, local) in [
-            ("localhost", true),
-            ("a.b.LocalHost", true),
-            ("localhost.", true),
-            ("notlocalhost", false),
-            ("localhost.a", false),
-        ] {
-            assert_eq!(is_localhost(host), local, "{host}");
-        }
-    }
-
-    #[test]
-    fn a_hosts_file_gives_all_addresses_of_a_name() {
-        let file = b"# comment\n10.0.0.1 redis-1 redis.test # more\n::2 Redis-1\n10.0.0.3 redis_1\nnonsense\n";
-        let of = |name: &str| listed(&Name::from_str_relaxed(name).expect("a name"), file);
-        assert_eq!(
-            of("redis-1"),
-            ["10.0.0.1".parse::<IpAddr>().expect("an address"), "::2".parse().expect("an address")]
-        );
-        assert_eq!(of("redis_1"), ["10.0.0.3".parse::<IpAddr>().expect("an address")]);
-        assert!(of("redis-2").is_empty());
-    }
-
-    #[test]
-    fn a_configuration_without_name_servers_means_this_machine() {
-        for text in ["", "search example.com\n", "options ndots:3"] {
-            let (servers, _) = configured(text.as_bytes());
-            assert_eq!(servers.name_servers()[0].ip, Ipv4Addr::LOCALHOST, "{text}");
-        }
-        let (servers, options) =
-            configured(b"nameserver 10.0.0.1\nnameserver ::1\noptions ndots:3 timeout:1 attempts:4\n");
-        assert_eq!((servers.name_servers().len(), options.num_concurrent_reqs, options.ndots), (2, 2, 3));
-    }
+    // The library counts further attempts, and gives up at once if it has no time.
+    options.attempts = options.attempts.saturating_sub(1);
+    options.timeout = options.timeout.max(Duration::from_secs(1));
+    (configuration, options)
 }

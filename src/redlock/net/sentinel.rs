@@ -1,70 +1,69 @@
-//! A node behind Sentinels: they name the server that is its master.
+//! A node behind Sentinels, which name the server that is its master.
 //!
-//! A majority of those configured must name the same one, and for a vote, once more when it has answered. Of two majorities
-//! one Sentinel is in both, and a Sentinel doesn't go back to a master that was replaced but by another failover. So a server that
-//! was replaced can't extend a lease that a new master doesn't know, nor grant one, though it is still there for some: and
-//! where a new one grants nothing before a majority has had it for a ttl, each lease that the last one extended is over.
-//! This holds for as long as the Sentinels keep what they know, and are all configured here.
+//! A majority of the configured Sentinels must name the same server and, for a vote, name it once more after it has answered.
+//! Any two majorities share a Sentinel, and a Sentinel only returns to a replaced master by another failover. So a replaced server
+//! can neither extend nor grant a lease that a new master doesn't know of, even if some still reach it. Where a new master grants
+//! nothing until a majority has known it for a ttl, each lease that the last one extended has ended by then.
+//!
+//! This holds as long as the Sentinels keep their state, and all of them are configured here.
 
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use redis::{ConnectionAddr, Value};
-use tokio::sync::mpsc;
 
 use super::{
-    address::Group,
+    address::{Address, Group},
+    client::Client,
+    connection::Endpoint,
     failure::Failure,
-    node::{Node, NodeContext},
-    pubsub::NotificationSender,
+    tls::Tls,
 };
-use crate::{
-    lease::{Times, quorum},
-    redlock::config::RedlockConfig,
-};
+use crate::lease::{Times, quorum};
 
 /// The Sentinels of a node.
 pub struct Sentinels {
+    /// The name that they know the master by.
     name: String,
-    asked: Vec<Node>,
+    sentinels: Vec<Sentinel>,
 }
 
-/// The server that a majority of the Sentinels has for the master.
+struct Sentinel {
+    address: Address,
+    client: Client,
+}
+
+/// The server that a majority of the Sentinels names as the master.
 #[derive(Clone, Debug)]
 pub struct Master {
     pub server: ConnectionAddr,
-    /// For how long each of a majority has had it.
+    /// How long at least a majority has named it.
     pub known_for: Duration,
 }
 
 impl Sentinels {
-    /// Begins to connect to all of them; from within a runtime.
-    pub fn new(group: &Group, config: &RedlockConfig, times: &Times) -> Self {
-        let node = |(index, address)| {
-            // A Sentinel's news are not listened to.
-            let notifications = NotificationSender(mpsc::channel(1).0);
-            let context = NodeContext { tls: config.tls.clone(), sentinels: None, notifications };
-            Node::new(index, address, "", context, times)
+    /// Starts to connect to all of them. Requires a runtime.
+    pub fn new(group: &Group, tls: Option<&Tls>, times: &Times) -> Self {
+        let sentinel = |address: &Address| {
+            let endpoint = Endpoint { address: address.clone(), locate: None, tls: tls.cloned(), subscription: None };
+            Sentinel { address: address.clone(), client: Client::new(endpoint, times) }
         };
-        Sentinels { name: group.name.clone(), asked: group.sentinels.iter().enumerate().map(node).collect() }
+        Sentinels { name: group.name.clone(), sentinels: group.sentinels.iter().map(sentinel).collect() }
     }
 
-    /// Asks all at once, and waits until a majority names one server.
+    /// Asks all at once, and waits until a majority names the same server.
     ///
     /// # Errors
-    /// No majority does.
+    /// Why no majority does.
     pub async fn master(&self) -> Result<Master, Failure> {
-        let majority = quorum(self.asked.len());
-        let ask = |sentinel: &Node| {
-            let (index, asked) = (sentinel.index, sentinel.ask(question(&self.name)));
-            async move { (index, asked.await) }
-        };
-        let mut asked: FuturesUnordered<_> = self.asked.iter().map(ask).collect();
+        let majority = quorum(self.sentinels.len());
+        let mut asked: FuturesUnordered<_> =
+            self.sentinels.iter().map(|sentinel| sentinel.master_named(&self.name)).collect();
         let (mut named, mut faults) = (Vec::new(), Vec::new());
-        while let Some((index, answer)) = asked.next().await {
-            match answer.and_then(|value| self.read(value, index)) {
+        while let Some(answer) = asked.next().await {
+            match answer {
                 Ok(master) => named.push(master),
-                Err(failure) => faults.push(format!("{} {failure}", self.asked[index].address)),
+                Err(fault) => faults.push(fault),
             }
             if let Some(master) = agreed(&named, majority) {
                 return Ok(master);
@@ -73,16 +72,24 @@ impl Sentinels {
         if faults.is_empty() {
             return Err(Failure::no_master("has Sentinels that don't agree on its master"));
         }
-        let (able, all) = (named.len(), self.asked.len());
+        let (able, all) = (named.len(), self.sentinels.len());
         Err(Failure::no_master(format!(
             "has {able} of {all} Sentinels that name its master, {majority} needed: {}",
             faults.join("; ")
         )))
     }
+}
 
-    fn read(&self, value: Value, index: usize) -> Result<Master, Failure> {
+impl Sentinel {
+    /// Asks which server is the master of this name; the error names this Sentinel, too.
+    async fn master_named(&self, name: &str) -> Result<Master, String> {
+        let answer = self.client.ask(question(name)).await.and_then(|answer| self.read(answer.value));
+        answer.map_err(|failure| format!("{} {failure}", self.address))
+    }
+
+    fn read(&self, value: Value) -> Result<Master, Failure> {
         let (host, port, known_for) = named(value).ok_or_else(Failure::no_sentinel)?;
-        let server = if self.asked[index].address.has_tls() {
+        let server = if self.address.has_tls() {
             ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
         } else {
             ConnectionAddr::Tcp(host, port)
@@ -97,17 +104,18 @@ fn question(name: &str) -> redis::Cmd {
     cmd
 }
 
-/// Host, port and the time since a Sentinel has had that server for the master, of its answer: names and values in turn.
+/// Reads a Sentinel's answer, in which names and values take turns: the host, the port, and how long that server has been the
+/// master for this Sentinel.
 fn named(value: Value) -> Option<(String, u16, Duration)> {
     let pairs: Vec<(String, String)> = redis::from_redis_value(value).ok()?;
     let get = |wanted: &str| pairs.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
     let is_master = get("role-reported")? == "master";
-    // Counted from the failover or the Sentinel's own start, or from when the server has told of another role.
+    // Counted from the failover, the Sentinel's own start, or the last time that the server reported another role.
     let known_for = get("role-reported-time")?.parse().ok().filter(|_| is_master).unwrap_or_default();
     Some((get("ip")?.to_owned(), get("port")?.parse().ok()?, Duration::from_millis(known_for)))
 }
 
-/// The server that so many name, and the time for which so many have.
+/// Returns the server named last if a majority names it, and how long a majority has.
 fn agreed(named: &[Master], majority: usize) -> Option<Master> {
     let last = named.last()?;
     let mut known: Vec<Duration> =

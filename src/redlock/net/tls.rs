@@ -1,4 +1,4 @@
-//! TLS to servers: whose certificates are trusted, and the one that is shown to them.
+//! TLS to servers: whose certificates we trust, and which one we present.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -7,37 +7,18 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-/// What all connections with TLS share. It doesn't print.
+/// What all connections with TLS share. Its `Debug` shows nothing of it.
 #[derive(Clone)]
 pub struct Tls(pub Arc<ClientConfig>);
 
 impl Tls {
-    /// Trusts the certificate authorities in the file `ca`, or else the system's, or those that SSL_CERT_FILE and SSL_CERT_DIR
-    /// name; shows the servers the certificate and proves it with its key, both from files.
+    /// Trusts the certificate authorities in the file `ca`. Without it, trusts those that SSL_CERT_FILE and SSL_CERT_DIR name, or the
+    /// system's. Presents the certificate in the first file of `shown`, whose key is in the second.
     ///
     /// # Errors
-    /// What is wrong with which file.
+    /// Which file is wrong, and how.
     pub fn load(ca: Option<&Path>, shown: Option<(&Path, &Path)>) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        match ca {
-            Some(ca) => {
-                for certificate in certificates("--tls-ca", ca)? {
-                    let unfit = |e| format!("--tls-ca {} has a certificate that can't be used: {e}", ca.display());
-                    roots.add(certificate).map_err(unfit)?;
-                }
-            }
-            None => {
-                let found = rustls_native_certs::load_native_certs();
-                roots.add_parsable_certificates(found.certs);
-                if roots.is_empty() {
-                    let why = found.errors.first().map_or("there are none".into(), ToString::to_string);
-                    return Err(format!(
-                        "no certificates that the system trusts: {why}; give your CA's with --tls-ca FILE"
-                    ));
-                }
-            }
-        }
-        let config = ClientConfig::builder().with_root_certificates(roots);
+        let config = ClientConfig::builder().with_root_certificates(roots(ca)?);
         let config = match shown {
             None => config.with_no_client_auth(),
             Some((certificate, key)) => {
@@ -52,7 +33,30 @@ impl Tls {
     }
 }
 
-/// The certificates in a PEM file, at least one.
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        Some(ca) => {
+            for certificate in certificates("--tls-ca", ca)? {
+                let unfit = |e| format!("--tls-ca {} has a certificate that can't be used: {e}", ca.display());
+                roots.add(certificate).map_err(unfit)?;
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+            if roots.is_empty() {
+                let why = found.errors.first().map_or("there are none".into(), ToString::to_string);
+                return Err(format!(
+                    "no certificates that the system trusts: {why}; give your CA's with --tls-ca FILE"
+                ));
+            }
+        }
+    }
+    Ok(roots)
+}
+
+/// Returns the certificates in a PEM file, at least one.
 fn certificates(option: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let unread = |e| format!("{option} {} can't be read: {e}", file.display());
     let found: Vec<_> =

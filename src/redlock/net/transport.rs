@@ -10,53 +10,62 @@ use tokio::{
     net::{TcpStream, UnixStream},
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{resolver::resolve, tls::Tls};
 
-/// How long an idle connection is left unprobed, and the time between probes.
+/// How long an idle connection is left alone, and the time between probes after that.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// A stream of whatever kind.
+/// How long the parts of a connection may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// The wait for other name servers once one has said that there is no such host.
+    pub patience: Duration,
+    /// The TLS handshake.
+    pub handshake: Duration,
+    /// The acknowledgement of sent data by TCP, for as long as the connection stands.
+    pub unacknowledged: Duration,
+}
+
+/// A stream of any kind.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Connects to a server. `handshake`: how long that of TLS may take; `unanswered`: how long TCP may wait for what was sent to be
-/// acknowledged.
+/// Connects to a server.
 ///
 /// # Errors
-/// Those of the system, with those of TLS in them.
-pub async fn connect(
-    address: &ConnectionAddr,
-    tls: Option<&Tls>,
-    handshake: Duration,
-    unanswered: Duration,
-) -> io::Result<Box<dyn Stream>> {
+/// Those of the system, or one that holds a [`rustls::Error`] or a [`super::resolver::ResolveError`].
+pub async fn connect(address: &ConnectionAddr, tls: Option<&Tls>, timeouts: Timeouts) -> io::Result<Box<dyn Stream>> {
     match (address, tls) {
-        (ConnectionAddr::Tcp(host, port), _) => Ok(Box::new(tcp(host, *port, unanswered).await?)),
-        (ConnectionAddr::TcpTls { host, port, .. }, Some(Tls(config))) => {
-            let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-            let stream = tcp(host, *port, unanswered).await?;
-            // A server without TLS waits for more of what it takes for a command.
-            match timeout(handshake, TlsConnector::from(config.clone()).connect(name, stream)).await {
-                Ok(connected) => Ok(Box::new(connected?)),
-                Err(_) => Err(io::Error::other(rustls::Error::HandshakeNotComplete)),
-            }
+        (ConnectionAddr::Tcp(host, port), _) => Ok(Box::new(connect_tcp(host, *port, timeouts).await?)),
+        (ConnectionAddr::TcpTls { host, port, .. }, Some(tls)) => {
+            Ok(Box::new(connect_tls(host, *port, tls, timeouts).await?))
         }
         (ConnectionAddr::Unix(path), _) => Ok(Box::new(UnixStream::connect(path).await?)),
-        _ => Err(io::Error::new(io::ErrorKind::Unsupported, "not an address that we know")),
+        _ => Err(io::Error::new(io::ErrorKind::Unsupported, "an unknown kind of address")),
     }
 }
 
-/// By all of the name's addresses at once; the first that is there is taken.
-async fn tcp(host: &str, port: u16, unanswered: Duration) -> io::Result<TcpStream> {
-    let addresses = resolve(host).await?;
+async fn connect_tls(host: &str, port: u16, tls: &Tls, timeouts: Timeouts) -> io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let stream = connect_tcp(host, port, timeouts).await?;
+    // A server without TLS takes the handshake for a command, and waits for the rest of it.
+    let connecting = TlsConnector::from(tls.0.clone()).connect(name, stream);
+    timeout(timeouts.handshake, connecting)
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other(rustls::Error::HandshakeNotComplete)))
+}
+
+/// Tries all of the name's addresses at once, and takes the first that connects.
+async fn connect_tcp(host: &str, port: u16, timeouts: Timeouts) -> io::Result<TcpStream> {
+    let addresses = resolve(host, timeouts.patience).await?;
     let attempts = addresses.into_iter().map(|address| Box::pin(TcpStream::connect((address, port))));
     let (stream, _) = select_ok(attempts).await?;
     let socket = socket2::SockRef::from(&stream);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
-    socket.set_tcp_user_timeout(Some(unanswered))?;
+    socket.set_tcp_user_timeout(Some(timeouts.unacknowledged))?;
     Ok(stream)
 }

@@ -1,0 +1,134 @@
+//! Requests to one server that end within their time, over a connection that a connector keeps up.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use redis::{Cmd, ConnectionAddr, Value};
+use tokio::{sync::watch, time::timeout};
+
+use super::{
+    connection::{Connection, Endpoint},
+    connector::{ConnectionRequests, ConnectionState, Connector},
+    failure::Failure,
+};
+use crate::lease::Times;
+
+/// Sends requests to one server.
+#[derive(Clone)]
+pub struct Client {
+    state: watch::Receiver<ConnectionState>,
+    requests: Arc<ConnectionRequests>,
+    has_tls: bool,
+    answer_timeout: Duration,
+    connect_timeout: Duration,
+}
+
+/// An answer, and the server that gave it.
+pub struct Answer {
+    pub value: Value,
+    pub server: ConnectionAddr,
+}
+
+impl Client {
+    /// Starts to connect. Requires a runtime.
+    pub fn new(endpoint: Endpoint, times: &Times) -> Self {
+        let has_tls = endpoint.address.has_tls();
+        let (state, requests) = Connector::start(endpoint, times);
+        let (answer_timeout, connect_timeout) = (times.answer_timeout(), times.connect_timeout());
+        Client { state, requests, has_tls, answer_timeout, connect_timeout }
+    }
+
+    /// Sends a command and waits for the answer, for at most the answer timeout; before the first attempt to connect has ended,
+    /// for the connect timeout as well.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub fn ask(&self, cmd: Cmd) -> impl Future<Output = Result<Answer, Failure>> + Send + use<> {
+        let is_first = matches!(*self.state.borrow(), ConnectionState::First);
+        let within = self.answer_timeout + if is_first { self.connect_timeout } else { Duration::ZERO };
+        let mut request = Request { client: self.clone(), cmd, retried: false, unconnected: None };
+        async move {
+            match timeout(within, request.answer()).await {
+                Ok(answer) => answer.map_err(|failure| failure.perhaps_for_tls(!request.client.has_tls)),
+                // Why there was no connection says more than that there is none again yet.
+                Err(_) => Err(request.unconnected.unwrap_or_else(Failure::timed_out)),
+            }
+        }
+    }
+
+    /// Subscribes to the channel, from now on.
+    pub fn listen(&self) {
+        self.requests.listening.notify_one();
+    }
+
+    /// Replaces the connection with a new one.
+    pub fn reconnect(&self) {
+        self.requests.connection.notify_one();
+    }
+
+    pub fn is_connected(&self) -> bool {
+        matches!(*self.state.borrow(), ConnectionState::Up(_))
+    }
+
+    /// Returns the server at the other end of the connection, if there is one.
+    pub fn server(&self) -> Option<ConnectionAddr> {
+        match &*self.state.borrow() {
+            ConnectionState::Up(connection) => Some(connection.server.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// A command on its way.
+struct Request {
+    client: Client,
+    cmd: Cmd,
+    /// A new connection has been asked for.
+    retried: bool,
+    /// Why there was no connection.
+    unconnected: Option<Failure>,
+}
+
+impl Request {
+    /// Asks once, and once more over a new connection if the present one is down or turns out to be broken.
+    async fn answer(&mut self) -> Result<Answer, Failure> {
+        loop {
+            let state = self.client.state.borrow_and_update().clone();
+            match state {
+                ConnectionState::First | ConnectionState::Connecting => {}
+                ConnectionState::Down(failure) if self.retried => return Err(failure),
+                ConnectionState::Down(failure) => {
+                    self.unconnected = Some(failure);
+                    self.retry();
+                }
+                ConnectionState::Up(connection) => {
+                    if let Some(answer) = self.ask_over(connection).await? {
+                        return Ok(answer);
+                    }
+                }
+            }
+            if self.client.state.changed().await.is_err() {
+                return Err(Failure::not_heard());
+            }
+        }
+    }
+
+    /// Returns `None` if the connection is broken and a new one is on its way.
+    async fn ask_over(&mut self, mut connection: Connection) -> Result<Option<Answer>, Failure> {
+        let answer = self.cmd.query_async::<Value>(&mut connection.commands).await;
+        connection.budget.settle();
+        match answer {
+            Ok(value) => Ok(Some(Answer { value, server: connection.server })),
+            Err(error) if error.is_unrecoverable_error() && !self.retried => {
+                self.retry();
+                Ok(None)
+            }
+            Err(error) if error.is_connection_dropped() && self.unconnected.is_none() => Err(Failure::hung_up()),
+            Err(error) => Err(Failure::of(&error, &self.cmd)),
+        }
+    }
+
+    fn retry(&mut self) {
+        self.retried = true;
+        self.client.reconnect();
+    }
+}

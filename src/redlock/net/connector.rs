@@ -1,0 +1,205 @@
+//! Keeps the connection to one server up, beside the rounds that use it. Connects whenever there is no connection: at once where
+//! somebody needs one, otherwise after pauses that grow.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use tokio::{
+    sync::{Notify, watch},
+    time::{sleep, timeout},
+};
+
+use super::{
+    connection::{Connection, Delivery, Endpoint, Messages, Opened},
+    failure::Failure,
+    pubsub::Notification,
+    transport::Timeouts,
+};
+use crate::{clock::Moment, lease::Times};
+
+/// The longest pause between two attempts to connect.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The shortest time after which data that is not acknowledged ends a connection.
+const SHORTEST_UNACKNOWLEDGED: Duration = Duration::from_millis(500);
+
+/// The state of a connection.
+#[derive(Clone)]
+pub enum ConnectionState {
+    /// The first attempt: nothing is known of the server yet.
+    First,
+    Connecting,
+    Up(Connection),
+    Down(Failure),
+}
+
+/// What users of a connection ask of its connector.
+#[derive(Default)]
+pub struct ConnectionRequests {
+    /// Somebody needs a connection now: the present one is broken, or there is none.
+    pub connection: Notify,
+    /// Somebody wants the messages on the channel from now on.
+    pub listening: Notify,
+}
+
+/// Keeps one connection up.
+pub struct Connector {
+    endpoint: Endpoint,
+    delivery: Delivery,
+    states: watch::Sender<ConnectionState>,
+    requests: Arc<ConnectionRequests>,
+    connect_timeout: Duration,
+    timeouts: Timeouts,
+    backoff: Backoff,
+}
+
+/// How a connection has ended.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// It is gone, and nobody has asked for another yet.
+    Lost,
+    /// Somebody needs another.
+    Replaced,
+}
+
+/// Nobody watches the state of the connection any more.
+struct Unwatched;
+
+impl Connector {
+    /// Starts to connect. Requires a runtime.
+    pub fn start(endpoint: Endpoint, times: &Times) -> (watch::Receiver<ConnectionState>, Arc<ConnectionRequests>) {
+        let (states, state) = watch::channel(ConnectionState::First);
+        let requests = Arc::new(ConnectionRequests::default());
+        let connect_timeout = times.connect_timeout();
+        let connector = Connector {
+            endpoint,
+            delivery: Delivery::Unwanted,
+            states,
+            requests: requests.clone(),
+            connect_timeout,
+            // Each part ends before the whole does, so that the failure names the part that took too long.
+            timeouts: Timeouts {
+                patience: connect_timeout / 2,
+                handshake: connect_timeout * 3 / 4,
+                unacknowledged: connect_timeout.max(SHORTEST_UNACKNOWLEDGED),
+            },
+            backoff: Backoff::new(times.retry_after(), times.extend_every().min(LONGEST_PAUSE)),
+        };
+        tokio::spawn(connector.keep());
+        (state, requests)
+    }
+
+    async fn keep(mut self) {
+        while let Ok(()) = self.take_turn().await {}
+    }
+
+    /// Connects once, offers the connection for as long as it lasts, and pauses before the next turn.
+    async fn take_turn(&mut self) -> Result<(), Unwatched> {
+        let pause = match self.connect().await {
+            Ok(opened) => self.offer(opened).await?,
+            Err(failure) => {
+                self.announce(ConnectionState::Down(failure))?;
+                Some(self.backoff.grow())
+            }
+        };
+        if let Some(pause) = pause {
+            tokio::select! {
+                () = self.next_request() => {}
+                () = sleep(pause) => {}
+            }
+        }
+        let _ = self.announce(ConnectionState::Connecting);
+        Ok(())
+    }
+
+    async fn connect(&mut self) -> Result<Opened, Failure> {
+        let connecting = self.endpoint.connect(&mut self.delivery, self.timeouts);
+        timeout(self.connect_timeout, connecting).await.unwrap_or_else(|_| Err(Failure::timed_out()))
+    }
+
+    /// Offers a connection until it ends. Returns the pause before the next attempt; `None` if that is due at once.
+    async fn offer(&mut self, opened: Opened) -> Result<Option<Duration>, Unwatched> {
+        let Opened { connection, messages } = opened;
+        let (began, budget) = (Moment::now(), connection.budget.clone());
+        // Those who asked for a connection have one. Whoever finds it broken asks again.
+        let _ = self.requests.connection.notified().now_or_never();
+        self.announce(ConnectionState::Up(connection))?;
+        self.tell_connected();
+        let end = self.until_end(messages).await;
+        let flooded = budget.is_flooded();
+        if flooded {
+            let _ = self.announce(ConnectionState::Down(Failure::flooded()));
+            // Nobody hurries to have such a server back.
+            sleep(self.backoff.longest()).await;
+        }
+        let pause = self.backoff.after(Moment::now().since(began));
+        Ok((end == End::Lost && !flooded).then_some(pause))
+    }
+
+    async fn until_end(&mut self, messages: Messages) -> End {
+        tokio::select! {
+            () = self.next_request() => End::Replaced,
+            () = messages.forward() => End::Lost,
+        }
+    }
+
+    /// Waits until somebody needs a new connection, or one that delivers messages.
+    async fn next_request(&mut self) {
+        tokio::select! {
+            () = self.requests.connection.notified() => {}
+            () = self.requests.listening.notified(), if self.delivery == Delivery::Unwanted => {
+                self.delivery = Delivery::Pushed;
+            }
+        }
+    }
+
+    fn announce(&self, state: ConnectionState) -> Result<(), Unwatched> {
+        self.states.send(state).map_err(|_| Unwatched)
+    }
+
+    fn tell_connected(&self) {
+        if self.delivery != Delivery::Unwanted
+            && let Some(subscription) = &self.endpoint.subscription
+        {
+            subscription.notifications.tell(Notification::Connected);
+        }
+    }
+}
+
+/// The pauses between attempts to connect. Each is jittered by half of its length.
+struct Backoff {
+    shortest: Duration,
+    longest: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    fn new(shortest: Duration, longest: Duration) -> Self {
+        Backoff { shortest, longest, next: shortest }
+    }
+
+    /// Returns the next pause, and doubles the one after it.
+    fn grow(&mut self) -> Duration {
+        let pause = jittered(self.next);
+        self.next = (self.next * 2).min(self.longest);
+        pause
+    }
+
+    /// Returns the next pause, after a connection that has lasted this long. A connection that soon ends is not tried any faster
+    /// than none at all.
+    fn after(&mut self, lasted: Duration) -> Duration {
+        let pause = self.grow();
+        if lasted > self.longest {
+            self.next = self.shortest;
+        }
+        pause
+    }
+
+    fn longest(&self) -> Duration {
+        jittered(self.longest)
+    }
+}
+
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(0.5 + fastrand::f64())
+}
