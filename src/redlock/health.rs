@@ -14,7 +14,7 @@ use super::{
     config::RedlockConfig,
     dry_run,
     net::{
-        failure::Failure,
+        failure::{Failure, grant_command},
         node::Node,
         pubsub::{Notification, NotificationSender},
     },
@@ -71,9 +71,7 @@ impl Finding {
     }
 
     fn failure(failure: &Failure) -> Self {
-        let found = failure.to_string();
-        let advice = ADVICE.iter().find(|(part, _)| found.contains(part)).map_or("see its log", |(_, advice)| advice);
-        Finding::new(Severity::NoVote, found, advice)
+        Finding::new(Severity::NoVote, failure.to_string(), failure.advice())
     }
 }
 
@@ -86,34 +84,6 @@ impl NodeHealth {
         self.findings.iter().any(|finding| finding.severity == Severity::Risk)
     }
 }
-
-/// What to do about servers that can't be nodes.
-const NO_REPLICA: &str = "give its master, or write redis-sentinel:// for both";
-const NO_CLUSTER: &str = "give servers of their own; a cluster's slots are no independent nodes";
-
-/// What to do about a failure that is told with these words.
-const ADVICE: [(&str, &str); 20] = [
-    ("refused the connection", "see that it runs, and listens on this address and port"),
-    ("timed out", "see that it runs, and that no firewall is between"),
-    ("closed the connection", "see its log; protected-mode and maxclients close connections, too"),
-    ("NOAUTH", "give a user and password: redis://USER:PASSWORD@HOST, best in --redis-file"),
-    ("rejected the user", "see what --redis or --redis-file gives, and ACL LIST on the server"),
-    ("READONLY", NO_REPLICA),
-    ("MOVED", NO_CLUSTER),
-    ("LOADING", "wait until it has loaded"),
-    ("MISCONF", "see its disk; until it can save, it takes no lock"),
-    ("OOM", "give it more memory (maxmemory), or a server of its own"),
-    ("WRONGTYPE", "give another --resource or --key-prefix, or delete that key"),
-    ("lock's keys", "let the user have them: ACL SETUSER USER ~leaderrun:* (or your --key-prefix)"),
-    ("--tls", "see the options named there"),
-    ("TLS", "see which of the two it is on that port"),
-    ("certificate", "see the server's certificate"),
-    ("Sentinel", "see that the URL names all of its Sentinels, and the master's name"),
-    ("no master of this name", "see the name in the URL, and SENTINEL MASTERS"),
-    ("new master", "wait; it grants no lease before"),
-    ("can't be resolved", "see the name, /etc/hosts, and the name servers of /etc/resolv.conf"),
-    ("can't be reached", "see the address and the network"),
-];
 
 /// Looks at all nodes at once; nothing of it stays on them.
 ///
@@ -163,7 +133,7 @@ async fn examine(
     health.up_seconds = number(&info, "uptime_in_seconds");
     health.run_id = info.get("run_id").copied().unwrap_or_default().to_owned();
     if let Some(left) = times.startup_grace().checked_sub(master_for) {
-        health.findings.push(Finding::failure(&Failure::promoted(left)));
+        health.findings.push(Finding::failure(&Failure::Promoted(left)));
     }
     health.findings.extend(facts(&info, times));
     if !health.votes() && info.get("redis_mode").is_some_and(|mode| *mode != "standalone") {
@@ -207,10 +177,10 @@ fn facts(info: &HashMap<&str, &str>, times: &Times) -> Vec<Finding> {
         find(NoVote, "is a Sentinel".into(), "write redis-sentinel://HOST,.../NAME with all Sentinels of that master");
     }
     if is("cluster_enabled", "1") {
-        find(NoVote, "belongs to a cluster".into(), NO_CLUSTER);
+        find(NoVote, "belongs to a cluster".into(), &Failure::Cluster.advice());
     }
     if is("role", "slave") {
-        find(NoVote, "is a replica".into(), NO_REPLICA);
+        find(NoVote, "is a replica".into(), &Failure::Replica.advice());
     }
     let up = Duration::from_secs(number(info, "uptime_in_seconds").unwrap_or(u64::MAX));
     if let Some(left) = times.startup_grace().checked_sub(up).filter(|left| !left.is_zero()) {
@@ -293,15 +263,13 @@ async fn dry_run(
 ) -> Option<Finding> {
     let mut missing = Vec::new();
     for (right, cmd) in dry_run::commands(session.channel()) {
-        if let Err(failure) = node.ask(cmd).await
-            && failure.to_string().contains("NOPERM")
-        {
+        if let Err(Failure::MissingRight(_)) = node.ask(cmd).await {
             missing.push(right);
         }
     }
     if !missing.is_empty() {
         let what = format!("doesn't let this user run {} (NOPERM)", missing.join(", "));
-        return Some(Finding::new(Severity::NoVote, what, grant(&missing)));
+        return Some(Finding::new(Severity::NoVote, what, grant_command(&missing)));
     }
     for cmd in dry_run::leadership(session, times) {
         if let Err(failure) = node.ask(cmd).await {
@@ -316,7 +284,7 @@ async fn dry_run(
     };
     (!listens).then(|| {
         let what = "doesn't let this user listen: a standby takes over when a lease runs out, not when it is released";
-        Finding::new(Severity::Risk, what, grant(&["SUBSCRIBE", "PUBSUB|NUMSUB"]) + " and &leaderrun:*")
+        Finding::new(Severity::Risk, what, grant_command(&["SUBSCRIBE", "PUBSUB|NUMSUB"]) + " and &leaderrun:*")
     })
 }
 
@@ -324,11 +292,6 @@ fn count(channel: &str) -> Cmd {
     let mut cmd = redis::cmd("PUBSUB");
     cmd.arg("NUMSUB").arg(channel);
     cmd
-}
-
-fn grant(rights: &[&str]) -> String {
-    let rights: Vec<_> = rights.iter().map(|right| format!("+{}", right.to_lowercase())).collect();
-    format!("ACL SETUSER USER {}", rights.join(" "))
 }
 
 /// Nodes that are one server.

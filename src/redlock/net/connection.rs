@@ -98,7 +98,7 @@ impl Connector {
         loop {
             let connected = match timeout(self.connect_timeout, self.connect(&mut listening)).await {
                 Ok(connected) => connected,
-                Err(_) => Err(Failure::timed_out()),
+                Err(_) => Err(Failure::TimedOut),
             };
             let mut wait = Duration::MAX;
             match connected {
@@ -122,7 +122,7 @@ impl Connector {
                     }
                     if budget.is_flooded() {
                         // Nobody is in a hurry to have it again.
-                        let _ = self.links.send(ConnectionState::Down(Failure::flooded()));
+                        let _ = self.links.send(ConnectionState::Down(Failure::Flooded));
                         sleep(jittered(self.longest_pause)).await;
                         wait = Duration::MAX;
                     }

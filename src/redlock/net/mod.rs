@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod connection;
+mod diagnosis;
 pub mod failure;
 mod files;
 mod limit;
@@ -9,5 +10,7 @@ pub mod node;
 pub mod pubsub;
 mod resolver;
 pub mod sentinel;
+mod server_error;
 pub mod tls;
+mod tls_problem;
 mod transport;

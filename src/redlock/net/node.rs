@@ -125,7 +125,7 @@ impl Node {
             let master = sentinels.master().await?;
             if master.server != server {
                 requests.connection.notify_one();
-                return Err(Failure::replaced());
+                return Err(Failure::Replaced);
             }
             Ok(Vote { answer, master_for: master.known_for })
         }
@@ -140,10 +140,10 @@ impl Node {
         let within = self.answer_timeout + if fresh { self.connect_timeout } else { Duration::ZERO };
         async move {
             let mut unconnected = None;
-            match timeout(within, ask_linked(&mut link, &requests, &cmd, &mut unconnected)).await {
-                Ok(answer) => answer.map_err(|failure| failure.perhaps_for_tls(plain)),
+            match timeout(within, ask_linked(&mut link, &requests, &cmd, plain, &mut unconnected)).await {
+                Ok(answer) => answer,
                 // Why there was no connection says more than that there is none again yet.
-                Err(_) => Err(unconnected.unwrap_or_else(Failure::timed_out)),
+                Err(_) => Err(unconnected.unwrap_or(Failure::TimedOut)),
             }
         }
     }
@@ -166,6 +166,7 @@ async fn ask_linked(
     link: &mut watch::Receiver<ConnectionState>,
     requests: &ConnectionRequests,
     cmd: &Cmd,
+    plain: bool,
     unconnected: &mut Option<Failure>,
 ) -> Result<(Value, ConnectionAddr), Failure> {
     let mut retried = false;
@@ -189,14 +190,14 @@ async fn ask_linked(
                         requests.connection.notify_one();
                     }
                     Err(error) if error.is_connection_dropped() && unconnected.is_none() => {
-                        return Err(Failure::hung_up());
+                        return Err(Failure::closed_unanswered(plain));
                     }
                     Err(error) => return Err(Failure::of(&error, cmd)),
                 }
             }
         }
         if link.changed().await.is_err() {
-            return Err(Failure::not_heard());
+            return Err(Failure::NotHeard);
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{
     address::Group,
-    failure::Failure,
+    failure::{Failure, NoMaster},
     node::{Node, NodeContext},
     pubsub::NotificationSender,
 };
@@ -64,24 +64,21 @@ impl Sentinels {
         while let Some((index, answer)) = asked.next().await {
             match answer.and_then(|value| self.read(value, index)) {
                 Ok(master) => named.push(master),
-                Err(failure) => faults.push(format!("{} {failure}", self.asked[index].address)),
+                Err(failure) => faults.push((self.asked[index].address.to_string(), failure)),
             }
             if let Some(master) = agreed(&named, majority) {
                 return Ok(master);
             }
         }
         if faults.is_empty() {
-            return Err(Failure::no_master("has Sentinels that don't agree on its master"));
+            return Err(Failure::NoMaster(NoMaster::Disagreement));
         }
         let (able, all) = (named.len(), self.asked.len());
-        Err(Failure::no_master(format!(
-            "has {able} of {all} Sentinels that name its master, {majority} needed: {}",
-            faults.join("; ")
-        )))
+        Err(Failure::NoMaster(NoMaster::TooFew { able, all, needed: majority, faults }))
     }
 
     fn read(&self, value: Value, index: usize) -> Result<Master, Failure> {
-        let (host, port, known_for) = named(value).ok_or_else(Failure::no_sentinel)?;
+        let (host, port, known_for) = named(value).ok_or(Failure::StrangeSentinel)?;
         let server = if self.asked[index].address.has_tls() {
             ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
         } else {
