@@ -1,7 +1,6 @@
 //! The quorum of nodes.
 
 mod config;
-mod dry_run;
 mod health;
 mod net;
 mod observer;
