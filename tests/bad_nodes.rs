@@ -141,7 +141,7 @@ fn a_port_that_nobody_listens_on() {
 
 #[test]
 fn a_host_name_that_is_not_known() {
-    is_outvoted("redis://no-such-host.invalid:6379", "redis://no-such-host.invalid:6379", "can't be reached");
+    is_outvoted("redis://no-such-host.invalid:6379", "redis://no-such-host.invalid:6379", "can't be resolved: ");
 }
 
 #[test]

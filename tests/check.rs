@@ -2,7 +2,12 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+    time::Duration,
+};
 
 use serde_json::Value;
 use support::{Leaderrun, Output, Server, Servers, free_port};
@@ -136,7 +141,8 @@ fn all_rights_that_are_missing_at_once() {
     server.query::<()>(&["ACL", "SETUSER", "leaderrun", "+subscribe", "+pubsub|numsub"]);
     assert_eq!(check(&url).code(), 0);
     server.query::<()>(&["ACL", "SETUSER", "leaderrun", "resetkeys", "~other:*"]);
-    finds(&url, "no vote", "(NOPERM)");
+    let output = finds(&url, "no vote", "doesn't let this user use the lock's keys (NOPERM)");
+    assert!(output.stdout.contains("ACL SETUSER USER ~leaderrun:*"), "{}", output.stdout);
 }
 
 #[test]
@@ -164,6 +170,53 @@ fn a_ttl_that_is_too_short_for_the_round_trips() {
     finds(&proxy.url, "risk", "with --ttl 1s it must within 50ms");
     proxy.set(support::Mode::Late(Duration::from_millis(60)));
     finds(&proxy.url, "no vote", "with --ttl 1s it must within 50ms");
+}
+
+/// Answers INFO and TIME with the largest numbers that there are, and all else with an error. Returns its URL.
+fn server_of_largest_numbers() -> String {
+    let largest = u64::MAX;
+    let info = format!(
+        "uptime_in_seconds:{largest}\r\nmaxmemory:1\r\nused_memory:{largest}\r\nconnected_slaves:{largest}\r\n"
+    );
+    let info = format!("${}\r\n{info}\r\n", info.len());
+    let time = format!("*2\r\n$20\r\n{largest}\r\n$20\r\n{largest}\r\n");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("redis://{}", listener.local_addr().expect("its address"));
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let (info, time) = (info.clone(), time.clone());
+            thread::spawn(move || {
+                let mut asked = [0; 16384];
+                while let Ok(length @ 1..) = client.read(&mut asked) {
+                    let answer = match &asked[..length] {
+                        b"*1\r\n$4\r\nINFO\r\n" => &info,
+                        b"*1\r\n$4\r\nTIME\r\n" => &time,
+                        _ => "-NONE of that\r\n",
+                    };
+                    if client.write_all(answer.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn the_largest_numbers_that_a_server_can_answer_are_shown_like_any_other() {
+    let url = server_of_largest_numbers();
+    let output = finds(&url, "no vote", "answered: NONE of that");
+    for part in [" ahead of this machine's: ", "has 100 % of its memory in use", &format!("has {} replicas", u64::MAX)]
+    {
+        assert!(output.stdout.contains(part), "{part:?} is not in: {}", output.stdout);
+    }
+    assert_eq!(output.stderr, "");
+    let json = Leaderrun::new().args(["--check", "--json", "-t", "1s", "-R", &url]).output();
+    let told: Value = serde_json::from_str(&json.stdout).expect("JSON");
+    let node = &told["nodes"][0];
+    assert_eq!(node["up_seconds"].as_u64(), Some(u64::MAX));
+    assert!(node["clock_ahead_ms"].as_i64().is_some_and(|ahead| ahead > i64::MAX / 2), "{told}");
 }
 
 #[test]

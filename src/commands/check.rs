@@ -1,4 +1,4 @@
-//! `--check`: are the nodes fit for it, and what is to be done where they are not?
+//! `--check`: whether the nodes are fit, and what to do where they are not.
 
 use std::time::Duration;
 
@@ -12,73 +12,126 @@ use crate::{
     redlock::{self, Finding, NodeHealth, RedlockConfig, Severity},
 };
 
+/// The answer for machines.
 #[derive(Serialize)]
 struct CheckReport<'a> {
     verdict: &'a str,
     exit_status: u8,
-    nodes: &'a [NodeHealth],
+    nodes: Vec<NodeReport<'a>>,
     able: usize,
     quorum: usize,
 }
 
-/// Prints a table, what was found and a verdict.
+#[derive(Serialize)]
+struct NodeReport<'a> {
+    node: &'a str,
+    server: Option<&'a str>,
+    up_seconds: Option<u64>,
+    /// The median.
+    round_trip_ms: Option<f64>,
+    longest_round_trip_ms: Option<f64>,
+    clock_ahead_ms: Option<i64>,
+    findings: Vec<FindingReport>,
+}
+
+#[derive(Serialize)]
+struct FindingReport {
+    weight: &'static str,
+    found: String,
+    advice: String,
+}
+
+/// Prints a table, the findings and a verdict. Returns the exit status that the verdict stands for.
+///
+/// # Errors
+/// Failures of our own, as opposed to those of nodes.
 pub async fn check(config: &RedlockConfig, times: Times, json: bool) -> Result<Exit> {
     let nodes = redlock::check(config, times).await?;
     let able = nodes.iter().filter(|node| node.votes()).count();
     let (exit, verdict) = judge(&nodes, able);
     if json {
-        let told = CheckReport {
+        say(serde_json::to_string_pretty(&CheckReport {
             verdict: &verdict,
             exit_status: exit.status(),
-            nodes: &nodes,
+            nodes: nodes.iter().map(NodeReport::new).collect(),
             able,
             quorum: quorum(nodes.len()),
-        };
-        say(serde_json::to_string_pretty(&told)?);
+        })?);
         return Ok(exit);
     }
     table::lines(&rows(&nodes)).iter().for_each(say);
     say("");
     for node in &nodes {
-        for Finding { severity, found, advice } in &node.findings {
-            let severity = match severity {
+        for finding in &node.findings {
+            let severity = match finding.severity() {
                 Severity::NoVote => "no vote",
                 Severity::Risk => "risk",
                 Severity::Note => "note",
             };
-            say(format_args!("{severity}: {} {found}: {advice}", node.node));
+            say(format_args!("{severity}: {} {finding}: {}", node.node, finding.advice()));
         }
     }
     say(verdict);
     Ok(exit)
 }
 
+impl<'a> NodeReport<'a> {
+    fn new(node: &'a NodeHealth) -> Self {
+        NodeReport {
+            node: &node.node,
+            server: node.server.as_deref(),
+            up_seconds: node.up.map(|up| up.as_secs()),
+            round_trip_ms: node.measurement.map(|measured| millis(measured.median)),
+            longest_round_trip_ms: node.measurement.map(|measured| millis(measured.longest)),
+            clock_ahead_ms: node.measurement.map(|measured| measured.clock_ahead_ms),
+            findings: node.findings.iter().map(FindingReport::new).collect(),
+        }
+    }
+}
+
+impl FindingReport {
+    fn new(finding: &Finding) -> Self {
+        let weight = match finding.severity() {
+            Severity::NoVote => "no_vote",
+            Severity::Risk => "risk",
+            Severity::Note => "note",
+        };
+        FindingReport { weight, found: finding.to_string(), advice: finding.advice().into_owned() }
+    }
+}
+
+/// Returns milliseconds, to the hundredth.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e5).round() / 1e2
+}
+
 fn rows(nodes: &[NodeHealth]) -> Vec<[String; 6]> {
     let heading = ["NODE", "SERVER", "UP", "ROUND TRIP", "CLOCK", "VOTES"].map(ToOwned::to_owned);
-    let dash = || "-".to_owned();
-    let row = |node: &NodeHealth| {
-        let up = |seconds| humantime::format_duration(Duration::from_secs(seconds)).to_string();
-        // The two largest units say enough.
-        let up = |seconds| up(seconds).split(' ').take(2).collect::<Vec<_>>().join(" ");
-        [
-            node.node.clone(),
-            node.server.clone().unwrap_or_else(dash),
-            node.up_seconds.map_or_else(dash, up),
-            node.round_trip_ms.map_or_else(dash, |millis| format!("{millis:.2} ms")),
-            node.clock_ahead_ms.map_or_else(dash, |millis| format!("{millis:+} ms")),
-            if !node.votes() {
-                "no"
-            } else if node.has_risks() {
-                "at risk"
-            } else {
-                "yes"
-            }
-            .to_owned(),
-        ]
-    };
     [heading].into_iter().chain(nodes.iter().map(row)).collect()
 }
 
+fn row(node: &NodeHealth) -> [String; 6] {
+    let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
+    let votes = match (node.votes(), node.has_risks()) {
+        (false, _) => "no",
+        (true, true) => "at risk",
+        (true, false) => "yes",
+    };
+    [
+        node.node.clone(),
+        or_dash(node.server.clone()),
+        or_dash(node.up.map(two_largest_units)),
+        or_dash(node.measurement.map(|measured| format!("{:.2} ms", millis(measured.median)))),
+        or_dash(node.measurement.map(|measured| format!("{:+} ms", measured.clock_ahead_ms))),
+        votes.to_owned(),
+    ]
+}
+
+fn two_largest_units(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string().split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the exit status and the last line.
 fn judge(nodes: &[NodeHealth], able: usize) -> (Exit, String) {
     let (all, needed) = (nodes.len(), quorum(nodes.len()));
     let count = if able == all && all == 1 {
@@ -91,8 +144,7 @@ fn judge(nodes: &[NodeHealth], able: usize) -> (Exit, String) {
         Some(0) => "none may fail".to_owned(),
         Some(spare) => format!("{spare} may fail"),
     };
-    let at_risk = nodes.iter().any(|node| node.findings.iter().any(|finding| finding.severity > Severity::Note));
-    if able < all || at_risk {
+    if able < all || nodes.iter().any(NodeHealth::has_risks) {
         return (Exit::CheckFailed, format!("look: {count}, {spare}; see above for what is to be mended"));
     }
     let even = if all.is_multiple_of(2) { "; one node less would be as safe" } else { "" };

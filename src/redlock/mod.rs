@@ -1,7 +1,6 @@
 //! A lease that a quorum of nodes holds.
 
 mod config;
-mod dry_run;
 mod health;
 mod net;
 mod observer;

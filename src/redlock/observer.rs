@@ -50,7 +50,7 @@ impl RedlockObserver {
         let ask = |node: &Node| {
             let (index, asked) = (node.index, node.ask_for_vote(self.keys.look()));
             async move {
-                let looked = asked.await.and_then(|vote| LookReply::read(vote.answer).ok_or_else(Failure::strange));
+                let looked = asked.await.and_then(|vote| LookReply::read(vote.answer).ok_or(Failure::StrangeAnswer));
                 (index, looked)
             }
         };
@@ -125,7 +125,7 @@ fn view(node: &Node, replies: &[NodeReply<LookReply>]) -> NodeStatus {
     let (label, answer) = (node.address.to_string(), replies.iter().find(|(index, _)| *index == node.index));
     let none = NodeStatus { node: label, holder: None, left: None, token: None, failure: None };
     match answer {
-        None => NodeStatus { failure: Some(Failure::not_heard().to_string()), ..none },
+        None => NodeStatus { failure: Some(Failure::NotHeard.to_string()), ..none },
         Some((_, Err(failure))) => NodeStatus { failure: Some(failure.to_string()), ..none },
         Some((_, Ok(looked))) => {
             let holder = (!looked.value.is_empty()).then(|| lock_value(&looked.value).holder);

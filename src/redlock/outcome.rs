@@ -25,9 +25,9 @@ pub type NodeReply<A> = (usize, Result<A, Failure>);
 /// A node's answer to a campaign, which is no vote of a server that has been the node's master for less than the startup grace:
 /// it may have missed a lock that a leader counts on.
 pub fn granted(vote: Vote, startup_grace: Duration) -> Result<AcquireReply, Failure> {
-    let acquired = scripts::acquired(vote.answer).ok_or_else(Failure::strange)?;
+    let acquired = scripts::acquired(vote.answer).ok_or(Failure::StrangeAnswer)?;
     match startup_grace.checked_sub(vote.master_for) {
-        Some(votes_in) if acquired.is_vote() && !votes_in.is_zero() => Err(Failure::promoted(votes_in)),
+        Some(votes_in) if acquired.is_vote() && !votes_in.is_zero() => Err(Failure::Promoted(votes_in)),
         _ => Ok(acquired),
     }
 }

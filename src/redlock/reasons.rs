@@ -81,7 +81,7 @@ impl Redlock {
         replies: &[NodeReply<A>],
         fault: impl Fn(&A) -> Option<String>,
     ) -> String {
-        let mut faults: Vec<Option<String>> = vec![Some(Failure::not_heard().to_string()); self.nodes.len()];
+        let mut faults: Vec<Option<String>> = vec![Some(Failure::NotHeard.to_string()); self.nodes.len()];
         for (index, answer) in replies {
             faults[*index] = match answer {
                 Ok(answer) => fault(answer),

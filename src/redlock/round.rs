@@ -255,7 +255,7 @@ impl Redlock {
         let sent = Moment::now();
         let mut asked = self.ask_all(
             |_| self.session.extension(&self.times, note),
-            |vote| scripts::extended(vote.answer).ok_or_else(Failure::strange),
+            |vote| scripts::extended(vote.answer).ok_or(Failure::StrangeAnswer),
         );
         let mut replies = self.decide(&mut asked, ExtendReply::is_vote).await;
         match outcome::extension(self.nodes.len(), &replies) {
@@ -367,5 +367,5 @@ fn ask_one<A: Send + 'static>(
     read: fn(Value) -> Option<A>,
 ) -> impl Future<Output = NodeReply<A>> + Send + use<A> {
     let (index, asked) = (node.index, node.ask(cmd));
-    async move { (index, asked.await.and_then(|value| read(value).ok_or_else(Failure::strange))) }
+    async move { (index, asked.await.and_then(|value| read(value).ok_or(Failure::StrangeAnswer))) }
 }

@@ -315,7 +315,7 @@ impl Replica {
             fn missing<A>(replies: &mut Vec<NodeReply<A>>, nodes: usize) {
                 for node in 0..nodes {
                     if replies.iter().all(|(index, _)| *index != node) {
-                        replies.push((node, Err(Failure::timed_out())));
+                        replies.push((node, Err(Failure::TimedOut)));
                     }
                 }
             }

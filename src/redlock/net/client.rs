@@ -48,9 +48,9 @@ impl Client {
         let mut request = Request { client: self.clone(), cmd, retried: false, unconnected: None };
         async move {
             match timeout(within, request.answer()).await {
-                Ok(answer) => answer.map_err(|failure| failure.perhaps_for_tls(!request.client.has_tls)),
+                Ok(answer) => answer,
                 // Why there was no connection says more than that there is none again yet.
-                Err(_) => Err(request.unconnected.unwrap_or_else(Failure::timed_out)),
+                Err(_) => Err(request.unconnected.unwrap_or(Failure::TimedOut)),
             }
         }
     }
@@ -107,7 +107,7 @@ impl Request {
                 }
             }
             if self.client.state.changed().await.is_err() {
-                return Err(Failure::not_heard());
+                return Err(Failure::NotHeard);
             }
         }
     }
@@ -122,7 +122,9 @@ impl Request {
                 self.retry();
                 Ok(None)
             }
-            Err(error) if error.is_connection_dropped() && self.unconnected.is_none() => Err(Failure::hung_up()),
+            Err(error) if error.is_connection_dropped() && self.unconnected.is_none() => {
+                Err(Failure::closed_unanswered(!self.client.has_tls))
+            }
             Err(error) => Err(Failure::of(&error, &self.cmd)),
         }
     }

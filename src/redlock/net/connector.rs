@@ -114,7 +114,7 @@ impl Connector {
 
     async fn connect(&mut self) -> Result<Opened, Failure> {
         let connecting = self.endpoint.connect(&mut self.delivery, self.timeouts);
-        timeout(self.connect_timeout, connecting).await.unwrap_or_else(|_| Err(Failure::timed_out()))
+        timeout(self.connect_timeout, connecting).await.unwrap_or_else(|_| Err(Failure::TimedOut))
     }
 
     /// Offers a connection until it ends. Returns the pause before the next attempt; `None` if that is due at once.
@@ -128,7 +128,7 @@ impl Connector {
         let end = self.until_end(messages).await;
         let flooded = budget.is_flooded();
         if flooded {
-            let _ = self.announce(ConnectionState::Down(Failure::flooded()));
+            let _ = self.announce(ConnectionState::Down(Failure::Flooded));
             // Nobody hurries to have such a server back.
             sleep(self.backoff.longest()).await;
         }

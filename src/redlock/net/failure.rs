@@ -1,280 +1,265 @@
-//! Why a node gave no answer that counts, in words for its operator.
+//! What went wrong with a node: a value to decide on, a text for people, and advice on what to do about it.
 
-use std::{error::Error, fmt, io, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
-use redis::{Arg, Cmd, ErrorKind, RedisError};
+use super::{resolver::ResolveError, tls_problem::TlsProblem};
 
-use super::resolver::ResolveError;
+const NAME_ALL_SENTINELS: &str = "check that the URL names all of its Sentinels, and the master's name";
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// Follows the node's name: "redis://b:6379 timed out".
-    phrase: String,
-    kind: Kind,
+/// What went wrong with a node. Its text follows the node's name: "redis://b:6379 timed out".
+#[derive(Clone, Debug, PartialEq)]
+pub enum Failure {
+    /// Nobody listens at the address.
+    Refused,
+    /// A connection or an answer took too long.
+    TimedOut,
+    /// The round ended before the node answered.
+    NotHeard,
+    /// The server closed the connection. One that never answers may want a connection of another kind.
+    Closed { may_want: Option<Wanted> },
+    /// The server sent more than it may, and was cut off.
+    Flooded,
+    /// The host name has no address.
+    Unresolved(ResolveError),
+    /// The system or the library reports another error, in these words.
+    Unreachable(String),
+    /// TLS could not be agreed on.
+    Tls(TlsProblem),
+    /// The bytes that came are not of the Redis protocol.
+    NotRedis,
+    /// The answer is none that our scripts give.
+    StrangeAnswer,
+    /// The server asks for a password.
+    NoAuth,
+    /// The server rejects the user name or the password.
+    WrongPassword,
+    /// The user lacks a right.
+    MissingRight(Right),
+    /// The server is a replica, which takes no writes.
+    Replica,
+    /// The server is a member of a cluster.
+    Cluster,
+    /// The server is still reading its data from disk.
+    Loading,
+    /// The server takes no writes since it can't save its data.
+    CannotSave,
+    /// The server takes no writes since its memory is full.
+    OutOfMemory,
+    /// The lock's key holds a value of another type.
+    WrongType,
+    /// The server is older than Redis 5.
+    TooOld,
+    /// The server runs no scripts, as a Sentinel doesn't.
+    NoScripts,
+    /// The server was asked as a Sentinel and is none.
+    NoSentinel,
+    /// The answer is none that a Sentinel gives.
+    StrangeSentinel,
+    /// The Sentinel has no master of this name.
+    UnknownMaster,
+    /// No majority of the Sentinels names a master.
+    NoMaster(NoMaster),
+    /// By the time the server answered, the Sentinels had another master.
+    Replaced,
+    /// The master is so new that it may lack what the last one knew. It votes after this time.
+    Promoted(Duration),
+    /// The server answered with another error, in these words.
+    Answered(String),
 }
 
-/// What follows from a failure.
+/// What a server may have expected that closes connections without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// The node may be asked again at any time.
-    Answered,
-    /// There is no connection; that there is one again will be told.
-    Unconnected,
-    /// The same, and what closed it may have had a reason that was not read.
-    HungUp,
-    /// Its master is a new one, and votes in so long.
-    Promoted(Duration),
+pub enum Wanted {
+    Tls,
+    ClientCertificate,
+}
+
+/// A right that a user lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// To run the command of this name, in capitals.
+    Command(String),
+    /// To use the lock's keys.
+    Keys,
+    /// The server doesn't say which.
+    Unnamed,
+}
+
+/// Why the Sentinels name no master.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NoMaster {
+    /// All of them name one, and no majority the same.
+    Disagreement,
+    /// Too few of them name one. Each that doesn't is listed with its address.
+    TooFew { able: usize, all: usize, needed: usize, faults: Vec<(String, Failure)> },
 }
 
 impl Failure {
-    fn answered(phrase: impl Into<String>) -> Self {
-        Failure { phrase: phrase.into(), kind: Kind::Answered }
+    /// Returns the failure of a connection that was closed before anything was answered on it. A server may close it before
+    /// its reason can be read, so that only the kind of the connection hints at one.
+    pub fn closed_unanswered(plain: bool) -> Self {
+        let may_want = if plain { Wanted::Tls } else { Wanted::ClientCertificate };
+        Failure::Closed { may_want: Some(may_want) }
     }
 
-    fn unconnected(phrase: impl Into<String>) -> Self {
-        Failure { phrase: phrase.into(), kind: Kind::Unconnected }
-    }
-
-    pub fn timed_out() -> Self {
-        Failure::answered("timed out")
-    }
-
-    pub fn not_heard() -> Self {
-        Failure::answered("has not answered yet")
-    }
-
-    /// More has come than may: the connection was cut off.
-    pub fn flooded() -> Self {
-        Failure::unconnected("sends more than it was asked for")
-    }
-
-    /// One connection after the other was closed before anything was answered.
-    pub fn hung_up() -> Self {
-        Failure { phrase: "closed the connection".into(), kind: Kind::HungUp }
-    }
-
-    /// The same of a `plain` connection, or of one with TLS: a server may hang up before its reason has been read.
-    pub fn perhaps_for_tls(mut self, plain: bool) -> Self {
-        if self.kind == Kind::HungUp {
-            self.phrase.push_str(if plain {
-                " (one with TLS wants rediss://)"
-            } else {
-                " (it may want a certificate of ours: --tls-cert and --tls-key)"
-            });
-        }
-        self
-    }
-
-    /// The Sentinels have another master than the one that answered.
-    pub fn replaced() -> Self {
-        Failure::answered("has another master by now")
-    }
-
-    /// The master is one for so short a time that it may have missed what the last one knew.
-    pub fn promoted(votes_in: Duration) -> Self {
-        let phrase = format!("has a new master, which votes in {} s", votes_in.as_secs() + 1);
-        Failure { phrase, kind: Kind::Promoted(votes_in) }
-    }
-
-    /// An answer that is none of a Sentinel.
-    pub fn no_sentinel() -> Self {
-        Failure::answered("doesn't answer as a Sentinel does")
-    }
-
-    /// No majority of the Sentinels names the same master.
-    pub fn no_master(story: impl Into<String>) -> Self {
-        Failure::answered(story)
-    }
-
-    /// An answer that is no answer to our scripts.
-    pub fn strange() -> Self {
-        Failure::answered("doesn't answer as Redis 5 or newer does")
-    }
-
-    /// Why this command was answered with an error.
-    pub fn of(error: &RedisError, cmd: &Cmd) -> Self {
-        let script = cmd.args_iter().nth(1).and_then(|arg| match arg {
-            Arg::Simple(bytes) => std::str::from_utf8(bytes).ok(),
-            _ => None,
-        });
-        denied(error, script).or_else(|| unknown(error)).map_or_else(|| Failure::from(error), Failure::answered)
-    }
-
-    /// Whether news will come when the node can be asked again.
+    /// Returns whether there is no connection, so that a notification follows once there is one.
     pub fn is_unconnected(&self) -> bool {
-        matches!(self.kind, Kind::Unconnected | Kind::HungUp)
+        match self {
+            Failure::Refused
+            | Failure::Closed { .. }
+            | Failure::Flooded
+            | Failure::Unresolved(_)
+            | Failure::Unreachable(_)
+            | Failure::Tls(_)
+            | Failure::NotRedis
+            | Failure::WrongPassword => true,
+            Failure::TimedOut
+            | Failure::NotHeard
+            | Failure::StrangeAnswer
+            | Failure::NoAuth
+            | Failure::MissingRight(_)
+            | Failure::Replica
+            | Failure::Cluster
+            | Failure::Loading
+            | Failure::CannotSave
+            | Failure::OutOfMemory
+            | Failure::WrongType
+            | Failure::TooOld
+            | Failure::NoScripts
+            | Failure::NoSentinel
+            | Failure::StrangeSentinel
+            | Failure::UnknownMaster
+            | Failure::NoMaster(_)
+            | Failure::Replaced
+            | Failure::Promoted(_)
+            | Failure::Answered(_) => false,
+        }
     }
 
-    /// When the node votes, if it only has a master that is too new.
+    /// Returns when the node votes, if all that is wrong is that its master is too new.
     pub fn votes_in(&self) -> Option<Duration> {
-        match self.kind {
-            Kind::Promoted(votes_in) => Some(votes_in),
+        match self {
+            Failure::Promoted(votes_in) => Some(*votes_in),
             _ => None,
         }
     }
-}
 
-impl From<&io::Error> for Failure {
-    fn from(error: &io::Error) -> Self {
-        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(unresolved) = error.get_ref().and_then(|inner| inner.downcast_ref::<ResolveError>()) {
-            return Failure::unconnected(format!("can't be resolved: {unresolved}"));
-        }
-        Failure::unconnected(match (tls, error.kind()) {
-            (Some(tls), _) => told_of_tls(tls),
-            (None, io::ErrorKind::ConnectionRefused) => "refused the connection".into(),
-            (None, io::ErrorKind::TimedOut) => return Failure::timed_out(),
-            (
-                None,
-                io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe,
-            ) => "closed the connection".into(),
-            _ => format!("can't be reached: {error}"),
+    /// Returns what an operator can do about it.
+    pub fn advice(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Failure::Refused => "check that it runs, and listens on this address and port",
+            Failure::TimedOut => "check that it runs, and that no firewall is in between",
+            Failure::Closed { .. } => "see its log; protected-mode and maxclients close connections, too",
+            Failure::Unresolved(_) => "check the name, /etc/hosts, and the name servers of /etc/resolv.conf",
+            Failure::Unreachable(_) => "check the address and the network",
+            Failure::Tls(problem) => problem.advice(),
+            Failure::NotRedis => "check which server listens on this port",
+            Failure::NoAuth => "give a user and password: redis://USER:PASSWORD@HOST, best in --redis-file",
+            Failure::WrongPassword => "check what --redis or --redis-file gives, and ACL LIST on the server",
+            Failure::MissingRight(right) => return right.advice(),
+            Failure::Replica => "give its master, or write redis-sentinel:// for both",
+            Failure::Cluster => "give servers of their own; a cluster's slots are no independent nodes",
+            Failure::Loading => "wait until it has loaded",
+            Failure::CannotSave => "check its disk; until it can save, it takes no lock",
+            Failure::OutOfMemory => "give it more memory (maxmemory), or a server of its own",
+            Failure::WrongType => "give another --resource or --key-prefix, or delete that key",
+            Failure::TooOld => "use Redis 5 or newer, or Valkey",
+            Failure::NoScripts | Failure::NoSentinel | Failure::StrangeSentinel => NAME_ALL_SENTINELS,
+            Failure::UnknownMaster => "check the name in the URL, and SENTINEL MASTERS",
+            Failure::NoMaster(why) => return why.advice(),
+            Failure::Replaced => "try again once the failover is over",
+            Failure::Promoted(_) => "wait; it grants no lease before",
+            Failure::NotHeard | Failure::Flooded | Failure::StrangeAnswer | Failure::Answered(_) => "see its log",
         })
     }
 }
 
-/// Why there is no connection with TLS, and what to do.
-fn told_of_tls(error: &rustls::Error) -> String {
-    use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
-    match error {
-        Error::InvalidCertificate(why) => match why {
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "has a certificate of an unknown issuer (give that one's with --tls-ca)".into()
-            }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "has a certificate that has expired".into()
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "has a certificate for another name".into()
-            }
-            why => format!("has a certificate that can't be trusted: {why}"),
-        },
-        Error::HandshakeNotComplete
-        | Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
-            "doesn't speak TLS (redis:// is for servers without)".into()
-        }
-        Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure) => {
-            "wants a certificate of ours (--tls-cert and --tls-key)".into()
-        }
-        Error::AlertReceived(alert) => format!("refused TLS: {alert:?}"),
-        error => format!("can't be reached: {error}"),
-    }
-}
-
-impl From<&RedisError> for Failure {
-    fn from(error: &RedisError) -> Self {
-        // Before a sign-in, a server may refuse a long command without the code for it.
-        let unauthenticated = error.detail().is_some_and(|detail| detail.contains("unauthenticated"));
-        if let Some(known) = known(if unauthenticated { "NOAUTH" } else { code_of(error) }) {
-            return Failure::answered(known);
-        }
-        if let Some(denied) = denied(error, None) {
-            return Failure::answered(denied);
-        }
-        match error.kind() {
-            ErrorKind::AuthenticationFailed => Failure::unconnected("rejected the user name or password"),
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
-                Failure::unconnected("doesn't speak the Redis protocol")
-            }
-            ErrorKind::Io => match io_error(error) {
-                // With TLS 1.3, what is wrong with our certificate is told after the connection is there.
-                Some(io) => Failure::from(io),
-                None if error.is_connection_dropped() => Failure::unconnected("closed the connection"),
-                None => Failure::unconnected(format!("can't be reached: {error}")),
-            },
-            _ => Failure::answered(format!("answered: {}", server_text(error))),
+impl Right {
+    fn advice(&self) -> Cow<'static, str> {
+        match self {
+            Right::Command(command) => grant_command(&[command]).into(),
+            Right::Keys => "grant them: ACL SETUSER USER ~leaderrun:* (or your --key-prefix)".into(),
+            Right::Unnamed => "grant what is missing; ACL LOG on the server names it".into(),
         }
     }
 }
 
-impl From<RedisError> for Failure {
-    fn from(error: RedisError) -> Self {
-        Failure::from(&error)
+impl NoMaster {
+    fn advice(&self) -> Cow<'static, str> {
+        match self {
+            // What ails the first of them often ails all.
+            NoMaster::TooFew { faults, .. } if !faults.is_empty() => faults[0].1.advice(),
+            NoMaster::TooFew { .. } | NoMaster::Disagreement => NAME_ALL_SENTINELS.into(),
+        }
     }
 }
 
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Failure::from(&error)
-    }
-}
-
-/// Which right this user lacks. Some servers tell only the line of the script that could not be run.
-fn denied(error: &RedisError, script: Option<&str>) -> Option<String> {
-    let detail = error.detail()?;
-    let in_script = detail.contains("ACL failure in script") || detail.contains("user executing the script can't");
-    if error.code() != Some("NOPERM") && !in_script {
-        return None;
-    }
-    let between = |text: &str, before: &str| {
-        text.split_once(before).and_then(|(_, rest)| rest.split_once('\'')).map(|(name, _)| name.to_uppercase())
-    };
-    let line = || {
-        let (_, rest) = detail.split_once("@user_script:")?;
-        let number: usize = rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
-        script?.lines().nth(number.checked_sub(1)?)
-    };
-    let command = between(detail, "to run the '").or_else(|| between(line()?, "redis.call('"));
-    Some(match command {
-        Some(command) => format!("doesn't let this user run {command} (NOPERM)"),
-        None if detail.contains(" key") => "doesn't let this user use the lock's keys (NOPERM)".into(),
-        None => "doesn't let this user run the commands (NOPERM)".into(),
-    })
-}
-
-/// What a server is that doesn't know our commands.
-fn unknown(error: &RedisError) -> Option<String> {
-    let detail = error.detail()?.to_lowercase();
-    if detail.contains("no such master") {
-        return Some("knows no master of this name".into());
-    }
-    let command = detail.split_once("unknown command ")?.1.trim_start_matches(['\'', '`']);
-    Some(match command.get(..4)? {
-        "eval" => "knows no scripts; if it is a Sentinel, write redis-sentinel://HOST,.../NAME".into(),
-        "sent" => "is no Sentinel; write redis:// for a server".into(),
-        _ => return None,
-    })
-}
-
-/// The library keeps it behind a reference count.
-fn io_error(error: &RedisError) -> Option<&io::Error> {
-    error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?.downcast_ref()
-}
-
-/// The error's code. Before Redis 7 that of an error in a script stands within its text.
-fn code_of(error: &RedisError) -> &str {
-    let in_script = error.detail().filter(|detail| detail.contains("Error running script"));
-    let words = in_script.into_iter().flat_map(|detail| detail.split([' ', ':']));
-    let inner = words.map(|word| word.trim_start_matches('-')).find(|word| known(word).is_some());
-    inner.or(error.code()).unwrap_or_default()
-}
-
-/// What a server's error code means for us.
-fn known(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "NOAUTH" => "wants a password (NOAUTH)",
-        "WRONGPASS" => "rejected the user name or password (WRONGPASS)",
-        "READONLY" => "is a replica (READONLY)",
-        "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" => "belongs to a cluster (MOVED)",
-        "LOADING" => "is still loading its data (LOADING)",
-        "MISCONF" => "can't save its data (MISCONF)",
-        "OOM" => "is out of memory (OOM)",
-        "TOOOLD" => "is older than Redis 5; use 5 or newer, or Valkey",
-        "WRONGTYPE" => "has something else under the lock's name (WRONGTYPE)",
-        _ => return None,
-    })
-}
-
-fn server_text(error: &RedisError) -> String {
-    let detail = error.detail().map_or_else(|| error.to_string(), ToOwned::to_owned);
-    format!("{} {detail}", error.code().unwrap_or_default()).trim().to_owned()
+/// Returns the command that grants a user these commands.
+pub fn grant_command(commands: &[impl AsRef<str>]) -> String {
+    let rights: Vec<_> = commands.iter().map(|command| format!("+{}", command.as_ref().to_lowercase())).collect();
+    format!("ACL SETUSER USER {}", rights.join(" "))
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.phrase)
+        f.write_str(match self {
+            Failure::Refused => "refused the connection",
+            Failure::TimedOut => "timed out",
+            Failure::NotHeard => "has not answered yet",
+            Failure::Closed { may_want: None } => "closed the connection",
+            Failure::Closed { may_want: Some(Wanted::Tls) } => "closed the connection (one with TLS wants rediss://)",
+            Failure::Closed { may_want: Some(Wanted::ClientCertificate) } => {
+                "closed the connection (it may want a certificate of ours: --tls-cert and --tls-key)"
+            }
+            Failure::Flooded => "sends more than it was asked for",
+            Failure::Unresolved(why) => return write!(f, "can't be resolved: {why}"),
+            Failure::Unreachable(why) => return write!(f, "can't be reached: {why}"),
+            Failure::Tls(problem) => return problem.fmt(f),
+            Failure::NotRedis => "doesn't speak the Redis protocol",
+            Failure::StrangeAnswer => "doesn't answer as Redis 5 or newer does",
+            Failure::NoAuth => "wants a password (NOAUTH)",
+            Failure::WrongPassword => "rejected the user name or password",
+            Failure::MissingRight(right) => return write!(f, "doesn't let this user {right} (NOPERM)"),
+            Failure::Replica => "is a replica (READONLY)",
+            Failure::Cluster => "belongs to a cluster (MOVED)",
+            Failure::Loading => "is still loading its data (LOADING)",
+            Failure::CannotSave => "can't save its data (MISCONF)",
+            Failure::OutOfMemory => "is out of memory (OOM)",
+            Failure::WrongType => "has something else under the lock's name (WRONGTYPE)",
+            Failure::TooOld => "is older than Redis 5; use 5 or newer, or Valkey",
+            Failure::NoScripts => "knows no scripts; if it is a Sentinel, write redis-sentinel://HOST,.../NAME",
+            Failure::NoSentinel => "is no Sentinel; write redis:// for a server",
+            Failure::StrangeSentinel => "doesn't answer as a Sentinel does",
+            Failure::UnknownMaster => "knows no master of this name",
+            Failure::NoMaster(why) => return why.fmt(f),
+            Failure::Replaced => "has another master by now",
+            Failure::Promoted(votes_in) => {
+                return write!(f, "has a new master, which votes in {} s", votes_in.as_secs().saturating_add(1));
+            }
+            Failure::Answered(text) => return write!(f, "answered: {text}"),
+        })
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Right::Command(command) => write!(f, "run {command}"),
+            Right::Keys => f.write_str("use the lock's keys"),
+            Right::Unnamed => f.write_str("run the commands"),
+        }
+    }
+}
+
+impl fmt::Display for NoMaster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoMaster::Disagreement => f.write_str("has Sentinels that don't agree on its master"),
+            NoMaster::TooFew { able, all, needed, faults } => {
+                let faults: Vec<_> = faults.iter().map(|(address, failure)| format!("{address} {failure}")).collect();
+                let faults = faults.join("; ");
+                write!(f, "has {able} of {all} Sentinels that name its master, {needed} needed: {faults}")
+            }
+        }
     }
 }

@@ -110,7 +110,7 @@ async fn confirmed(
     let master = sentinels.master().await?;
     if master.server != server {
         client.reconnect();
-        return Err(Failure::replaced());
+        return Err(Failure::Replaced);
     }
     Ok(Vote { answer: value, master_for: master.known_for })
 }

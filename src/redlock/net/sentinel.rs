@@ -16,7 +16,7 @@ use super::{
     address::{Address, Group},
     client::Client,
     connection::Endpoint,
-    failure::Failure,
+    failure::{Failure, NoMaster},
     tls::Tls,
 };
 use crate::lease::{Times, quorum};
@@ -70,25 +70,22 @@ impl Sentinels {
             }
         }
         if faults.is_empty() {
-            return Err(Failure::no_master("has Sentinels that don't agree on its master"));
+            return Err(Failure::NoMaster(NoMaster::Disagreement));
         }
         let (able, all) = (named.len(), self.sentinels.len());
-        Err(Failure::no_master(format!(
-            "has {able} of {all} Sentinels that name its master, {majority} needed: {}",
-            faults.join("; ")
-        )))
+        Err(Failure::NoMaster(NoMaster::TooFew { able, all, needed: majority, faults }))
     }
 }
 
 impl Sentinel {
-    /// Asks which server is the master of this name; the error names this Sentinel, too.
-    async fn master_named(&self, name: &str) -> Result<Master, String> {
+    /// Asks which server is the master of this name; the address of this Sentinel comes with the error.
+    async fn master_named(&self, name: &str) -> Result<Master, (String, Failure)> {
         let answer = self.client.ask(question(name)).await.and_then(|answer| self.read(answer.value));
-        answer.map_err(|failure| format!("{} {failure}", self.address))
+        answer.map_err(|failure| (self.address.to_string(), failure))
     }
 
     fn read(&self, value: Value) -> Result<Master, Failure> {
-        let (host, port, known_for) = named(value).ok_or_else(Failure::no_sentinel)?;
+        let (host, port, known_for) = named(value).ok_or(Failure::StrangeSentinel)?;
         let server = if self.address.has_tls() {
             ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
         } else {

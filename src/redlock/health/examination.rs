@@ -1,0 +1,73 @@
+//! The examination of all nodes at once.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+
+use super::{dry_run, facts, finding::Finding, info::ServerInfo, measurement, node_health::NodeHealth, twins};
+use crate::{
+    lease::Times,
+    redlock::{
+        config::RedlockConfig,
+        net::{
+            failure::Failure,
+            node::{Node, Vote},
+            pubsub::{Notification, NotificationSender},
+        },
+        session::LockSession,
+    },
+};
+
+/// How long nodes may take to answer, whatever the ttl: only of one that answers can it be said how late it is.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Examines all nodes at once. Nothing of it stays on them.
+///
+/// # Errors
+/// The system has no random numbers.
+pub async fn check(config: &RedlockConfig, times: Times) -> anyhow::Result<Vec<NodeHealth>> {
+    // A lock that nobody competes for, but under a name that a user's rights to the real one cover.
+    let lock = format!("{}:check:{:08x}", config.lock, fastrand::u32(..));
+    let patient = Times::new(times.ttl().max(PATIENCE), None).unwrap_or(times);
+    let examine = async |index| {
+        let session = LockSession::new(&lock, "leaderrun --check", None)?;
+        let (sender, notifications) = mpsc::channel(8);
+        let node = Node::at(config, index, &lock, NotificationSender(sender), &patient);
+        anyhow::Ok(examine(&node, &session, notifications, &times).await)
+    };
+    let nodes = join_all((0..config.addresses.len()).map(examine)).await;
+    let mut nodes = nodes.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    twins::find(&mut nodes);
+    Ok(nodes)
+}
+
+async fn examine(
+    node: &Node,
+    session: &LockSession,
+    notifications: mpsc::Receiver<Notification>,
+    times: &Times,
+) -> NodeHealth {
+    let mut health = NodeHealth::unknown(node.address.to_string());
+    let Vote { answer, master_for } = match node.ask_for_vote(redis::cmd("INFO")).await {
+        Ok(vote) => vote,
+        Err(failure) => {
+            health.findings.push(Finding::Failed(failure));
+            return health;
+        }
+    };
+    let info = ServerInfo::parse(&redis::from_redis_value::<String>(answer).unwrap_or_default());
+    if let Some(left) = times.startup_grace().checked_sub(master_for) {
+        health.findings.push(Finding::Failed(Failure::Promoted(left)));
+    }
+    health.findings.extend(facts::findings(&info, times));
+    if !info.is_sentinel && !info.is_in_cluster {
+        health.measurement = measurement::measure(node).await;
+        health.findings.extend(health.measurement.iter().flat_map(|measured| measured.findings(times)));
+        // A replica takes no writes; that it is one says enough.
+        if !info.is_replica {
+            health.findings.extend(dry_run::findings(node, session, notifications, times).await);
+        }
+    }
+    NodeHealth { server: Some(info.name), up: info.up, run_id: info.run_id, ..health }
+}

@@ -1,0 +1,16 @@
+//! Whether the nodes are fit: what keeps each from voting, and what may keep it from voting when it matters.
+
+mod dry_run;
+mod examination;
+mod facts;
+mod finding;
+mod info;
+mod measurement;
+mod node_health;
+mod twins;
+
+pub use self::{
+    examination::check,
+    finding::{Finding, Severity},
+    node_health::NodeHealth,
+};
