@@ -333,7 +333,7 @@ impl TypedValueParser for SignalName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ReadyWhen {
     /// As soon as we stand by or lead
-    StandbyWaiter,
+    Standby,
     /// When the command runs
     Leader,
 }

@@ -74,7 +74,7 @@ impl Service {
     /// Passes on what follows from a message.
     pub fn hear(&self, event: Event, message: &str) {
         let ready = match event {
-            Event::StandsBy => self.ready_when == ReadyWhen::StandbyWaiter,
+            Event::StandsBy => self.ready_when == ReadyWhen::Standby,
             Event::Started => true,
             Event::Leads | Event::Lost | Event::StepsDown | Event::Ended | Event::NoQuorum => false,
             _ => return,
