@@ -160,8 +160,8 @@ impl Report {
     }
 }
 
-/// A message from before there are settings: always text.
-pub fn usage_error(message: impl std::fmt::Display) {
+/// Prints an error where no settings say how, as text.
+pub fn print_error(message: impl std::fmt::Display) {
     write_line(&format!("leaderrun: {}", one_line(&message.to_string())));
 }
 
