@@ -1,5 +1,7 @@
 //! Every exit status, once.
 
+use crate::program::ProgramError;
+
 /// How leaderrun ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -49,6 +51,15 @@ impl Exit {
             Exit::Failure => 125,
             Exit::CannotRun => 126,
             Exit::NotFound => 127,
+        }
+    }
+}
+
+impl From<&ProgramError> for Exit {
+    fn from(error: &ProgramError) -> Self {
+        match error {
+            ProgramError::NotFound => Exit::NotFound,
+            ProgramError::NotExecutable(_) => Exit::CannotRun,
         }
     }
 }

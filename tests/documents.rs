@@ -1,8 +1,8 @@
-//! The man page and the completions are those of the options. UPDATE=1 rewrites them.
+//! The man page, the completions and the short help follow from the options. UPDATE=1 rewrites the files.
 
-// The same file that the program is made from.
-#[allow(dead_code)]
-#[path = "../src/cli.rs"]
+// The files that the program is built from.
+#[allow(dead_code, unused_imports)]
+#[path = "../src/cli/mod.rs"]
 mod cli;
 
 use std::{fs, path::Path, process::Command};
@@ -10,7 +10,7 @@ use std::{fs, path::Path, process::Command};
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-/// Behind `--` bash completes the command as without us: clap_complete has that for zsh and fish only.
+/// After `--`, bash completes the command as it would without leaderrun. clap_complete does so for zsh and fish only.
 const BASH_COMMANDS: &str = r#"
 _leaderrun_or_command() {
     local i
@@ -32,14 +32,14 @@ _leaderrun_or_command() {
 complete -F _leaderrun_or_command -o bashdefault -o default leaderrun
 "#;
 
-fn is_kept_true(path: &str, made: &[u8]) {
+fn is_up_to_date(path: &str, made: &[u8]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("UPDATE").is_some_and(|v| v == "1") {
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         fs::write(&path, made).expect("a written file");
     }
-    let kept = fs::read(&path).unwrap_or_default();
-    assert!(kept == made, "{} is not up to date: UPDATE=1 cargo test --test documents", path.display());
+    let present = fs::read(&path).unwrap_or_default();
+    assert!(present == made, "{} is not up to date: UPDATE=1 cargo test --test documents", path.display());
 }
 
 #[test]
@@ -56,21 +56,28 @@ fn the_completions_are_up_to_date() {
         if shell == Shell::Bash {
             made.extend(BASH_COMMANDS.as_bytes());
         }
-        is_kept_true(&format!("completions/{name}"), &made);
+        is_up_to_date(&format!("completions/{name}"), &made);
     }
+}
+
+/// Returns what leaderrun prints.
+fn printed(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_leaderrun")).args(args).output().expect("leaderrun");
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// Every option that the short help names is one, and has the letter that it gives.
 #[test]
 fn the_short_help_names_options_that_there_are() {
-    let command = cli::Cli::command();
-    let words = cli::SHORT_HELP.split([' ', ',', ';', '\n']).filter_map(|word| word.strip_prefix("--"));
+    let (command, short_help) = (cli::Cli::command(), printed(&["-h"]));
+    let words = short_help.split([' ', ',', ';', ':', '(', ')', '\n']).filter_map(|word| word.strip_prefix("--"));
     let mut named = 0;
     for word in words.map(|word| word.trim_end_matches('.')).filter(|word| !["", "help"].contains(word)) {
         let arg = command.get_arguments().find(|arg| arg.get_long() == Some(word));
         let arg = arg.unwrap_or_else(|| panic!("--{word} is no option"));
         if let Some(short) = arg.get_short() {
-            assert!(cli::SHORT_HELP.contains(&format!("  -{short}, --{word} ")), "-{short}, --{word}");
+            assert!(short_help.contains(&format!("  -{short}, --{word} ")), "-{short}, --{word}");
         }
         named += 1;
     }
@@ -78,14 +85,47 @@ fn the_short_help_names_options_that_there_are() {
 }
 
 #[test]
-fn a_package_has_what_it_puts_in_place_from_the_program_itself() {
-    let print = |args: &[&str]| {
-        let printed = Command::new(env!("CARGO_BIN_EXE_leaderrun")).args(args).output().expect("leaderrun");
-        assert!(printed.status.success());
-        printed.stdout
-    };
-    let kept = |path: &str| fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file");
-    assert_eq!(print(&["--man"]), kept("man/leaderrun.1"));
+fn the_short_help_has_each_option_that_is_not_hidden_from_it_on_a_line_under_its_heading() {
+    let (command, short_help) = (cli::Cli::command(), printed(&["-h"]));
+    let mut headings: Vec<&str> = Vec::new();
+    for arg in command.get_arguments().filter(|arg| !arg.is_positional()) {
+        let Some(heading) = arg.get_help_heading() else { continue };
+        headings.push(heading);
+        let name = format!(" --{} ", arg.get_long().expect("a long name"));
+        let under = short_help.split_once(&format!("\n{heading}:\n")).map(|(_, under)| under).unwrap_or_default();
+        let line = under.lines().take_while(|line| line.starts_with(' ')).find(|line| line[..24].contains(&name));
+        let help = arg.get_help().expect("a description").to_string();
+        match line {
+            Some(line) => assert!(line.ends_with(&help) && !arg.is_hide_short_help_set(), "{line}"),
+            None => assert!(arg.is_hide_short_help_set(), "{name} is missing: {short_help}"),
+        }
+    }
+    headings.dedup();
+    assert_eq!(headings.len(), 5, "{headings:?}");
+}
+
+#[test]
+fn no_help_text_calls_an_instance_a_replica() {
+    let command = cli::Cli::command();
+    let mut texts = vec![command.get_long_about().map(ToString::to_string).unwrap_or_default()];
+    texts.extend(
+        command
+            .get_arguments()
+            .flat_map(|arg| [arg.get_help(), arg.get_long_help()])
+            .flatten()
+            .map(ToString::to_string),
+    );
+    texts.push(include_str!("../man/sections.roff").to_owned());
+    for text in texts {
+        let plain = text.replace("Redis replica", "");
+        assert!(!plain.contains("replica"), "{text}");
+    }
+}
+
+#[test]
+fn the_program_prints_the_man_page_and_the_completions_that_a_package_installs() {
+    let present = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file");
+    assert!(printed(&["--man"]) == present("man/leaderrun.1"), "--man prints another page");
     for (shell, name) in [
         ("bash", "leaderrun.bash"),
         ("zsh", "_leaderrun"),
@@ -93,11 +133,12 @@ fn a_package_has_what_it_puts_in_place_from_the_program_itself() {
         ("elvish", "leaderrun.elv"),
         ("powershell", "_leaderrun.ps1"),
     ] {
-        assert_eq!(print(&["--completions", shell]), kept(&format!("completions/{name}")));
+        let printed = printed(&["--completions", shell]);
+        assert!(printed == present(&format!("completions/{name}")), "--completions {shell} prints another file");
     }
 }
 
-/// What bash offers for a line.
+/// Returns what bash offers for a line.
 fn completed(line: &[&str]) -> String {
     let script = r#"source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
         $(complete -p leaderrun | sed 's/.* -F \([^ ]*\) .*/\1/') leaderrun "${!#}" "${COMP_WORDS[COMP_CWORD - 1]}"
@@ -120,7 +161,7 @@ fn bash_completes_options_signals_and_the_command_as_without_us() {
 
 #[test]
 fn the_man_page_is_up_to_date() {
-    is_kept_true("man/leaderrun.1", &man_page());
+    is_up_to_date("man/leaderrun.1", &man_page());
 }
 
 #[test]
@@ -131,7 +172,7 @@ fn the_man_page_has_no_faults() {
     assert_eq!(String::from_utf8_lossy(&lint.stdout), "");
 }
 
-/// What clap knows, and the sections that it can't know, from man/sections.roff.
+/// Returns the man page: what clap knows, and the sections of man/sections.roff, which it can't know.
 fn man_page() -> Vec<u8> {
     let man = clap_mangen::Man::new(cli::Cli::command()).manual("User Commands").date("2026-11-24");
     let mut page = Vec::new();
@@ -142,7 +183,7 @@ fn man_page() -> Vec<u8> {
     man.render_description_section(&mut page).expect("a description");
     man.render_options_section(&mut page).expect("options");
     page.extend(include_bytes!("../man/sections.roff"));
-    // The first line asks for tbl(1); clap_mangen breaks a line where a paragraph begins.
+    // The first line asks for tbl(1). clap_mangen puts a line break where a paragraph begins.
     let page = String::from_utf8(page).expect("UTF-8").replace("\n\n.br\n", "\n");
     format!("'\\\" t\n{page}").into_bytes()
 }

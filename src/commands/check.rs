@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{say, table};
+use super::{output::say, table};
 use crate::{
     exit::Exit,
     lease::{Times, quorum},

@@ -1,36 +1,36 @@
-//! `--step-down`: the leader gives up in good order.
+//! `--step-down`: asks the leader to step down, and waits for the next one.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
 use super::{
-    say,
-    status::{exit, told},
+    output::say,
+    who_leads::{describe, exit},
 };
 use crate::{exit::Exit, observer::Observer, report, status::ElectionStatus};
 
-/// How long another gets to lead after the one that stepped down.
+/// How long to wait for the next leader after the last one has stepped down.
 const HANDOVER: Duration = Duration::from_secs(2);
 
-/// Asks, and waits until that has happened.
-pub async fn step_down(mut observer: Observer, within: Duration) -> Result<Exit> {
+/// Asks the leader to step down. Returns when another one leads, or none has for a while.
+pub async fn ask(mut observer: Observer, timeout: Duration) -> Result<Exit> {
     observer.listen()?;
     let seen = observer.look().await;
     let Some(leader) = seen.active_leader().cloned() else {
-        report::usage_error(format_args!("{}: {}", seen.resource, told(&seen)));
+        report::print_error(format_args!("{}: {}", seen.resource, describe(&seen)));
         return Ok(exit(&seen));
     };
     let (resource, holder) = (&seen.resource, &leader.holder);
     if !observer.ask_to_step_down(&leader).await? {
         let why = "too few nodes could be told";
-        report::usage_error(format_args!("{resource}: {holder} was not asked to step down: {why}; see --check"));
+        report::print_error(format_args!("{resource}: {holder} was not asked to step down: {why}; see --check"));
         return Ok(Exit::NoQuorum);
     }
     let gone = |seen: &ElectionStatus| seen.known && seen.leader.as_ref().is_none_or(|now| now.value != leader.value);
-    if observer.until(within, gone).await.is_none() {
-        let waited = humantime::format_duration(within);
-        report::usage_error(format_args!(
+    if observer.until(timeout, gone).await.is_none() {
+        let waited = humantime::format_duration(timeout);
+        report::print_error(format_args!(
             "{resource}: {holder} still leads after {waited}; its --ttl may be longer (wait longer with --wait), or it is \
              stopped, or an older leaderrun"
         ));

@@ -1,17 +1,16 @@
-//! `--completions` and `--man`: what a package would put in their places.
+//! `--completions`: what a package installs for a shell.
 
-use crate::cli::Shell;
+use super::output::say;
+use crate::{cli::Shell, exit::Exit};
 
-pub fn completions(shell: Shell) -> &'static str {
-    match shell {
+pub fn print(shell: Shell) -> Exit {
+    let completions = match shell {
         Shell::Bash => include_str!("../../completions/leaderrun.bash"),
         Shell::Zsh => include_str!("../../completions/_leaderrun"),
         Shell::Fish => include_str!("../../completions/leaderrun.fish"),
         Shell::Elvish => include_str!("../../completions/leaderrun.elv"),
         Shell::Powershell => include_str!("../../completions/_leaderrun.ps1"),
-    }
-}
-
-pub fn man() -> &'static str {
-    include_str!("../../man/leaderrun.1")
+    };
+    say(completions.trim_end());
+    Exit::Command(0)
 }

@@ -1,0 +1,10 @@
+//! The command line: its options, their values and the two help texts. The man page and the completions are made from it.
+
+mod options;
+mod short_help;
+mod values;
+
+pub use self::{
+    options::Cli,
+    values::{LogFormat, ReadyWhen, Shell},
+};

@@ -1,0 +1,297 @@
+//! The options, nothing else. `hide_short_help` keeps an option out of `-h`.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{Arg, ArgAction, ArgGroup, Parser, ValueHint, builder::FalseyValueParser, value_parser};
+
+use super::{
+    short_help,
+    values::{LogFormat, ReadyWhen, Shell, SignalName, duration},
+};
+
+const WHERE: &str = "What to run, and where";
+const HOW_LONG: &str = "How long";
+const HOW_IT_ENDS: &str = "How it ends";
+const OUTPUT: &str = "Output";
+const QUESTIONS: &str = "Questions, instead of a command";
+
+/// Run a command on exactly one of many machines, and only while that machine leads
+///
+/// Start leaderrun with the same resource on every machine: one instance runs COMMAND, the others stand by. The leader
+/// holds a lease on a quorum of independent Redis servers (Redlock) and extends it while the command runs. If the lease
+/// can't be extended, the command and everything it started are stopped before another instance can lead. Each Redis
+/// server is a node.
+#[derive(Debug, Parser)]
+#[command(
+    name = "leaderrun",
+    version,
+    long_version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("LEADERRUN_BUILT"), ")"),
+    max_term_width = 100,
+    override_usage = "leaderrun [OPTIONS] --resource NAME [--] COMMAND [ARG]...",
+    group = ArgGroup::new("question"),
+    disable_help_flag = true,
+    arg = short_help::flag(),
+    arg = Arg::new("help").long("help").action(ArgAction::HelpLong).help("Print this help"),
+    after_help = "All options, exit statuses: --help. Each option can also be set as LEADERRUN_...",
+    after_long_help = "Each option can also be set in the environment, as LEADERRUN_ and its long name: \
+        LEADERRUN_RESOURCE, LEADERRUN_REDIS, LEADERRUN_TTL and so on.\n\n\
+        Exit status: that of the command, or 128 + N if signal N ended it; 75 another instance leads and the wait is over; \
+        76 leadership was lost and the command stopped; 69 no quorum of nodes could be reached; 74 the command \
+        succeeded, but --once-per could not record that; 64 usage error; 125 leaderrun itself failed; 126 the command \
+        can't be run; 127 the command was not found."
+)]
+pub struct Cli {
+    /// Name to lead, the same on every instance
+    ///
+    /// 1 to 512 bytes without control characters.
+    #[arg(help_heading = WHERE)]
+    #[arg(short, long, value_name = "NAME", env = "LEADERRUN_RESOURCE", hide_env = true)]
+    #[arg(required_unless_present_any = ["check", "completions", "man"])]
+    pub resource: Option<String>,
+
+    /// Redis servers (nodes); or --redis-file FILE
+    ///
+    /// Separate URLs by commas or repeat the option. Each is redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or
+    /// unix://PATH?db=DB&user=USER&pass=PASSWORD. Use an odd number of independent servers, 3 or 5: a majority must answer.
+    /// None of them may be a Redis replica of another.
+    ///
+    /// A server with Redis replicas behind Sentinel is one node:
+    /// redis-sentinel://[USER:PASSWORD@]HOST[:PORT],.../NAME[/DB] lists all of its Sentinels and the name of the master. If the
+    /// Sentinels need a password, append ?sentinel-pass=PASSWORD, and &sentinel-user=USER for a user. Use rediss-sentinel:// for
+    /// TLS.
+    #[arg(help_heading = WHERE)]
+    #[arg(short = 'R', long, value_name = "URL,...", env = "LEADERRUN_REDIS", hide_env = true)]
+    #[arg(action = ArgAction::Append)]
+    pub redis: Vec<String>,
+
+    /// Read server URLs from FILE, one per line
+    ///
+    /// Keeps passwords out of the command line and the environment. Empty lines and lines that begin with # are ignored.
+    /// leaderrun reads the file again for each connection, so a password can be changed while a leader runs; the list of
+    /// servers can't.
+    #[arg(help_heading = WHERE, hide_short_help = true)]
+    #[arg(long, value_name = "FILE", env = "LEADERRUN_REDIS_FILE", hide_env = true, conflicts_with = "redis")]
+    pub redis_file: Option<PathBuf>,
+
+    /// CA certificates to trust for rediss://
+    ///
+    /// A PEM file. By default leaderrun trusts the certificates of the system, or those that SSL_CERT_FILE names.
+    #[arg(help_heading = WHERE, hide_short_help = true)]
+    #[arg(long, value_name = "FILE", env = "LEADERRUN_TLS_CA", hide_env = true)]
+    #[arg(conflicts_with = "local")]
+    pub tls_ca: Option<PathBuf>,
+
+    /// Client certificate for rediss://
+    ///
+    /// A PEM file, for servers that require one. Needs --tls-key.
+    #[arg(help_heading = WHERE, hide_short_help = true)]
+    #[arg(long, value_name = "FILE", env = "LEADERRUN_TLS_CERT", hide_env = true)]
+    #[arg(requires = "tls_key", conflicts_with = "local")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of the client certificate
+    #[arg(help_heading = WHERE, hide_short_help = true)]
+    #[arg(long, value_name = "FILE", env = "LEADERRUN_TLS_KEY", hide_env = true)]
+    #[arg(requires = "tls_cert", conflicts_with = "local")]
+    pub tls_key: Option<PathBuf>,
+
+    /// This machine only, with flock(2) and no Redis
+    ///
+    /// The lock file is in $XDG_RUNTIME_DIR, /run/lock or the temporary directory, whichever is the first that is writable.
+    /// Processes of the same user that use the same directory compete.
+    #[arg(help_heading = WHERE)]
+    #[arg(long, env = "LEADERRUN_LOCAL", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(conflicts_with_all = ["redis", "redis_file"])]
+    pub local: bool,
+
+    /// Prefix of the keys on the nodes
+    ///
+    /// The lock is the key PREFIX + NAME. With the prefix of another Redlock library, leaderrun and that library exclude each
+    /// other.
+    #[arg(help_heading = WHERE, hide_short_help = true)]
+    #[arg(long, value_name = "PREFIX", env = "LEADERRUN_KEY_PREFIX", hide_env = true, default_value = "leaderrun:")]
+    pub key_prefix: String,
+
+    /// Name of this instance [default: host:pid]
+    #[arg(help_heading = WHERE, hide_short_help = true)]
+    #[arg(long, value_name = "NAME", env = "LEADERRUN_HOLDER", hide_env = true)]
+    pub holder: Option<String>,
+
+    /// Don't wait: exit with 75 if another leads
+    #[arg(help_heading = HOW_LONG)]
+    #[arg(short = 'n', long = "try", env = "LEADERRUN_TRY", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(conflicts_with = "wait")]
+    pub try_once: bool,
+
+    /// Wait at most DURATION to lead [default: forever]
+    ///
+    /// Then exit with 75, or with 69 if no quorum of nodes can be reached.
+    #[arg(help_heading = HOW_LONG)]
+    #[arg(short, long, value_name = "DURATION", env = "LEADERRUN_WAIT", hide_env = true, value_parser = duration)]
+    pub wait: Option<Duration>,
+
+    /// Duration of the lease [default: 15s]
+    ///
+    /// If the leader's host dies, a standby takes over within this time. The minimum is 500ms. The leader extends the lease
+    /// every third of it. Use the same value on every instance.
+    #[arg(help_heading = HOW_LONG)]
+    #[arg(short, long, value_name = "DURATION", env = "LEADERRUN_TTL", hide_env = true)]
+    #[arg(value_parser = duration, default_value = "15s", hide_default_value = true)]
+    pub ttl: Duration,
+
+    /// Keep the lock for at least DURATION
+    ///
+    /// The time counts from the start of the command. The lock stays taken even when the command and leaderrun have ended, so
+    /// that instances with a late clock still find it taken. A crash of leaderrun or a lost lease still releases it.
+    #[arg(help_heading = HOW_LONG, hide_short_help = true)]
+    #[arg(long, value_name = "DURATION", env = "LEADERRUN_HOLD", hide_env = true, value_parser = duration)]
+    pub hold: Option<Duration>,
+
+    /// At most one success per DURATION, for cron jobs
+    ///
+    /// Once the command has exited with 0 on any instance, no instance starts it again for this long, counted from the start of
+    /// the command that succeeded; they exit with 0. While it runs, the others stand by; if it fails, one of them runs it again.
+    /// Use a bit less than the time between two runs, such as 23h for a daily job, and the same value on every instance.
+    #[arg(help_heading = HOW_LONG)]
+    #[arg(long, value_name = "DURATION", env = "LEADERRUN_ONCE_PER", hide_env = true, value_parser = duration)]
+    pub once_per: Option<Duration>,
+
+    /// Maximum number of failures per period
+    ///
+    /// With --once-per: once the command has failed N times, on all instances together, they give up and exit with 75. By
+    /// default it runs once per waiting instance. A crash or a lost lease doesn't count.
+    #[arg(help_heading = HOW_LONG, hide_short_help = true)]
+    #[arg(long, value_name = "N", env = "LEADERRUN_ATTEMPTS", hide_env = true, requires = "once_per")]
+    #[arg(value_parser = value_parser!(u16).range(1..))]
+    pub attempts: Option<u16>,
+
+    /// Signal that stops the command [default: TERM]
+    ///
+    /// A name or a number. leaderrun sends it to the command's process group when leadership is lost.
+    #[arg(help_heading = HOW_IT_ENDS)]
+    #[arg(short, long, value_name = "SIGNAL", env = "LEADERRUN_SIGNAL", hide_env = true)]
+    #[arg(default_value = "TERM", hide_default_value = true, value_parser = SignalName, hide_possible_values = true)]
+    pub signal: String,
+
+    /// Time from signal to SIGKILL [default: 5s or ttl/3]
+    ///
+    /// SIGKILL goes to the command and everything it started. The default is 5s or ttl/3, whichever is less.
+    #[arg(help_heading = HOW_IT_ENDS)]
+    #[arg(short, long, value_name = "DURATION", env = "LEADERRUN_KILL_AFTER", hide_env = true)]
+    #[arg(value_parser = duration)]
+    pub kill_after: Option<Duration>,
+
+    /// Run the command in a PID namespace
+    ///
+    /// When leaderrun dies, the kernel kills everything that the command started, even if both processes of leaderrun are killed
+    /// in the same instant. Needs root, or a system that lets users create namespaces. The command has its own /proc and its own
+    /// mounts.
+    #[arg(help_heading = HOW_IT_ENDS, hide_short_help = true)]
+    #[arg(long, env = "LEADERRUN_PID_NAMESPACE", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub pid_namespace: bool,
+
+    /// Exit with N instead of 75
+    #[arg(help_heading = HOW_IT_ENDS, hide_short_help = true)]
+    #[arg(short = 'E', long, value_name = "N", env = "LEADERRUN_CONFLICT_EXIT_CODE", hide_env = true)]
+    #[arg(value_parser = value_parser!(u8))]
+    pub conflict_exit_code: Option<u8>,
+
+    /// Stand by again after losing leadership
+    ///
+    /// By default leaderrun exits with 76 when the lease is lost or it is asked to step down. With --rejoin it lets another
+    /// instance lead first and then competes again. For environments where nothing restarts leaderrun.
+    #[arg(help_heading = HOW_IT_ENDS, hide_short_help = true)]
+    #[arg(long, env = "LEADERRUN_REJOIN", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub rejoin: bool,
+
+    /// Print more; twice: every round
+    #[arg(help_heading = OUTPUT)]
+    #[arg(short, long, env = "LEADERRUN_VERBOSE", hide_env = true, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Print nothing, not even errors
+    #[arg(help_heading = OUTPUT)]
+    #[arg(short, long, env = "LEADERRUN_QUIET", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Format of the messages on stderr
+    #[arg(help_heading = OUTPUT, hide_short_help = true)]
+    #[arg(long, value_name = "FORMAT", env = "LEADERRUN_LOG_FORMAT", hide_env = true, value_enum)]
+    #[arg(default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// Notify systemd when leaderrun is ready
+    ///
+    /// For units with Type=notify. leaderrun also reports its status, that it is stopping and, with WatchdogSec=, that it is
+    /// alive. The command doesn't see the socket. Does nothing if NOTIFY_SOCKET is unset.
+    #[arg(help_heading = OUTPUT, hide_short_help = true)]
+    #[arg(long, value_name = "WHEN", env = "LEADERRUN_SD_NOTIFY", hide_env = true, value_enum)]
+    pub sd_notify: Option<ReadyWhen>,
+
+    /// Print who leads (--watch: and every change)
+    ///
+    /// Prints who leads, since when, with which fencing token and for how long at least, and what each node reports. Doesn't
+    /// disturb an election. Exit status: 0 an instance leads, 1 none does, 69 no quorum of nodes answered.
+    #[arg(help_heading = QUESTIONS)]
+    #[arg(long, group = "question", conflicts_with = "command")]
+    pub status: bool,
+
+    /// Exit with 0 if HOLDER leads
+    ///
+    /// For health checks: prints nothing. Exit status: 0 HOLDER leads, 1 it doesn't, 69 no quorum of nodes answered. Start the
+    /// instance with a --holder that the health check knows.
+    #[arg(help_heading = QUESTIONS, hide_short_help = true)]
+    #[arg(long, value_name = "HOLDER", group = "question", conflicts_with = "command")]
+    pub leads: Option<String>,
+
+    /// Print a line for each change of leader
+    ///
+    /// Runs until it is interrupted. Counts as one more subscriber on each node.
+    #[arg(help_heading = QUESTIONS, hide_short_help = true)]
+    #[arg(long, group = "question", conflicts_with = "command")]
+    pub watch: bool,
+
+    /// Check the nodes: problems and suggested fixes
+    ///
+    /// Prints a table of the nodes, problems, suggested fixes and a summary. Runs nothing and leaves nothing on the nodes. With
+    /// --resource it uses the keys of that name, for users whose rights cover no others. Exit status: 0 no problems, 1 problems,
+    /// 69 no quorum of nodes can vote.
+    #[arg(help_heading = QUESTIONS)]
+    #[arg(long, group = "question", conflicts_with = "command")]
+    pub check: bool,
+
+    /// Ask the leader to step down gracefully
+    ///
+    /// The leader stops its command with its own --signal and --kill-after, and another instance leads. The leader gets the request
+    /// when it next extends its lease, within a third of its ttl. It then exits with 76, or stands by again with --rejoin. Returns
+    /// when another instance leads, or reports why not after --wait [default: two ttl]. Exit status: 0 the leader stepped down, 1
+    /// none leads, 75 it still leads, 69 too few nodes could be reached.
+    #[arg(help_heading = QUESTIONS)]
+    #[arg(long, group = "question", conflicts_with = "command")]
+    pub step_down: bool,
+
+    /// Print JSON, with --check, --status or --watch
+    #[arg(help_heading = QUESTIONS, hide_short_help = true)]
+    #[arg(long)]
+    pub json: bool,
+
+    /// Print the completions for SHELL
+    ///
+    /// For packages: leaderrun --completions bash >/usr/share/bash-completion/completions/leaderrun
+    #[arg(help_heading = QUESTIONS, hide_short_help = true)]
+    #[arg(long, value_name = "SHELL", group = "question", conflicts_with = "command", value_enum)]
+    pub completions: Option<Shell>,
+
+    /// Print the man page
+    ///
+    /// Read it with: leaderrun --man | man -l -
+    #[arg(help_heading = QUESTIONS, hide_short_help = true)]
+    #[arg(long, group = "question", conflicts_with = "command")]
+    pub man: bool,
+
+    /// The command and its arguments
+    #[arg(required_unless_present = "question", trailing_var_arg = true, value_name = "COMMAND")]
+    #[arg(value_hint = ValueHint::CommandWithArguments, value_parser = value_parser!(OsString))]
+    pub command: Vec<OsString>,
+}

@@ -1,0 +1,20 @@
+//! Answers on stdout.
+
+use std::{
+    fmt::Display,
+    io::{self, Write, stdout},
+};
+
+/// Prints a line of an answer. A reader that closes the pipe early has seen enough.
+pub fn say(line: impl Display) {
+    let _ = writeln!(stdout(), "{line}");
+}
+
+/// Prints a line of an answer that goes on, and writes it out at once.
+///
+/// # Errors
+/// The reader is gone.
+pub fn say_now(line: impl Display) -> io::Result<()> {
+    writeln!(stdout(), "{line}")?;
+    stdout().flush()
+}

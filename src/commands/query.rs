@@ -1,0 +1,121 @@
+//! Which question is asked, with checked values; and who answers it.
+
+use std::{future::Future, time::Duration};
+
+use anyhow::{Context, Result};
+use tokio::runtime::Builder;
+
+use super::{check, completions, leads, man, status, step_down, watch};
+use crate::{
+    cli::{Cli, Shell},
+    config_error::ConfigError,
+    exit::Exit,
+    guard,
+    lease::Times,
+    observer::Observer,
+    redlock::RedlockConfig,
+    report,
+    settings::{self, BackendConfig},
+};
+
+/// A question on the command line.
+pub enum Query {
+    Completions(Shell),
+    Man,
+    Check { config: RedlockConfig, times: Times, json: bool },
+    Status { resource: Resource, json: bool },
+    Leads { resource: Resource, holder: String },
+    Watch { resource: Resource, json: bool },
+    StepDown { resource: Resource, timeout: Duration },
+}
+
+/// What is asked about, and where its lease is held.
+pub struct Resource {
+    name: String,
+    backend: BackendConfig,
+    times: Times,
+}
+
+impl Query {
+    /// Returns the question, or `None` if a command is to be run.
+    ///
+    /// # Errors
+    /// What is wrong with the options.
+    pub fn from_cli(cli: &Cli) -> Result<Option<Self>, ConfigError> {
+        let json = cli.json;
+        Ok(Some(if let Some(shell) = cli.completions {
+            Query::Completions(shell)
+        } else if cli.man {
+            Query::Man
+        } else if cli.check {
+            Self::check(cli)?
+        } else if cli.status {
+            Query::Status { resource: Resource::from_cli(cli)?, json }
+        } else if let Some(holder) = cli.leads.clone() {
+            Query::Leads { resource: Resource::from_cli(cli)?, holder }
+        } else if cli.watch {
+            Query::Watch { resource: Resource::from_cli(cli)?, json }
+        } else if cli.step_down {
+            let resource = Resource::from_cli(cli)?;
+            Query::StepDown { timeout: cli.wait.unwrap_or(2 * resource.times.ttl()), resource }
+        } else if json {
+            // clap can't check this: the questions that --json would require conflict with the command.
+            return Err(ConfigError::JsonWithoutQuestion);
+        } else {
+            return Ok(None);
+        }))
+    }
+
+    fn check(cli: &Cli) -> Result<Self, ConfigError> {
+        let Resource { backend, times, .. } = Resource::from_cli(cli)?;
+        match backend {
+            BackendConfig::Redlock(config) => Ok(Query::Check { config, times, json: cli.json }),
+            BackendConfig::Local => Err(ConfigError::CheckOfLocal),
+        }
+    }
+
+    /// Prints the answer and returns the exit status.
+    pub fn answer(self) -> Exit {
+        self.try_answer().unwrap_or_else(|error| {
+            report::print_error(format_args!("{error:#}"));
+            Exit::Failure
+        })
+    }
+
+    fn try_answer(self) -> Result<Exit> {
+        match self {
+            Query::Completions(shell) => Ok(completions::print(shell)),
+            Query::Man => Ok(man::print()),
+            Query::Check { config, times, json } => ask(check::check(&config, times, json)),
+            Query::Status { resource, json } => ask(async { status::print(&resource.observe()?, json).await }),
+            Query::Leads { resource, holder } => ask(async { Ok(leads::ask(&resource.observe()?, &holder).await) }),
+            Query::Watch { resource, json } => ask(async { watch::print(resource.observe()?, json).await }),
+            Query::StepDown { resource, timeout } => ask(async { step_down::ask(resource.observe()?, timeout).await }),
+        }
+    }
+}
+
+impl Resource {
+    fn from_cli(cli: &Cli) -> Result<Self, ConfigError> {
+        // Only --check does without a name. Its keys are then those of this one.
+        let name = settings::resource(cli.resource.as_deref().unwrap_or("check"))?;
+        let times = settings::times(cli)?;
+        let backend = settings::backend(cli, &name)?;
+        Ok(Resource { name, backend, times })
+    }
+
+    /// Starts to observe. Called within the runtime.
+    fn observe(&self) -> Result<Observer> {
+        Observer::open(&self.backend, &self.name, self.times)
+    }
+}
+
+/// Runs a question to its end in a runtime of its own.
+fn ask(question: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    guard::seal_memory();
+    let runtime = Builder::new_current_thread().enable_all().build().context("can't start the event loop")?;
+    let exit = runtime.block_on(question);
+    // Dropping the runtime would wait for a name that is still being resolved.
+    runtime.shutdown_background();
+    exit
+}

@@ -1,0 +1,43 @@
+//! `--watch`: a line whenever the leader changes.
+
+use std::time::SystemTime;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{output::say_now, who_leads::describe};
+use crate::{exit::Exit, observer::Observer, status::ElectionStatus};
+
+/// A line of JSON.
+#[derive(Serialize)]
+struct Change<'a> {
+    time: &'a str,
+    #[serde(flatten)]
+    seen: &'a ElectionStatus,
+}
+
+/// Prints who leads now and at each change, until the reader is gone.
+pub async fn print(mut observer: Observer, json: bool) -> Result<Exit> {
+    observer.listen()?;
+    let mut last = None;
+    loop {
+        let seen = observer.look().await;
+        let now = (seen.known, seen.leader.as_ref().map(|leader| (leader.value.clone(), leader.kept)));
+        if last.as_ref() != Some(&now) {
+            last = Some(now);
+            if say_now(line(&seen, json)?).is_err() {
+                return Ok(Exit::Command(0));
+            }
+        }
+        observer.change(&seen).await;
+    }
+}
+
+fn line(seen: &ElectionStatus, json: bool) -> Result<String> {
+    let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    Ok(if json {
+        serde_json::to_string(&Change { time: &time, seen })?
+    } else {
+        format!("{time} {}: {}", seen.resource, describe(seen))
+    })
+}

@@ -1,0 +1,157 @@
+//! What can be wrong with options and settings: for people in words, for the shell as an exit status.
+
+use std::{
+    fmt::{self, Display, Formatter},
+    io,
+    path::PathBuf,
+    time::Duration,
+};
+
+use humantime::format_duration;
+
+use crate::{
+    exit::Exit,
+    lease::{LONGEST_TTL, SHORTEST_TTL, TimingError},
+    program::ProgramError,
+};
+
+/// Why leaderrun doesn't start. `option` is the option as it is written on the command line.
+#[derive(Debug)]
+pub enum ConfigError {
+    Name { option: &'static str, problem: NameProblem },
+    ReservedName { name: String, suffix: &'static str },
+    NoPeriod { option: &'static str },
+    PeriodTooLong { option: &'static str, period: Duration, longest: Duration },
+    Times { problem: TimingError, ttl: Duration, kill_after: Duration },
+    NoBackend,
+    UnreadableFile { file: PathBuf, error: io::Error },
+    EmptyFile { file: PathBuf },
+    Url { source: UrlSource, number: usize, count: usize, problem: String },
+    SameServer { source: UrlSource, first: usize, second: usize, server: String },
+    Tls(String),
+    TlsWithoutUse,
+    Signal(String),
+    Program { name: String, error: ProgramError },
+    JsonWithoutQuestion,
+    CheckOfLocal,
+}
+
+/// Why a text is no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameProblem {
+    Empty,
+    TooLong { most: usize },
+    ControlCharacter,
+}
+
+/// Where the URLs of the servers are given.
+#[derive(Clone, Debug)]
+pub enum UrlSource {
+    Option,
+    File(PathBuf),
+}
+
+impl From<&ConfigError> for Exit {
+    fn from(error: &ConfigError) -> Self {
+        match error {
+            ConfigError::Program { error, .. } => error.into(),
+            _ => Exit::Usage,
+        }
+    }
+}
+
+impl Display for ConfigError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name { option, problem } => write!(f, "{option} {problem}"),
+            Self::ReservedName { name, suffix } => write!(
+                f,
+                "--resource {name} ends with {suffix}, which leaderrun appends for its own keys; give it another name"
+            ),
+            Self::NoPeriod { option } => {
+                write!(f, "{option} 0s is no duration; leave it out, or give it one such as 55s or 23h")
+            }
+            Self::PeriodTooLong { option, period, longest } => write!(
+                f,
+                "{option} {} is too long; give it {} or less",
+                format_duration(*period),
+                format_duration(*longest)
+            ),
+            Self::Times { problem, ttl, kill_after } => write_timing_error(f, *problem, *ttl, *kill_after),
+            Self::NoBackend => write!(
+                f,
+                "nothing says where to hold the lease; use --redis URL,... for many machines or --local for this one"
+            ),
+            Self::UnreadableFile { file, error } => write!(f, "--redis-file {} can't be read: {error}", file.display()),
+            Self::EmptyFile { file } => write!(
+                f,
+                "--redis-file {} names no server; write a URL such as redis://host:6379 on each line",
+                file.display()
+            ),
+            Self::Url { source, number, count, problem } => write!(
+                f,
+                "{source}: URL {number} of {count} is wrong: {problem}; write redis://[user:password@]host[:port][/database]"
+            ),
+            Self::SameServer { source, first, second, server } => write!(
+                f,
+                "{source}: URLs {first} and {second} are the same server, {server}; each must be a server of its own"
+            ),
+            Self::Tls(problem) => f.write_str(problem),
+            Self::TlsWithoutUse => write!(
+                f,
+                "--tls-ca, --tls-cert and --tls-key are for servers with TLS; write rediss:// for those in --redis"
+            ),
+            Self::Signal(text) => {
+                write!(f, "--signal {text} is not a signal; give it a name such as TERM or INT, or a number")
+            }
+            Self::Program { name, error: ProgramError::NotFound } => write!(f, "{name}: command not found"),
+            Self::Program { error: ProgramError::NotExecutable(path), .. } => {
+                write!(f, "{}: it can't be run: it is not an executable file", path.display())
+            }
+            Self::JsonWithoutQuestion => write!(f, "--json is for --check, --status and --watch; leave it out"),
+            Self::CheckOfLocal => {
+                write!(f, "--check asks the Redis servers, of which --local has none; give --redis URL,...")
+            }
+        }
+    }
+}
+
+fn write_timing_error(f: &mut Formatter<'_>, problem: TimingError, ttl: Duration, kill_after: Duration) -> fmt::Result {
+    let (ttl, kill_after) = (format_duration(ttl), format_duration(kill_after));
+    match problem {
+        TimingError::TtlTooShort => {
+            let least = format_duration(SHORTEST_TTL);
+            write!(f, "--ttl {ttl} is too short; give it {least} or more, such as 15s")
+        }
+        TimingError::TtlTooLong => {
+            let most = format_duration(LONGEST_TTL);
+            write!(f, "--ttl {ttl} is too long; give it {most} or less, such as 15s")
+        }
+        TimingError::KillAfterTooLong(most) => {
+            // Whole milliseconds are short enough to be read.
+            let most = format_duration(Duration::from_millis(most.as_millis() as u64));
+            write!(f, "--kill-after {kill_after} doesn't fit --ttl {ttl}; give it {most} or less, or a longer --ttl")
+        }
+    }
+}
+
+impl Display for NameProblem {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => write!(f, "is empty; give it a name"),
+            Self::TooLong { most } => write!(f, "is longer than {most} bytes; give it a shorter name"),
+            Self::ControlCharacter => {
+                write!(f, "has a control character; give it a name of printable characters")
+            }
+        }
+    }
+}
+
+impl Display for UrlSource {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Option => f.write_str("--redis"),
+            Self::File(file) => write!(f, "--redis-file {}", file.display()),
+        }
+    }
+}
