@@ -25,6 +25,7 @@ mod redlock;
 mod renewal;
 mod report;
 mod run;
+mod run_end;
 mod settings;
 mod status;
 mod systemd;

@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::{cli::LogFormat, event::Event, systemd::Service};
+use crate::{cli::LogFormat, event::Event, lease::FencingToken, systemd::Service};
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     unistd::{getpgrp, tcgetpgrp},
@@ -72,8 +72,8 @@ impl Report {
     }
 
     /// We lead from now on.
-    pub fn leads_with(&self, token: u64) {
-        self.token.store(token, Relaxed);
+    pub fn leads_with(&self, token: FencingToken) {
+        self.token.store(token.get(), Relaxed);
     }
 
     pub fn error(&self, event: Event, message: impl std::fmt::Display) {

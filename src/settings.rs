@@ -110,7 +110,7 @@ impl TryFrom<Cli> for Settings {
             rejoin: cli.rejoin,
             ready_when: cli.sd_notify,
             warning,
-            not_leader: Exit::NotLeader(cli.conflict_exit_code.unwrap_or(Exit::NOT_LEADER)),
+            not_leader: cli.conflict_exit_code.map_or(Exit::NotLeader, Exit::Conflict),
             holder,
             program,
         })

@@ -51,7 +51,7 @@ pub async fn watch(mut observer: Observer, json: bool) -> Result<Exit> {
     let mut last = None;
     loop {
         let seen = observer.look().await;
-        let now = (seen.known, seen.leader.as_ref().map(|leader| (leader.value.clone(), leader.kept)));
+        let now = (seen.known, seen.leader.as_ref().map(|leader| (leader.id.clone(), leader.kept)));
         if last.as_ref() != Some(&now) {
             last = Some(now);
             let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();

@@ -13,13 +13,16 @@ use nix::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{lease::Deadlines, lock::ReleaseKey};
+use crate::{
+    lease::{Deadlines, FencingToken},
+    lock::ReleaseKey,
+};
 
 /// From the elector to the guard.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Order {
     /// We lead: start the command. A lock's descriptor may come with it, for the guard to hold too.
-    Start { token: u64, deadlines: Option<Deadlines>, release_key: ReleaseKey },
+    Start { token: FencingToken, deadlines: Option<Deadlines>, release_key: ReleaseKey },
     /// The lease was extended.
     Extend { deadlines: Deadlines, release_key: ReleaseKey },
     /// The lease is lost, or is to be another's: stop the command now.

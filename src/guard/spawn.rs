@@ -14,7 +14,7 @@ use nix::{
 };
 
 use super::inherited::Inherited;
-use crate::{clock::Moment, settings::Settings, systemd};
+use crate::{clock::Moment, lease::FencingToken, settings::Settings, systemd};
 
 /// Variables that hold secrets of ours.
 const TAKEN_OUT: [&str; 1] = ["LEADERRUN_REDIS"];
@@ -68,7 +68,7 @@ impl CommandSpec {
     ///
     /// # Errors
     /// Those of pipe2(2) and fork(2); a failed exec is told through [`Spawned::failure`].
-    pub fn spawn(&mut self, token: u64, by: Option<Moment>) -> Result<Spawned, Errno> {
+    pub fn spawn(&mut self, token: FencingToken, by: Option<Moment>) -> Result<Spawned, Errno> {
         self.env.push(variable(OsStr::new(TOKEN), OsStr::new(&token.to_string())));
         let (failure, report) = pipe2(OFlag::O_CLOEXEC)?;
         let guard = getpid();

@@ -18,7 +18,13 @@ use super::{
     tree::{self, ChildStatus, Members, Tree},
     wakeups::Wakeups,
 };
-use crate::{clock::Moment, event::Event, lease::Deadlines, lock::ReleaseKey, report::Report};
+use crate::{
+    clock::Moment,
+    event::Event,
+    lease::{Deadlines, FencingToken},
+    lock::ReleaseKey,
+    report::Report,
+};
 
 /// How often a tree that is being killed is looked through again: a process may fork while its parent dies slowly.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -49,7 +55,7 @@ pub enum GuardEnd {
 #[derive(Debug)]
 pub struct OrphanedLease {
     pub release_key: ReleaseKey,
-    pub token: u64,
+    pub token: FencingToken,
     /// When the command was started.
     pub began: Moment,
     /// It ended by itself, with 0.
@@ -201,7 +207,7 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self, token: u64) {
+    fn start(&mut self, token: FencingToken) {
         match self.config.spec.spawn(token, self.deadlines.map(|deadlines| deadlines.stop_at)) {
             Ok(spawned) => {
                 self.main = Some(spawned.pid);

@@ -32,7 +32,7 @@ pub fn leadership(session: &LockSession, times: &Times) -> [Cmd; 4] {
     let mut delete = redis::cmd("DEL");
     delete.arg(format!("{}:fence", session.channel()));
     [
-        session.acquisition(times, false, ""),
+        session.acquisition(times, false, None),
         session.extension(times, None),
         session.release(Audience::Nobody, ReleaseOptions::default()),
         delete,

@@ -1,15 +1,17 @@
 //! The quorum of nodes.
 
+mod campaign;
 mod config;
 mod dry_run;
 mod health;
+mod lock;
 mod net;
 mod observer;
-pub mod outcome;
-mod reasons;
+mod outcome;
 mod round;
 mod scripts;
 mod session;
+mod shortfall;
 mod standby;
 
 #[cfg(test)]
@@ -20,10 +22,10 @@ mod tests;
 pub use self::{
     config::RedlockConfig,
     health::{Finding, NodeHealth, Severity, check},
+    lock::{Redlock, release_alone},
     net::{
         address::{Address, split, urls},
         tls::Tls,
     },
     observer::RedlockObserver,
-    round::{Redlock, release_alone},
 };

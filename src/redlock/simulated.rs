@@ -1,12 +1,12 @@
 //! What a simulation of the protocol is made of.
 
 pub use super::{
+    lock::STALE_AT_ONCE,
     net::{
         failure::Failure,
         pubsub::{Notification, NotificationSender},
     },
-    outcome::NodeReply,
-    round::STALE_AT_ONCE,
+    outcome::{self, LostRound, NodeReply},
     scripts::{
         AcquireReply, Acquisition, Answer, Audience, ExtendReply, Keys, ReleaseReply, acquired, extended, released,
     },

@@ -5,6 +5,8 @@ use std::time::Duration;
 use redis::{Msg, PushInfo, PushKind};
 use tokio::sync::mpsc;
 
+use crate::lock::LockValue;
+
 /// How many news wait to be heard; a standby that can't follow misses some, and looks when the votes could have run out.
 pub const MOST_NOTIFICATIONS: usize = 1024;
 
@@ -12,13 +14,13 @@ pub const MOST_NOTIFICATIONS: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notification {
     /// A leader has released the lock that has this value; so many standbys listen.
-    Released { value: String, listeners: u32 },
+    Released { value: LockValue, listeners: u32 },
     /// The same, and its command has succeeded for this period.
-    Done { value: String, listeners: u32 },
+    Done { value: LockValue, listeners: u32 },
     /// A leader has ended, and keeps the lock for so long.
     Held { left: Duration, listeners: u32 },
     /// A candidate has got a vote, for the lock that had this value before, if it knows of one that was released.
-    AcquireReply { freed: String },
+    Acquired { freed: Option<LockValue> },
     /// A connection is there, and listens: what was told before is lost.
     Connected,
 }
@@ -56,13 +58,14 @@ impl NotificationSender {
 pub fn parse(text: &str) -> Option<Notification> {
     let (word, rest) = text.split_once(' ')?;
     if word == "acquired" {
-        return Some(Notification::AcquireReply { freed: rest.to_owned() });
+        let freed = Some(rest).filter(|freed| !freed.is_empty()).map(LockValue::from_node);
+        return Some(Notification::Acquired { freed });
     }
     let (listeners, subject) = rest.split_once(' ')?;
     let listeners = listeners.parse().ok()?;
     match word {
-        "released" => Some(Notification::Released { value: subject.to_owned(), listeners }),
-        "done" => Some(Notification::Done { value: subject.to_owned(), listeners }),
+        "released" => Some(Notification::Released { value: LockValue::from_node(subject), listeners }),
+        "done" => Some(Notification::Done { value: LockValue::from_node(subject), listeners }),
         "held" => Some(Notification::Held { left: Duration::from_millis(subject.parse().ok()?), listeners }),
         _ => None,
     }
