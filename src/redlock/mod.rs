@@ -7,7 +7,7 @@ mod health;
 mod lock;
 mod net;
 mod observer;
-mod outcome;
+pub mod outcome;
 mod round;
 mod scripts;
 mod session;

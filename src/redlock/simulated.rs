@@ -6,7 +6,7 @@ pub use super::{
         failure::Failure,
         pubsub::{Notification, NotificationSender},
     },
-    outcome::{self, LostRound, NodeReply},
+    outcome::{LostRound, NodeReply},
     scripts::{
         AcquireReply, Acquisition, Answer, Audience, ExtendReply, Keys, ReleaseReply, acquired, extended, released,
     },

@@ -7,10 +7,10 @@
 mod conformance;
 mod node;
 // What the tests of processes share; a part of it serves here.
+mod instance;
 #[allow(dead_code)]
 #[path = "../support/processes.rs"]
 mod processes;
-mod replica;
 #[allow(dead_code)]
 #[path = "../support/servers.rs"]
 mod servers;
@@ -55,7 +55,7 @@ const ALL: Rules =
 pub struct Schedule {
     seed: u64,
     nodes: usize,
-    replicas: usize,
+    instances: usize,
     lasts: u64,
     once: bool,
     period: Duration,
@@ -78,7 +78,7 @@ enum Clocks {
     Alike,
     /// Each is fast or slow.
     Mixed,
-    /// Those of the replicas are slow and those of the nodes fast, so that a lease ends early where it is counted.
+    /// Those of the instances are slow and those of the nodes fast, so that a lease ends early where it is counted.
     Apart,
 }
 
@@ -87,7 +87,7 @@ impl Clocks {
         self.rate(self == Clocks::Apart || random.bool())
     }
 
-    fn of_replica(self, random: &mut fastrand::Rng) -> f64 {
+    fn of_instance(self, random: &mut fastrand::Rng) -> f64 {
         self.rate(self != Clocks::Apart && random.bool())
     }
 
@@ -112,7 +112,7 @@ impl Schedule {
         let schedule = Schedule {
             seed,
             nodes: [1, 2, 3, 3, 3, 4, 5, 5, 6, 7][random.usize(0..10)],
-            replicas: [2, 3, 3, 4, 5, 8, 20][random.usize(0..7)],
+            instances: [2, 3, 3, 4, 5, 8, 20][random.usize(0..7)],
             lasts: 6000 * MS,
             once,
             period: Duration::from_millis(random.u64(300..3000)),
@@ -131,7 +131,7 @@ impl Schedule {
             // Somebody is there at every moment at which a lease could end too early.
             return Schedule {
                 nodes: [1, 3][random.usize(0..2)],
-                replicas: 6,
+                instances: 6,
                 clocks: Clocks::Apart,
                 loss: 0.0,
                 freezes: 2000 * MS,
