@@ -5,22 +5,23 @@ use anyhow::Result;
 
 use crate::{
     local::Local,
-    lock::{Extension, Lease, NotAcquired, ReleaseKey, ReleaseOptions, WaitOutcome},
+    lock::{AcquireOutcome, BackendFailure, ExtendOutcome, NotAcquired, ReleaseKey, ReleaseOptions, WaitOutcome},
     once_per::Note,
     redlock::{self, Redlock},
     settings::{BackendConfig, Settings},
 };
 
+/// What holds the lease.
 pub enum Backend {
     Redlock(Redlock),
     Local(Local),
 }
 
 impl Backend {
-    /// Begins to connect; from within the runtime.
+    /// Begins to connect. Must be called within the runtime.
     ///
     /// # Errors
-    /// A lock file that can't be used.
+    /// The lock's file can't be used, or the system gives no random numbers.
     pub fn open(settings: &Settings) -> Result<Self> {
         Ok(match &settings.backend {
             BackendConfig::Redlock(config) => {
@@ -33,11 +34,11 @@ impl Backend {
         })
     }
 
-    /// One round.
+    /// Campaigns once.
     ///
     /// # Errors
-    /// A lock file that can't be used. Nodes that fail are a [`NotAcquired`].
-    pub async fn acquire(&mut self) -> Result<Result<Lease, NotAcquired>> {
+    /// The lock's file can't be used. Nodes that fail are a reason in [`NotAcquired`].
+    pub async fn acquire(&mut self) -> Result<AcquireOutcome> {
         match self {
             Backend::Redlock(nodes) => Ok(nodes.acquire().await),
             Backend::Local(local) => local.acquire(),
@@ -45,6 +46,9 @@ impl Backend {
     }
 
     /// Waits until another round could go otherwise than the last one.
+    ///
+    /// # Errors
+    /// The lock's file can't be waited for.
     pub async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> Result<WaitOutcome> {
         match self {
             Backend::Redlock(nodes) => Ok(nodes.wait_for_change(not_acquired).await),
@@ -53,15 +57,18 @@ impl Backend {
     }
 
     /// Extends the lease, and leaves a note with it if there is one.
-    pub async fn extend(&self, note: Option<&Note>) -> Extension {
+    pub async fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
         match self {
             Backend::Redlock(nodes) => nodes.extend(note).await,
             Backend::Local(local) => local.extend(note),
         }
     }
 
-    /// Gives back the lease, or the votes of a campaign that is broken off; says in how far that is confirmed.
-    pub async fn release(&mut self, options: ReleaseOptions) -> Result<(), String> {
+    /// Releases the lease, or the votes of a campaign that is broken off.
+    ///
+    /// # Errors
+    /// Why that is not confirmed.
+    pub async fn release(&mut self, options: ReleaseOptions) -> Result<(), BackendFailure> {
         match self {
             Backend::Redlock(nodes) => nodes.release(options).await,
             Backend::Local(local) => local.release(options),
@@ -69,12 +76,12 @@ impl Backend {
     }
 }
 
-/// In the guard, when the elector is dead and the tree is too: leaves the note of a success that the elector may not have
-/// left any more. True if the lease is free now.
+/// Releases the lease of a dead elector, in its guard, once the tree is dead too. Leaves the note of a success that the elector
+/// may not have left. Returns whether the lease is free now.
 pub fn release_for_dead_elector(settings: &Settings, release_key: ReleaseKey, note: Option<&Note>) -> bool {
     match (&settings.backend, release_key) {
-        (BackendConfig::Redlock(config), ReleaseKey::Nodes { value, token }) => {
-            redlock::release_alone(config, settings.times, (value, token), note)
+        (BackendConfig::Redlock(config), ReleaseKey::Nodes(key)) => {
+            redlock::release_alone(config, settings.times, key, note)
         }
         _ => {
             if let Some(note) = note

@@ -1,4 +1,4 @@
-//! The one clock: CLOCK_BOOTTIME, which goes on while the host is suspended, and starts anew with each boot.
+//! The one clock: CLOCK_BOOTTIME, which runs on while the host is suspended and starts anew at each boot.
 
 use std::{
     ops::{Add, Sub},
@@ -8,28 +8,29 @@ use std::{
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-/// A moment on CLOCK_BOOTTIME, in nanoseconds since boot: the same for all processes of a host.
+/// A moment on CLOCK_BOOTTIME, in nanoseconds since boot. All processes of a host share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment(u64);
 
 impl Moment {
+    /// Returns the present moment.
     pub fn now() -> Self {
-        // From the kernel, as the guard's timer is, not from the C library, which others may stand in for.
+        // From the kernel, as the guard's timer is: a preloaded library can replace the C library's clock.
         let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
         Moment(nanos(Duration::new(tv_sec as u64, tv_nsec as u32)))
     }
 
-    /// The time since boot.
+    /// Returns the time since boot.
     pub fn since_boot(self) -> Duration {
         Duration::from_nanos(self.0)
     }
 
-    /// The time from `earlier` to here; zero if it is not earlier.
+    /// Returns the time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Moment) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// The time that is left until here; zero once it has passed.
+    /// Returns the time until this moment; zero once it has passed.
     pub fn remaining(self) -> Duration {
         self.since(Moment::now())
     }
@@ -53,27 +54,26 @@ fn nanos(duration: Duration) -> u64 {
     duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
-/// Waits until a moment has come; for ever where there is none.
+/// Waits until a moment has come; forever if there is none.
 pub async fn reach(moment: Option<Moment>) {
     let Some(moment) = moment else { return std::future::pending().await };
     let remaining = moment.remaining();
-    // The timer's ticks are of a millisecond; a moment that has come does not wait for one.
+    // The timer ticks in milliseconds; a moment that has come doesn't wait for a tick.
     if !remaining.is_zero() {
         tokio::time::sleep(remaining).await;
     }
 }
 
-/// A time of the wall clock in microseconds since 1970, for a message. It may come from anybody: one that nobody can live to
-/// see is told as such.
-pub fn told_time(micros: u64) -> String {
-    const YEAR_3000: u64 = 32_503_680_000_000_000;
-    if micros >= YEAR_3000 {
+/// Returns a wall time as a message shows it. The time may come from anybody: one beyond the year 3000 is not spelled out.
+pub fn show_time(time: SystemTime) -> String {
+    const YEAR_3000: Duration = Duration::from_secs(32_503_680_000);
+    if time >= UNIX_EPOCH + YEAR_3000 {
         return "the far future".into();
     }
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_micros(micros)).to_string()
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// The wall clock in microseconds since 1970; zero before that. Only fencing tokens come from it, never a time-out.
+/// Returns the wall clock in microseconds since 1970; zero before that. Only fencing tokens come from it, never a time-out.
 pub fn wall_micros() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)
 }

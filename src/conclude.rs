@@ -1,4 +1,4 @@
-//! After a leadership: what its end means for the others.
+//! After a leadership: what its end means for the other instances.
 
 use tokio::time::sleep;
 
@@ -6,73 +6,95 @@ use crate::{
     backend::Backend,
     clock::Moment,
     event::Event,
-    exit::Exit,
-    guard::GuardHandle,
-    leadership::LeadershipEnd,
-    lock::{Extension, ReleaseOptions},
+    guard::{Ending, GuardHandle},
+    leadership::{LeadershipEnd, LeadershipOutcome},
+    lock::{BackendFailure, ExtendOutcome, ReleaseOptions},
     once_per::{OncePer, rest},
     settings::Settings,
 };
 
-/// After a leadership: notes how the command ended, while the lease still keeps the others out. Gives our exit status and how
-/// the lease is to be given back.
+/// What follows from the end of a leadership.
+#[derive(Clone, Copy, Debug)]
+pub struct Conclusion {
+    /// The command succeeded, but its success could not be recorded.
+    pub not_recorded: bool,
+    /// How the lease is to be released.
+    pub release: ReleaseOptions,
+}
+
+/// Notes how the command ended, while the lease still keeps the others out.
 pub async fn conclude(
     ended: &LeadershipEnd,
     backend: &Backend,
     guard: &mut GuardHandle,
     settings: &Settings,
-) -> (Exit, ReleaseOptions) {
-    let exit = ended.exit;
-    let by_itself = matches!(exit, Exit::Command(_) | Exit::Signal(_));
-    let mut options = ReleaseOptions::default();
-    let mut status = exit;
+) -> Conclusion {
+    let mut conclusion = Conclusion { not_recorded: false, release: ReleaseOptions::default() };
     if let Some(once) = settings.once_per {
-        if exit == Exit::Command(0) {
-            match note_success(&once, ended, backend, guard, settings).await {
-                Ok(()) => options.done = true,
-                Err(story) => {
-                    let command = settings.program.name();
-                    let told = format_args!(
-                        "{command} succeeded, but that could not be recorded: {story}; another replica may run it again"
-                    );
-                    settings.report.error(Event::NotRecorded, told);
-                    status = Exit::NotRecorded;
-                }
+        match ended.outcome {
+            LeadershipOutcome::Exited(Ending::Code(0)) => {
+                conclusion.release.succeeded = record_success(&once, ended, backend, guard, settings).await;
+                conclusion.not_recorded = !conclusion.release.succeeded;
             }
-        } else if (by_itself || exit == Exit::CannotRun || exit == Exit::NotFound)
-            && let Some(note) = once.failure(ended.failures, ended.began)
-            && let Extension::Failed { story } | Extension::Lost { story } = backend.extend(Some(&note)).await
-        {
-            settings.report.info(Event::NotRecorded, format_args!("the failure could not be counted: {story}"));
+            LeadershipOutcome::Exited(_) | LeadershipOutcome::CannotRun | LeadershipOutcome::NotFound => {
+                count_failure(&once, ended, backend, settings).await;
+            }
+            _ => {}
         }
     }
-    if by_itself {
-        options.hold = settings.hold.and_then(|hold| rest(hold, ended.began));
+    if let LeadershipOutcome::Exited(_) = ended.outcome {
+        conclusion.release.hold = settings.hold.and_then(|hold| rest(hold, ended.began));
     }
-    (status, options)
+    conclusion
 }
 
-/// Records a success on a quorum. It is tried for as long as nobody else can lead.
+/// Returns whether the success is on record.
+async fn record_success(
+    once: &OncePer,
+    ended: &LeadershipEnd,
+    backend: &Backend,
+    guard: &mut GuardHandle,
+    settings: &Settings,
+) -> bool {
+    let recorded = note_success(once, ended, backend, guard, settings).await;
+    if let Err(why) = &recorded {
+        let command = settings.program.name();
+        let told = format_args!(
+            "{command} succeeded, but that could not be recorded: {why}; another instance may run it again"
+        );
+        settings.report.error(Event::NotRecorded, told);
+    }
+    recorded.is_ok()
+}
+
+/// Notes a success on a quorum. Tries for as long as nobody else can lead.
 async fn note_success(
     once: &OncePer,
     ended: &LeadershipEnd,
     backend: &Backend,
     guard: &mut GuardHandle,
     settings: &Settings,
-) -> Result<(), String> {
+) -> Result<(), BackendFailure> {
     loop {
         let Some(note) = once.success(&settings.holder, ended.token, ended.began) else { return Ok(()) };
-        let story = match backend.extend(Some(&note)).await {
-            Extension::Extended { .. } => return Ok(()),
-            Extension::Lost { story } => return Err(story),
-            Extension::Failed { story } => story,
+        let why = match backend.extend(Some(&note)).await {
+            ExtendOutcome::Extended { .. } => return Ok(()),
+            ExtendOutcome::Lost(why) => return Err(why),
+            ExtendOutcome::Failed(why) => why,
         };
         if ended.alone_until.is_none_or(|until| Moment::now() >= until) {
-            return Err(story);
+            return Err(why);
         }
         tokio::select! {
             () = sleep(settings.times.retry_after().mul_f64(0.5 + fastrand::f64())) => {}
-            () = guard.terminated() => return Err(story),
+            () = guard.terminated() => return Err(why),
         }
+    }
+}
+
+async fn count_failure(once: &OncePer, ended: &LeadershipEnd, backend: &Backend, settings: &Settings) {
+    let Some(note) = once.failure(ended.failures, ended.began) else { return };
+    if let ExtendOutcome::Failed(why) | ExtendOutcome::Lost(why) = backend.extend(Some(&note)).await {
+        settings.report.info(Event::NotRecorded, format_args!("the failure could not be counted: {why}"));
     }
 }

@@ -9,40 +9,41 @@ pub enum Exit {
     Command(u8),
     /// Signal N ended the command, or us as a standby.
     Signal(i32),
-    /// Another leads, and we did not wait or no longer; the status is 75 or `--conflict-exit-code`.
-    NotLeader(u8),
-    /// The command has succeeded in this period, here or elsewhere before, and was not started.
-    Done,
-    /// The command succeeded, but that could not be recorded for the others.
+    /// Another leads, and we did not wait, or no longer.
+    NotLeader,
+    /// The same, with the status that `--conflict-exit-code` gives.
+    Conflict(u8),
+    /// The command has already succeeded in this period and was not started.
+    AlreadySucceeded,
+    /// The command succeeded, but its success could not be recorded.
     NotRecorded,
-    /// `--check` found something to be mended.
+    /// `--check` found a problem.
     CheckFailed,
-    /// Nobody leads, or not the one who was asked for.
+    /// Nobody leads, or not the holder that was asked for.
     NoLeader,
-    /// Leadership was lost and the command killed.
+    /// Leadership was lost or given up, and the command was stopped.
     LeadershipLost,
-    /// No quorum of nodes could be reached, and we did not wait or no longer.
+    /// No quorum of nodes could be reached, and we did not wait, or no longer.
     NoQuorum,
     /// Bad options or settings.
     Usage,
     /// Our own failure.
     Failure,
-    /// The command is there but can't be run.
+    /// The command exists but can't be run.
     CannotRun,
     /// The command was not found.
     NotFound,
 }
 
 impl Exit {
-    pub const NOT_LEADER: u8 = 75;
-
-    /// The status as the shell sees it.
+    /// Returns the status as the shell sees it.
     pub fn status(self) -> u8 {
         match self {
             Exit::Command(code) => code,
             Exit::Signal(signal) => 128_u8.wrapping_add(signal as u8),
-            Exit::NotLeader(code) => code,
-            Exit::Done => 0,
+            Exit::NotLeader => 75,
+            Exit::Conflict(code) => code,
+            Exit::AlreadySucceeded => 0,
             Exit::CheckFailed | Exit::NoLeader => 1,
             Exit::NotRecorded => 74,
             Exit::LeadershipLost => 76,

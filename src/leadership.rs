@@ -1,6 +1,6 @@
-//! Leading: the lease is extended while the command runs, until the command has ended or the lease can't be kept.
+//! Leading: extends the lease while the command runs, until the command has ended or the lease is lost.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 use nix::{errno::Errno, libc, unistd::Pid};
 use tokio::time::sleep;
@@ -9,35 +9,35 @@ use crate::{
     backend::Backend,
     clock::{Moment, reach},
     event::Event,
-    exit::Exit,
     guard::{self, Ending, GuardEvent, GuardHandle, GuardMessage, Order, Recipient, Signaled},
-    lease::Deadlines,
-    lock::{Extension, Lease},
+    lease::{Deadlines, FencingToken},
+    lock::{BackendFailure, ExtendOutcome, Lease},
     once_per::Failures,
     renewal::RenewalSchedule,
     settings::Settings,
 };
 
-/// How often the tree of a dead guard is looked through until nothing is left.
+/// How often the tree of a dead guard is searched until nothing is left.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// A leadership that is under way.
 struct Leadership<'a> {
     backend: &'a Backend,
     settings: &'a Settings,
     guard: &'a mut GuardHandle,
     renewal: RenewalSchedule,
-    /// The last deadlines that the guard has confirmed to keep: a guard that is alive acts on it in time, or has a longer one.
+    /// The last deadlines that the guard has confirmed. A live guard acts on them in time, or has later ones.
     kept_deadlines: Option<Deadlines>,
-    extension: Option<Pin<Box<dyn Future<Output = Extension> + 'a>>>,
-    /// How long after its time the extension began that is under way.
+    extension: Option<Pin<Box<dyn Future<Output = ExtendOutcome> + 'a>>>,
+    /// How long after its time the present extension began.
     late: Duration,
     /// Why the last extension failed.
-    last_failure: Option<String>,
+    last_failure: Option<BackendFailure>,
     /// The command's process, once it runs.
     pid: Option<Pid>,
-    /// The command's own exit, or that it could not be started.
-    command_exit: Option<Exit>,
-    /// The lease can't be kept: the command has been signalled, and nothing is extended any more.
+    /// How the command ended, or why it wasn't started.
+    command_end: Option<LeadershipOutcome>,
+    /// The lease is lost: the command has been signalled, and nothing is extended any more.
     lost: bool,
     /// We were asked to step down: the command has been signalled, and the lease is extended until it has ended.
     stepping_down: bool,
@@ -47,16 +47,45 @@ struct Leadership<'a> {
 /// A leadership that is over.
 #[derive(Clone, Copy, Debug)]
 pub struct LeadershipEnd {
-    pub exit: Exit,
-    /// Others are to lead now.
-    pub stepped_down: bool,
-    pub token: u64,
+    pub outcome: LeadershipOutcome,
+    pub token: FencingToken,
     /// When the command was started.
     pub began: Moment,
-    /// Before that, how often the command had failed in this period.
+    /// How often the command had failed in this period before.
     pub failures: Failures,
-    /// Nobody else can lead before; `None` where the lease doesn't run out.
+    /// Until when nobody else can lead; `None` if the lease doesn't run out.
     pub alone_until: Option<Moment>,
+}
+
+/// How a leadership ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeadershipOutcome {
+    /// The command ended by itself.
+    Exited(Ending),
+    /// The command exists but can't be run.
+    CannotRun,
+    /// The command was not found.
+    NotFound,
+    /// The guard could not fork to run the command.
+    NotForked,
+    /// The guard could not set its timer, and killed the command.
+    NoTimer,
+    /// The guard died before the command had ended.
+    GuardDied,
+    /// The lease was lost, and the command stopped.
+    LeaseLost,
+    /// We were asked to step down, and the command stopped.
+    SteppedDown,
+}
+
+/// Why a lease was lost.
+enum Loss {
+    /// The last extension failed.
+    NotExtended(BackendFailure),
+    /// We did not run for this long.
+    DidNotRun(Duration),
+    /// No extension failed, but none was in time.
+    NotInTime,
 }
 
 /// Starts the command and leads until nothing of it is left, so that the lease can be released.
@@ -76,7 +105,7 @@ pub async fn run(lease: Lease, backend: &Backend, guard: &mut GuardHandle, setti
         late: Duration::ZERO,
         last_failure: None,
         pid: None,
-        command_exit: None,
+        command_end: None,
         lost: false,
         stepping_down: false,
         guard_dead: false,
@@ -84,30 +113,23 @@ pub async fn run(lease: Lease, backend: &Backend, guard: &mut GuardHandle, setti
     if started.is_err() {
         leadership.guard_died();
     }
-    let exit = leadership.lead().await;
+    let outcome = leadership.lead().await;
     let alone_until = leadership.renewal.deadlines().map(|deadlines| deadlines.kill_at);
-    LeadershipEnd {
-        exit,
-        stepped_down: leadership.stepping_down,
-        token: lease.token,
-        began,
-        failures: lease.failures,
-        alone_until,
-    }
+    LeadershipEnd { outcome, token: lease.token, began, failures: lease.failures, alone_until }
 }
 
 impl Leadership<'_> {
-    async fn lead(&mut self) -> Exit {
+    async fn lead(&mut self) -> LeadershipOutcome {
         loop {
             if self.guard_dead && self.clear_after_guard() {
-                return self.exit();
+                return self.outcome();
             }
             let watch_guard =
                 self.kept_deadlines.filter(|_| !self.guard_dead).map(|deadlines| self.guard_overdue(deadlines));
             tokio::select! {
-                replies = self.guard.hear() => {
-                    if self.take(replies) {
-                        return self.exit();
+                event = self.guard.hear() => {
+                    if self.take(event) {
+                        return self.outcome();
                     }
                 }
                 extension = in_flight(&mut self.extension) => {
@@ -124,11 +146,11 @@ impl Leadership<'_> {
         }
     }
 
-    /// Deals with what the guard says and with signals. True when nothing of the command is left.
-    fn take(&mut self, replies: GuardEvent) -> bool {
-        match replies {
+    /// Deals with the guard's messages and with signals. Returns true once nothing of the command is left.
+    fn take(&mut self, event: GuardEvent) -> bool {
+        match event {
             GuardEvent::Message(GuardMessage::Empty) => return true,
-            GuardEvent::Message(event) => self.take_event(event),
+            GuardEvent::Message(message) => self.take_message(message),
             GuardEvent::Signal(signal) => self.pass_on(signal),
             GuardEvent::GuardDied => self.guard_died(),
             GuardEvent::Child => {}
@@ -136,105 +158,111 @@ impl Leadership<'_> {
         false
     }
 
-    fn take_event(&mut self, event: GuardMessage) {
-        let report = &self.settings.report;
-        match event {
-            GuardMessage::Started { pid } => {
-                self.pid = Some(pid);
-                if !self.settings.rejoin {
-                    guard::let_go();
-                }
-                report.info(Event::Started, format_args!("started {}", self.command()));
-            }
-            GuardMessage::NotStarted { errno } => {
-                report.error(
-                    Event::Failed,
-                    format_args!("{} can't be run: {}", self.settings.program.name(), errno.desc()),
-                );
-                self.command_exit = Some(if errno == Errno::ENOENT { Exit::NotFound } else { Exit::CannotRun });
-            }
+    fn take_message(&mut self, message: GuardMessage) {
+        match message {
+            GuardMessage::Started { pid } => self.command_started(pid),
+            GuardMessage::NotStarted { errno } => self.command_not_started(errno),
             GuardMessage::Extended { deadlines } => self.kept_deadlines = Some(deadlines),
             GuardMessage::Signalled if self.stepping_down => {}
             GuardMessage::Signalled => self.lose(None),
             GuardMessage::NotForked { errno } => {
-                let (command, why) = (self.settings.program.name(), errno.desc());
-                report.error(Event::Failed, format_args!("there is no process to be had for {command}: {why}"));
-                self.command_exit = Some(Exit::Failure);
+                self.fails(format_args!("cannot fork to run {}: {}", self.name(), errno.desc()));
+                self.command_end = Some(LeadershipOutcome::NotForked);
             }
             GuardMessage::NoTimer { errno } => {
-                let (command, why) = (self.command(), errno.desc());
-                let told = format_args!("leaderrun's guard can't set its timer: {why}; killing {command}");
-                report.error(Event::Failed, told);
-                self.command_exit = Some(Exit::Failure);
+                let command = self.command();
+                let why = errno.desc();
+                self.fails(format_args!("leaderrun's guard can't set its timer: {why}; killing {command}"));
+                self.command_end = Some(LeadershipOutcome::NoTimer);
             }
             GuardMessage::Suspended => self.suspend(),
             GuardMessage::Exited { ending } => {
-                self.command_exit.get_or_insert(match ending {
-                    Ending::Code(code) => Exit::Command(code as u8),
-                    Ending::Signal(signal) => Exit::Signal(signal),
-                });
+                self.command_end.get_or_insert(LeadershipOutcome::Exited(ending));
             }
             GuardMessage::Unkillable { pid, errno } => {
-                let why = errno.desc();
-                let command = self.settings.program.name();
-                report.error(Event::Failed, format_args!("process {pid} of {command} can't be killed: {why}"));
+                self.fails(format_args!("process {pid} of {} can't be killed: {}", self.name(), errno.desc()));
             }
             GuardMessage::Empty => {}
         }
     }
 
-    fn take_extension(&mut self, extension: Extension) {
+    fn command_started(&mut self, pid: Pid) {
+        self.pid = Some(pid);
+        if !self.settings.rejoin {
+            guard::let_go();
+        }
+        self.settings.report.info(Event::Started, format_args!("started {}", self.command()));
+    }
+
+    fn command_not_started(&mut self, errno: Errno) {
+        self.fails(format_args!("{} can't be run: {}", self.name(), errno.desc()));
+        let not_found = errno == Errno::ENOENT;
+        self.command_end = Some(if not_found { LeadershipOutcome::NotFound } else { LeadershipOutcome::CannotRun });
+    }
+
+    fn fails(&self, message: fmt::Arguments) {
+        self.settings.report.error(Event::Failed, message);
+    }
+
+    fn take_extension(&mut self, extension: ExtendOutcome) {
         match extension {
-            Extension::Extended { deadlines, release_key, step_down } => {
+            ExtendOutcome::Extended { deadlines, release_key, step_down } => {
                 self.last_failure = None;
-                if step_down && !self.stepping_down {
-                    self.stepping_down = true;
-                    let command = self.command();
-                    let told = format_args!("asked to step down; stopping {command}");
-                    self.settings.report.error(Event::StepsDown, told);
-                    let _ = self.guard.order(&Order::Stop, None);
+                if step_down {
+                    self.step_down();
                 }
                 if let Some(deadlines) = self.renewal.extended(deadlines, Moment::now()) {
                     let _ = self.guard.order(&Order::Extend { deadlines, release_key }, None);
                 }
             }
-            Extension::Failed { story } => {
-                let told = format_args!("an extension failed: {story}; trying again");
+            ExtendOutcome::Failed(why) => {
+                let told = format_args!("an extension failed: {why}; trying again");
                 self.settings.report.info(Event::ExtensionFailed, told);
-                self.last_failure = Some(story);
+                self.last_failure = Some(why);
                 self.renewal.failed(Moment::now(), fastrand::f64());
             }
-            Extension::Lost { story } => {
+            ExtendOutcome::Lost(why) => {
                 let _ = self.guard.order(&Order::Stop, None);
-                self.lose(Some(story));
+                self.lose(Some(why));
             }
         }
     }
 
-    /// The command is being stopped; the reason is told once.
-    fn lose(&mut self, why: Option<String>) {
+    /// Stops the command for another leader, once.
+    fn step_down(&mut self) {
+        if !self.stepping_down {
+            self.stepping_down = true;
+            let told = format_args!("asked to step down; stopping {}", self.command());
+            self.settings.report.error(Event::StepsDown, told);
+            let _ = self.guard.order(&Order::Stop, None);
+        }
+    }
+
+    /// Takes note that the command is being stopped, and says why, once.
+    fn lose(&mut self, why: Option<BackendFailure>) {
         if !self.lost {
             self.lost = true;
-            let why = why.or(self.last_failure.take()).unwrap_or_else(|| self.why_late());
+            let why = why.or(self.last_failure.take()).map_or_else(|| self.why_late(), Loss::NotExtended);
             let command = self.command();
             self.settings.report.error(Event::Lost, format_args!("lost the lease: {why}; stopping {command}"));
         }
     }
 
-    /// No extension has failed, and yet there was none in time.
-    fn why_late(&self) -> String {
+    /// Why there was no extension in time although none has failed.
+    fn why_late(&self) -> Loss {
         let late = if self.extension.is_some() { self.late } else { self.renewal.overdue(Moment::now()) };
-        if late > self.settings.times.retry_after() {
-            let late = Duration::from_millis(late.as_millis() as u64);
-            format!("leaderrun did not run for {} (suspended, stopped or starved)", humantime::format_duration(late))
-        } else {
-            "it could not be extended in time".to_owned()
-        }
+        if late > self.settings.times.retry_after() { Loss::DidNotRun(late) } else { Loss::NotInTime }
+    }
+
+    fn name(&self) -> String {
+        self.settings.program.name()
     }
 
     fn command(&self) -> String {
-        let name = self.settings.program.name();
-        self.pid.map_or(name.clone(), |pid| format!("{name} (pid {pid})"))
+        match self.pid {
+            Some(pid) => format!("{} (pid {pid})", self.name()),
+            None => self.name(),
+        }
     }
 
     fn pass_on(&self, signal: Signaled) {
@@ -251,8 +279,8 @@ impl Leadership<'_> {
         let _ = self.guard.order(&order, None);
     }
 
-    /// Under a shell with job control we stop with the command, and are continued with it. The guard isn't stopped: whoever
-    /// stays away for longer than the lease finds the command killed.
+    /// Stops us with the command under a shell with job control, until both are continued. The guard isn't stopped: after a
+    /// stop that is longer than the lease the command is found killed.
     fn suspend(&self) {
         if self.guard.shares_group() {
             guard::stop_self();
@@ -273,17 +301,17 @@ impl Leadership<'_> {
         }
     }
 
-    /// Kills what a dead guard has left to us. True once nothing is left. A command that had ended before its guard could say
-    /// so has ended as if it had been said.
+    /// Kills what a dead guard has left to us. Returns true once nothing is left. How the command ended counts, even if its
+    /// guard could not say so any more.
     fn clear_after_guard(&mut self) -> bool {
         let empty = self.guard.clear_after_death();
         if let Some(ending) = self.guard.ending_left() {
-            self.take_event(GuardMessage::Exited { ending });
+            self.take_message(GuardMessage::Exited { ending });
         }
         empty
     }
 
-    /// Half a margin after the deadline that it knows of, a guard that does its work has reported the tree empty.
+    /// Returns when a guard that works has reported the tree empty: half a margin after the last deadline that it confirmed.
     fn guard_overdue(&self, deadlines: Deadlines) -> Moment {
         deadlines.kill_at + self.settings.times.margin() / 2
     }
@@ -296,16 +324,30 @@ impl Leadership<'_> {
         self.without_guard("was stopped");
     }
 
-    fn exit(&self) -> Exit {
-        match self.command_exit {
-            _ if self.lost || self.stepping_down => Exit::LeadershipLost,
-            Some(exit) => exit,
-            None => Exit::Failure,
+    fn outcome(&self) -> LeadershipOutcome {
+        match self.command_end {
+            _ if self.stepping_down => LeadershipOutcome::SteppedDown,
+            _ if self.lost => LeadershipOutcome::LeaseLost,
+            Some(end) => end,
+            None => LeadershipOutcome::GuardDied,
         }
     }
 }
 
-async fn in_flight(extension: &mut Option<Pin<Box<dyn Future<Output = Extension> + '_>>>) -> Extension {
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Loss::NotExtended(why) => why.fmt(f),
+            Loss::DidNotRun(late) => {
+                let late = humantime::format_duration(Duration::from_millis(late.as_millis() as u64));
+                write!(f, "leaderrun did not run for {late} (suspended, stopped or starved)")
+            }
+            Loss::NotInTime => f.write_str("it could not be extended in time"),
+        }
+    }
+}
+
+async fn in_flight(extension: &mut Option<Pin<Box<dyn Future<Output = ExtendOutcome> + '_>>>) -> ExtendOutcome {
     match extension {
         Some(extension) => extension.await,
         None => std::future::pending().await,

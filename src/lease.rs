@@ -1,20 +1,28 @@
-//! The rules of the lease: tokens, votes, deadlines. Pure: no I/O and no clock of its own, so that it can be tested with
-//! any times and any answers.
+//! The rules of the lease: tokens, votes, deadlines. Pure: no I/O and no clock of its own, so that tests can give it any
+//! times and any answers.
 //!
 //! The protocol is Redlock (<https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/>) with three
-//! additions: each round carries a fencing token that a node grants only once and only upwards, as a Paxos ballot; a
-//! node that has just started grants nothing for a ttl; an extension puts back a key that its node has lost.
+//! additions. Each round carries a fencing token that a node grants only once and only upwards, as a Paxos ballot. A
+//! node that has just started grants nothing for a ttl. An extension restores a key that its node has lost.
 //!
-//! Assumed: the clocks of nodes and replicas run at rates within [`DRIFT`] of each other.
+//! Assumption: the clocks of nodes and instances run at rates within [`DRIFT`] of each other.
 
-use std::{ops::Div, time::Duration};
+use std::{
+    fmt,
+    num::ParseIntError,
+    ops::Div,
+    str::FromStr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Moment;
 
-/// How far the rates of two clocks may differ: 1 %, taken as a divisor.
+/// How far the rates of two clocks may differ: 1 %, given as a divisor.
 pub const DRIFT: u32 = 100;
 
-/// The resolution of a node's expiry and of scheduling, in addition to the drift (Redlock's constant).
+/// The resolution of a node's expiry and of scheduling, which adds to the drift (Redlock's constant).
 const RESOLUTION: Duration = Duration::from_millis(2);
 
 /// The resolution of a Redis server's uptime, which is given in whole seconds of two clock readings.
@@ -23,40 +31,40 @@ const UPTIME_RESOLUTION: Duration = Duration::from_secs(1);
 /// The shortest ttl.
 pub const SHORTEST_TTL: Duration = Duration::from_millis(500);
 
-/// The longest ttl: longer ones have no use, and make sums of times overflow.
+/// The longest ttl. Longer ones have no use, and sums of times would overflow.
 pub const LONGEST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A fencing token above this is not exact as a double, which is what a node's script computes with.
-pub const LARGEST_TOKEN: u64 = (1 << 53) - 2;
+/// How far ahead of the wall clock a token is believed to be, in microseconds: a day, more than wall clocks differ.
+pub const FARTHEST_AHEAD: u64 = 24 * 60 * 60 * 1_000_000;
 
 /// A turn of a handover: no shorter than a timer's tick, no longer than a round around the earth.
 const SHORTEST_TURN: Duration = Duration::from_millis(1);
 const LONGEST_TURN: Duration = Duration::from_millis(300);
 
-/// How many standbys go in one turn, on average: so many that a turn is seldom empty, and so few that one of them wins.
+/// How many standbys campaign in one turn, on average: enough that a turn is seldom empty, few enough that one of them wins.
 const AT_A_TURN: f64 = 1.5;
 
-/// The time that telling one more standby takes, where all are on one host.
+/// How long it takes to notify one more standby, if all are on one host.
 const TELL_ONE: Duration = Duration::from_micros(60);
 
-/// How long a lease lasts and how long a command may take to stop; everything else follows from these two.
+/// How long a lease lasts and how long a command may take to stop. Everything else follows from these two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     ttl: Duration,
     kill_after: Duration,
 }
 
-/// Times that don't fit each other; what would fit.
+/// Times that don't fit each other, and what would fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimingError {
     TtlTooShort,
     TtlTooLong,
-    /// With this ttl, kill-after can be at most so long.
+    /// With this ttl, kill-after can be at most this long.
     KillAfterTooLong(Duration),
 }
 
 impl Times {
-    /// `kill_after` is 5 s or ttl/3, whichever is less, unless given.
+    /// Makes times from a ttl. `kill_after` defaults to 5 s or ttl/3, whichever is less.
     ///
     /// # Errors
     /// A ttl out of range, or a `kill_after` that leaves no time to try an extension again before the signal.
@@ -76,56 +84,57 @@ impl Times {
         Ok(times)
     }
 
+    /// Returns how long a lease lasts.
     pub fn ttl(&self) -> Duration {
         self.ttl
     }
 
-    /// The time between the signal that asks the command to stop and SIGKILL.
+    /// Returns the time between the signal that asks the command to stop and SIGKILL.
     pub fn kill_after(&self) -> Duration {
         self.kill_after
     }
 
-    /// What a lease loses to clocks that run at different rates: 1 % of the ttl and 2 ms.
+    /// Returns what a lease loses to clocks that run at different rates: 1 % of the ttl and 2 ms.
     pub fn drift(&self) -> Duration {
         self.ttl / DRIFT + RESOLUTION
     }
 
-    /// The time that killing may take on a busy host: ttl/50, at least 50 ms.
+    /// Returns the time that killing may take on a busy host: ttl/50, at least 50 ms.
     pub fn margin(&self) -> Duration {
         self.ttl.div(50).max(Duration::from_millis(50))
     }
 
-    /// The time between two extensions: ttl/3.
+    /// Returns the time between two extensions: ttl/3.
     pub fn extend_every(&self) -> Duration {
         self.ttl / 3
     }
 
-    /// The time before a failed extension is tried again, before jitter: ttl/30.
+    /// Returns the pause before a failed extension is tried again, without jitter: ttl/30.
     pub fn retry_after(&self) -> Duration {
         self.ttl / 30
     }
 
-    /// How long a node may take to answer: ttl/20, 50 ms to 1 s.
+    /// Returns how long a node may take to answer: ttl/20, 50 ms to 1 s.
     pub fn answer_timeout(&self) -> Duration {
         self.ttl.div(20).clamp(Duration::from_millis(50), Duration::from_secs(1))
     }
 
-    /// How long a new connection may take, with TLS and sign-in: ttl/5.
+    /// Returns how long a new connection may take, TLS and sign-in included: ttl/5.
     pub fn connect_timeout(&self) -> Duration {
         self.ttl / 5
     }
 
-    /// How long a node must have been up, by its own count of whole seconds, before it grants: a ttl and its drift.
+    /// Returns how long a node must have been up, by its own count of whole seconds, before it grants: a ttl and its drift.
     pub fn startup_grace(&self) -> Duration {
         self.ttl + self.drift() + UPTIME_RESOLUTION
     }
 
-    /// When the lease of a round sent at `sent` ends, as this host's clock counts.
+    /// Returns when the lease of a round sent at `sent` ends, by this host's clock.
     pub fn lease_end(&self, sent: Moment) -> Moment {
         sent + (self.ttl - self.drift())
     }
 
-    /// The deadlines of the command while the lease of a round sent at `sent` holds.
+    /// Returns the command's deadlines under the lease of a round sent at `sent`.
     pub fn deadlines(&self, sent: Moment) -> Deadlines {
         let kill_at = self.lease_end(sent) - self.margin();
         Deadlines { stop_at: kill_at - self.kill_after, kill_at }
@@ -138,18 +147,74 @@ impl Times {
 }
 
 /// When the command is signalled, and when its whole tree is killed, unless the lease is extended before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deadlines {
     pub stop_at: Moment,
     pub kill_at: Moment,
 }
 
-/// The fencing token to ask for: the wall clock in microseconds since 1970, or above the largest token seen.
-pub fn next_token(wall_micros: u64, largest_seen: u64) -> u64 {
-    wall_micros.max(largest_seen.saturating_add(1)).min(LARGEST_TOKEN)
+/// A fencing token: each leader gets a larger one than every leader before. A node's fence is the largest that it has granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FencingToken(u64);
+
+impl FencingToken {
+    /// Below every token that is granted: the fence of a node that has granted none.
+    pub const ZERO: FencingToken = FencingToken(0);
+
+    /// The largest token: a node's script computes with doubles, which are not exact above.
+    pub const MAX: FencingToken = FencingToken((1 << 53) - 2);
+
+    /// Makes a token of a number that came from a node or a file.
+    pub const fn new(number: u64) -> Self {
+        FencingToken(number)
+    }
+
+    /// Returns the number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the token to ask for: the wall clock in microseconds since 1970, or more if a larger token has been seen.
+    pub fn next(wall_micros: u64, largest_seen: FencingToken) -> Self {
+        largest_seen.following().max(FencingToken(wall_micros)).min(FencingToken::MAX)
+    }
+
+    /// Returns the smallest larger token.
+    pub fn following(self) -> Self {
+        FencingToken(self.0.saturating_add(1))
+    }
+
+    /// Returns whether clocks that differ explain it: it is at most a day ahead of `micros`, microseconds since 1970 or
+    /// another token.
+    pub fn is_plausible(self, micros: u64) -> bool {
+        self.0 <= micros.saturating_add(FARTHEST_AHEAD)
+    }
+
+    /// Returns when its leader was elected, as well as the token shows it.
+    ///
+    /// A token is no wall time: it starts as the candidate's clock ([`FencingToken::next`]) and is raised above tokens of
+    /// clocks that are ahead. So the time is for people only; nothing may be decided by it.
+    pub fn elected_at(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_micros(self.0)
+    }
 }
 
-/// N/2 + 1 of N configured nodes.
+impl fmt::Display for FencingToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for FencingToken {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        text.parse().map(FencingToken)
+    }
+}
+
+/// Returns N/2 + 1 for N configured nodes.
 pub fn quorum(nodes: usize) -> usize {
     nodes / 2 + 1
 }
@@ -162,19 +227,22 @@ pub struct Tally {
     no: usize,
 }
 
+/// What the votes counted so far come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VoteResult {
     Won,
     Lost,
+    /// The votes still out decide.
     Pending,
 }
 
 impl Tally {
-    /// `nodes`: the configured nodes, at least one, whether they are up or not.
+    /// Starts a count. `nodes`: the number of configured nodes, at least one, whether they are up or not.
     pub fn new(nodes: usize) -> Self {
         Tally { nodes, yes: 0, no: 0 }
     }
 
+    /// Counts one node's answer.
     pub fn count(&mut self, vote: bool) {
         if vote {
             self.yes += 1;
@@ -183,8 +251,8 @@ impl Tally {
         }
     }
 
-    /// Won with a quorum of votes; lost as soon as the votes still out can't make one.
-    pub fn verdict(&self) -> VoteResult {
+    /// Returns the result: won with a quorum of votes, lost as soon as the votes still out can't make one.
+    pub fn result(&self) -> VoteResult {
         let quorum = quorum(self.nodes);
         if self.yes >= quorum {
             VoteResult::Won
@@ -196,16 +264,16 @@ impl Tally {
     }
 }
 
-/// When a quorum of nodes could grant, given for each node the time until its own vote could be had (`None`: not known).
-/// `None` where a quorum of nodes isn't known to come free.
+/// Returns the time until a quorum of nodes could grant, from the time until each node's own vote is free (`None`: unknown).
+/// Returns `None` if no quorum of nodes is known to become free.
 pub fn quorum_free_in(nodes: usize, mut free_in: Vec<Option<Duration>>) -> Option<Duration> {
     free_in.sort_by_key(|t| t.unwrap_or(Duration::MAX));
     free_in.get(quorum(nodes) - 1).copied().flatten()
 }
 
-/// When a standby goes for the lead after a release, in turns of which each is as long as the others need to hear of a
-/// candidate's votes: a round, and the time in which so many can be told. [`AT_A_TURN`] go in each turn on average, the
-/// first ones at once, so that it takes about as long, and as many rounds, with a thousand as with ten.
+/// Returns how long after a release a standby campaigns. Standbys take turns. A turn is as long as the others need to hear
+/// of a candidate's votes: a round, and the time that it takes to notify them all. On average [`AT_A_TURN`] campaign in
+/// each turn, the first ones at once, so that a thousand standbys need about as much time, and as many rounds, as ten.
 ///
 /// `chance`: a random number, at least 0 and below 1.
 pub fn handover_turn(standbys: u32, round_trip: Duration, chance: f64) -> Duration {

@@ -26,6 +26,7 @@ mod redlock;
 mod renewal;
 mod report;
 mod run;
+mod run_end;
 mod server_url;
 mod settings;
 mod status;

@@ -1,4 +1,4 @@
-//! Where to look who leads: at the nodes, or at a file of this machine.
+//! Looking who leads: at the nodes, or at a file of this machine.
 
 use std::time::Duration;
 
@@ -7,30 +7,32 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     lease::Times,
-    local, redlock,
+    local::LocalObserver,
+    lock::LeadershipId,
+    redlock::RedlockObserver,
     settings::BackendConfig,
     status::{ElectionStatus, LeaderStatus},
 };
 
+/// What to look at.
 pub enum Observer {
-    Redlock(redlock::RedlockObserver),
-    Local(local::LocalObserver),
+    Redlock(RedlockObserver),
+    Local(LocalObserver),
 }
 
 impl Observer {
-    /// From within the runtime.
+    /// Begins to connect. Must be called within the runtime.
     ///
     /// # Errors
-    /// No folder for the lock of this machine.
-    pub fn open(place: &BackendConfig, resource: &str, times: Times) -> Result<Self> {
-        Ok(match place {
-            BackendConfig::Redlock(config) => {
-                Observer::Redlock(redlock::RedlockObserver::open(config, resource, times))
-            }
-            BackendConfig::Local => Observer::Local(local::LocalObserver::open(resource)?),
+    /// There is no folder for the lock of this machine.
+    pub fn open(backend: &BackendConfig, resource: &str, times: Times) -> Result<Self> {
+        Ok(match backend {
+            BackendConfig::Redlock(config) => Observer::Redlock(RedlockObserver::open(config, resource, times)),
+            BackendConfig::Local => Observer::Local(LocalObserver::open(resource)?),
         })
     }
 
+    /// Looks once.
     pub async fn look(&self) -> ElectionStatus {
         match self {
             Observer::Redlock(nodes) => nodes.look().await,
@@ -38,10 +40,10 @@ impl Observer {
         }
     }
 
-    /// From now on changes are told.
+    /// Starts to listen for changes.
     ///
     /// # Errors
-    /// The system can't tell them.
+    /// The system lacks what that takes.
     pub fn listen(&mut self) -> Result<()> {
         match self {
             Observer::Redlock(nodes) => nodes.listen(),
@@ -58,7 +60,7 @@ impl Observer {
         }
     }
 
-    /// Looks until something is as wanted; `None` where it isn't within that time.
+    /// Polls until `wanted` holds; `None` on time-out.
     pub async fn until(
         &mut self,
         within: Duration,
@@ -74,11 +76,15 @@ impl Observer {
         }
     }
 
-    /// Asks the leader to step down. True if it will hear of that, once it extends its lease.
+    /// Asks a leader that was seen here to step down. Returns whether it will learn of that when it extends its lease.
+    ///
+    /// # Errors
+    /// The request can't be written.
     pub async fn ask_to_step_down(&self, leader: &LeaderStatus) -> Result<bool> {
-        match self {
-            Observer::Redlock(nodes) => Ok(nodes.ask_to_step_down(leader).await),
-            Observer::Local(local) => local.ask_to_step_down(leader).map(|()| true),
+        match (self, &leader.id) {
+            (Observer::Redlock(nodes), LeadershipId::Lock(value)) => Ok(nodes.ask_to_step_down(value).await),
+            (Observer::Local(local), LeadershipId::Token(token)) => local.ask_to_step_down(*token).map(|()| true),
+            _ => Ok(false),
         }
     }
 }

@@ -1,18 +1,21 @@
-//! What a command's end means for the other replicas: a success, after which none of them runs it again in this period
-//! (`--once-per`), a failure that counts (`--attempts`), and a lock that stays taken for a while (`--hold`).
+//! What a command's end means for the other instances: a success, after which none of them runs the command again in this
+//! period (`--once-per`), and a failure that counts (`--attempts`).
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Moment;
+use crate::{clock::Moment, lease::FencingToken};
 
 /// At most one success per period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OncePer {
     /// Counted from the start of the command that succeeds.
     pub period: Duration,
-    /// How often the command may fail before all give up; `None`: any number of times.
+    /// How often the command may fail before all instances give up; `None`: any number of times.
     pub attempts: Option<u16>,
 }
 
@@ -24,57 +27,71 @@ pub struct Failures {
     pub left: Option<Duration>,
 }
 
-/// What is written where the lease is held, so that the others find it.
+/// What is written where the lease is held, for the others to find.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     pub noted: Noted,
     pub text: String,
-    /// It is gone after this time.
+    /// It expires after this time.
     pub lasts: Duration,
 }
 
+/// What a note is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noted {
-    Done,
-    Failed,
+    Success,
+    Failure,
 }
 
-/// A success, as it is noted.
+/// A success that is on record for this period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastSuccess {
+    /// The note, as it was found.
+    pub note: String,
+    /// The rest of the period.
+    pub left: Option<Duration>,
+}
+
+/// What the note of a success says.
 #[derive(Serialize, Deserialize)]
 struct Success {
-    token: u64,
+    token: FencingToken,
     holder: String,
     ended: String,
 }
 
 impl OncePer {
-    /// The note of a success now; `None` once the period is over.
-    pub fn success(&self, holder: &str, token: u64, began: Moment) -> Option<Note> {
+    /// Returns the note of a success now; `None` once the period is over.
+    pub fn success(&self, holder: &str, token: FencingToken, began: Moment) -> Option<Note> {
         let lasts = rest(self.period, began)?;
         let ended = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let text = serde_json::to_string(&Success { token, holder: holder.to_owned(), ended }).ok()?;
-        Some(Note { noted: Noted::Done, text, lasts })
+        Some(Note { noted: Noted::Success, text, lasts })
     }
 
-    /// The note of one more failure now; `None` where nobody counts them, or once the period is over.
+    /// Returns the note of one more failure now; `None` if failures aren't counted, or once the period is over.
     pub fn failure(&self, failures: Failures, began: Moment) -> Option<Note> {
         self.attempts?;
         let lasts = rest(failures.left.unwrap_or(self.period), began)?;
-        Some(Note { noted: Noted::Failed, text: failures.count.saturating_add(1).to_string(), lasts })
+        Some(Note { noted: Noted::Failure, text: failures.count.saturating_add(1).to_string(), lasts })
     }
 }
 
-/// What is left of a time that began then; `None` if it is over.
-pub fn rest(time: Duration, began: Moment) -> Option<Duration> {
-    time.checked_sub(Moment::now().since(began)).filter(|rest| rest.as_millis() > 0)
+impl fmt::Display for PastSuccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match serde_json::from_str(&self.note) {
+            Ok(Success { holder, ended, .. }) => write!(f, "{holder} succeeded at {ended}")?,
+            Err(_) => f.write_str("the command has succeeded")?,
+        }
+        if let Some(left) = self.left {
+            let left = Duration::from_secs(left.as_secs().saturating_add(1));
+            write!(f, "; the period lasts for another {}", humantime::format_duration(left))?;
+        }
+        Ok(())
+    }
 }
 
-/// What a success's note says, for a message.
-pub fn told_of_success(note: &str, left: Option<Duration>) -> String {
-    let rest = left.map(|left| {
-        let left = Duration::from_secs(left.as_secs() + 1);
-        format!("; the period lasts for another {}", humantime::format_duration(left))
-    });
-    let who = serde_json::from_str(note).map(|Success { holder, ended, .. }| format!("{holder} succeeded at {ended}"));
-    format!("{}{}", who.unwrap_or_else(|_| "the command has succeeded".into()), rest.unwrap_or_default())
+/// Returns what is left of a time that began at `began`; `None` if it is over.
+pub fn rest(time: Duration, began: Moment) -> Option<Duration> {
+    time.checked_sub(Moment::now().since(began)).filter(|rest| rest.as_millis() > 0)
 }

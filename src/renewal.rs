@@ -1,4 +1,4 @@
-//! A lease in time: when it is to be extended, and until when the command may run. Pure: no I/O and no clock of its own.
+//! A lease in time: when it is extended, and until when the command may run. Pure: no I/O and no clock of its own.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use crate::{
     lease::{Deadlines, Times},
 };
 
+/// When a lease is extended next, and what its command's deadlines are until then.
 #[derive(Clone, Copy, Debug)]
 pub struct RenewalSchedule {
     times: Times,
@@ -16,7 +17,7 @@ pub struct RenewalSchedule {
 }
 
 impl RenewalSchedule {
-    /// Of a lease whose round was sent at `sent`.
+    /// Starts the schedule of a lease whose round was sent at `sent`; `None` for a lease that doesn't run out.
     pub fn new(times: Times, sent: Option<Moment>, now: Moment) -> Self {
         RenewalSchedule {
             times,
@@ -25,26 +26,28 @@ impl RenewalSchedule {
         }
     }
 
+    /// Returns the command's deadlines.
     pub fn deadlines(&self) -> Option<Deadlines> {
         self.deadlines
     }
 
+    /// Returns when the next extension is due.
     pub fn next_extension(&self) -> Moment {
         self.next_extension
     }
 
-    /// How late the next extension is.
+    /// Returns how late the next extension is.
     pub fn overdue(&self, now: Moment) -> Duration {
         now.since(self.next_extension)
     }
 
-    /// The deadline has passed: nothing of the command may be left.
+    /// Returns whether the deadline has passed, after which nothing of the command may be left.
     pub fn is_over(&self, now: Moment) -> bool {
         self.deadlines.is_some_and(|deadlines| now >= deadlines.kill_at)
     }
 
-    /// An extension has succeeded. Gives the deadlines that the command has from now on, unless it came after the deadline: what
-    /// has been given up is not taken up again.
+    /// Takes an extension that succeeded. Returns the command's new deadlines, but none if the old deadline has passed: a
+    /// lease that was given up is not taken up again.
     pub fn extended(&mut self, deadlines: Option<Deadlines>, now: Moment) -> Option<Deadlines> {
         self.next_extension = now + self.times.extend_every();
         let longer = deadlines.filter(|_| self.deadlines.is_some_and(|old| now < old.kill_at))?;
@@ -52,7 +55,7 @@ impl RenewalSchedule {
         Some(longer)
     }
 
-    /// An extension has failed; it is tried again. `chance`: a random number, at least 0 and below 1.
+    /// Takes an extension that failed and schedules another try. `chance`: a random number, at least 0 and below 1.
     pub fn failed(&mut self, now: Moment, chance: f64) {
         self.next_extension = now + self.times.retry_after().mul_f64(0.5 + chance);
     }

@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::{cli::LogFormat, event::Event, systemd::Service};
+use crate::{cli::LogFormat, event::Event, lease::FencingToken, systemd::Service};
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     unistd::{getpgrp, tcgetpgrp},
@@ -73,8 +73,8 @@ impl Report {
     }
 
     /// Adds the fencing token to the messages from now on.
-    pub fn leads_with(&self, token: u64) {
-        let _ = self.token.set(token);
+    pub fn leads_with(&self, token: FencingToken) {
+        let _ = self.token.set(token.get());
     }
 
     pub fn error(&self, event: Event, message: impl std::fmt::Display) {

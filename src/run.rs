@@ -9,19 +9,27 @@ use tokio::{runtime::Builder, task::yield_now};
 use crate::{
     backend::{self, Backend},
     conclude::conclude,
-    election::{self, Elected},
+    election::{self, ElectionEnd},
     event::Event,
     exit::Exit,
     guard::{self, ForkedGuard, GuardEvent, GuardHandle, GuardOptions, OrphanedLease},
-    leadership,
+    leadership::{self, LeadershipEnd, LeadershipOutcome},
     lock::{Lease, ReleaseOptions},
     observer::Observer,
+    run_end::{RunEnd, exit_of},
     settings::Settings,
     systemd::Service,
 };
 
-/// Forks the guard while there is one thread, competes for the lease, and runs the command where it is won. `arguments`: those
-/// that leaderrun was started with, for `--rejoin`.
+/// What came of trying to lead.
+enum Acquired {
+    Lease(Lease),
+    /// The run is over.
+    Nothing(RunEnd),
+}
+
+/// Forks the guard while there is one thread, competes for the lease, and runs the command once it is acquired. `arguments`:
+/// those that leaderrun was started with, for `--rejoin`.
 ///
 /// # Errors
 /// What the system refuses.
@@ -29,16 +37,16 @@ pub fn run(settings: &Settings, arguments: &[OsString]) -> Result<Exit> {
     let forked = guard::fork_guard(guard_options(settings), |lease| release_orphaned(lease, settings))?;
     let inherited = forked.inherited;
     let runtime = Builder::new_current_thread().enable_all().build().context("can't start the event loop")?;
-    let exit = runtime.block_on(serve(settings, forked));
-    // The process ends: taking the runtime apart would only take time.
+    let end = runtime.block_on(serve(settings, forked));
+    // The process ends: to take the runtime apart would only take time.
     std::mem::forget(runtime);
-    if starts_over(settings, &exit) {
+    if starts_over(settings, &end) {
         settings.report.info(Event::Rejoins, "stands by again (--rejoin)");
-        // A guard is forked where there is one thread: from a new start.
+        // A guard is forked while there is one thread: after a new start.
         let errno = guard::start_over(inherited, arguments);
         return Err(errno).context("can't start over for --rejoin");
     }
-    exit
+    end.map(|end| end.exit(settings))
 }
 
 fn guard_options(settings: &Settings) -> GuardOptions<'_> {
@@ -61,74 +69,76 @@ fn release_orphaned(lease: OrphanedLease, settings: &Settings) -> bool {
     backend::release_for_dead_elector(settings, lease.release_key, note.as_ref())
 }
 
-/// Whether we stand by again after this.
-fn starts_over(settings: &Settings, exit: &Result<Exit>) -> bool {
-    settings.rejoin && matches!(exit, Ok(Exit::LeadershipLost))
+/// Returns whether we stand by again after this.
+fn starts_over(settings: &Settings, end: &Result<RunEnd>) -> bool {
+    settings.rejoin && end.as_ref().is_ok_and(RunEnd::lost_leadership)
 }
 
-/// Competes and leads, and tells systemd where it wants to know.
-async fn serve(settings: &Settings, forked: ForkedGuard) -> Result<Exit> {
-    let Some(ready_when) = settings.ready_when else { return acquire_and_lead(settings, forked).await };
+/// Competes and leads, and keeps systemd informed if it asks for that.
+async fn serve(settings: &Settings, forked: ForkedGuard) -> Result<RunEnd> {
+    let Some(ready_when) = settings.ready_when else { return compete(settings, forked).await };
     let (service, stopped) = Service::start(ready_when)?;
     settings.report.notify(service);
-    let exit = acquire_and_lead(settings, forked).await;
-    if !starts_over(settings, &exit) {
+    let end = compete(settings, forked).await;
+    if !starts_over(settings, &end) {
         settings.report.notify_stopping();
         stopped.wait();
     }
-    exit
+    end
 }
 
-async fn acquire_and_lead(settings: &Settings, forked: ForkedGuard) -> Result<Exit> {
+async fn compete(settings: &Settings, forked: ForkedGuard) -> Result<RunEnd> {
     let mut guard = GuardHandle::watch(forked)?;
     let mut backend = Backend::open(settings)?;
-    let exit = match acquire(&mut backend, &mut guard, settings).await? {
-        Elected::Leader(lease) => lead(lease, &mut backend, &mut guard, settings).await?,
-        Elected::Over(exit) => {
+    let end = match acquire(&mut backend, &mut guard, settings).await? {
+        Acquired::Lease(lease) => {
+            let ended = lead(lease, &backend, &mut guard, settings).await;
+            let conclusion = conclude(&ended, &backend, &mut guard, settings).await;
+            let lets_another_lead = settings.rejoin && ended.outcome == LeadershipOutcome::SteppedDown;
+            release(&mut backend, &guard, settings, conclusion.release, !lets_another_lead).await;
+            let end = RunEnd::Led { outcome: ended.outcome, not_recorded: conclusion.not_recorded };
+            if lets_another_lead { wait_for_another(end, &mut guard, settings).await? } else { end }
+        }
+        Acquired::Nothing(end) => {
             release(&mut backend, &guard, settings, ReleaseOptions::default(), true).await;
-            exit
+            end
         }
     };
     guard.kill();
-    if exit == Exit::Signal(SIGINT) && guard.shares_group() {
-        // A shell breaks off its script after ^C only if what it ran was ended by it.
+    if end.exit(settings) == Exit::Signal(SIGINT) && guard.shares_group() {
+        // A shell ends its script on ^C only if what it ran was ended by it.
         guard::end_self(Signal::SIGINT);
     }
-    Ok(exit)
+    Ok(end)
 }
 
-async fn acquire(backend: &mut Backend, guard: &mut GuardHandle, settings: &Settings) -> Result<Elected> {
-    let elected = tokio::select! {
-        // A signal that is there first is heeded first: nothing is started at a shutdown.
+async fn acquire(backend: &mut Backend, guard: &mut GuardHandle, settings: &Settings) -> Result<Acquired> {
+    let acquired = tokio::select! {
+        // A signal that comes first is heeded first: nothing is started at a shutdown.
         biased;
-        exit = interrupted(guard, settings) => Ok(Elected::Over(exit)),
-        elected = election::run(backend, settings) => elected,
+        end = interrupted(guard, settings) => Ok(Acquired::Nothing(end)),
+        elected = election::run(backend, settings) => elected.map(|end| match end {
+            ElectionEnd::Elected(lease) => Acquired::Lease(lease),
+            ElectionEnd::GaveUp(reason) => Acquired::Nothing(RunEnd::GaveUp(reason)),
+            ElectionEnd::LeaderSucceeded => Acquired::Nothing(RunEnd::LeaderSucceeded),
+        }),
     };
     settings.report.stop_waiting();
-    elected
+    acquired
 }
 
-async fn lead(lease: Lease, backend: &mut Backend, guard: &mut GuardHandle, settings: &Settings) -> Result<Exit> {
+async fn lead(lease: Lease, backend: &Backend, guard: &mut GuardHandle, settings: &Settings) -> LeadershipEnd {
     let ended = leadership::run(lease, backend, guard, settings).await;
-    if matches!(ended.exit, Exit::Signal(_) | Exit::LeadershipLost | Exit::Failure) {
+    let exit = exit_of(ended.outcome);
+    if matches!(exit, Exit::Signal(_) | Exit::LeadershipLost | Exit::Failure) {
         guard.put_terminal_back();
     }
-    let (command, status) = (settings.program.name(), ended.exit.status());
-    settings.report.info(Event::Ended, format_args!("{command} ended with exit status {status}"));
-    let (exit, options) = conclude(&ended, backend, guard, settings).await;
-    let lets_another_lead = ended.stepped_down && settings.rejoin;
-    release(backend, guard, settings, options, !lets_another_lead).await;
-    if !lets_another_lead {
-        return Ok(exit);
-    }
-    tokio::select! {
-        biased;
-        interrupted = interrupted(guard, settings) => Ok(interrupted),
-        led = another_leads(settings) => led.map(|()| exit),
-    }
+    let command = settings.program.name();
+    settings.report.info(Event::Ended, format_args!("{command} ended with exit status {}", exit.status()));
+    ended
 }
 
-/// Gives back what we hold. Once the requests are on their way the guard has nothing left to answer for, and ends while they
+/// Releases what we hold. Once the requests are on their way the guard has nothing left to answer for, and ends while they
 /// are answered, if it is to be dismissed.
 async fn release(
     backend: &mut Backend,
@@ -150,39 +160,42 @@ async fn release(
         Some(released) => released,
         None => release.await,
     };
-    match (released, options.hold) {
-        (Ok(()), _) => {}
-        (Err(story), Some(_)) => {
-            let told = format_args!("the lock could not be kept for --hold: {story}");
-            settings.report.error(Event::NotRecorded, told);
-        }
-        (Err(story), None) => {
-            let told = format_args!("{story}; what they hold runs out by itself");
-            settings.report.info(Event::NotReleased, told);
-        }
+    let Err(why) = released else { return };
+    if options.hold.is_some() {
+        let told = format_args!("the lock could not be kept for --hold: {why}");
+        settings.report.error(Event::NotRecorded, told);
+    } else {
+        settings.report.info(Event::NotReleased, format_args!("{why}; what they hold runs out by itself"));
     }
 }
 
-/// Who has stepped down doesn't take the lead from others, for a ttl at most: then there are none.
-async fn another_leads(settings: &Settings) -> Result<()> {
-    let mut observer = Observer::open(&settings.backend, &settings.resource, settings.times)?;
-    observer.listen()?;
-    observer.until(settings.times.ttl(), |seen| seen.active_leader().is_some()).await;
-    Ok(())
+/// Lets another lead before we stand by again after a step-down. Waits a ttl at most: after that there is no other.
+async fn wait_for_another(end: RunEnd, guard: &mut GuardHandle, settings: &Settings) -> Result<RunEnd> {
+    let another_leads = async {
+        let mut observer = Observer::open(&settings.backend, &settings.resource, settings.times)?;
+        observer.listen()?;
+        observer.until(settings.times.ttl(), |seen| seen.active_leader().is_some()).await;
+        Ok(end)
+    };
+    tokio::select! {
+        biased;
+        interrupted = interrupted(guard, settings) => Ok(interrupted),
+        end = another_leads => end,
+    }
 }
 
-/// A standby ends at once by a signal that would end a command; the guard's death ends it too.
-async fn interrupted(guard: &mut GuardHandle, settings: &Settings) -> Exit {
+/// Waits for what ends a standby at once: a signal that would end a command, or the guard's death.
+async fn interrupted(guard: &mut GuardHandle, settings: &Settings) -> RunEnd {
     loop {
         match guard.hear().await {
-            GuardEvent::Signal(signal) if signal.ends_a_process() => return Exit::Signal(signal.number),
+            GuardEvent::Signal(signal) if signal.ends_a_process() => return RunEnd::Interrupted(signal.number),
             GuardEvent::Signal(signal) if signal.stops_a_process() => {
                 settings.report.stop_waiting();
                 guard::stop_self();
             }
             GuardEvent::GuardDied => {
                 settings.report.error(Event::ProcessDied, "leaderrun's guard died; the command was not started");
-                return Exit::Failure;
+                return RunEnd::GuardDied;
             }
             _ => {}
         }

@@ -83,7 +83,7 @@ impl TryFrom<Cli> for Settings {
             pid_namespace: cli.pid_namespace,
             rejoin: cli.rejoin,
             ready_when: cli.sd_notify,
-            not_leader: Exit::NotLeader(cli.conflict_exit_code.unwrap_or(Exit::NOT_LEADER)),
+            not_leader: cli.conflict_exit_code.map_or(Exit::NotLeader, Exit::Conflict),
             program: program(cli.command)?,
             resource,
             backend,

@@ -1,10 +1,12 @@
-//! Who leads, as it stands on the nodes or in the lock's file: what an operator is told.
+//! Who leads, as the nodes or the lock's file have it: what an operator sees.
 
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-/// What was seen in one look.
+use crate::{lease::FencingToken, lock::LeadershipId, once_per::PastSuccess};
+
+/// What one look has seen.
 #[derive(Clone, Debug, Serialize)]
 pub struct ElectionStatus {
     pub resource: String,
@@ -12,10 +14,11 @@ pub struct ElectionStatus {
     /// How many nodes have the leader's lock.
     pub votes: usize,
     pub quorum: usize,
-    /// A quorum of nodes has answered, so that what is said here is true.
+    /// Whether a quorum of nodes has answered, so that the rest is true.
     pub known: bool,
-    /// The last success of this period (`--once-per`), for a message.
-    pub done: Option<String>,
+    /// The last success of this period (`--once-per`).
+    #[serde(serialize_with = "as_shown")]
+    pub done: Option<PastSuccess>,
     pub nodes: Vec<NodeStatus>,
 }
 
@@ -23,17 +26,17 @@ pub struct ElectionStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeaderStatus {
     pub holder: String,
-    /// The time of its election, as its token has it.
+    /// The time of its election, as its token shows it.
     pub since: String,
-    pub token: u64,
+    pub token: FencingToken,
     /// It has ended, and its lock stays taken for a while (`--hold`).
     pub kept: bool,
-    /// Nobody else can lead for so long; `None` where that doesn't end by itself.
+    /// How long nobody else can lead; `None` if that doesn't end by itself.
     #[serde(rename = "safe_for_ms", serialize_with = "millis")]
     pub safe_for: Option<Duration>,
-    /// What marks its lock as its own.
+    /// What tells its leadership from every other.
     #[serde(skip)]
-    pub value: String,
+    pub id: LeadershipId,
 }
 
 /// What one node says.
@@ -45,13 +48,13 @@ pub struct NodeStatus {
     #[serde(rename = "left_ms", serialize_with = "millis")]
     pub left: Option<Duration>,
     /// The largest token granted there.
-    pub token: Option<u64>,
+    pub token: Option<FencingToken>,
     /// Why it says nothing.
     pub failure: Option<String>,
 }
 
 impl ElectionStatus {
-    /// The one who leads now: one that has ended doesn't, though its lock may stay taken.
+    /// Returns who leads now. A leader that has ended doesn't, though its lock may stay taken.
     pub fn active_leader(&self) -> Option<&LeaderStatus> {
         self.leader.as_ref().filter(|leader| !leader.kept)
     }
@@ -59,4 +62,8 @@ impl ElectionStatus {
 
 fn millis<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     duration.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)).serialize(serializer)
+}
+
+fn as_shown<S: Serializer>(success: &Option<PastSuccess>, serializer: S) -> Result<S::Ok, S::Error> {
+    success.as_ref().map(ToString::to_string).serialize(serializer)
 }

@@ -83,7 +83,7 @@ fn no_process_for_the_command() {
     let resource = unique("full");
     let output = by(&user, &["-R", &servers.urls(), "-t", "1s", "-r", &resource, "true"]).wait();
     assert_eq!(output.code(), 125, "{}", output.stderr);
-    assert!(output.stderr.contains("there is no process to be had for true: "), "{}", output.stderr);
+    assert!(output.stderr.contains("cannot fork to run true: "), "{}", output.stderr);
     assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
     assert_eq!(servers.locked(&resource), 0);
 }

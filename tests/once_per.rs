@@ -135,7 +135,7 @@ fn a_success_that_no_quorum_can_record_is_told_by_the_exit_status_and_stands_whe
     let output = leader.wait();
     assert_eq!(output.code(), 74, "{}", output.stderr);
     assert!(output.stderr.contains("succeeded, but that could not be recorded: 1 of 3 nodes"), "{}", output.stderr);
-    assert!(output.stderr.contains("another replica may run it again"), "{}", output.stderr);
+    assert!(output.stderr.contains("another instance may run it again"), "{}", output.stderr);
     assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
     assert!(servers.0[0].get(&format!("{resource}:done")).is_some());
     for node in [1, 2] {

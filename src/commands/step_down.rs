@@ -27,14 +27,14 @@ pub async fn ask(mut observer: Observer, timeout: Duration) -> Result<Exit> {
         report::print_error(format_args!("{resource}: {holder} was not asked to step down: {why}; see --check"));
         return Ok(Exit::NoQuorum);
     }
-    let gone = |seen: &ElectionStatus| seen.known && seen.leader.as_ref().is_none_or(|now| now.value != leader.value);
+    let gone = |seen: &ElectionStatus| seen.known && seen.leader.as_ref().is_none_or(|now| now.id != leader.id);
     if observer.until(timeout, gone).await.is_none() {
         let waited = humantime::format_duration(timeout);
         report::print_error(format_args!(
             "{resource}: {holder} still leads after {waited}; its --ttl may be longer (wait longer with --wait), or it is \
              stopped, or an older leaderrun"
         ));
-        return Ok(Exit::NotLeader(Exit::NOT_LEADER));
+        return Ok(Exit::NotLeader);
     }
     let led = observer.until(HANDOVER, |seen| seen.active_leader().is_some()).await;
     let next = led.as_ref().and_then(ElectionStatus::active_leader).map(|next| format!("{} leads", next.holder));

@@ -22,7 +22,7 @@ pub async fn print(mut observer: Observer, json: bool) -> Result<Exit> {
     let mut last = None;
     loop {
         let seen = observer.look().await;
-        let now = (seen.known, seen.leader.as_ref().map(|leader| (leader.value.clone(), leader.kept)));
+        let now = (seen.known, seen.leader.as_ref().map(|leader| (leader.id.clone(), leader.kept)));
         if last.as_ref() != Some(&now) {
             last = Some(now);
             if say_now(line(&seen, json)?).is_err() {

@@ -5,6 +5,7 @@ use nix::{errno::Errno, libc::c_int, unistd::Pid};
 use super::spawn::CommandSpec;
 use crate::{
     clock::Moment,
+    lease::FencingToken,
     sys::{
         launch::{Launched, PendingExec},
         signal::{send_to_child, send_to_group},
@@ -40,7 +41,7 @@ impl Command {
     ///
     /// # Errors
     /// Those of pipe2(2) and fork(2).
-    pub fn start(&mut self, token: u64, by: Option<Moment>) -> Result<(), Errno> {
+    pub fn start(&mut self, token: FencingToken, by: Option<Moment>) -> Result<(), Errno> {
         let Launched { pid, exec } = self.spec.spawn(token, by)?;
         self.main = Some(pid);
         self.exec = Some(exec);

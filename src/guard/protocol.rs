@@ -3,7 +3,11 @@
 use nix::{errno::Errno, unistd::Pid};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{lease::Deadlines, lock::ReleaseKey, sys::wait::Ending};
+use crate::{
+    lease::{Deadlines, FencingToken},
+    lock::ReleaseKey,
+    sys::wait::Ending,
+};
 
 /// The longest message, in bytes; a resource and a holder of 512 bytes each fit several times.
 pub const LONGEST: usize = 8192;
@@ -12,7 +16,7 @@ pub const LONGEST: usize = 8192;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Order {
     /// We lead: start the command. The descriptor of a lock may come with it, for the guard to hold too.
-    Start { token: u64, deadlines: Option<Deadlines>, release_key: ReleaseKey },
+    Start { token: FencingToken, deadlines: Option<Deadlines>, release_key: ReleaseKey },
     /// The lease was extended.
     Extend { deadlines: Deadlines, release_key: ReleaseKey },
     /// The lease is lost, or is to be another's: stop the command now.

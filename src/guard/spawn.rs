@@ -9,6 +9,7 @@ use nix::errno::Errno;
 
 use crate::{
     clock::Moment,
+    lease::FencingToken,
     program::Program,
     sys::{
         inherited::Inherited,
@@ -66,7 +67,7 @@ impl CommandSpec {
     ///
     /// # Errors
     /// Those of pipe2(2) and fork(2). A failed exec comes through [`Launched::exec`].
-    pub fn spawn(&self, token: u64, by: Option<Moment>) -> Result<Launched, Errno> {
+    pub fn spawn(&self, token: FencingToken, by: Option<Moment>) -> Result<Launched, Errno> {
         let env = self.env.with(variable(TOKEN.as_ref(), token.to_string().as_ref()));
         let launch = Launch {
             program: &self.program,

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     clock::Moment,
     event::Event,
-    lease::Deadlines,
+    lease::{Deadlines, FencingToken},
     lock::ReleaseKey,
     report::Report,
     sys::{
@@ -59,7 +59,7 @@ pub enum GuardEnd {
 #[derive(Debug)]
 pub struct OrphanedLease {
     pub release_key: ReleaseKey,
-    pub token: u64,
+    pub token: FencingToken,
     /// When the command was started.
     pub began: Moment,
     /// Whether the command has ended by itself, with 0.
@@ -176,7 +176,7 @@ impl Supervisor {
     }
 
     /// Takes over a lease that has been won, and starts the command.
-    fn lead(&mut self, token: u64, deadlines: Option<Deadlines>, release_key: ReleaseKey) {
+    fn lead(&mut self, token: FencingToken, deadlines: Option<Deadlines>, release_key: ReleaseKey) {
         self.times.keep(deadlines);
         self.lease = Some(OrphanedLease { release_key, token, began: Moment::now(), succeeded: false });
         self.report.leads_with(token);

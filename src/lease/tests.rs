@@ -1,3 +1,5 @@
+//! The rules, with any times and any answers.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -89,8 +91,8 @@ proptest! {
     }
 
     #[test]
-    fn a_token_is_above_all_that_were_seen(wall in 0..LARGEST_TOKEN, seen in 0..LARGEST_TOKEN) {
-        let token = next_token(wall, seen);
+    fn a_token_is_above_all_that_were_seen(wall in 0..FencingToken::MAX.get(), seen in 0..FencingToken::MAX.get()) {
+        let token = FencingToken::next(wall, FencingToken::new(seen)).get();
         prop_assert!(token > seen && token >= wall && token < 1 << 53);
         prop_assert_eq!((token as f64 + 1.0) as u64, token + 1);
     }
@@ -98,12 +100,12 @@ proptest! {
     #[test]
     fn two_rounds_cannot_both_win(nodes in 1usize..9, votes in proptest::collection::vec(0..2usize, 9)) {
         // Each node votes for one of two candidates.
-        let verdict = |candidate| {
+        let result = |candidate| {
             let mut tally = Tally::new(nodes);
             votes[..nodes].iter().for_each(|&vote| tally.count(vote == candidate));
-            tally.verdict()
+            tally.result()
         };
-        prop_assert!(!(verdict(0) == VoteResult::Won && verdict(1) == VoteResult::Won));
+        prop_assert!(!(result(0) == VoteResult::Won && result(1) == VoteResult::Won));
     }
 
     #[test]
@@ -111,12 +113,12 @@ proptest! {
         let mut tally = Tally::new(nodes);
         let mut decided = VoteResult::Pending;
         for &vote in &votes[..nodes] {
-            prop_assert!(decided == VoteResult::Pending || decided == tally.verdict());
-            decided = tally.verdict();
+            prop_assert!(decided == VoteResult::Pending || decided == tally.result());
+            decided = tally.result();
             tally.count(vote);
         }
-        prop_assert!(tally.verdict() != VoteResult::Pending, "decided at the latest by the last answer");
+        prop_assert!(tally.result() != VoteResult::Pending, "decided at the latest by the last answer");
         let yes = votes[..nodes].iter().filter(|&&vote| vote).count();
-        prop_assert_eq!(tally.verdict() == VoteResult::Won, yes >= quorum(nodes));
+        prop_assert_eq!(tally.result() == VoteResult::Won, yes >= quorum(nodes));
     }
 }

@@ -1,10 +1,11 @@
-//! Looking at a lock of this machine without locking it: not even for a moment, in which a candidate would find it taken.
+//! Looking at a lock of this machine without locking it, not even for a moment: a candidate would find it taken.
 
 use std::{
     fs::{self, File},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -12,20 +13,20 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::sync::Notify;
 
 use super::{
-    path::{lock_path, open_private},
+    path::{lock_path, open_private, request_path},
     record::Record,
 };
 use crate::{
-    clock::told_time,
-    once_per::told_of_success,
+    clock::show_time,
+    lease::FencingToken,
+    lock::LeadershipId,
     status::{ElectionStatus, LeaderStatus, NodeStatus},
 };
 
-/// The file in which the leader finds that it is asked to step down.
-pub fn request_path(lock: &Path) -> PathBuf {
-    lock.with_extension("step-down")
-}
+/// The stack of the thread that watches the folder.
+const WATCHING_STACK: usize = 64 * 1024;
 
+/// The lock of a resource on this machine, to be looked at.
 pub struct LocalObserver {
     resource: String,
     path: PathBuf,
@@ -33,31 +34,26 @@ pub struct LocalObserver {
 }
 
 impl LocalObserver {
+    /// Opens nothing yet.
+    ///
     /// # Errors
-    /// No folder for the lock.
+    /// There is no folder for the lock.
     pub fn open(resource: &str) -> Result<Self> {
         Ok(LocalObserver { resource: resource.to_owned(), path: lock_path(resource)?, changed: Arc::default() })
     }
 
+    /// Looks once.
     pub fn look(&self) -> ElectionStatus {
         let file = File::open(&self.path).ok();
         let record = file.as_ref().map(Record::read).unwrap_or_default();
         let taken = file.as_ref().is_some_and(is_locked);
-        let holds = |kept, safe_for| LeaderStatus {
-            holder: record.holder.clone(),
-            since: told_time(record.token),
-            token: record.token,
-            kept,
-            safe_for,
-            value: record.token.to_string(),
-        };
         let kept = record.kept().filter(|_| !taken);
-        let leader = kept.map(|left| holds(true, Some(left))).or_else(|| taken.then(|| holds(false, None)));
+        let leader = (taken || kept.is_some()).then(|| leader(&record, kept));
         let view = NodeStatus {
             node: self.path.display().to_string(),
             holder: leader.as_ref().map(|leader| leader.holder.clone()),
             left: kept,
-            token: Some(record.token).filter(|&token| token > 0),
+            token: record.token,
             failure: None,
         };
         ElectionStatus {
@@ -66,15 +62,15 @@ impl LocalObserver {
             leader,
             quorum: 1,
             known: true,
-            done: record.done().map(|(note, left)| told_of_success(note, Some(left))),
+            done: record.success(),
             nodes: vec![view],
         }
     }
 
-    /// Makes the system tell of changes to the file: a new leader writes to it, one that has ended closes it.
+    /// Starts to listen for changes to the file: a new leader writes to it, one that has ended closes it.
     ///
     /// # Errors
-    /// No inotify(7) or no thread to be had.
+    /// The system gives no inotify(7) instance or no thread.
     pub fn listen(&self) -> Result<()> {
         let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_CREATE;
         let changes = Inotify::init(InitFlags::IN_CLOEXEC).context("no inotify")?;
@@ -86,7 +82,7 @@ impl LocalObserver {
                 changed.notify_one();
             }
         };
-        std::thread::Builder::new().stack_size(64 * 1024).spawn(tell).context("can't start a thread to watch")?;
+        std::thread::Builder::new().stack_size(WATCHING_STACK).spawn(tell).context("can't start a thread to watch")?;
         Ok(())
     }
 
@@ -95,19 +91,32 @@ impl LocalObserver {
         self.changed.notified().await;
     }
 
-    /// Asks the leader to step down.
+    /// Asks the leader with this token to step down.
     ///
     /// # Errors
     /// The request can't be written.
-    pub fn ask_to_step_down(&self, leader: &LeaderStatus) -> Result<()> {
+    pub fn ask_to_step_down(&self, leader: FencingToken) -> Result<()> {
         let path = request_path(&self.path);
         open_private(&path)?;
-        fs::write(&path, &leader.value).with_context(|| format!("can't write {}", path.display()))
+        fs::write(&path, leader.to_string()).with_context(|| format!("can't write {}", path.display()))
     }
 }
 
-/// Whether somebody holds the file's lock, as /proc/locks has it. The device stands there in another way than stat(2) tells it
-/// on some file systems; the inode's number is enough for a folder of ours.
+/// `kept`: for how long the lock stays taken though its leader has ended.
+fn leader(record: &Record, kept: Option<Duration>) -> LeaderStatus {
+    let token = record.token.unwrap_or(FencingToken::ZERO);
+    LeaderStatus {
+        holder: record.holder.clone(),
+        since: show_time(token.elected_at()),
+        token,
+        kept: kept.is_some(),
+        safe_for: kept,
+        id: LeadershipId::Token(token),
+    }
+}
+
+/// Whether somebody holds the file's lock, by /proc/locks. On some file systems /proc/locks gives another device than
+/// stat(2); in a folder of ours the inode's number is enough.
 fn is_locked(file: &File) -> bool {
     let Ok(inode) = file.metadata().map(|metadata| metadata.ino().to_string()) else { return false };
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();

@@ -10,10 +10,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nix::libc;
 
-/// The longest part of a path that every file system takes, less the ending.
+/// The longest part of a path that every file system takes, without the ending.
 const LONGEST_PART: usize = 200;
 
-/// The path of a resource's lock, in a folder that only its user can write to, so that nobody else can put a link there.
+/// Returns the path of a resource's lock, in a folder that only its user can write to, so that nobody else can put a link
+/// there.
+///
+/// # Errors
+/// Why there is no such folder.
 pub fn lock_path(resource: &str) -> Result<PathBuf> {
     let me = nix::unistd::geteuid().as_raw();
     let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
@@ -34,7 +38,7 @@ pub fn lock_path(resource: &str) -> Result<PathBuf> {
     Err(failed.unwrap_or_else(|| anyhow::anyhow!("there is no folder for the lock")))
 }
 
-/// The file in `folder`: the resource's name, with what a file's name can't hold as %XX, cut into parts that fit.
+/// Returns the file in `folder`: the resource's name, with %XX for what a file's name can't hold, cut into parts that fit.
 fn within(mut folder: PathBuf, resource: &str, me: u32) -> Result<PathBuf> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.@+".contains(&b);
     let encoded: String =
@@ -63,7 +67,15 @@ fn private_folder(path: &Path, me: u32) -> Result<()> {
     Ok(())
 }
 
-/// Opens a file that only its user can write to, and makes it if it isn't there.
+/// Returns the file in which a leader finds a request to step down.
+pub fn request_path(lock: &Path) -> PathBuf {
+    lock.with_extension("step-down")
+}
+
+/// Opens a file that only its user can write to, and creates it if it doesn't exist.
+///
+/// # Errors
+/// It can't be opened, or is no regular file.
 pub fn open_private(path: &Path) -> Result<File> {
     let file = OpenOptions::new()
         .read(true)

@@ -1,4 +1,4 @@
-//! What a lock's file holds: the last leader, and what is to outlive it.
+//! What a lock's file holds: the last leader, and what outlives it.
 
 use std::{
     fs::File,
@@ -9,16 +9,19 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::{Moment, told_time},
-    once_per::{Failures, Note, Noted},
+    clock::Moment,
+    lease::FencingToken,
+    lock::{Leader, LeadershipId},
+    once_per::{Failures, Note, Noted, PastSuccess},
 };
 
 /// The file's contents.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Record {
-    pub token: u64,
+    /// That of the last leader.
+    pub token: Option<FencingToken>,
     pub holder: String,
-    /// The boot that the times below count from: they mean nothing after another one.
+    /// The boot that the times below count from: they mean nothing after another boot.
     #[serde(default)]
     boot: String,
     #[serde(default)]
@@ -29,7 +32,7 @@ pub struct Record {
     failed: Option<Timed>,
 }
 
-/// Something that is over at a given time.
+/// Something that expires at a given time.
 #[derive(Debug, Serialize, Deserialize)]
 struct Timed {
     text: String,
@@ -41,14 +44,14 @@ impl Timed {
         Timed { text: text.to_owned(), until: Moment::now() + lasts }
     }
 
-    /// What is left; `None` when it is over.
+    /// Returns what is left; `None` once it has expired.
     fn left(&self) -> Option<Duration> {
         Some(self.until.remaining()).filter(|left| !left.is_zero())
     }
 }
 
 impl Record {
-    /// The record in this file; an empty one where there is none.
+    /// Reads the record in this file; an empty one if there is none.
     pub fn read(mut file: &File) -> Self {
         let mut text = String::new();
         let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text));
@@ -60,8 +63,11 @@ impl Record {
         record
     }
 
-    /// Replaces the file's contents in one call, so that neither a reader without the lock nor a kill finds half of it: what
-    /// is left of a longer one is blanks.
+    /// Replaces the file's contents in one call, so that neither a reader without the lock nor a kill finds half of it. Blanks
+    /// cover what is left of a longer record.
+    ///
+    /// # Errors
+    /// Those of writing the file.
     pub fn write(&self, mut file: &File) -> std::io::Result<()> {
         let mut text = serde_json::to_vec(self)?;
         let old = usize::try_from(file.metadata()?.len()).unwrap_or_default();
@@ -71,43 +77,45 @@ impl Record {
         file.write_all(&text)
     }
 
-    /// Who leads, if the lock is taken.
-    pub fn leader(&self) -> Option<String> {
-        let since = told_time(self.token);
-        (!self.holder.is_empty()).then(|| format!("{} leads since {since}", self.holder))
+    /// Returns who leads if the lock is taken; `None` if the file doesn't say.
+    pub fn leader(&self) -> Option<Leader> {
+        let token = self.token.filter(|_| !self.holder.is_empty())?;
+        Some(Leader { id: LeadershipId::Token(token), holder: self.holder.clone(), token: Some(token) })
     }
 
+    /// Takes a note in place of an older one of its kind.
     pub fn take(&mut self, note: &Note) {
         let place = match note.noted {
-            Noted::Done => &mut self.done,
-            Noted::Failed => &mut self.failed,
+            Noted::Success => &mut self.done,
+            Noted::Failure => &mut self.failed,
         };
         *place = Some(Timed::new(&note.text, note.lasts));
     }
 
-    /// The lock stays taken for so long.
+    /// Keeps the lock taken for this long.
     pub fn keep(&mut self, hold: Duration) {
         self.kept = Some(Timed::new("", hold));
     }
 
-    /// For how long the lock stays taken.
+    /// Returns for how long the lock stays taken.
     pub fn kept(&self) -> Option<Duration> {
         self.kept.as_ref()?.left()
     }
 
-    /// The note of a success in this period, and what is left of the period.
-    pub fn done(&self) -> Option<(&str, Duration)> {
+    /// Returns the success that is on record for this period.
+    pub fn success(&self) -> Option<PastSuccess> {
         let done = self.done.as_ref()?;
-        Some((&done.text, done.left()?))
+        Some(PastSuccess { note: done.text.clone(), left: Some(done.left()?) })
     }
 
+    /// Returns how often the command has failed in this period.
     pub fn failures(&self) -> Failures {
         let failed = self.failed.as_ref().and_then(|failed| Some((failed.text.parse().ok()?, failed.left()?)));
         failed.map_or_else(Failures::default, |(count, left)| Failures { count, left: Some(left) })
     }
 }
 
-/// The id of this boot (random(4)); empty where it can't be read.
+/// Returns the id of this boot (random(4)); empty if it can't be read.
 fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
@@ -120,21 +128,22 @@ mod tests {
     fn a_record_comes_back_as_it_was_written_also_over_a_longer_one() {
         let file = tempfile::tempfile().expect("a file");
         let mut record = Record::read(&file);
-        (record.token, record.holder) = (7, "a rather long name".into());
+        (record.token, record.holder) = (Some(FencingToken::new(7)), "a rather long name".into());
         record.keep(Duration::from_secs(60));
         record.write(&file).expect("a written record");
         assert!(Record::read(&file).kept().is_some_and(|left| left > Duration::from_secs(50)));
         record.holder = "b".into();
         record.write(&file).expect("a written record");
-        assert_eq!(Record::read(&file).leader().as_deref(), Some("b leads since 1970-01-01T00:00:00Z"));
+        let leader = Record::read(&file).leader().map(|leader| leader.to_string());
+        assert_eq!(leader.as_deref(), Some("b leads since 1970-01-01T00:00:00Z"));
     }
 
     #[test]
     fn what_was_kept_before_a_boot_is_forgotten_and_the_token_is_not() {
         let file = tempfile::tempfile().expect("a file");
-        let mut record = Record { token: 7, boot: "another".into(), ..Record::default() };
+        let mut record = Record { token: Some(FencingToken::new(7)), boot: "another".into(), ..Record::default() };
         record.keep(Duration::from_secs(60));
         record.write(&file).expect("a written record");
-        assert_eq!((Record::read(&file).token, Record::read(&file).kept()), (7, None));
+        assert_eq!((Record::read(&file).token, Record::read(&file).kept()), (Some(FencingToken::new(7)), None));
     }
 }

@@ -1,14 +1,16 @@
 //! A lease that a quorum of nodes holds.
 
+mod campaign;
 mod config;
 mod health;
+mod lock;
 mod net;
 mod observer;
 pub mod outcome;
-mod reasons;
 mod round;
 mod scripts;
 mod session;
+mod shortfall;
 mod standby;
 
 #[cfg(test)]
@@ -19,10 +21,10 @@ mod tests;
 pub use self::{
     config::RedlockConfig,
     health::{Finding, NodeHealth, Severity, check},
+    lock::{Redlock, release_alone},
     net::{
         address::{Address, urls},
         tls::Tls,
     },
     observer::RedlockObserver,
-    round::{Redlock, release_alone},
 };

@@ -11,19 +11,35 @@ use super::{
 };
 use crate::{
     clock::Moment,
-    lease::{Times, VoteResult, quorum},
-    lock::Cause,
+    lease::{FencingToken, Times, VoteResult, quorum},
+    lock::{LockValue, Reason},
     once_per::Failures,
 };
 
-/// How far ahead of the wall clock a token is believed to be: a day in microseconds, as far as wall clocks may be apart.
-pub const FARTHEST_AHEAD: u64 = 24 * 60 * 60 * 1_000_000;
+/// What became of asking one node.
+#[derive(Debug)]
+pub struct NodeReply<A> {
+    /// Its place among the configured nodes.
+    pub node: usize,
+    pub answer: Result<A, Failure>,
+}
 
-/// One node's answer in a round, by the node's place among the configured ones.
-pub type NodeReply<A> = (usize, Result<A, Failure>);
+/// How a campaign round was lost.
+#[derive(Clone, Debug)]
+pub enum LostRound {
+    /// For a reason that stands, whatever answers come later.
+    Decided(Reason),
+    /// Too few nodes can vote. Which ones can't is reported once late answers are in.
+    NoQuorum,
+    /// The same, but with those that have just started there is a quorum.
+    StartupGrace,
+}
 
-/// A node's answer to a campaign, which is no vote of a server that has been the node's master for less than the startup grace:
-/// it may have missed a lock that a leader counts on.
+/// Reads a node's answer to a campaign. It is no vote if its server has been the node's master for less than the startup
+/// grace: such a server may have missed a lock that a leader counts on.
+///
+/// # Errors
+/// Why the answer doesn't count.
 pub fn granted(vote: Vote, startup_grace: Duration) -> Result<AcquireReply, Failure> {
     let acquired = scripts::acquired(vote.answer).ok_or(Failure::StrangeAnswer)?;
     match startup_grace.checked_sub(vote.master_for) {
@@ -32,57 +48,68 @@ pub fn granted(vote: Vote, startup_grace: Duration) -> Result<AcquireReply, Fail
     }
 }
 
-/// The answers that came.
+/// Returns the answers that came.
 pub fn answers<A>(replies: &[NodeReply<A>]) -> impl Iterator<Item = &A> {
-    replies.iter().filter_map(|(_, answer)| answer.as_ref().ok())
+    replies.iter().filter_map(|reply| reply.answer.as_ref().ok())
 }
 
-/// A campaign round of `nodes` configured nodes that was sent at `sent`: won, with how often the command has failed in this
-/// period, or why not.
+/// Decides a campaign round of `nodes` configured nodes that was sent at `sent`. Returns how often the command has failed
+/// in this period if the round is won.
+///
+/// # Errors
+/// How the round was lost.
 pub fn campaign(
     nodes: usize,
     replies: &[NodeReply<AcquireReply>],
     times: &Times,
     sent: Moment,
     now: Moment,
-) -> Result<Failures, Cause> {
+) -> Result<Failures, LostRound> {
+    if let Some(reason) = period_is_over(replies) {
+        return Err(LostRound::Decided(reason));
+    }
+    let failures = answers(replies).map(|acquired| acquired.failures).max().unwrap_or_default();
     let count = |is: fn(&Answer) -> bool| answers(replies).filter(|acquired| is(&acquired.answer)).count();
-    // One witness is enough: these are only written after the command's end.
-    if count(|a| matches!(a, Answer::Done { .. })) > 0 {
-        return Err(Cause::Done);
-    }
-    if count(|a| matches!(a, Answer::Spent)) > 0 {
-        return Err(Cause::Spent);
-    }
     let granted = count(|a| matches!(a, Answer::Granted));
     let stale = count(|a| matches!(a, Answer::Stale));
     let held = count(|a| matches!(a, Answer::Held { .. }));
-    let promoted = replies.iter().filter_map(|(_, answer)| answer.as_ref().err()?.votes_in()).count();
+    let promoted = replies.iter().filter_map(|reply| reply.answer.as_ref().err()?.votes_in()).count();
     let startup_grace = count(|a| matches!(a, Answer::StartupGrace { .. })) + promoted;
     let quorum = quorum(nodes);
     if granted >= quorum {
-        return if now < times.deadlines(sent).stop_at {
-            Ok(answers(replies).map(|acquired| acquired.failures).max().unwrap_or_default())
-        } else {
-            Err(Cause::TooLate)
-        };
+        let in_time = now < times.deadlines(sent).stop_at;
+        return if in_time { Ok(failures) } else { Err(LostRound::Decided(Reason::TooLate)) };
     }
-    Err(if leader(nodes, replies).is_some() {
-        Cause::Taken
+    Err(if let Some(taken) = taken(nodes, replies) {
+        LostRound::Decided(taken)
     } else if granted + stale >= quorum && (granted == 0 || held == 0) {
-        Cause::Stale
+        LostRound::Decided(Reason::Stale)
     } else if granted + stale + held >= quorum {
-        Cause::Split
+        LostRound::Decided(Reason::Tie)
     } else if granted + stale + held + startup_grace >= quorum {
-        Cause::StartupGrace
+        LostRound::StartupGrace
     } else {
-        Cause::NoQuorum
+        LostRound::NoQuorum
     })
 }
 
-/// The value of the lock that stands on so many nodes that no quorum is left, and the smallest fence beside it.
-pub fn leader(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<(&str, u64)> {
-    let mut votes: HashMap<&str, Vec<u64>> = HashMap::new();
+/// Why the command doesn't run again in this period. One witness is enough: this is only written after a command's end.
+fn period_is_over(replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
+    let success = answers(replies).find_map(|acquired| match &acquired.answer {
+        Answer::Succeeded(success) => Some(Reason::Succeeded(success.clone())),
+        _ => None,
+    });
+    let used_up = || {
+        let is_used_up = answers(replies).any(|acquired| acquired.answer == Answer::AttemptsUsedUp);
+        let failures = answers(replies).map(|acquired| acquired.failures.count).max().unwrap_or_default();
+        is_used_up.then_some(Reason::AttemptsUsedUp { failures })
+    };
+    success.or_else(used_up)
+}
+
+/// Whose lock stands on so many nodes that no quorum is left.
+fn taken(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
+    let mut votes: HashMap<&LockValue, Vec<FencingToken>> = HashMap::new();
     for acquired in answers(replies) {
         if let Answer::Held { value, .. } = &acquired.answer {
             votes.entry(value).or_default().push(acquired.fence);
@@ -90,49 +117,58 @@ pub fn leader(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<(&str
     }
     let out_of_reach = nodes - quorum(nodes);
     let (value, fences) = votes.into_iter().find(|(_, fences)| fences.len() > out_of_reach)?;
-    Some((value, fences.into_iter().min()?))
+    Some(Reason::held(value, fences.into_iter().min()?))
 }
 
-/// The fence that the next token must pass so that a quorum could grant it; `None` where fewer have answered, or where it is
-/// nonsense: fewer nodes than could fail tell one that is farther ahead of the wall clock than clocks are apart. Passing that would
-/// use up the tokens, on the nodes that are well, too.
-pub fn fence_to_pass(nodes: usize, replies: &[NodeReply<AcquireReply>], wall_micros: u64) -> Option<u64> {
-    let mut fences: Vec<u64> = answers(replies).map(|acquired| acquired.fence).collect();
+/// Returns two nodes that are one server, under whatever names; the one that stands first comes first.
+pub fn same_server(replies: &[NodeReply<AcquireReply>]) -> Option<[usize; 2]> {
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    replies.iter().find_map(|NodeReply { node, answer }| {
+        let other = known.insert(&answer.as_ref().ok()?.run_id, *node)?;
+        Some([other.min(*node), other.max(*node)])
+    })
+}
+
+/// Returns the fence that the next token must pass so that a quorum could grant it; `None` if fewer have answered, or if
+/// the fence is nonsense: no more nodes than may fail report one that is farther ahead of the wall clock than clocks
+/// differ. Passing such a fence would use up the tokens, on the healthy nodes too.
+pub fn fence_to_pass(nodes: usize, replies: &[NodeReply<AcquireReply>], wall_micros: u64) -> Option<FencingToken> {
+    let mut fences: Vec<FencingToken> = answers(replies).map(|acquired| acquired.fence).collect();
     fences.sort_unstable();
     let fence = *fences.get(quorum(nodes) - 1)?;
-    let backed = fences.iter().filter(|other| other.saturating_add(FARTHEST_AHEAD) >= fence).count();
+    let backed = fences.iter().filter(|other| fence.is_plausible(other.get())).count();
     let may_fail = nodes - quorum(nodes);
-    (fence <= wall_micros.saturating_add(FARTHEST_AHEAD) || backed > may_fail).then_some(fence)
+    (fence.is_plausible(wall_micros) || backed > may_fail).then_some(fence)
 }
 
-/// The nodes that hold no vote of ours after a campaign round: all others may.
+/// Returns the nodes that hold no vote of ours after a campaign round: all others may.
 pub fn refused(replies: &[NodeReply<AcquireReply>]) -> HashSet<usize> {
     let refuses = |answer: &Result<AcquireReply, Failure>| answer.as_ref().is_ok_and(|acquired| !acquired.is_vote());
-    replies.iter().filter(|(_, answer)| refuses(answer)).map(|(index, _)| *index).collect()
+    replies.iter().filter(|reply| refuses(&reply.answer)).map(|reply| reply.node).collect()
 }
 
-/// For each node the time until its vote could be had; `None` for one that has no connection, which will be told when it has.
-/// A vote that a node gave to another lasts a ttl at most, if the round was over before that node was heard.
+/// Returns for each node the time until its vote could be free; `None` for one without a connection, which notifies us when
+/// it has one. A vote that a node gave to another lasts a ttl at most if the round was over before that node answered.
 /// `chance`: a random number, at least 0 and below 1.
 pub fn free_in(nodes: usize, replies: &[NodeReply<AcquireReply>], times: &Times, chance: f64) -> Vec<Option<Duration>> {
     let mut free_in = vec![Some(times.ttl()); nodes];
-    for (index, answer) in replies {
-        free_in[*index] = match answer.as_ref().map(|acquired| &acquired.answer) {
+    for NodeReply { node, answer } in replies {
+        free_in[*node] = match answer.as_ref().map(|acquired| &acquired.answer) {
             Ok(Answer::Granted | Answer::Stale) => Some(Duration::ZERO),
             Ok(Answer::Held { left, .. }) => Some(left.unwrap_or(times.ttl())),
             Ok(Answer::StartupGrace { left }) => Some(*left),
-            Ok(Answer::Done { .. } | Answer::Spent) => None,
+            Ok(Answer::Succeeded(_) | Answer::AttemptsUsedUp) => None,
             Err(failure) if failure.is_unconnected() => None,
             Err(failure) if failure.votes_in().is_some() => failure.votes_in(),
-            // What ails a node that answers, or may be about to, is looked at again from time to time.
+            // A node that answers with an error, or may be about to answer, is asked again from time to time.
             Err(_) => Some(times.extend_every().mul_f64(0.5 + chance)),
         };
     }
     free_in
 }
 
-/// What an extension round came to: lost where so many nodes gave the lock to another that it can't succeed any more, pending where
-/// it still may.
+/// Decides an extension round: lost if so many nodes gave the lock to another that it can't succeed any more, pending if it
+/// still may.
 pub fn extension(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> VoteResult {
     let quorum = quorum(nodes);
     if answers(replies).filter(|answer| answer.is_vote()).count() >= quorum {
@@ -144,7 +180,7 @@ pub fn extension(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> VoteResult
     }
 }
 
-/// Whether a quorum of nodes has the leader asked to step down: fewer can't make it.
+/// Returns whether a quorum of nodes asks the leader to step down: fewer can't make it.
 pub fn is_asked_to_step_down(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> bool {
     let asked = |answer: &&ExtendReply| matches!(answer, ExtendReply::Renewed { step_down: true });
     answers(replies).filter(asked).count() >= quorum(nodes)

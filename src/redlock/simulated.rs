@@ -1,12 +1,12 @@
 //! The parts of the protocol that the simulation runs.
 
 pub use super::{
+    lock::STALE_AT_ONCE,
     net::{
         failure::Failure,
         pubsub::{Notification, NotificationSender},
     },
-    outcome::NodeReply,
-    round::STALE_AT_ONCE,
+    outcome::{LostRound, NodeReply},
     scripts::{
         AcquireReply, Acquisition, Answer, Audience, ExtendReply, Keys, ReleaseReply, acquired, extended, released,
     },

@@ -1,4 +1,4 @@
-//! Standing by: silent until the nodes tell that the lead may be had, then one of many at a time.
+//! Standing by: silent until the nodes say that the lock may be free, then one of many at a time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,45 +8,46 @@ use super::net::{node::Node, pubsub::Notification};
 use crate::{
     clock::{Moment, reach},
     lease::{Times, handover_turn},
-    lock::WaitOutcome,
+    lock::{LockValue, WaitOutcome},
 };
 
-/// What a standby waits with.
+/// How a standby waits.
 pub struct StandbyWaiter {
-    pub watch: TakeoverTimer,
+    pub timer: TakeoverTimer,
     news: mpsc::Receiver<Notification>,
     listening: bool,
 }
 
 impl StandbyWaiter {
+    /// Makes a standby that doesn't listen yet. `once`: see [`TakeoverTimer::new`].
     pub fn new(news: mpsc::Receiver<Notification>, once: bool) -> Self {
-        StandbyWaiter { watch: TakeoverTimer::new(once), news, listening: false }
+        StandbyWaiter { timer: TakeoverTimer::new(once), news, listening: false }
     }
 
-    /// Whether the nodes tell us of a release, so that ours must not count us.
+    /// Returns whether we are among the listeners, so that a release of ours must not count us.
     pub fn is_listening(&self) -> bool {
         self.listening
     }
 
-    /// A round begins: what was told before it is no news.
+    /// Drops what was told before a round that begins.
     pub fn forget(&mut self) {
         while self.news.try_recv().is_ok() {}
     }
 
-    /// We lead, and never stand by again.
+    /// Ends the waiting for good: a leader never stands by again.
     pub fn close(&mut self) {
         self.news.close();
         self.forget();
     }
 
-    /// Makes the nodes tell us. What was told meanwhile is lost, so that a round must follow. True if that is new.
+    /// Starts to listen on the nodes. Returns whether that is new: what was told before is lost then, and a round must follow.
     pub async fn listen(&mut self, nodes: &[Arc<Node>], times: &Times) -> bool {
         if self.listening {
             return false;
         }
         self.listening = true;
         nodes.iter().for_each(|node| node.listen());
-        // As soon as all listen; those that can't be reached now say so when they can.
+        // Over as soon as all are connected; a node that can't be reached now announces itself when it can.
         let mut connected = 0;
         let all = async {
             while connected < nodes.len() && self.news.recv().await.is_some_and(|news| news == Notification::Connected)
@@ -58,76 +59,78 @@ impl StandbyWaiter {
         true
     }
 
-    /// Waits until the votes that were seen could have run out, a node tells of a release, or a node is there again; then
-    /// for our turn among those who wait. Whoever hears meanwhile that another has votes waits on, for that one's lease to
-    /// run out.
+    /// Waits until the votes that were seen could have expired, a node tells of a release, or a node is connected again; then
+    /// for our turn among the standbys. A standby that hears meanwhile of another candidate's votes waits on, until that
+    /// candidate's lease could have expired.
     pub async fn wait(&mut self, free_in: Option<Duration>, times: &Times) -> WaitOutcome {
-        self.watch.begin(free_in, times, Moment::now(), fastrand::f64());
+        self.timer.begin(free_in, times, Moment::now(), fastrand::f64());
         loop {
             let news = tokio::select! {
                 biased;
                 news = self.news.recv() => news,
-                () = reach(self.watch.goes_at()) => return WaitOutcome::LookAgain,
+                () = reach(self.timer.goes_at()) => return WaitOutcome::LookAgain,
             };
             let Some(news) = news else {
-                // Nobody tells anything any more.
-                reach(self.watch.goes_at()).await;
+                // Nothing more is told.
+                reach(self.timer.goes_at()).await;
                 return WaitOutcome::LookAgain;
             };
-            if let Some(change) = self.watch.hear(news, times, Moment::now(), fastrand::f64()) {
+            if let Some(change) = self.timer.hear(news, times, Moment::now(), fastrand::f64()) {
                 return change;
             }
         }
     }
 }
 
-/// What a standby knows, and when it goes for the lead. Pure: no I/O and no clock of its own.
+/// What a standby knows, and when it campaigns. Pure: no I/O and no clock of its own.
 pub struct TakeoverTimer {
     /// How long a round takes.
     round_trip: Duration,
-    /// How many listen, as far as was told.
+    /// How many standbys listen, as far as is known.
     listeners: u32,
-    /// The value of the lock that was released last: nodes that have not heard of it yet may take it for free.
-    freed: String,
-    /// The command is not to run once it has succeeded for this period.
+    /// The value of the lock that was released last. A node that doesn't know of the release yet may treat it as free.
+    freed: Option<LockValue>,
+    /// The command runs no more once it has succeeded in this period.
     once: bool,
     go: Option<Moment>,
 }
 
 impl TakeoverTimer {
+    /// Makes a timer. `once`: the command runs no more once it has succeeded in this period.
     pub fn new(once: bool) -> Self {
-        TakeoverTimer { round_trip: Duration::from_millis(1), listeners: 0, freed: String::new(), once, go: None }
+        TakeoverTimer { round_trip: Duration::from_millis(1), listeners: 0, freed: None, once, go: None }
     }
 
-    pub fn freed(&self) -> &str {
-        &self.freed
+    /// Returns the value of the lock that was released last, as far as is known.
+    pub fn freed(&self) -> Option<&LockValue> {
+        self.freed.as_ref()
     }
 
-    /// So long did a round take, and so many listen.
+    /// Takes note of how long a round took, and of how many listen.
     pub fn learn(&mut self, round_trip: Duration, listeners: Option<u32>) {
         self.round_trip = round_trip;
         self.listeners = listeners.unwrap_or(self.listeners);
     }
 
-    /// When to go, unless more is heard; `None`: not known.
+    /// Returns when to campaign, unless more is heard; `None`: not known.
     pub fn goes_at(&self) -> Option<Moment> {
         self.go
     }
 
-    /// Begins to wait. A leader that is alive extends at about the time that its votes, as they were seen, run out: `go` is
-    /// after that, not before. `chance`: a random number, at least 0 and below 1.
+    /// Begins to wait. A live leader extends at about the time at which its votes, as they were seen, expire; the campaign
+    /// comes after that. `chance`: a random number, at least 0 and below 1.
     pub fn begin(&mut self, free_in: Option<Duration>, times: &Times, now: Moment, chance: f64) {
         self.go = free_in.map(|free_in| now + free_in + times.drift() + self.turn(chance));
     }
 
-    /// Takes news; gives what has changed if that ends the wait at once.
+    /// Takes a notification. Returns what has changed if that ends the wait at once.
     pub fn hear(&mut self, news: Notification, times: &Times, now: Moment, chance: f64) -> Option<WaitOutcome> {
         match news {
-            Notification::Done { .. } if self.once => return Some(WaitOutcome::Done),
+            Notification::Done { .. } if self.once => return Some(WaitOutcome::Succeeded),
             Notification::Released { value, listeners } | Notification::Done { value, listeners }
-                if value != self.freed =>
+                if Some(&value) != self.freed.as_ref() =>
             {
-                self.freed = value;
+                self.freed = Some(value);
                 self.listeners = listeners;
                 let turn = now + self.turn(chance);
                 self.go = Some(self.go.map_or(turn, |go| go.min(turn)));
@@ -138,10 +141,8 @@ impl TakeoverTimer {
                 self.go = Some(now + left + times.drift() + self.turn(chance));
             }
             Notification::Acquired { freed } => {
-                // Another node may have told it before the release that it came of, which then is no news.
-                if !freed.is_empty() {
-                    self.freed = freed;
-                }
+                // Another node may report the vote before the release that it follows, which then is no news.
+                self.freed = freed.or(self.freed.take());
                 self.go = Some(now + times.ttl() + times.drift() + self.turn(chance));
             }
             Notification::Connected => return Some(WaitOutcome::LookAgain),
@@ -149,7 +150,7 @@ impl TakeoverTimer {
         None
     }
 
-    /// The time until our turn.
+    /// Returns the time until our turn.
     fn turn(&self, chance: f64) -> Duration {
         handover_turn(self.listeners, self.round_trip, chance)
     }

@@ -3,8 +3,16 @@
 use proptest::prelude::*;
 use redis::Value;
 
-use super::{net::pubsub, outcome, scripts, session::told_of};
-use crate::{lease::Times, once_per::told_of_success};
+use super::{
+    net::pubsub,
+    outcome::{self, NodeReply},
+    scripts,
+};
+use crate::{
+    lease::{FARTHEST_AHEAD, FencingToken, Times},
+    lock::{LockValue, Reason},
+    once_per::PastSuccess,
+};
 
 /// What a server can say, in answers that are often nearly right.
 fn any_value() -> impl Strategy<Value = Value> {
@@ -35,7 +43,8 @@ proptest! {
             .enumerate()
             .filter_map(|(index, value)| {
                 let _ = (scripts::extended(value.clone()), scripts::released(value.clone()));
-                scripts::acquired(value).map(|acquired| (index, Ok(acquired)))
+                let _ = scripts::LookReply::read(value.clone());
+                scripts::acquired(value).map(|acquired| NodeReply { node: index, answer: Ok(acquired) })
             })
             .collect();
         let sent = crate::clock::Moment::now();
@@ -53,9 +62,10 @@ proptest! {
     #[test]
     fn any_value_of_a_lock_can_be_told(value in any::<String>(), holder in any::<String>(), fence in any::<u64>(), left in any::<u64>()) {
         let mark = serde_json::json!({ "id": "x", "holder": holder }).to_string();
-        prop_assert!(told_of(&mark, fence).contains(&holder));
-        let _ = told_of(&value, fence);
-        let _ = told_of_success(&value, Some(std::time::Duration::from_millis(left)));
+        let told = |value: &str| Reason::held(&LockValue::from_node(value), FencingToken::new(fence)).to_string();
+        prop_assert!(told(&mark).contains(&holder));
+        let _ = told(&value);
+        let _ = PastSuccess { note: value, left: Some(std::time::Duration::from_millis(left)) }.to_string();
     }
 
     #[test]
@@ -64,20 +74,19 @@ proptest! {
         let acquired = |index: usize, fence| {
             let answer = scripts::AcquireReply {
                 run_id: index.to_string(),
-                fence,
+                fence: FencingToken::new(fence),
                 failures: Default::default(),
                 answer: scripts::Answer::Stale,
             };
-            (index, Ok(answer))
+            NodeReply { node: index, answer: Ok(answer) }
         };
         // Those that may fail tell nonsense, or nothing; all others are well.
         let may_fail = nodes - crate::lease::quorum(nodes);
         let replies: Vec<_> = (0..nodes).map(|index| acquired(index, if index < may_fail { fence } else { wall })).collect();
         let replies = &replies[..nodes - silent.min(nodes)];
-        let most = wall + outcome::FARTHEST_AHEAD;
-        prop_assert!(outcome::fence_to_pass(nodes, replies, wall).is_none_or(|pass| pass <= most));
+        prop_assert!(outcome::fence_to_pass(nodes, replies, wall).is_none_or(|pass| pass.get() <= wall + FARTHEST_AHEAD));
         // What was granted in truth is passed, however far the clock is behind.
         let all: Vec<_> = (0..nodes).map(|index| acquired(index, fence)).collect();
-        prop_assert_eq!(outcome::fence_to_pass(nodes, &all, 0), Some(fence));
+        prop_assert_eq!(outcome::fence_to_pass(nodes, &all, 0), Some(FencingToken::new(fence)));
     }
 }

@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 
 use super::{ALL, node::Node, number, servers::Server};
 use crate::{
-    lease::LARGEST_TOKEN,
-    lock::ReleaseOptions,
-    once_per::{Note, Noted},
+    lease::FencingToken,
+    lock::{LockValue, NodesKey, ReleaseOptions},
+    once_per::{Note, Noted, OncePer, PastSuccess},
     redlock::simulated::{
         AcquireReply, Acquisition, Answer, Audience, Keys, Notification, NotificationSender, acquired, extended,
         released,
@@ -44,14 +44,14 @@ impl Pair {
         of[self.random.usize(0..of.len())]
     }
 
-    fn token(&mut self) -> u64 {
-        let near = self.node.data.fence;
-        match self.random.u8(0..8) {
+    fn token(&mut self) -> FencingToken {
+        let near = self.node.data.fence.get();
+        FencingToken::new(match self.random.u8(0..8) {
             0 => 1_700_000_000_000_000 + self.random.u64(0..1000),
-            1 if self.random.u8(0..20) == 0 => LARGEST_TOKEN,
+            1 if self.random.u8(0..20) == 0 => FencingToken::MAX.get(),
             1 => 0,
-            _ => (near + self.random.u64(0..6)).saturating_sub(3).min(LARGEST_TOKEN),
-        }
+            _ => (near + self.random.u64(0..6)).saturating_sub(3).min(FencingToken::MAX.get()),
+        })
     }
 
     fn ask(&mut self, cmd: &Cmd) -> Value {
@@ -60,15 +60,18 @@ impl Pair {
 
     /// One operation against both; what each answered.
     fn step(&mut self) -> (Seen, Seen) {
-        let value = self.one(&["a", "b", "c", "größe \" 夜"]);
+        let value = LockValue::from_node(self.one(&["a", "b", "c", "größe \" 夜"]));
         let (token, ttl) = (self.token(), Duration::from_secs(self.random.u64(10..30)));
+        let key = NodesKey { value, token };
         let now = self.now();
         match self.random.u8(0..21) {
             0..9 => {
                 let settle = if self.random.u8(0..6) == 0 { NEVER } else { Duration::ZERO };
-                let may_fail = [None, None, Some(0), Some(1), Some(2)][self.random.usize(0..5)];
-                let (tell, freed) = (self.random.bool(), self.one(&["", "", "a", "b", "c"]).to_owned());
-                let ask = Acquisition { value: value.to_owned(), token, ttl, settle, tell, freed, may_fail };
+                let once = |attempts| Some(OncePer { period: ttl, attempts });
+                let once_per = [None, None, once(None), once(Some(1)), once(Some(2))][self.random.usize(0..5)];
+                let (tell, freed) = (self.random.bool(), self.one(&["", "", "a", "b", "c"]));
+                let freed = Some(freed).filter(|freed| !freed.is_empty()).map(LockValue::from_node);
+                let ask = Acquisition { key, ttl, settle, tell, freed, once_per };
                 let cmd = self.keys.acquire(&ask);
                 let real = acquired(self.ask(&cmd)).expect("an answer to acquire");
                 (Seen::answer(real), Seen::answer(self.node.acquire(&ask, now)))
@@ -80,27 +83,27 @@ impl Pair {
                     lasts += 2 * NEAR;
                 }
                 let note = match self.random.u8(0..6) {
-                    0 => Some(Note { noted: Noted::Done, text: self.one(&["x", "y"]).into(), lasts }),
-                    1 => Some(Note { noted: Noted::Failed, text: self.one(&["1", "2", "3"]).into(), lasts }),
+                    0 => Some(Note { noted: Noted::Success, text: self.one(&["x", "y"]).into(), lasts }),
+                    1 => Some(Note { noted: Noted::Failure, text: self.one(&["1", "2", "3"]).into(), lasts }),
                     _ => None,
                 };
-                let cmd = self.keys.extend(value, ttl, token, note.as_ref());
+                let cmd = self.keys.extend(&key, ttl, note.as_ref());
                 let real = extended(self.ask(&cmd));
-                (Seen::of(real), Seen::of(Some(self.node.extend(value, ttl, token, note.as_ref(), now))))
+                (Seen::of(real), Seen::of(Some(self.node.extend(&key, ttl, note.as_ref(), now))))
             }
             14..18 => {
                 let hold = (self.random.u8(0..3) == 0).then_some(ttl);
-                let options = ReleaseOptions { done: self.random.u8(0..3) == 0, hold };
+                let options = ReleaseOptions { succeeded: self.random.u8(0..3) == 0, hold };
                 let telling = if self.random.bool() { Audience::All } else { Audience::Nobody };
-                let cmd = self.keys.release(value, token, telling, options, &format!("{value} kept"));
+                let cmd = self.keys.release(&key, telling, options);
                 let real = released(self.ask(&cmd));
                 let tell = telling == Audience::All;
-                (Seen::of(real), Seen::of(Some(self.node.release(value, token, tell, options, now))))
+                (Seen::of(real), Seen::of(Some(self.node.release(&key, tell, options, now))))
             }
             18 => {
-                let cmd = self.keys.ask_to_step_down(value, ttl);
+                let cmd = self.keys.ask_to_step_down(&key.value, ttl);
                 cmd.exec(&mut self.connection).expect("an answer");
-                self.node.ask_to_step_down(value, ttl, now);
+                self.node.ask_to_step_down(&key.value, ttl, now);
                 Default::default()
             }
             19 => {
@@ -136,7 +139,7 @@ impl Pair {
         let data = &self.node.data;
         let fence_of_server = fence.0.map_or(0_u64, |fence| fence.parse().expect("a number"));
         let real = Seen {
-            what: format!("{:?}", (&lock.0, fence_of_server, &done.0, &failed.0)),
+            what: format!("{:?}", (&lock.0, FencingToken::new(fence_of_server), &done.0, &failed.0)),
             left: [lock.1, done.1, failed.1].map(|left| left.max(0)).into(),
         };
         let simulated = [&data.lock, &data.done, &data.failed];
@@ -168,7 +171,7 @@ impl Seen {
                 take(left);
                 *listeners = 0;
             }
-            Answer::Done { left, .. } => take(left),
+            Answer::Succeeded(PastSuccess { left, .. }) => take(left),
             Answer::StartupGrace { left } => *left = Duration::ZERO,
             _ => {}
         }

@@ -8,13 +8,13 @@ mod conformance;
 // What the tests of processes share; a part of it serves here.
 #[path = "../support/connection.rs"]
 mod connection;
+mod instance;
 mod node;
 #[path = "../support/ports.rs"]
 mod ports;
 #[allow(dead_code)]
 #[path = "../support/processes.rs"]
 mod processes;
-mod replica;
 #[allow(dead_code)]
 #[path = "../support/servers.rs"]
 mod servers;
@@ -59,7 +59,7 @@ const ALL: Rules =
 pub struct Schedule {
     seed: u64,
     nodes: usize,
-    replicas: usize,
+    instances: usize,
     lasts: u64,
     once: bool,
     period: Duration,
@@ -82,7 +82,7 @@ enum Clocks {
     Alike,
     /// Each is fast or slow.
     Mixed,
-    /// Those of the replicas are slow and those of the nodes fast, so that a lease ends early where it is counted.
+    /// Those of the instances are slow and those of the nodes fast, so that a lease ends early where it is counted.
     Apart,
 }
 
@@ -91,7 +91,7 @@ impl Clocks {
         self.rate(self == Clocks::Apart || random.bool())
     }
 
-    fn of_replica(self, random: &mut fastrand::Rng) -> f64 {
+    fn of_instance(self, random: &mut fastrand::Rng) -> f64 {
         self.rate(self != Clocks::Apart && random.bool())
     }
 
@@ -116,7 +116,7 @@ impl Schedule {
         let schedule = Schedule {
             seed,
             nodes: [1, 2, 3, 3, 3, 4, 5, 5, 6, 7][random.usize(0..10)],
-            replicas: [2, 3, 3, 4, 5, 8, 20][random.usize(0..7)],
+            instances: [2, 3, 3, 4, 5, 8, 20][random.usize(0..7)],
             lasts: 6000 * MS,
             once,
             period: Duration::from_millis(random.u64(300..3000)),
@@ -135,7 +135,7 @@ impl Schedule {
             // Somebody is there at every moment at which a lease could end too early.
             return Schedule {
                 nodes: [1, 3][random.usize(0..2)],
-                replicas: 6,
+                instances: 6,
                 clocks: Clocks::Apart,
                 loss: 0.0,
                 freezes: 2000 * MS,

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::Rules;
 use crate::{
-    lock::ReleaseOptions,
-    once_per::{Failures, Note, Noted},
+    lease::FencingToken,
+    lock::{LockValue, NodesKey, ReleaseOptions},
+    once_per::{Failures, Note, Noted, PastSuccess},
     redlock::simulated::{AcquireReply, Acquisition, Answer, ExtendReply, Notification, ReleaseReply},
 };
 
@@ -35,13 +36,20 @@ impl Key {
 }
 
 /// What a node keeps.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Data {
     pub lock: Key,
-    pub fence: u64,
+    pub fence: FencingToken,
     pub done: Key,
     pub failed: Key,
     pub step_down: Key,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        let (lock, done, failed, step_down) = Default::default();
+        Data { lock, fence: FencingToken::ZERO, done, failed, step_down }
+    }
 }
 
 pub struct Node {
@@ -67,9 +75,9 @@ impl Node {
         let mut failures = Failures::default();
         let answer = self.answer(ask, now, &mut failures);
         if answer == Answer::Granted {
-            fence = if self.rules.token_check { ask.token } else { ask.token.max(fence) };
+            fence = if self.rules.token_check { ask.key.token } else { ask.key.token.max(fence) };
             self.data.fence = fence;
-            self.data.lock = Key::set(&ask.value, now, ask.ttl);
+            self.data.lock = Key::set(ask.key.value.as_str(), now, ask.ttl);
             if ask.tell {
                 self.told.push(Notification::Acquired { freed: ask.freed.clone() });
             }
@@ -80,22 +88,24 @@ impl Node {
     fn answer(&self, ask: &Acquisition, now: u64, failures: &mut Failures) -> Answer {
         let data = &self.data;
         let mut failed = Failures::default();
-        if ask.may_fail.is_some() {
+        if ask.once_per.is_some() {
             if let Some(note) = data.done.get(now) {
-                return Answer::Done { note: note.to_owned(), left: data.done.left(now) };
+                return Answer::Succeeded(PastSuccess { note: note.to_owned(), left: data.done.left(now) });
             }
             let count = data.failed.get(now).and_then(|count| count.parse().ok()).unwrap_or_default();
             failed = Failures { count, left: data.failed.left(now) };
         }
-        if let Some(value) = data.lock.get(now).filter(|&value| value != ask.value && value != ask.freed) {
-            let (value, left, listeners) = (value.to_owned(), data.lock.left(now), self.listeners);
+        let value = data.lock.get(now).map(LockValue::from_node);
+        if let Some(value) = value.filter(|value| *value != ask.key.value && ask.freed.as_ref() != Some(value)) {
+            let (left, listeners) = (data.lock.left(now), self.listeners);
             return Answer::Held { value, left, listeners };
         }
-        if ask.may_fail.is_some_and(|most| most > 0 && failed.count >= most) {
+        let attempts = ask.once_per.and_then(|once| once.attempts);
+        if attempts.is_some_and(|attempts| failed.count >= attempts.into()) {
             *failures = failed;
-            return Answer::Spent;
+            return Answer::AttemptsUsedUp;
         }
-        if self.rules.token_check && ask.token <= data.fence {
+        if self.rules.token_check && ask.key.token <= data.fence {
             return Answer::Stale;
         }
         // The uptime is counted in whole seconds of the clock, which grants with the beginning of one.
@@ -108,11 +118,12 @@ impl Node {
         Answer::Granted
     }
 
-    pub fn extend(&mut self, value: &str, ttl: Duration, token: u64, note: Option<&Note>, now: u64) -> ExtendReply {
+    pub fn extend(&mut self, key: &NodesKey, ttl: Duration, note: Option<&Note>, now: u64) -> ExtendReply {
+        let (value, token) = (key.value.as_str(), key.token);
         if let Some(note) = note {
             let key = match note.noted {
-                Noted::Done => &mut self.data.done,
-                Noted::Failed => &mut self.data.failed,
+                Noted::Success => &mut self.data.done,
+                Noted::Failure => &mut self.data.failed,
             };
             let count = |text: &str| text.parse::<u32>().ok();
             let newer = match count(&note.text) {
@@ -138,22 +149,23 @@ impl Node {
         answer
     }
 
-    pub fn ask_to_step_down(&mut self, value: &str, lasts: Duration, now: u64) {
-        self.data.step_down = Key::set(value, now, lasts);
+    pub fn ask_to_step_down(&mut self, value: &LockValue, lasts: Duration, now: u64) {
+        self.data.step_down = Key::set(value.as_str(), now, lasts);
     }
 
-    pub fn release(&mut self, value: &str, token: u64, tell: bool, options: ReleaseOptions, now: u64) -> ReleaseReply {
+    pub fn release(&mut self, key: &NodesKey, tell: bool, options: ReleaseOptions, now: u64) -> ReleaseReply {
+        let NodesKey { value, token } = key;
         let data = &mut self.data;
-        let late = self.rules.release_check && data.fence > token;
-        if data.lock.get(now) != Some(value) || late {
+        let late = self.rules.release_check && data.fence > *token;
+        if data.lock.get(now) != Some(value.as_str()) || late {
             return ReleaseReply::NotOurs;
         }
-        data.lock = options.hold.map_or(Key::default(), |hold| Key::set(&format!("{value} kept"), now, hold));
-        data.fence = if self.rules.token_check { token + 1 } else { data.fence.max(token + 1) };
+        data.lock = options.hold.map_or(Key::default(), |hold| Key::set(value.kept().as_str(), now, hold));
+        data.fence = if self.rules.token_check { token.following() } else { data.fence.max(token.following()) };
         if tell {
-            let (value, listeners) = (value.to_owned(), self.listeners);
+            let (value, listeners) = (value.clone(), self.listeners);
             self.told.push(match options {
-                ReleaseOptions { done: true, .. } => Notification::Done { value, listeners },
+                ReleaseOptions { succeeded: true, .. } => Notification::Done { value, listeners },
                 ReleaseOptions { hold: Some(left), .. } => Notification::Held { left, listeners },
                 ReleaseOptions { hold: None, .. } => Notification::Released { value, listeners },
             });

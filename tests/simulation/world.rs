@@ -7,30 +7,30 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{
     Rules, Schedule, TTL,
+    instance::{Answered, Instance, Timer},
     node::{Data, Node},
-    replica::{Answered, Replica, Timer},
 };
 use crate::{
-    lease::Times,
-    lock::ReleaseOptions,
+    lease::{FencingToken, Times},
+    lock::{NodesKey, ReleaseOptions},
     once_per::Note,
     redlock::simulated::{Acquisition, Notification},
 };
 
 pub const MS: u64 = 1_000_000;
 
-/// What a replica asks a node for.
+/// What an instance asks a node for.
 #[derive(Clone, Debug)]
 pub enum Ask {
     Acquire(Acquisition),
-    Extend { value: String, token: u64, note: Option<Note> },
-    Release { value: String, token: u64, tell: bool, options: ReleaseOptions },
+    Extend { key: NodesKey, note: Option<Note> },
+    Release { key: NodesKey, tell: bool, options: ReleaseOptions },
 }
 
-/// A process of a replica: what is meant for one that has ended reaches nobody.
+/// A process of an instance: what is meant for one that has ended reaches nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
-    pub replica: usize,
+    pub instance: usize,
     pub number: u32,
 }
 
@@ -94,10 +94,10 @@ pub struct World {
     free: Vec<usize>,
     serial: u64,
     servers: Vec<Server>,
-    replicas: Vec<Option<Replica>>,
+    instances: Vec<Option<Instance>>,
     /// Whose command runs.
     running: Option<Process>,
-    last_token: u64,
+    last_token: FencingToken,
     /// Until when a success that is on record, or a lock that is kept, keeps all others from starting, by the slowest clock.
     closed_until: u64,
     last_start: u64,
@@ -117,7 +117,8 @@ impl World {
             saved: Data::default(),
         };
         let servers = (0..schedule.nodes).map(|index| server(index, &mut random)).collect();
-        let replicas = (0..schedule.replicas).map(|index| Some(Replica::new(index, &schedule, &mut random))).collect();
+        let instances =
+            (0..schedule.instances).map(|index| Some(Instance::new(index, &schedule, &mut random))).collect();
         let mut world = World {
             schedule,
             times,
@@ -133,9 +134,9 @@ impl World {
             free: Vec::new(),
             serial: 0,
             servers,
-            replicas,
+            instances,
             running: None,
-            last_token: 0,
+            last_token: FencingToken::ZERO,
             closed_until: 0,
             last_start: 0,
             quiet: false,
@@ -146,11 +147,11 @@ impl World {
     }
 
     fn begin(&mut self) {
-        for replica in 0..self.schedule.replicas {
+        for instance in 0..self.schedule.instances {
             let after = self.random.u64(0..50 * MS);
-            self.after(after, Event::Timer { timer: Timer::Begin, of: Process { replica, number: 0 } });
-            self.some_time(self.schedule.freezes, Event::Freeze(replica));
-            self.some_time(self.schedule.kills, Event::Kill(replica));
+            self.after(after, Event::Timer { timer: Timer::Begin, of: Process { instance, number: 0 } });
+            self.some_time(self.schedule.freezes, Event::Freeze(instance));
+            self.some_time(self.schedule.kills, Event::Kill(instance));
         }
         for node in 0..self.schedule.nodes {
             self.some_time(self.schedule.crashes, Event::Crash(node));
@@ -250,7 +251,7 @@ impl World {
             Event::Reply { to, .. } | Event::Notification { to, .. } => self.deliver(to, event),
             Event::Timer { of, ref timer } => {
                 if timer.is_guards() {
-                    self.act(of, |replica, world| replica.timer(event_timer(&event), world));
+                    self.act(of, |instance, world| instance.timer(event_timer(&event), world));
                 } else {
                     self.deliver(of, event);
                 }
@@ -261,28 +262,28 @@ impl World {
                 self.servers[node].saved = self.servers[node].node.data.clone();
                 self.some_time(1000 * MS, Event::Snapshot(node));
             }
-            Event::Freeze(replica) => {
+            Event::Freeze(instance) => {
                 let lasts = self.random.u64(0..4 * TTL.as_nanos() as u64);
                 let until = self.now + lasts;
                 if !self.quiet {
-                    self.tell(|| format!("replica {replica}: elector frozen for {} ms", lasts / MS));
-                    self.act_on(replica, |replica, _| replica.frozen_until = until);
-                    self.some_time(self.schedule.freezes, Event::Freeze(replica));
+                    self.tell(|| format!("instance {instance}: elector frozen for {} ms", lasts / MS));
+                    self.act_on(instance, |instance, _| instance.frozen_until = until);
+                    self.some_time(self.schedule.freezes, Event::Freeze(instance));
                 }
             }
-            Event::Kill(replica) => {
+            Event::Kill(instance) => {
                 if !self.quiet {
                     let host = self.random.bool();
-                    self.act_on(replica, |replica, world| replica.killed(host, world));
-                    self.some_time(self.schedule.kills, Event::Kill(replica));
+                    self.act_on(instance, |instance, world| instance.killed(host, world));
+                    self.some_time(self.schedule.kills, Event::Kill(instance));
                 }
             }
             Event::Settle => {
                 self.tell(|| "all is quiet from now on".into());
                 self.quiet = true;
-                for replica in 0..self.replicas.len() {
+                for instance in 0..self.instances.len() {
                     let now = self.now;
-                    self.act_on(replica, |replica, _| replica.frozen_until = replica.frozen_until.min(now));
+                    self.act_on(instance, |instance, _| instance.frozen_until = instance.frozen_until.min(now));
                 }
             }
         }
@@ -290,33 +291,33 @@ impl World {
 
     /// To an elector, which may be frozen.
     fn deliver(&mut self, to: Process, event: Event) {
-        let frozen_until = self.replicas[to.replica].as_ref().map_or(0, |replica| replica.frozen_until);
+        let frozen_until = self.instances[to.instance].as_ref().map_or(0, |instance| instance.frozen_until);
         if self.now < frozen_until {
             return self.after(frozen_until - self.now, event);
         }
-        self.act(to, |replica, world| match event {
-            Event::Reply { node, answered, round, .. } => replica.reply(node, answered, round, world),
-            Event::Notification { news, .. } => replica.news(news, world),
-            event => replica.timer(event_timer(&event), world),
+        self.act(to, |instance, world| match event {
+            Event::Reply { node, answered, round, .. } => instance.reply(node, answered, round, world),
+            Event::Notification { news, .. } => instance.news(news, world),
+            event => instance.timer(event_timer(&event), world),
         });
     }
 
-    fn act(&mut self, process: Process, act: impl FnOnce(&mut Replica, &mut World)) {
-        let is_there = self.replicas[process.replica].as_ref().is_some_and(|r| r.process() == process);
+    fn act(&mut self, process: Process, act: impl FnOnce(&mut Instance, &mut World)) {
+        let is_there = self.instances[process.instance].as_ref().is_some_and(|r| r.process() == process);
         if is_there {
-            self.act_on(process.replica, act);
+            self.act_on(process.instance, act);
         }
     }
 
-    fn act_on(&mut self, index: usize, act: impl FnOnce(&mut Replica, &mut World)) {
-        if let Some(mut replica) = self.replicas[index].take() {
-            act(&mut replica, self);
-            self.replicas[index] = Some(replica);
+    fn act_on(&mut self, index: usize, act: impl FnOnce(&mut Instance, &mut World)) {
+        if let Some(mut instance) = self.instances[index].take() {
+            act(&mut instance, self);
+            self.instances[index] = Some(instance);
         }
     }
 
     fn serve(&mut self, index: usize, ask: Ask, from: Process, round: u32) {
-        let listeners = self.replicas.iter().flatten().filter(|replica| replica.listens()).count() as u32;
+        let listeners = self.instances.iter().flatten().filter(|instance| instance.listens()).count() as u32;
         let server = &mut self.servers[index];
         if !server.up {
             return;
@@ -325,12 +326,8 @@ impl World {
         server.node.listeners = listeners;
         let answered = match &ask {
             Ask::Acquire(ask) => Answered::Acquired(server.node.acquire(ask, now)),
-            Ask::Extend { value, token, note } => {
-                Answered::Extended(server.node.extend(value, TTL, *token, note.as_ref(), now))
-            }
-            Ask::Release { value, token, tell, options } => {
-                Answered::Released(server.node.release(value, *token, *tell, *options, now))
-            }
+            Ask::Extend { key, note } => Answered::Extended(server.node.extend(key, TTL, note.as_ref(), now)),
+            Ask::Release { key, tell, options } => Answered::Released(server.node.release(key, *tell, *options, now)),
         };
         let told = std::mem::take(&mut server.node.told);
         self.tell(|| format!("node {index}: {from:?} {} -> {}", shown(&ask), answered.shown()));
@@ -344,11 +341,11 @@ impl World {
 
     fn tell_all(&mut self, news: &Notification, but: Process) {
         let listeners: Vec<Process> = self
-            .replicas
+            .instances
             .iter()
             .flatten()
             .filter(|r| r.listens())
-            .map(Replica::process)
+            .map(Instance::process)
             .filter(|p| *p != but)
             .collect();
         for to in listeners {
@@ -368,10 +365,10 @@ fn event_timer(event: &Event) -> Timer {
 
 fn shown(ask: &Ask) -> String {
     match ask {
-        Ask::Acquire(ask) => format!("acquire({}, {})", ask.value, ask.token),
-        Ask::Extend { value, token, note } => {
+        Ask::Acquire(Acquisition { key: NodesKey { value, token }, .. }) => format!("acquire({value}, {token})"),
+        Ask::Extend { key: NodesKey { value, token }, note } => {
             format!("extend({value}, {token}{})", if note.is_some() { ", a note" } else { "" })
         }
-        Ask::Release { value, token, .. } => format!("release({value}, {token})"),
+        Ask::Release { key: NodesKey { value, token }, .. } => format!("release({value}, {token})"),
     }
 }

@@ -81,7 +81,7 @@ async fn lead(node: &Node, session: &LockSession, times: &Times) -> Result<(), F
     let mut delete = redis::cmd("DEL");
     delete.arg(format!("{}:fence", session.channel()));
     for cmd in [
-        session.acquisition(times, false, ""),
+        session.acquisition(times, false, None),
         session.extension(times, None),
         session.release(Audience::Nobody, ReleaseOptions::default()),
         delete,

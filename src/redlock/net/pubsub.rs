@@ -5,6 +5,8 @@ use std::time::Duration;
 use redis::{Msg, PushInfo, PushKind};
 use tokio::sync::mpsc;
 
+use crate::lock::LockValue;
+
 /// How many notifications wait to be read. A standby that can't keep up misses some, and looks when the votes could have run out.
 pub const MOST_NOTIFICATIONS: usize = 1024;
 
@@ -12,13 +14,13 @@ pub const MOST_NOTIFICATIONS: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notification {
     /// A leader has released the lock that has this value, with `listeners` standbys subscribed.
-    Released { value: String, listeners: u32 },
+    Released { value: LockValue, listeners: u32 },
     /// The same, and its command has succeeded for this period.
-    Done { value: String, listeners: u32 },
+    Done { value: LockValue, listeners: u32 },
     /// A leader has ended, and keeps the lock for `left`.
     Held { left: Duration, listeners: u32 },
     /// A candidate has got a vote; `freed` is the value of the released lock that it replaces, if it knows of one.
-    Acquired { freed: String },
+    Acquired { freed: Option<LockValue> },
     /// A connection is up and subscribed. Messages sent before that are lost.
     Connected,
 }
@@ -63,13 +65,14 @@ impl NotificationSender {
 pub fn parse(text: &str) -> Option<Notification> {
     let (word, rest) = text.split_once(' ')?;
     if word == "acquired" {
-        return Some(Notification::Acquired { freed: rest.to_owned() });
+        let freed = Some(rest).filter(|freed| !freed.is_empty()).map(LockValue::from_node);
+        return Some(Notification::Acquired { freed });
     }
     let (listeners, subject) = rest.split_once(' ')?;
     let listeners = listeners.parse().ok()?;
     match word {
-        "released" => Some(Notification::Released { value: subject.to_owned(), listeners }),
-        "done" => Some(Notification::Done { value: subject.to_owned(), listeners }),
+        "released" => Some(Notification::Released { value: LockValue::from_node(subject), listeners }),
+        "done" => Some(Notification::Done { value: LockValue::from_node(subject), listeners }),
         "held" => Some(Notification::Held { left: Duration::from_millis(subject.parse().ok()?), listeners }),
         _ => None,
     }

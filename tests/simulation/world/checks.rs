@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{MS, Process, World};
+use crate::lease::FencingToken;
 
 impl World {
     /// How long nobody may lead once all is quiet: nodes are startup_grace, then old votes run out, then it is somebody's turn.
@@ -16,7 +17,7 @@ impl World {
     }
 
     /// A command starts: nobody else's may run, its token is the largest, and nothing keeps it from starting.
-    pub fn command_starts(&mut self, of: Process, token: u64) {
+    pub fn command_starts(&mut self, of: Process, token: FencingToken) {
         self.tell(|| format!("{of:?}: its command starts, token {token}"));
         self.commands += 1;
         if let Some(other) = self.running {

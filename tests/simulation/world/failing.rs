@@ -1,6 +1,6 @@
 //! What fails: nodes crash and start again.
 
-use super::{Data, Event, MS, Process, Replica, World};
+use super::{Data, Event, Instance, MS, Process, World};
 use crate::redlock::simulated::Notification;
 
 impl World {
@@ -39,7 +39,7 @@ impl World {
         self.tell(|| format!("node {index}: starts"));
         self.some_time(self.schedule.crashes, Event::Crash(index));
         let listening: Vec<Process> =
-            self.replicas.iter().flatten().filter(|r| r.listens()).map(Replica::process).collect();
+            self.instances.iter().flatten().filter(|r| r.listens()).map(Instance::process).collect();
         for to in listening {
             let delay = self.random.u64(0..20 * MS);
             self.after(delay, Event::Notification { news: Notification::Connected, to });

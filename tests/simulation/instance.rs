@@ -1,6 +1,6 @@
-//! A replica: the real decisions of election and leadership, with messages and timers of the simulated world around them.
+//! An instance: the real decisions of election and leadership, with messages and timers of the simulated world around them.
 
-mod reigning;
+mod leading;
 mod standing;
 
 use std::time::Duration;
@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     clock::Moment,
-    lease::{Deadlines, Tally, VoteResult},
-    lock::{ReleaseKey, ReleaseOptions},
+    lease::{Deadlines, FencingToken, Tally, VoteResult},
+    lock::{LockValue, NodesKey, ReleaseOptions},
     once_per::OncePer,
     redlock::simulated::{
         AcquireReply, Acquisition, ExtendReply, Failure, LockSession, NodeReply, Notification, ReleaseReply,
@@ -21,7 +21,7 @@ use crate::{
     renewal::RenewalSchedule,
 };
 
-/// Something of a replica's that comes with time. Those of the guard come whether the elector is frozen or not.
+/// Something of an instance's that comes with time. Those of the guard come whether the elector is frozen or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
     Begin,
@@ -93,7 +93,7 @@ struct Guarded {
     succeeds: bool,
 }
 
-pub struct Replica {
+pub struct Instance {
     pub frozen_until: u64,
     index: usize,
     number: u32,
@@ -102,7 +102,6 @@ pub struct Replica {
     skew: i64,
     once_per: Option<OncePer>,
     session: LockSession,
-    value: String,
     watch: TakeoverTimer,
     phase: Phase,
     rounds: u32,
@@ -118,22 +117,26 @@ pub struct Replica {
     lost: bool,
 }
 
+/// A process's session, with a value that no other has.
+fn session(index: usize, number: u32) -> LockSession {
+    let value = LockValue::from_node(format!("{index}.{number}"));
+    LockSession::proven("lock", NodesKey { value, token: FencingToken::ZERO })
+}
+
 /// Replies to it belong to no round.
 const FILL_IN: u32 = u32::MAX;
 
-impl Replica {
+impl Instance {
     pub fn new(index: usize, schedule: &Schedule, random: &mut fastrand::Rng) -> Self {
         let once_per = schedule.once.then_some(OncePer { period: schedule.period, attempts: None });
-        let value = format!("{index}.0");
-        Replica {
+        Instance {
             frozen_until: 0,
             index,
             number: 0,
-            rate: schedule.clocks.of_replica(random),
+            rate: schedule.clocks.of_instance(random),
             skew: random.i64(-50_000..50_000),
             once_per,
-            session: LockSession::proven("lock", value.clone(), 0),
-            value,
+            session: session(index, 0),
             watch: TakeoverTimer::new(once_per.is_some()),
             phase: Phase::Campaigning,
             rounds: 0,
@@ -150,7 +153,7 @@ impl Replica {
     }
 
     pub fn process(&self) -> Process {
-        Process { replica: self.index, number: self.number }
+        Process { instance: self.index, number: self.number }
     }
 
     pub fn listens(&self) -> bool {
@@ -164,13 +167,6 @@ impl Replica {
     /// The world's time until a moment of our clock.
     fn until(&self, moment: Moment, world: &World) -> u64 {
         (moment.since(self.clock(world)).as_nanos() as f64 / self.rate) as u64 + 1
-    }
-
-    fn token(&self) -> u64 {
-        match self.session.release_key() {
-            ReleaseKey::Nodes { token, .. } => token,
-            ReleaseKey::File => 0,
-        }
     }
 
     fn nodes(&self, world: &World) -> usize {
@@ -191,8 +187,7 @@ impl Replica {
     /// A new process in place of one that has ended.
     fn begin_anew(&mut self, world: &mut World) {
         self.number += 1;
-        self.value = format!("{}.{}", self.index, self.number);
-        self.session = LockSession::proven("lock", self.value.clone(), 0);
+        self.session = session(self.index, self.number);
         self.watch = TakeoverTimer::new(self.once_per.is_some());
         (self.rounds, self.round, self.won, self.lost_rounds) = (0, None, None, 0);
         (self.renewal, self.guarded, self.elector_dead, self.lost) = (None, None, false, false);
@@ -253,12 +248,12 @@ impl Replica {
     fn campaign(&mut self, world: &mut World) {
         self.phase = Phase::Campaigning;
         self.news.clear();
-        let token = self.session.next_token(self.wall(world));
+        self.session.next_token(self.wall(world));
         let teller = world.random.usize(0..self.nodes(world));
         let (ttl, settle) = (TTL, world.times.startup_grace());
         let ask = |node: usize, us: &Self| {
-            let (value, freed, may_fail) = (us.value.clone(), us.watch.freed().to_owned(), us.once_per.map(|_| 0));
-            Some(Ask::Acquire(Acquisition { value, token, ttl, settle, tell: node == teller, freed, may_fail }))
+            let (key, freed, once_per) = (us.session.key(), us.watch.freed().cloned(), us.once_per);
+            Some(Ask::Acquire(Acquisition { key, ttl, settle, tell: node == teller, freed, once_per }))
         };
         self.ask_all(Kind::Campaign(Vec::new()), ask, world);
     }
@@ -286,12 +281,12 @@ impl Replica {
         let vote = match (&mut round.kind, answered) {
             (Kind::Campaign(replies), Answered::Acquired(acquired)) => {
                 let vote = acquired.is_vote();
-                replies.push((node, Ok(acquired)));
+                replies.push(NodeReply { node, answer: Ok(acquired) });
                 vote
             }
             (Kind::Extension { replies, .. }, Answered::Extended(extended)) => {
                 let vote = extended.is_vote();
-                replies.push((node, Ok(extended)));
+                replies.push(NodeReply { node, answer: Ok(extended) });
                 vote
             }
             (Kind::Release { confirmed, .. }, Answered::Released(released)) => {
@@ -303,7 +298,7 @@ impl Replica {
         round.tally.count(vote);
         // Where a success may be known to one node only, all are waited for.
         let waits = self.once_per.is_some() && matches!(round.kind, Kind::Campaign(_));
-        if round.tally.verdict() != VoteResult::Pending && !waits {
+        if round.tally.result() != VoteResult::Pending && !waits {
             self.decide(world);
         }
     }
@@ -314,8 +309,8 @@ impl Replica {
         if let Some(round) = &mut self.round {
             fn missing<A>(replies: &mut Vec<NodeReply<A>>, nodes: usize) {
                 for node in 0..nodes {
-                    if replies.iter().all(|(index, _)| *index != node) {
-                        replies.push((node, Err(Failure::TimedOut)));
+                    if replies.iter().all(|reply| reply.node != node) {
+                        replies.push(NodeReply { node, answer: Err(Failure::TimedOut) });
                     }
                 }
             }

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use super::{FILL_IN, Phase, Replica, Timer};
+use super::{FILL_IN, Instance, Phase, Timer};
 use crate::{
     clock::Moment,
     lease::quorum_free_in,
-    lock::{Cause, ReleaseOptions, WaitOutcome},
+    lock::{Reason, ReleaseOptions, WaitOutcome},
     once_per::Failures,
     redlock::{
         outcome,
-        simulated::{AcquireReply, NodeReply, Notification, STALE_AT_ONCE},
+        simulated::{AcquireReply, LostRound, NodeReply, Notification, STALE_AT_ONCE},
     },
     simulation::world::{Ask, World},
 };
 
-impl Replica {
+impl Instance {
     pub(super) fn campaigned(
         &mut self,
         replies: &[NodeReply<AcquireReply>],
@@ -28,23 +28,28 @@ impl Replica {
         let fence = outcome::fence_to_pass(self.nodes(world), replies, self.wall(world));
         fence.into_iter().for_each(|fence| self.session.see(fence));
         let counted = self.counted(world, outcome::answers(replies).count());
-        let cause = match outcome::campaign(counted, replies, &world.times, sent, now) {
+        let lost = match outcome::campaign(counted, replies, &world.times, sent, now) {
             Ok(Failures { .. }) => return self.lead(replies, number, sent, world),
-            Err(cause) => cause,
+            Err(lost) => lost,
         };
-        self.lost_rounds = if cause == Cause::Taken { 0 } else { self.lost_rounds + 1 };
+        let is_led = matches!(lost, LostRound::Decided(Reason::Taken(_) | Reason::Kept { .. }));
+        self.lost_rounds = if is_led { 0 } else { self.lost_rounds + 1 };
         let refused = outcome::refused(replies);
-        let (value, token) = (self.value.clone(), self.token());
+        let key = self.session.key();
         for node in (0..self.nodes(world)).filter(|node| !refused.contains(node)) {
-            let ask = Ask::Release { value: value.clone(), token, tell: false, options: ReleaseOptions::default() };
+            let ask = Ask::Release { key: key.clone(), tell: false, options: ReleaseOptions::default() };
             world.send(node, ask, self.process(), FILL_IN);
         }
-        world.tell(|| format!("replica {}: lost a round: {cause:?}", self.index));
-        match cause {
-            Cause::Stale if self.lost_rounds <= STALE_AT_ONCE => self.campaign(world),
-            Cause::Done | Cause::Spent => self.end(world),
+        world.tell(|| format!("instance {}: lost a round: {lost:?}", self.index));
+        let reason = match lost {
+            LostRound::Decided(reason) => Some(reason),
+            LostRound::NoQuorum | LostRound::StartupGrace => None,
+        };
+        match reason {
+            Some(Reason::Stale) if self.lost_rounds <= STALE_AT_ONCE => self.campaign(world),
+            Some(reason) if reason.is_final() => self.end(world),
             _ if world.random.u8(0..100) < world.schedule.impatient => self.end(world),
-            Cause::Stale | Cause::Split => {
+            Some(reason) if reason.is_race() => {
                 let race = Duration::from_millis(1) * (1 << self.lost_rounds.min(10));
                 let most = race.min(world.times.retry_after());
                 let pause = most.mul_f64(world.random.f64()).as_nanos() as u64;
@@ -87,7 +92,7 @@ impl Replica {
             Phase::StandingBy => {
                 let now = self.clock(world);
                 match self.watch.hear(news, &world.times, now, world.random.f64()) {
-                    Some(WaitOutcome::Done) => self.end(world),
+                    Some(WaitOutcome::Succeeded) => self.end(world),
                     Some(WaitOutcome::LookAgain) => self.campaign(world),
                     None => self.wait_to_go(world),
                 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{FILL_IN, Guarded, Kind, Phase, Replica, Timer};
+use super::{FILL_IN, Guarded, Instance, Kind, Phase, Timer};
 use crate::{
     clock::Moment,
     lease::{VoteResult, quorum},
@@ -19,23 +19,23 @@ use crate::{
     },
 };
 
-impl Replica {
+impl Instance {
     pub(super) fn extend(&mut self, world: &mut World) {
-        let (value, token) = (self.value.clone(), self.token());
-        let ask = |_: usize, _: &Self| Some(Ask::Extend { value: value.clone(), token, note: None });
+        let key = self.session.key();
+        let ask = |_: usize, _: &Self| Some(Ask::Extend { key: key.clone(), note: None });
         self.ask_all(Kind::Extension { replies: Vec::new(), notes: false }, ask, world);
     }
 
     /// A success is to be on record before the lease is given back.
     pub(super) fn note(&mut self, world: &mut World) {
         self.phase = Phase::Noting;
-        let (value, token) = (self.value.clone(), self.token());
+        let key = self.session.key();
         let lasts = self.rest_of(world.schedule.period, world);
         if lasts.is_zero() {
             return self.release(ReleaseOptions::default(), world);
         }
-        let note = Note { noted: Noted::Done, text: "done".into(), lasts };
-        let ask = |_: usize, _: &Self| Some(Ask::Extend { value: value.clone(), token, note: Some(note.clone()) });
+        let note = Note { noted: Noted::Success, text: "done".into(), lasts };
+        let ask = |_: usize, _: &Self| Some(Ask::Extend { key: key.clone(), note: Some(note.clone()) });
         self.ask_all(Kind::Extension { replies: Vec::new(), notes: true }, ask, world);
     }
 
@@ -49,17 +49,16 @@ impl Replica {
 
     pub(super) fn release(&mut self, options: ReleaseOptions, world: &mut World) {
         self.phase = Phase::Releasing;
-        let (value, token) = (self.value.clone(), self.token());
+        let key = self.session.key();
         let teller = world.random.usize(0..self.nodes(world));
-        let ask =
-            |node: usize, _: &Self| Some(Ask::Release { value: value.clone(), token, tell: node == teller, options });
+        let ask = |node: usize, _: &Self| Some(Ask::Release { key: key.clone(), tell: node == teller, options });
         self.ask_all(Kind::Release { confirmed: 0, options }, ask, world);
     }
 
     pub(super) fn lead(&mut self, replies: &[NodeReply<AcquireReply>], number: u32, sent: Moment, world: &mut World) {
         self.phase = Phase::Leading;
         self.won = Some(number);
-        for (node, answer) in replies {
+        for NodeReply { node, answer } in replies {
             if answer.as_ref().is_ok_and(|a| !a.is_vote()) {
                 self.fill_in(*node, world);
             }
@@ -78,8 +77,8 @@ impl Replica {
     }
 
     pub(super) fn fill_in(&mut self, node: usize, world: &mut World) {
-        let (value, token) = (self.value.clone(), self.token());
-        world.send(node, Ask::Extend { value, token, note: None }, self.process(), FILL_IN);
+        let key = self.session.key();
+        world.send(node, Ask::Extend { key, note: None }, self.process(), FILL_IN);
     }
 
     /// In the guard, or in the command's process just before its exec.
@@ -90,7 +89,7 @@ impl Replica {
         }
         (guarded.runs, guarded.began) = (true, world.now);
         self.guarded = Some(guarded);
-        world.command_starts(self.process(), self.token());
+        world.command_starts(self.process(), self.session.key().token);
         let lasts = world.exponential(world.schedule.command_lasts);
         world.timer(lasts, Timer::Exit, self.process());
         self.keep_deadline(world);
@@ -147,7 +146,7 @@ impl Replica {
         match extent {
             VoteResult::Won => {
                 world.closes(self.began(world), world.schedule.period);
-                self.release(ReleaseOptions { done: true, hold: None }, world);
+                self.release(ReleaseOptions { succeeded: true, hold: None }, world);
             }
             VoteResult::Pending if !over => {
                 let again = world.times.retry_after().as_nanos() as u64;
@@ -171,7 +170,7 @@ impl Replica {
     pub(super) fn after_command(&mut self, succeeded: bool, world: &mut World) {
         self.round = None;
         let hold = self.rest_of(world.schedule.hold, world);
-        let options = ReleaseOptions { done: false, hold: (!self.lost && !hold.is_zero()).then_some(hold) };
+        let options = ReleaseOptions { succeeded: false, hold: (!self.lost && !hold.is_zero()).then_some(hold) };
         match (succeeded && self.once_per.is_some(), self.elector_dead) {
             (true, false) => {
                 self.phase = Phase::Noting;
@@ -197,7 +196,7 @@ impl Replica {
 
     /// The elector is killed, or all of the host is.
     pub fn killed(&mut self, host: bool, world: &mut World) {
-        world.tell(|| format!("replica {}: {} killed", self.index, if host { "host" } else { "elector" }));
+        world.tell(|| format!("instance {}: {} killed", self.index, if host { "host" } else { "elector" }));
         if host {
             world.command_is_dead(self.process());
             return self.begin_anew(world);

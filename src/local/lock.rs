@@ -1,0 +1,183 @@
+//! Holding the lock of this machine: flock(2) on a file, and in it what the last leader has left.
+//!
+//! The lock belongs to the open file description. Elector and guard both hold it, so that it is free only when both are
+//! gone; the command does not inherit it.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use anyhow::{Context, Result};
+
+use super::{
+    path::{lock_path, open_private, request_path},
+    record::Record,
+};
+use crate::{
+    clock::{Moment, reach, wall_micros},
+    lease::FencingToken,
+    lock::{
+        AcquireOutcome, BackendFailure, ExtendOutcome, Lease, NotAcquired, Reason, ReleaseKey, ReleaseOptions,
+        WaitOutcome,
+    },
+    once_per::{Failures, Note, OncePer},
+};
+
+/// The stack of the thread that waits for the lock.
+const WAITING_STACK: usize = 64 * 1024;
+
+/// The lock of a resource on this machine.
+pub struct Local {
+    path: PathBuf,
+    file: Arc<File>,
+    holder: String,
+    once_per: Option<OncePer>,
+}
+
+impl Local {
+    /// Opens the lock's file, and creates it if it doesn't exist.
+    ///
+    /// # Errors
+    /// There is no folder to keep it in, or others can write to that folder.
+    pub fn open(resource: &str, holder: &str, once_per: Option<OncePer>) -> Result<Self> {
+        let path = lock_path(resource)?;
+        let file = Arc::new(open_private(&path)?);
+        Ok(Local { path, file, holder: holder.to_owned(), once_per })
+    }
+
+    /// Tries to lock the file.
+    ///
+    /// # Errors
+    /// The file can't be read or written.
+    pub fn acquire(&mut self) -> Result<AcquireOutcome> {
+        if !self.lock_in_place()? {
+            let record = Record::read(&self.file);
+            let taken = || NotAcquired { reason: Reason::Taken(record.leader()), free_in: None };
+            return Ok(AcquireOutcome::NotAcquired(self.succeeded(&record).unwrap_or_else(taken)));
+        }
+        let mut record = Record::read(&self.file);
+        let closed = self.succeeded(&record).or_else(|| kept(&record)).or_else(|| self.attempts_used_up(&record));
+        if let Some(not_acquired) = closed {
+            let _ = self.file.unlock();
+            return Ok(AcquireOutcome::NotAcquired(not_acquired));
+        }
+        let token = FencingToken::next(wall_micros(), record.token.unwrap_or(FencingToken::ZERO));
+        record.token = Some(token);
+        record.holder.clone_from(&self.holder);
+        record.write(&self.file).with_context(|| format!("can't write {}", self.path.display()))?;
+        let descriptor = Some(self.file.as_raw_fd());
+        let failures = record.failures();
+        Ok(AcquireOutcome::Acquired(Lease { token, sent: None, release_key: ReleaseKey::File, descriptor, failures }))
+    }
+
+    /// Waits until the lock was free for a moment. A thread waits for it, so that the kernel says when and nothing polls. A
+    /// lock that is kept after its leader's end is free at a known time.
+    ///
+    /// # Errors
+    /// There is no thread to wait with, or the file can't be locked.
+    pub async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> Result<WaitOutcome> {
+        if let Some(free_in) = not_acquired.free_in {
+            reach(Some(Moment::now() + free_in)).await;
+            return Ok(WaitOutcome::LookAgain);
+        }
+        let file = self.file.clone();
+        let (told, change) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new()
+            .stack_size(WAITING_STACK)
+            .spawn(move || {
+                let _ = told.send(file.lock());
+            })
+            .context("can't start a thread to wait for the lock")?;
+        change.await.context("the thread that waits for the lock ended")??;
+        Ok(WaitOutcome::LookAgain)
+    }
+
+    /// Leaves a note if there is one. The lock itself stays until it is released; only the removal of its file ends it.
+    pub fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
+        if !self.is_in_place() {
+            return ExtendOutcome::Lost(BackendFailure::FileRemoved(self.path.clone()));
+        }
+        match note.map_or(Ok(()), |note| self.change(|record| record.take(note))) {
+            Ok(()) => ExtendOutcome::Extended {
+                deadlines: None,
+                release_key: ReleaseKey::File,
+                step_down: self.is_asked_to_step_down(),
+            },
+            Err(error) => ExtendOutcome::Failed(self.not_written(error)),
+        }
+    }
+
+    /// Unlocks the file, though the lock may be kept for a while.
+    ///
+    /// # Errors
+    /// Why it could not be kept.
+    pub fn release(&self, options: ReleaseOptions) -> Result<(), BackendFailure> {
+        let kept = options.hold.map_or(Ok(()), |hold| self.change(|record| record.keep(hold)));
+        let _ = self.file.unlock();
+        kept.map_err(|error| self.not_written(error))
+    }
+
+    /// Whether somebody has asked the leader with our token to step down. Forgets the request.
+    fn is_asked_to_step_down(&self) -> bool {
+        let request = request_path(&self.path);
+        let asked: Option<FencingToken> = fs::read_to_string(&request).ok().and_then(|text| text.parse().ok());
+        let is_ours = asked.is_some() && asked == Record::read(&self.file).token;
+        is_ours && fs::remove_file(request).is_ok()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Record)) -> io::Result<()> {
+        let mut record = Record::read(&self.file);
+        change(&mut record);
+        record.write(&self.file)
+    }
+
+    fn not_written(&self, error: io::Error) -> BackendFailure {
+        BackendFailure::NotWritten { path: self.path.clone(), error }
+    }
+
+    /// Why nobody runs the command again: it has succeeded in this period.
+    fn succeeded(&self, record: &Record) -> Option<NotAcquired> {
+        self.once_per?;
+        Some(NotAcquired { reason: Reason::Succeeded(record.success()?), free_in: None })
+    }
+
+    /// Why nobody runs the command again: it has failed as often as it may.
+    fn attempts_used_up(&self, record: &Record) -> Option<NotAcquired> {
+        let (attempts, Failures { count: failures, .. }) = (self.once_per?.attempts?, record.failures());
+        let reason = Reason::AttemptsUsedUp { failures };
+        (failures >= attempts.into()).then_some(NotAcquired { reason, free_in: None })
+    }
+
+    /// Locks the file that others find under its name. Returns false if it is locked by another.
+    fn lock_in_place(&mut self) -> Result<bool> {
+        loop {
+            match self.file.try_lock() {
+                Ok(()) if self.is_in_place() => return Ok(true),
+                // Somebody has removed the file that we have locked; others see a lock on the new one.
+                Ok(()) => self.file = Arc::new(open_private(&self.path)?),
+                Err(fs::TryLockError::WouldBlock) => return Ok(false),
+                Err(fs::TryLockError::Error(e)) => {
+                    return Err(e).with_context(|| format!("can't lock {}", self.path.display()));
+                }
+            }
+        }
+    }
+
+    /// Whether the file that we have open is the one that others find.
+    fn is_in_place(&self) -> bool {
+        match (self.file.metadata(), fs::symlink_metadata(&self.path)) {
+            (Ok(held), Ok(found)) => held.ino() == found.ino() && held.dev() == found.dev(),
+            _ => false,
+        }
+    }
+}
+
+/// Why nobody leads yet: the lock is kept though its leader has ended.
+fn kept(record: &Record) -> Option<NotAcquired> {
+    let left = record.kept()?;
+    Some(NotAcquired { reason: Reason::Kept { holder: record.holder.clone() }, free_in: Some(left) })
+}

@@ -1,0 +1,70 @@
+//! Why what was asked of the nodes, or of the lock's file, was not done.
+
+use std::{error::Error, fmt, io, path::PathBuf, sync::Arc};
+
+use crate::lease::quorum;
+
+/// Why an extension, a note or a release is not confirmed.
+#[derive(Debug)]
+pub enum BackendFailure {
+    /// Too few nodes confirmed it.
+    Shortfall(Shortfall),
+    /// The lock's file was removed.
+    FileRemoved(PathBuf),
+    /// The lock's file can't be written.
+    NotWritten { path: PathBuf, error: io::Error },
+}
+
+/// Fewer nodes did what was wanted than are needed.
+#[derive(Clone, Debug)]
+pub struct Shortfall {
+    pub wanted: Wanted,
+    /// How many nodes did it.
+    pub able: usize,
+    /// How many nodes are configured.
+    pub nodes: usize,
+    /// Each of the others.
+    pub faults: Vec<NodeFault>,
+}
+
+/// What is wanted of a quorum of nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    Vote,
+    Extension,
+    Release,
+}
+
+/// A node that didn't do what was wanted, and why.
+#[derive(Clone, Debug)]
+pub struct NodeFault {
+    pub node: String,
+    pub why: Arc<dyn Error + Send + Sync>,
+}
+
+impl fmt::Display for BackendFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BackendFailure::Shortfall(shortfall) => shortfall.fmt(f),
+            BackendFailure::FileRemoved(path) => write!(f, "the lock's file {} was removed", path.display()),
+            BackendFailure::NotWritten { path, error } => write!(f, "{} can't be written: {error}", path.display()),
+        }
+    }
+}
+
+/// "1 of 3 nodes can vote, 2 needed (redis://b:6379 timed out, redis://c:6379 refused the connection)"
+impl fmt::Display for Shortfall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shortfall { wanted, able, nodes, faults } = self;
+        let done = match wanted {
+            Wanted::Vote => "can vote",
+            Wanted::Extension => "extended it",
+            Wanted::Release => "confirmed the release",
+        };
+        write!(f, "{able} of {nodes} nodes {done}, {} needed (", quorum(*nodes))?;
+        for (index, NodeFault { node, why }) in faults.iter().enumerate() {
+            write!(f, "{}{node} {why}", if index > 0 { ", " } else { "" })?;
+        }
+        f.write_str(")")
+    }
+}

@@ -1,0 +1,89 @@
+//! What becomes of acquiring, extending and waiting for a lock, and how it is released.
+
+use std::{os::fd::RawFd, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{failure::BackendFailure, reason::Reason, value::LockValue};
+use crate::{
+    clock::Moment,
+    lease::{Deadlines, FencingToken},
+    once_per::Failures,
+};
+
+/// What became of a campaign round.
+#[derive(Clone, Debug)]
+pub enum AcquireOutcome {
+    Acquired(Lease),
+    NotAcquired(NotAcquired),
+}
+
+/// Leadership, won.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    pub token: FencingToken,
+    /// When the round that won was sent; `None` for a lease that doesn't run out.
+    pub sent: Option<Moment>,
+    pub release_key: ReleaseKey,
+    /// The lock's descriptor, for the guard to hold as well.
+    pub descriptor: Option<RawFd>,
+    /// How often the command has failed in this period.
+    pub failures: Failures,
+}
+
+/// A campaign round that was lost.
+#[derive(Clone, Debug)]
+pub struct NotAcquired {
+    pub reason: Reason,
+    /// The time until a quorum of votes could be free, as far as is known.
+    pub free_in: Option<Duration>,
+}
+
+/// What a standby has waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitOutcome {
+    /// Another round could go otherwise than the last one.
+    LookAgain,
+    /// A leader's command has succeeded for this period.
+    Succeeded,
+}
+
+/// What became of an extension.
+#[derive(Debug)]
+pub enum ExtendOutcome {
+    Extended {
+        deadlines: Option<Deadlines>,
+        release_key: ReleaseKey,
+        /// Somebody has asked us to step down.
+        step_down: bool,
+    },
+    /// Another try may still succeed.
+    Failed(BackendFailure),
+    /// No other try can succeed.
+    Lost(BackendFailure),
+}
+
+/// What the guard needs to release the lease of a dead elector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReleaseKey {
+    Nodes(NodesKey),
+    /// Nothing: the lock goes with the last descriptor of its file.
+    File,
+}
+
+/// What the nodes know a leader by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodesKey {
+    pub value: LockValue,
+    /// The largest token that the lock was extended with.
+    pub token: FencingToken,
+}
+
+/// How a lease is released.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReleaseOptions {
+    /// The command has succeeded, and that is on record for this period.
+    pub succeeded: bool,
+    /// The lock stays taken for this long.
+    pub hold: Option<Duration>,
+}

@@ -1,0 +1,123 @@
+//! Why a candidate didn't get the lock.
+
+use std::{
+    fmt,
+    mem::discriminant,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    failure::Shortfall,
+    value::{LeadershipId, LockValue},
+};
+use crate::{clock::show_time, lease::FencingToken, once_per::PastSuccess};
+
+/// Why a candidate didn't get the lock.
+#[derive(Clone, Debug)]
+pub enum Reason {
+    /// Another leads; `None`: it can't be told who.
+    Taken(Option<Leader>),
+    /// A leader has ended and keeps the lock (`--hold`).
+    Kept { holder: String },
+    /// Several campaigned at once, and none has won.
+    Tie,
+    /// Our token was too small; a larger one may win at once.
+    Stale,
+    /// Too few nodes could be asked, or answered.
+    NoQuorum(Shortfall),
+    /// Too many nodes have started too recently to grant.
+    StartupGrace(Shortfall),
+    /// A quorum granted, but so late that the lease would soon be over.
+    TooLate,
+    /// Two nodes are one server.
+    SameServerTwice { first: String, second: String },
+    /// The command has succeeded in this period.
+    Succeeded(PastSuccess),
+    /// The command has failed as often as it may in this period.
+    AttemptsUsedUp { failures: u32 },
+}
+
+/// Who leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leader {
+    pub id: LeadershipId,
+    pub holder: String,
+    /// `None` for another library's, which has no such token.
+    pub token: Option<FencingToken>,
+}
+
+impl Reason {
+    /// Returns what a lock with this value on a quorum of nodes means. `fence`: the smallest fence beside it.
+    pub fn held(value: &LockValue, fence: FencingToken) -> Self {
+        let holder = value.holder();
+        if value.is_kept() {
+            return Reason::Kept { holder };
+        }
+        let token = value.is_ours().then_some(fence);
+        Reason::Taken(Some(Leader { id: LeadershipId::Lock(value.clone()), holder, token }))
+    }
+
+    /// Returns whether only a race was lost, which the next round may win.
+    pub fn is_race(&self) -> bool {
+        matches!(self, Reason::Tie | Reason::Stale)
+    }
+
+    /// Returns whether too few nodes were able to vote in time.
+    pub fn lacks_quorum(&self) -> bool {
+        matches!(self, Reason::NoQuorum(_) | Reason::StartupGrace(_) | Reason::TooLate)
+    }
+
+    /// Returns whether no later round can go otherwise.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Reason::SameServerTwice { .. } | Reason::Succeeded(_) | Reason::AttemptsUsedUp { .. })
+    }
+
+    /// Returns whether this says nothing new after `told`: another leader is news, one node more or less that can't vote
+    /// is not.
+    pub fn is_old_news(&self, told: &Reason) -> bool {
+        match (self, told) {
+            (Reason::Taken(now), Reason::Taken(then)) => now.as_ref().map(|l| &l.id) == then.as_ref().map(|l| &l.id),
+            (Reason::Kept { holder: now }, Reason::Kept { holder: then }) => now == then,
+            _ => discriminant(self) == discriminant(told),
+        }
+    }
+}
+
+impl Leader {
+    /// Returns for how long it has led, as far as its token shows that.
+    pub fn leads_for(&self) -> Option<Duration> {
+        let elected_at = self.token?.elected_at();
+        Some(SystemTime::now().duration_since(elected_at).unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Taken(Some(leader)) => leader.fmt(f),
+            Reason::Taken(None) => f.write_str("another leads"),
+            Reason::Kept { holder } => write!(f, "{holder} has led and keeps the lock (--hold)"),
+            Reason::Tie => f.write_str("several campaign at once"),
+            Reason::Stale => f.write_str("a larger token was granted before"),
+            Reason::NoQuorum(shortfall) | Reason::StartupGrace(shortfall) => shortfall.fmt(f),
+            Reason::TooLate => f.write_str("a quorum of nodes answered, but too late to lead"),
+            Reason::SameServerTwice { first, second } => {
+                write!(f, "{first} and {second} are the same server; each node must be a server of its own")
+            }
+            Reason::Succeeded(success) => success.fmt(f),
+            Reason::AttemptsUsedUp { failures } => {
+                write!(f, "the command has failed {failures} times in this period")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Leader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} leads", self.holder)?;
+        match self.token {
+            Some(token) => write!(f, " since {}", show_time(token.elected_at())),
+            None => Ok(()),
+        }
+    }
+}

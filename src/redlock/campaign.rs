@@ -1,0 +1,170 @@
+//! A campaign round: all nodes are asked for their votes, and a round that is lost gives them back.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+
+use super::{
+    lock::Redlock,
+    net::node::Node,
+    outcome::{self, LostRound, NodeReply, answers},
+    round::{Round, ask_one},
+    scripts::{self, AcquireReply, Audience, ExtendReply},
+    session::LockSession,
+    shortfall,
+};
+use crate::{
+    clock::{Moment, wall_micros},
+    lease::{FencingToken, Times, quorum_free_in},
+    lock::{AcquireOutcome, Lease, NotAcquired, Reason, ReleaseKey, ReleaseOptions},
+    once_per::Failures,
+};
+
+/// How long the first round waits for nodes that it doesn't need, to see that no two of them are one server.
+const SERVERS_COMPARED_WITHIN: Duration = Duration::from_millis(250);
+
+/// How long a round waits at least for every node that may know of a success.
+const WITNESSES_HEARD_WITHIN: Duration = Duration::from_millis(250);
+
+impl Redlock {
+    /// Campaigns once.
+    pub async fn acquire(&mut self) -> AcquireOutcome {
+        self.votes_out = true;
+        self.standby.forget();
+        let token = self.session.next_token(wall_micros());
+        let teller = self.teller();
+        let mut round = self.ask_for_votes(teller);
+        round.decide(AcquireReply::is_vote).await;
+        if self.session.is_once() {
+            // One node alone may know of a success: that is worth waiting for slow ones.
+            round.wait(self.times.answer_timeout().max(WITNESSES_HEARD_WITHIN)).await;
+        }
+        if let Some(twice) = self.compare_servers(&mut round).await {
+            self.withdraw(&round.end());
+            return AcquireOutcome::NotAcquired(NotAcquired { reason: twice, free_in: None });
+        }
+        self.learn(&round);
+        match outcome::campaign(self.nodes.len(), round.replies(), &self.times, round.sent(), Moment::now()) {
+            Ok(failures) => AcquireOutcome::Acquired(self.win(round, token, teller, failures)),
+            Err(lost) => AcquireOutcome::NotAcquired(self.lose(round, lost).await),
+        }
+    }
+
+    fn ask_for_votes(&self, teller: Option<usize>) -> Round<AcquireReply> {
+        let freed = self.standby.timer.freed();
+        let cmd = |node: &Node| self.session.acquisition(&self.times, Some(node.index) == teller, freed);
+        let startup_grace = self.times.startup_grace();
+        Round::ask_for_votes(&self.nodes, cmd, move |vote| outcome::granted(vote, startup_grace))
+    }
+
+    /// Looks for a server that stands twice among the nodes, until each has answered once. Such a round also waits for slow
+    /// nodes.
+    async fn compare_servers(&mut self, round: &mut Round<AcquireReply>) -> Option<Reason> {
+        if self.servers_differ {
+            return None;
+        }
+        round.wait(self.times.answer_timeout().min(SERVERS_COMPARED_WITHIN)).await;
+        if let Some([first, second]) = outcome::same_server(round.replies()) {
+            let name = |node: usize| self.nodes[node].address.to_string();
+            return Some(Reason::SameServerTwice { first: name(first), second: name(second) });
+        }
+        self.servers_differ = round.replies().iter().all(|reply| reply.answer.is_ok());
+        None
+    }
+
+    /// Takes note of what a round says for the next one: the fence to pass, how long a round takes, and how many listen.
+    fn learn(&mut self, round: &Round<AcquireReply>) {
+        if let Some(fence) = outcome::fence_to_pass(self.nodes.len(), round.replies(), wall_micros()) {
+            self.session.see(fence);
+        }
+        let listeners = answers(round.replies()).filter_map(AcquireReply::listeners).max();
+        self.standby.timer.learn(Moment::now().since(round.sent()), listeners);
+    }
+
+    fn win(
+        &mut self,
+        round: Round<AcquireReply>,
+        token: FencingToken,
+        teller: Option<usize>,
+        failures: Failures,
+    ) -> Lease {
+        self.standby.close();
+        let sent = Some(round.sent());
+        self.tell_of_vote(teller, round.replies());
+        self.fill_in(round);
+        Lease { token, sent, release_key: ReleaseKey::Nodes(self.session.key()), descriptor: None, failures }
+    }
+
+    async fn lose(&mut self, mut round: Round<AcquireReply>, lost: LostRound) -> NotAcquired {
+        let is_led = matches!(lost, LostRound::Decided(Reason::Taken(_) | Reason::Kept { .. }));
+        self.lost_rounds = if is_led { 0 } else { self.lost_rounds.saturating_add(1) };
+        if matches!(lost, LostRound::NoQuorum | LostRound::StartupGrace) {
+            // Nothing is urgent now, and the operator should learn about each node as much as there is.
+            round.wait_for_late().await;
+        }
+        let replies = round.end();
+        self.withdraw(&replies);
+        let reason = match lost {
+            LostRound::Decided(reason) => reason,
+            LostRound::NoQuorum => Reason::NoQuorum(shortfall::of_votes(&self.nodes, &replies)),
+            LostRound::StartupGrace => Reason::StartupGrace(shortfall::of_votes(&self.nodes, &replies)),
+        };
+        let nodes = self.nodes.len();
+        let free_in = outcome::free_in(nodes, &replies, &self.times, fastrand::f64());
+        NotAcquired { reason, free_in: quorum_free_in(nodes, free_in) }
+    }
+
+    /// Gives back the votes of a lost round, on every node that may have given one. The connections keep the order, so that
+    /// the next round comes after it.
+    fn withdraw(&mut self, replies: &[NodeReply<AcquireReply>]) {
+        let refused = outcome::refused(replies);
+        // Silently: only candidates could get these votes, and they look by themselves.
+        let cmd = self.session.release(Audience::Nobody, ReleaseOptions::default());
+        for node in self.nodes.iter().filter(|node| !refused.contains(&node.index)) {
+            tokio::spawn(ask_one(node, cmd.clone(), scripts::released));
+        }
+        self.votes_out = refused.len() < self.nodes.len();
+    }
+
+    /// Lets another node that has voted tell listeners if the one that was to do so has not.
+    fn tell_of_vote(&self, teller: Option<usize>, replies: &[NodeReply<AcquireReply>]) {
+        let mut voters = replies.iter().filter(|reply| has_voted(reply)).map(|reply| reply.node);
+        if !voters.clone().any(|voter| Some(voter) == teller)
+            && let Some(other) = voters.next()
+        {
+            tokio::spawn(self.nodes[other].ask(self.session.tell_acquisition(self.standby.timer.freed())));
+        }
+    }
+
+    /// Extends a round that is won on the nodes that did not vote, so that the lease stands on all of them: otherwise one more
+    /// failure could end a lease that looked healthy. Runs beside the leadership.
+    fn fill_in(&self, round: Round<AcquireReply>) {
+        if round.is_complete() && round.replies().iter().all(has_voted) {
+            return;
+        }
+        let (nodes, session, times) = (self.nodes.clone(), self.session.clone(), self.times);
+        let fill = move |reply: NodeReply<AcquireReply>| {
+            let (node, session) = (nodes[reply.node].clone(), session.clone());
+            async move {
+                if !has_voted(&reply) {
+                    extend_on(&node, &session, &times).await;
+                }
+            }
+        };
+        tokio::spawn(round.into_stream().for_each_concurrent(None, fill));
+    }
+}
+
+/// Extends on one node. One that has granted a larger token to another candidate restores the lock only for a larger one
+/// still.
+async fn extend_on(node: &Arc<Node>, session: &LockSession, times: &Times) {
+    let extend = || ask_one(node, session.extension(times, None), scripts::extended);
+    if let Ok(ExtendReply::Overtaken { fence }) = extend().await.answer {
+        session.overtake(fence, wall_micros());
+        let _ = extend().await;
+    }
+}
+
+fn has_voted(reply: &NodeReply<AcquireReply>) -> bool {
+    reply.answer.as_ref().is_ok_and(AcquireReply::is_vote)
+}

@@ -1,0 +1,209 @@
+//! The lock of one resource on all nodes: waiting for it, extending it and releasing it. For acquiring it see campaign.rs.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+use tokio::{sync::mpsc, time::sleep};
+
+use super::{
+    config::RedlockConfig,
+    net::{
+        failure::Failure,
+        node::Node,
+        pubsub::{MOST_NOTIFICATIONS, NotificationSender},
+    },
+    outcome::{self, NodeReply, answers},
+    round::Round,
+    scripts::{self, Audience, ExtendReply, ReleaseReply},
+    session::LockSession,
+    shortfall,
+    standby::StandbyWaiter,
+};
+use crate::{
+    clock::wall_micros,
+    event::Event,
+    lease::{Times, VoteResult, quorum},
+    lock::{BackendFailure, ExtendOutcome, NodesKey, NotAcquired, Reason, ReleaseKey, ReleaseOptions, WaitOutcome},
+    once_per::{Note, OncePer},
+    report::Report,
+};
+
+/// How many tokens in a row that were too small are followed by a larger one at once. A node that finds each one too small
+/// is not healthy.
+pub const STALE_AT_ONCE: u32 = 3;
+
+/// The lock of one resource on all nodes.
+pub struct Redlock {
+    pub(super) nodes: Vec<Arc<Node>>,
+    pub(super) session: Arc<LockSession>,
+    pub(super) times: Times,
+    pub(super) standby: StandbyWaiter,
+    /// Whether nodes may hold votes of ours.
+    pub(super) votes_out: bool,
+    /// How many rounds in a row were lost, for pauses that grow.
+    pub(super) lost_rounds: u32,
+    /// Whether all nodes are known to be different servers.
+    pub(super) servers_differ: bool,
+    report: Report,
+}
+
+impl Redlock {
+    /// Begins to connect to all nodes. Must be called within the runtime.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub fn open(
+        config: &RedlockConfig,
+        holder: &str,
+        once_per: Option<OncePer>,
+        times: Times,
+        report: &Report,
+    ) -> Result<Self> {
+        let session = LockSession::new(&config.lock, holder, once_per)?;
+        Ok(Self::with_session(config, session, times, report))
+    }
+
+    fn with_session(config: &RedlockConfig, session: LockSession, times: Times, report: &Report) -> Self {
+        let (sender, news) = mpsc::channel(MOST_NOTIFICATIONS);
+        let node = |index: usize| {
+            let notifications = NotificationSender(sender.clone());
+            Arc::new(Node::at(config, index, session.channel(), notifications, &times))
+        };
+        Redlock {
+            nodes: (0..config.addresses.len()).map(node).collect(),
+            times,
+            report: report.clone(),
+            standby: StandbyWaiter::new(news, session.is_once()),
+            session: Arc::new(session),
+            votes_out: false,
+            lost_rounds: 0,
+            servers_differ: false,
+        }
+    }
+
+    /// Picks the node that tells listeners of a vote or a release: one, so that they are woken once.
+    pub(super) fn teller(&self) -> Option<usize> {
+        let connected: Vec<_> = self.nodes.iter().filter(|node| node.is_connected()).collect();
+        fastrand::choice(connected).map(|node| node.index)
+    }
+
+    /// Waits until another round could go otherwise. After a race the next round comes soon, after random delays that double,
+    /// so that candidates who started together come apart. After a token that was too small it comes at once.
+    pub async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> WaitOutcome {
+        match not_acquired.reason {
+            Reason::Stale if self.lost_rounds <= STALE_AT_ONCE => {}
+            Reason::Stale | Reason::Tie => {
+                let race = Duration::from_millis(1) * (1 << self.lost_rounds.min(10));
+                sleep(race.min(self.times.retry_after()).mul_f64(fastrand::f64())).await;
+            }
+            _ => {
+                if !self.standby.listen(&self.nodes, &self.times).await {
+                    return self.standby.wait(not_acquired.free_in, &self.times).await;
+                }
+            }
+        }
+        WaitOutcome::LookAgain
+    }
+
+    /// Extends the lease once. May leave a note on the nodes.
+    pub async fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
+        let mut round = Round::ask_for_votes(
+            &self.nodes,
+            |_| self.session.extension(&self.times, note),
+            |vote| scripts::extended(vote.answer).ok_or(Failure::StrangeAnswer),
+        );
+        round.decide(ExtendReply::is_vote).await;
+        match outcome::extension(self.nodes.len(), round.replies()) {
+            VoteResult::Won => round.take_ready(),
+            // The operator should learn about each node as much as there is; the guard keeps the time.
+            VoteResult::Lost | VoteResult::Pending => round.wait_for_late().await,
+        }
+        self.take_note_of(round.replies());
+        let failure = || BackendFailure::Shortfall(shortfall::of_extensions(&self.nodes, round.replies()));
+        match outcome::extension(self.nodes.len(), round.replies()) {
+            VoteResult::Won => ExtendOutcome::Extended {
+                deadlines: Some(self.times.deadlines(round.sent())),
+                release_key: ReleaseKey::Nodes(self.session.key()),
+                step_down: outcome::is_asked_to_step_down(self.nodes.len(), round.replies()),
+            },
+            VoteResult::Lost => ExtendOutcome::Lost(failure()),
+            VoteResult::Pending => ExtendOutcome::Failed(failure()),
+        }
+    }
+
+    /// Raises our token above one that has been granted meanwhile, and reports nodes that had lost the lock.
+    fn take_note_of(&self, replies: &[NodeReply<ExtendReply>]) {
+        for NodeReply { node, answer } in replies {
+            match answer {
+                Ok(ExtendReply::Overtaken { fence }) => self.session.overtake(*fence, wall_micros()),
+                Ok(ExtendReply::Restored) => {
+                    let node = &self.nodes[*node].address;
+                    self.report.info(Event::Restored, format_args!("{node} had lost the lock and has it again"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Releases what we hold, or keeps it for a while. Returns when a quorum has confirmed it, or once no more answers are to
+    /// be expected.
+    ///
+    /// # Errors
+    /// Which nodes have not confirmed it. What they hold expires by itself.
+    pub async fn release(&mut self, options: ReleaseOptions) -> Result<(), BackendFailure> {
+        if !self.votes_out {
+            return Ok(());
+        }
+        let teller = self.teller();
+        let heard_by = if self.standby.is_listening() { Audience::AllButUs } else { Audience::All };
+        let tells = |node: &Node| teller.is_none_or(|teller| teller == node.index);
+        let cmd = |node: &Node| self.session.release(if tells(node) { heard_by } else { Audience::Nobody }, options);
+        let mut round = Round::ask(&self.nodes, cmd, scripts::released);
+        round.decide(|_| true).await;
+        let confirmed = answers(round.replies()).count() >= quorum(self.nodes.len());
+        // The requests to the others are on their way; closing the connections now could cut them off.
+        round.wait_for_late().await;
+        self.tell_of_release(teller, round.replies(), heard_by, options).await;
+        self.votes_out = false;
+        if confirmed {
+            return Ok(());
+        }
+        Err(BackendFailure::Shortfall(shortfall::of_releases(&self.nodes, round.replies())))
+    }
+
+    /// Lets another node that has released the lock tell listeners if the one that was to do so has not.
+    async fn tell_of_release(
+        &self,
+        teller: Option<usize>,
+        replies: &[NodeReply<ReleaseReply>],
+        heard_by: Audience,
+        options: ReleaseOptions,
+    ) {
+        let freed = |index: usize| {
+            replies.iter().any(|reply| reply.node == index && matches!(reply.answer, Ok(ReleaseReply::Freed)))
+        };
+        if teller.is_some_and(|teller| !freed(teller))
+            && let Some(other) = self.nodes.iter().find(|node| freed(node.index))
+        {
+            let _ = other.ask(self.session.tell_release(heard_by, options)).await;
+        }
+    }
+}
+
+/// Leaves a note and releases, without having campaigned, as a guard does for its dead elector. Returns whether a quorum
+/// confirmed the release.
+pub fn release_alone(config: &RedlockConfig, times: Times, key: NodesKey, note: Option<&Note>) -> bool {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return false };
+    let released = runtime.block_on(async {
+        let session = LockSession::proven(&config.lock, key);
+        let mut redlock = Redlock::with_session(config, session, times, &Report::silent());
+        redlock.votes_out = true;
+        let succeeded = match note {
+            Some(note) => matches!(redlock.extend(Some(note)).await, ExtendOutcome::Extended { .. }),
+            None => false,
+        };
+        redlock.release(ReleaseOptions { succeeded, hold: None }).await
+    });
+    runtime.shutdown_background();
+    released.is_ok()
+}

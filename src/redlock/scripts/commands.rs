@@ -1,0 +1,169 @@
+//! How the scripts are called: keys and arguments as the nodes take them.
+
+use std::time::Duration;
+
+use redis::Cmd;
+
+use crate::{
+    lock::{LockValue, NodesKey, ReleaseOptions},
+    once_per::{Note, Noted, OncePer},
+};
+
+const ACQUIRE: &str = include_str!("acquire.lua");
+const EXTEND: &str = include_str!("extend.lua");
+const RELEASE: &str = include_str!("release.lua");
+const TELL: &str = include_str!("tell.lua");
+const LOOK: &str = include_str!("look.lua");
+
+/// How often the command may fail, as the script takes it, where that is not limited.
+const ANY_NUMBER: u16 = 0;
+
+/// A lock's keys on a node.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    pub lock: String,
+    fence: String,
+    done: String,
+    failed: String,
+    step_down: String,
+}
+
+impl Keys {
+    /// Makes the keys of the lock of this name.
+    pub fn new(lock: &str) -> Self {
+        let of = |what: &str| format!("{lock}:{what}");
+        Keys {
+            lock: lock.to_owned(),
+            fence: of("fence"),
+            done: of("done"),
+            failed: of("failed"),
+            step_down: of("step-down"),
+        }
+    }
+
+    fn eval(&self, script: &str, more: &[&String]) -> Cmd {
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(script).arg(2 + more.len()).arg(&self.lock).arg(&self.fence).arg(more);
+        cmd
+    }
+
+    /// Returns the request for a vote.
+    pub fn acquire(&self, ask: &Acquisition) -> Cmd {
+        let Acquisition { key: NodesKey { value, token }, ttl, settle, tell, freed, once_per } = ask;
+        let most_failures = once_per.map_or(String::new(), |once| once.attempts.unwrap_or(ANY_NUMBER).to_string());
+        let mut cmd = self.eval(ACQUIRE, &[&self.done, &self.failed]);
+        cmd.arg(value.as_str()).arg(millis(*ttl)).arg(token.to_string()).arg(millis(*settle));
+        cmd.arg(u8::from(*tell)).arg(or_empty(freed.as_ref())).arg(most_failures);
+        cmd
+    }
+
+    /// Returns an extension, which leaves a note if there is one.
+    pub fn extend(&self, key: &NodesKey, ttl: Duration, note: Option<&Note>) -> Cmd {
+        let note_key = note.map(|note| match note.noted {
+            Noted::Success => &self.done,
+            Noted::Failure => &self.failed,
+        });
+        let keys: Vec<&String> = [&self.step_down].into_iter().chain(note_key).collect();
+        let mut cmd = self.eval(EXTEND, &keys);
+        cmd.arg(key.value.as_str()).arg(millis(ttl)).arg(key.token.to_string());
+        if let Some(note) = note {
+            cmd.arg(&note.text).arg(millis(note.lasts));
+        }
+        cmd
+    }
+
+    /// Returns a request that only reads what is there.
+    pub fn look(&self) -> Cmd {
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(LOOK).arg(3).arg(&self.lock).arg(&self.fence).arg(&self.done);
+        cmd
+    }
+
+    /// Returns what asks the leader whose lock has this value to step down. `lasts`: how long the request stands.
+    pub fn ask_to_step_down(&self, value: &LockValue, lasts: Duration) -> Cmd {
+        let mut cmd = redis::cmd("SET");
+        cmd.arg(&self.step_down).arg(value.as_str()).arg("PX").arg(millis(lasts));
+        cmd
+    }
+
+    /// Returns what notifies listeners of a vote in place of another node.
+    pub fn tell_acquisition(&self, freed: Option<&LockValue>) -> Cmd {
+        let mut cmd = redis::cmd("PUBLISH");
+        cmd.arg(&self.lock).arg(format!("acquired {}", or_empty(freed)));
+        cmd
+    }
+
+    /// Returns what notifies listeners of a release in place of another node.
+    pub fn tell_release(&self, value: &LockValue, telling: Audience, options: ReleaseOptions) -> Cmd {
+        let (word, subject) = message(value, options);
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(TELL).arg(1).arg(&self.lock).arg(telling.not_counted()).arg(word).arg(subject);
+        cmd
+    }
+
+    /// Returns a release.
+    pub fn release(&self, key: &NodesKey, telling: Audience, options: ReleaseOptions) -> Cmd {
+        let NodesKey { value, token } = key;
+        let (word, subject) = message(value, options);
+        let mut cmd = self.eval(RELEASE, &[]);
+        cmd.arg(value.as_str()).arg(token.to_string()).arg(token.following().to_string());
+        cmd.arg(telling.not_counted()).arg(word).arg(subject);
+        if let Some(hold) = options.hold {
+            cmd.arg(value.kept().as_str()).arg(millis(hold));
+        }
+        cmd
+    }
+}
+
+/// What listeners are told of a release: the message's first word, and what follows the number of listeners.
+fn message(value: &LockValue, options: ReleaseOptions) -> (&'static str, String) {
+    match options {
+        ReleaseOptions { succeeded: true, .. } => ("done", value.to_string()),
+        ReleaseOptions { hold: Some(hold), .. } => ("held", millis(hold).to_string()),
+        ReleaseOptions { hold: None, .. } => ("released", value.to_string()),
+    }
+}
+
+/// What acquire is asked with.
+#[derive(Clone, Debug)]
+pub struct Acquisition {
+    /// The value and the token that the lock is to have.
+    pub key: NodesKey,
+    pub ttl: Duration,
+    /// How long the server must have been up.
+    pub settle: Duration,
+    /// Whether listeners hear of the vote.
+    pub tell: bool,
+    /// A value whose holder has announced its release, of which this node may not know yet.
+    pub freed: Option<LockValue>,
+    /// What the node checks of the period; `None`: nothing.
+    pub once_per: Option<OncePer>,
+}
+
+/// Who is told of a release, and whether we are among the listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    Nobody,
+    All,
+    AllButUs,
+}
+
+impl Audience {
+    /// Returns how many of the listeners don't wait to lead, as the scripts take it; empty if nobody is told.
+    fn not_counted(self) -> &'static str {
+        match self {
+            Audience::Nobody => "",
+            Audience::All => "0",
+            Audience::AllButUs => "1",
+        }
+    }
+}
+
+/// A value as the scripts take one that there may not be.
+fn or_empty(value: Option<&LockValue>) -> &str {
+    value.map_or("", LockValue::as_str)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

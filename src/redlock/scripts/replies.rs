@@ -1,0 +1,188 @@
+//! What the scripts answer.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use crate::{
+    lease::FencingToken,
+    lock::LockValue,
+    once_per::{Failures, PastSuccess},
+};
+
+/// A node's answer to acquire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcquireReply {
+    /// The server process: a new id with each start.
+    pub run_id: String,
+    pub fence: FencingToken,
+    /// How often the command has failed in this period.
+    pub failures: Failures,
+    pub answer: Answer,
+}
+
+impl AcquireReply {
+    /// Returns whether it counts towards a quorum.
+    pub fn is_vote(&self) -> bool {
+        self.answer == Answer::Granted
+    }
+
+    /// Returns how many listen for a change, if the lock is taken.
+    pub fn listeners(&self) -> Option<u32> {
+        match self.answer {
+            Answer::Held { listeners, .. } => Some(listeners),
+            _ => None,
+        }
+    }
+}
+
+/// What a node answers to a request for its vote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Granted,
+    /// The lock is another's. It runs out by itself in `left`, or never; `listeners` wait for a change.
+    Held {
+        value: LockValue,
+        left: Option<Duration>,
+        listeners: u32,
+    },
+    /// The token is not above the last one granted.
+    Stale,
+    /// The node has not been up long enough; it grants in `left`.
+    StartupGrace {
+        left: Duration,
+    },
+    /// The command has succeeded in this period.
+    Succeeded(PastSuccess),
+    /// The command has failed as often as it may in this period.
+    AttemptsUsedUp,
+}
+
+/// A node's answer to extend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExtendReply {
+    Renewed {
+        /// We are asked to step down.
+        step_down: bool,
+    },
+    /// The node had lost the key and has it back.
+    Restored,
+    /// The lock is another's.
+    Taken,
+    /// The lock is free, but a larger token has been granted since.
+    Overtaken { fence: FencingToken },
+}
+
+impl ExtendReply {
+    /// Returns whether it counts towards a quorum.
+    pub fn is_vote(&self) -> bool {
+        matches!(self, ExtendReply::Renewed { .. } | ExtendReply::Restored)
+    }
+}
+
+/// A node's answer to release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReleaseReply {
+    Freed,
+    /// There was nothing of ours to release.
+    NotOurs,
+}
+
+/// What a node says of a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookReply {
+    /// `None` if the lock is free.
+    pub value: Option<LockValue>,
+    pub left: Option<Duration>,
+    /// `None` if the node has granted no token, or forgotten it.
+    pub fence: Option<FencingToken>,
+    /// The success that is on record for this period.
+    pub success: Option<PastSuccess>,
+}
+
+impl LookReply {
+    /// Reads the answer of the script that looks; `None` if it is none.
+    pub fn read(value: Value) -> Option<Self> {
+        let [value, left, fence, note, note_left] = strings(value)?.try_into().ok()?;
+        let left_of_note = time_left(&note_left)?;
+        Some(LookReply {
+            value: not_empty(value).map(LockValue::from_node),
+            left: time_left(&left)?,
+            fence: match not_empty(fence) {
+                Some(fence) => Some(fence.parse().ok()?).filter(|&fence| fence > FencingToken::ZERO),
+                None => None,
+            },
+            success: not_empty(note).map(|note| PastSuccess { note, left: left_of_note }),
+        })
+    }
+}
+
+/// What a script gives as an empty string where there is nothing.
+fn not_empty(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// Reads the answer of the script that acquires; `None` if it is none.
+pub fn acquired(value: Value) -> Option<AcquireReply> {
+    let parts = strings(value)?;
+    let [kind, run_id, fence, rest @ ..] = parts.as_slice() else { return None };
+    let mut failures = Failures::default();
+    let answer = match (kind.as_str(), rest) {
+        ("granted", [count, left]) => {
+            failures = Failures { count: count.parse().ok()?, left: time_left(left)? };
+            Answer::Granted
+        }
+        ("held", [value, left, listeners]) => {
+            let (value, left) = (LockValue::from_node(value), time_left(left)?);
+            Answer::Held { value, left, listeners: listeners.parse().ok()? }
+        }
+        ("stale", []) => Answer::Stale,
+        ("young", [left]) => Answer::StartupGrace { left: Duration::from_millis(left.parse().ok()?) },
+        ("done", [note, left]) => Answer::Succeeded(PastSuccess { note: note.clone(), left: time_left(left)? }),
+        ("spent", [count, left]) => {
+            failures = Failures { count: count.parse().ok()?, left: time_left(left)? };
+            Answer::AttemptsUsedUp
+        }
+        _ => return None,
+    };
+    Some(AcquireReply { run_id: run_id.clone(), fence: fence.parse().ok()?, failures, answer })
+}
+
+/// Reads a key's PTTL: milliseconds, or negative for a key that doesn't expire or doesn't exist.
+fn time_left(pttl: &str) -> Option<Option<Duration>> {
+    Some(u64::try_from(pttl.parse::<i64>().ok()?).ok().map(Duration::from_millis))
+}
+
+/// Reads the answer of the script that extends; `None` if it is none.
+pub fn extended(value: Value) -> Option<ExtendReply> {
+    let parts = strings(value)?;
+    match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["extended", _, asked] => Some(ExtendReply::Renewed { step_down: *asked == "1" }),
+        ["healed", _] => Some(ExtendReply::Restored),
+        ["lost", _, _] => Some(ExtendReply::Taken),
+        ["lost", fence] => Some(ExtendReply::Overtaken { fence: fence.parse().ok()? }),
+        _ => None,
+    }
+}
+
+/// Reads the answer of the script that releases; `None` if it is none.
+pub fn released(value: Value) -> Option<ReleaseReply> {
+    match strings(value)?.first()?.as_str() {
+        "released" => Some(ReleaseReply::Freed),
+        "kept" => Some(ReleaseReply::NotOurs),
+        _ => None,
+    }
+}
+
+fn strings(value: Value) -> Option<Vec<String>> {
+    let Value::Array(parts) = value else { return None };
+    parts
+        .into_iter()
+        .map(|part| match part {
+            Value::BulkString(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Value::SimpleString(text) => Some(text),
+            Value::Int(number) => Some(number.to_string()),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,56 @@
+//! How a run ended, and the exit status for it.
+
+use crate::{exit::Exit, guard::Ending, leadership::LeadershipOutcome, lock::Reason, settings::Settings};
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub enum RunEnd {
+    /// We didn't become the leader, and don't wait any longer.
+    GaveUp(Reason),
+    /// The command of the leader that we waited for has succeeded for this period.
+    LeaderSucceeded,
+    /// This signal ended us while we stood by.
+    Interrupted(i32),
+    /// The guard died while we stood by.
+    GuardDied,
+    /// We have led.
+    Led {
+        outcome: LeadershipOutcome,
+        /// The command succeeded, but its success could not be recorded.
+        not_recorded: bool,
+    },
+}
+
+impl RunEnd {
+    /// Returns whether leadership was lost or given up, after which `--rejoin` stands by again.
+    pub fn lost_leadership(&self) -> bool {
+        use LeadershipOutcome::{LeaseLost, SteppedDown};
+        matches!(self, RunEnd::Led { outcome: LeaseLost | SteppedDown, .. })
+    }
+
+    /// Returns the exit status.
+    pub fn exit(&self, settings: &Settings) -> Exit {
+        match self {
+            RunEnd::GaveUp(Reason::SameServerTwice { .. }) => Exit::Usage,
+            RunEnd::GaveUp(reason) if reason.lacks_quorum() => Exit::NoQuorum,
+            RunEnd::GaveUp(Reason::Succeeded(_)) | RunEnd::LeaderSucceeded => Exit::AlreadySucceeded,
+            RunEnd::GaveUp(_) => settings.not_leader,
+            RunEnd::Interrupted(signal) => Exit::Signal(*signal),
+            RunEnd::GuardDied => Exit::Failure,
+            RunEnd::Led { not_recorded: true, .. } => Exit::NotRecorded,
+            RunEnd::Led { outcome, .. } => exit_of(*outcome),
+        }
+    }
+}
+
+/// Returns the exit status of a leadership that ended like this.
+pub fn exit_of(outcome: LeadershipOutcome) -> Exit {
+    match outcome {
+        LeadershipOutcome::Exited(Ending::Code(code)) => Exit::Command(code as u8),
+        LeadershipOutcome::Exited(Ending::Signal(signal)) => Exit::Signal(signal),
+        LeadershipOutcome::CannotRun => Exit::CannotRun,
+        LeadershipOutcome::NotFound => Exit::NotFound,
+        LeadershipOutcome::NotForked | LeadershipOutcome::NoTimer | LeadershipOutcome::GuardDied => Exit::Failure,
+        LeadershipOutcome::LeaseLost | LeadershipOutcome::SteppedDown => Exit::LeadershipLost,
+    }
+}
