@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["commands", "usage"],
     &["run"],
+    &["run_end"],
     &["election", "leadership", "conclude"],
     &["observer", "backend", "guard"],
     &["settings", "config_error"],
@@ -22,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["report", "event", "systemd"],
     &["lock", "status"],
     &["once_per", "lease", "renewal"],
-    &["clock", "exit", "cli", "program"],
+    &["clock", "exit", "cli", "program", "server_url"],
     &["sys"],
 ];
 
