@@ -2,10 +2,14 @@
 
 mod support;
 
-use std::process::Command;
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use support::{
-    End, Leading, Limit, Shape, Stage, children, each_end, eventually, failing_ends, lower, mapped, program,
+    End, Leading, Limit, Shape, Stage, TTL, Tree, children, each_end, eventually, failing_ends, lower, mapped, program,
+    threads, unique,
 };
 
 /// Elector and guard, limited once they have what they need to run.
@@ -67,7 +71,7 @@ fn works_or_says_why_not(stage: &Stage, shape: &Shape, end: End, files: u32) {
         stage.end(leading, shape, end);
         return;
     }
-    assert_eq!(leading.tree.alive(), [], "a command outlives leaderrun");
+    assert_eq!(leading.tree.alive(), [0; 0], "a command outlives leaderrun");
     let output = leading.leader.wait();
     println!("with {files} descriptors {}: {}", output.code(), output.stderr.trim_end());
     assert!([69, 125].contains(&output.code()), "{files}: {}: {}", output.code(), output.stderr);
@@ -85,7 +89,7 @@ fn allow_no_process(stage: &Stage, pid: i32) {
 
 /// The command itself says when there is no process to be had.
 fn dies_without_processes(shape: Shape) {
-    let stage = Stage::new().as_spare_user();
+    let stage = Stage::new().led_by_spare_user();
     let forks = stage.for_all_users("sprout");
     let line = "\"$0\" forks & exec \"$@\"";
     let command = ["sh", "-c", line, &forks].map(String::from).into_iter();
@@ -121,29 +125,58 @@ fn without_processes_processes_that_ignore_term() {
     dies_without_processes(Shape::sprout("ignores", 2));
 }
 
-fn dies_without_memory(shape: &Shape) {
-    let stage = Stage::new().hardship(|leading| for_both(leading, Limit::Memory, mapped));
+/// A name is looked up in a thread of its own. Where there is none, the server can't be reached, which ends the lease at most.
+#[test]
+fn without_processes_a_server_whose_name_can_not_be_looked_up_is_out_of_reach() {
+    let stage = Stage::new().led_by_spare_user().by_name();
+    let resource = unique("name");
+    let tree = Tree::of(&resource);
+    let mut leader = stage.run_confined(&resource).args(["--", "sleep", "1000"]).spawn();
+    tree.grows_to(1);
+    // The one that looked the name up is kept for a while.
+    eventually("no other thread", || (threads(leader.pid()) == 1).then_some(()));
+    for pid in [leader.pid(), leader.guard()] {
+        allow_no_process(&stage, pid);
+    }
+    stage.servers.0[0].query::<i64>(&["CLIENT", "KILL", "TYPE", "normal"]);
+    let began = Instant::now();
+    let ended = eventually("an end or two leases", || {
+        leader.has_ended().then_some(true).or_else(|| (began.elapsed() > 2 * TTL).then_some(false))
+    });
+    assert!(!leader.stderr().contains("panicked"), "{}", leader.stderr());
+    if ended {
+        let output = leader.wait();
+        assert_eq!(output.code(), 76, "{}", output.stderr);
+        tree.is_gone();
+    } else {
+        assert_eq!(stage.servers.locked(&resource), 1, "it leads, or has ended");
+    }
+}
+
+fn dies_without_memory(shape: &Shape, ttl: Duration) {
+    let stage = Stage::with_ttl(ttl).hardship(|leading| for_both(leading, Limit::Memory, mapped));
     each_end(|end| _ = stage.play(shape, end));
 }
 
 #[test]
 fn without_memory_a_plain_command() {
-    dies_without_memory(&Shape::plain());
+    dies_without_memory(&Shape::plain(), TTL);
 }
 
 #[test]
 fn without_memory_detached_processes() {
-    dies_without_memory(&Shape::double_fork());
+    dies_without_memory(&Shape::double_fork(), TTL);
 }
 
 #[test]
 fn without_memory_processes_that_ignore_term() {
-    dies_without_memory(&Shape::sprout("ignores", 2));
+    dies_without_memory(&Shape::sprout("ignores", 2), TTL);
 }
 
-/// The more there are, the more room a list of them takes.
+/// The more there are, the more room a list of them takes. While they are started the host is busy, and a lease of a second may
+/// be lost.
 #[test]
 fn without_memory_a_thousand_processes() {
     let line = "i=0; while [ $i -lt 1000 ]; do sleep 1000 & i=$((i + 1)); done; wait";
-    dies_without_memory(&Shape::shell(line, 1001));
+    dies_without_memory(&Shape::shell(line, 1001), 4 * TTL);
 }

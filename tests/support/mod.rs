@@ -21,7 +21,7 @@ pub use self::{
     leaderrun::{Leaderrun, Output, Running},
     limits::{Limit, lower, mapped},
     namespaces::unshare,
-    processes::{Tree, children, signal, state},
+    processes::{Tree, children, signal, state, threads},
     proxy::{Mode, Proxy},
     scenery::{End, Leading, Shape, Stage, TTL, each_end, failing_ends, program},
     sentinels::{Group, NAME, Sentinel},

@@ -78,8 +78,12 @@ pub struct Leading {
     pub resource: String,
 }
 
+type Hardship = Box<dyn Fn(&Leading)>;
+
 pub struct Stage {
     pub servers: Servers,
+    urls: String,
+    ttl: Duration,
     options: Vec<String>,
     runtime: TempDir,
     /// The words that the leader is started through.
@@ -87,22 +91,29 @@ pub struct Stage {
     /// The words that its command is started through.
     probed_by: Vec<String>,
     /// What is done to the leader before its leadership ends.
-    hardship: Option<Box<dyn Fn(&Leading)>>,
-    as_spare_user: bool,
+    hardship: Option<Hardship>,
+    spare_user: bool,
 }
 
 impl Stage {
     pub fn new() -> Self {
+        Self::with_ttl(TTL)
+    }
+
+    pub fn with_ttl(ttl: Duration) -> Self {
         let runtime = tempfile::tempdir().expect("a folder");
         std::fs::set_permissions(runtime.path(), std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        let servers = Servers::settled(1, ttl);
         Stage {
-            servers: Servers::settled(1, TTL),
+            urls: servers.urls(),
+            servers,
+            ttl,
             options: Vec::new(),
             runtime,
             confined_by: Vec::new(),
             probed_by: Vec::new(),
             hardship: None,
-            as_spare_user: false,
+            spare_user: false,
         }
     }
 
@@ -131,8 +142,8 @@ impl Stage {
     }
 
     /// With a leader of a user that no other process belongs to, where we are root, whom some limits don't bind.
-    pub fn as_spare_user(mut self) -> Self {
-        self.as_spare_user = geteuid().is_root();
+    pub fn led_by_spare_user(mut self) -> Self {
+        self.spare_user = geteuid().is_root();
         self
     }
 
@@ -140,7 +151,13 @@ impl Stage {
     pub fn as_user(&self) -> Vec<String> {
         let user = (300_000 + std::process::id() % 100_000).to_string();
         let words = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"];
-        if self.as_spare_user { words.map(Into::into).to_vec() } else { Vec::new() }
+        if self.spare_user { words.map(Into::into).to_vec() } else { Vec::new() }
+    }
+
+    /// With a name for the server, to be looked up in /etc/hosts.
+    pub fn by_name(mut self) -> Self {
+        self.urls = self.urls.replace("127.0.0.1", "localhost");
+        self
     }
 
     /// A program where every user can run it.
@@ -151,7 +168,9 @@ impl Stage {
     }
 
     pub fn run(&self, resource: &str) -> Leaderrun {
-        Leaderrun::on(&self.servers, resource, TTL).env("XDG_RUNTIME_DIR", self.runtime.path()).args(&self.options)
+        let ttl = format!("{}ms", self.ttl.as_millis());
+        let leaderrun = Leaderrun::new().args(["--redis", &self.urls, "--resource", resource, "--ttl", &ttl]);
+        leaderrun.env("XDG_RUNTIME_DIR", self.runtime.path()).args(&self.options)
     }
 
     /// The same, confined.
@@ -159,7 +178,7 @@ impl Stage {
         let leaderrun = self.run(resource);
         let mut words: Vec<OsString> = self.confined_by.iter().map(Into::into).collect();
         words.extend(self.as_user().iter().map(Into::into));
-        if self.as_spare_user {
+        if self.spare_user {
             words.push(leaderrun.copy_for_all_users().into());
         } else {
             words.push(leaderrun.command.get_program().to_owned());
@@ -233,9 +252,10 @@ impl Stage {
         took
     }
 
-    /// Another holder, for a moment.
+    /// Another holder, for longer than the lease that is lost.
     fn take_lock(&self, resource: &str) {
-        self.servers.0[0].query::<()>(&["SET", &format!("leaderrun:{resource}"), "another", "PX", "1500"]);
+        let lasting = (self.ttl * 3 / 2).as_millis().to_string();
+        self.servers.0[0].query::<()>(&["SET", &format!("leaderrun:{resource}"), "another", "PX", &lasting]);
     }
 }
 
