@@ -2,14 +2,11 @@
 
 mod support;
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{process::Command, time::Instant};
 
 use support::{
-    End, Leading, Limit, Shape, Stage, TTL, Tree, children, each_end, eventually, failing_ends, lower, mapped, program,
-    threads, unique,
+    End, LONG_TTL, Leading, Limit, Shape, Stage, Tree, children, each_end, eventually, failing_ends, lower, mapped,
+    program, threads, unique,
 };
 
 /// Elector and guard, limited once they have what they need to run.
@@ -20,7 +17,7 @@ fn for_both(leading: &Leading, limit: Limit, to: impl Fn(i32) -> u64) {
 }
 
 fn dies_without_descriptors(shape: &Shape, below: u64) {
-    let stage = Stage::new().hardship(move |leading| for_both(leading, Limit::Files, |_| below));
+    let stage = Stage::with_ttl(LONG_TTL).hardship(move |leading| for_both(leading, Limit::Files, |_| below));
     each_end(|end| _ = stage.play(shape, end));
 }
 
@@ -48,7 +45,7 @@ fn with_no_descriptors_allowed_detached_processes() {
 #[test]
 fn started_with_few_descriptors_it_works_or_says_why_not() {
     let confine = program("confine");
-    let mut stage = Stage::new();
+    let mut stage = Stage::with_ttl(LONG_TTL);
     let mut failed = Vec::new();
     for files in 5..=12 {
         let limit = files.to_string();
@@ -87,21 +84,26 @@ fn allow_no_process(stage: &Stage, pid: i32) {
     assert!(lowered.success(), "a lower limit");
 }
 
+fn is_forking(pid: i32) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(b"sprout\0forks\0"))
+}
+
 /// The command itself says when there is no process to be had.
 fn dies_without_processes(shape: Shape) {
-    let stage = Stage::new().led_by_spare_user();
+    let stage = Stage::with_ttl(LONG_TTL).led_by_spare_user();
     let forks = stage.for_all_users("sprout");
     let line = "\"$0\" forks & exec \"$@\"";
     let command = ["sh", "-c", line, &forks].map(String::from).into_iter();
     let command =
         command.chain(shape.command.into_iter().map(|w| if w == program("sprout") { forks.clone() } else { w }));
-    let shape = Shape { command: command.collect(), size: shape.size + 1 };
+    let shape = Shape { command: command.collect(), size: shape.size };
     each_end(|end| {
         let leading = stage.lead(&shape);
-        leading.tree.grows_to(shape.size);
+        // Those that it forks come and go.
+        leading.grows_to(shape.size, |pid| !is_forking(pid));
         let (elector, guard) = (leading.leader.pid(), leading.leader.guard());
         let main = eventually("the command", || children(guard).first().copied());
-        let forks = eventually("what forks", || children(main).into_iter().find(|&child| !children(child).is_empty()));
+        let forks = eventually("what forks", || children(main).into_iter().find(|&pid| is_forking(pid)));
         for pid in [elector, guard, forks] {
             allow_no_process(&stage, pid);
         }
@@ -128,7 +130,7 @@ fn without_processes_processes_that_ignore_term() {
 /// A name is looked up in a thread of its own. Where there is none, the server can't be reached, which ends the lease at most.
 #[test]
 fn without_processes_a_server_whose_name_can_not_be_looked_up_is_out_of_reach() {
-    let stage = Stage::new().led_by_spare_user().by_name();
+    let stage = Stage::with_ttl(LONG_TTL).led_by_spare_user().by_name();
     let resource = unique("name");
     let tree = Tree::of(&resource);
     let mut leader = stage.run_confined(&resource).args(["--", "sleep", "1000"]).spawn();
@@ -141,7 +143,7 @@ fn without_processes_a_server_whose_name_can_not_be_looked_up_is_out_of_reach() 
     stage.servers.0[0].query::<i64>(&["CLIENT", "KILL", "TYPE", "normal"]);
     let began = Instant::now();
     let ended = eventually("an end or two leases", || {
-        leader.has_ended().then_some(true).or_else(|| (began.elapsed() > 2 * TTL).then_some(false))
+        leader.has_ended().then_some(true).or_else(|| (began.elapsed() > 2 * LONG_TTL).then_some(false))
     });
     assert!(!leader.stderr().contains("panicked"), "{}", leader.stderr());
     if ended {
@@ -153,30 +155,29 @@ fn without_processes_a_server_whose_name_can_not_be_looked_up_is_out_of_reach() 
     }
 }
 
-fn dies_without_memory(shape: &Shape, ttl: Duration) {
-    let stage = Stage::with_ttl(ttl).hardship(|leading| for_both(leading, Limit::Memory, mapped));
+fn dies_without_memory(shape: &Shape) {
+    let stage = Stage::with_ttl(LONG_TTL).hardship(|leading| for_both(leading, Limit::Memory, mapped));
     each_end(|end| _ = stage.play(shape, end));
 }
 
 #[test]
 fn without_memory_a_plain_command() {
-    dies_without_memory(&Shape::plain(), TTL);
+    dies_without_memory(&Shape::plain());
 }
 
 #[test]
 fn without_memory_detached_processes() {
-    dies_without_memory(&Shape::double_fork(), TTL);
+    dies_without_memory(&Shape::double_fork());
 }
 
 #[test]
 fn without_memory_processes_that_ignore_term() {
-    dies_without_memory(&Shape::sprout("ignores", 2), TTL);
+    dies_without_memory(&Shape::sprout("ignores", 2));
 }
 
-/// The more there are, the more room a list of them takes. While they are started the host is busy, and a lease of a second may
-/// be lost.
+/// The more there are, the more room a list of them takes.
 #[test]
 fn without_memory_a_thousand_processes() {
     let line = "i=0; while [ $i -lt 1000 ]; do sleep 1000 & i=$((i + 1)); done; wait";
-    dies_without_memory(&Shape::shell(line, 1001), 4 * TTL);
+    dies_without_memory(&Shape::shell(line, 1001));
 }

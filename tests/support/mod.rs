@@ -23,7 +23,7 @@ pub use self::{
     namespaces::unshare,
     processes::{Tree, children, signal, state, threads},
     proxy::{Mode, Proxy},
-    scenery::{End, Leading, Shape, Stage, TTL, each_end, failing_ends, program},
+    scenery::{End, LONG_TTL, Leading, Shape, Stage, TTL, each_end, failing_ends, program},
     sentinels::{Group, NAME, Sentinel},
     servers::{Server, Servers, free_port},
     terminal::Terminal,

@@ -11,9 +11,11 @@ use std::{
 use nix::{sys::signal::Signal, unistd::geteuid};
 use tempfile::TempDir;
 
-use super::{Leaderrun, Running, Servers, Tree, children, eventually, example, signal, unique};
+use super::{Leaderrun, Running, Servers, Tree, children, eventually, example, leaderrun::copy, signal, unique};
 
 pub const TTL: Duration = Duration::from_secs(1);
+/// One that isn't lost on a busy host.
+pub const LONG_TTL: Duration = Duration::from_secs(3);
 
 /// How leadership ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +78,16 @@ pub struct Leading {
     pub leader: Running,
     pub tree: Tree,
     pub resource: String,
+}
+
+impl Leading {
+    /// Waits until the tree has so many processes that count. Nobody has anything to say until then.
+    pub fn grows_to(&self, size: usize, counts: impl Fn(i32) -> bool) {
+        eventually("a grown tree", || {
+            assert_eq!(self.leader.stderr(), "");
+            (self.tree.alive().into_iter().filter(|&pid| counts(pid)).count() >= size).then_some(())
+        });
+    }
 }
 
 type Hardship = Box<dyn Fn(&Leading)>;
@@ -163,7 +175,7 @@ impl Stage {
     /// A program where every user can run it.
     pub fn for_all_users(&self, name: &str) -> String {
         let path = self.runtime.path().join(name);
-        std::fs::copy(example(name), &path).expect("a copy");
+        copy(&example(name), &path);
         path.into_os_string().into_string().expect("a path in UTF-8")
     }
 
@@ -190,7 +202,7 @@ impl Stage {
     /// took.
     pub fn play(&self, shape: &Shape, end: End) -> Duration {
         let leading = self.lead(shape);
-        leading.tree.grows_to(shape.size);
+        leading.grows_to(shape.size, |_| true);
         self.end(leading, shape, end)
     }
 
