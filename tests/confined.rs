@@ -4,7 +4,7 @@
 mod support;
 
 use nix::unistd::geteuid;
-use support::{Leaderrun, Server, Shape, Stage, TTL, Tree, each_end, program, unique, unshare_and};
+use support::{LONG_TTL, Leaderrun, Shape, Stage, Tree, each_end, program, unique, unshare_and};
 
 /// What Docker 19.03's default profile doesn't know of these, and so refuses.
 const UNKNOWN_TO_DOCKER: &str =
@@ -13,7 +13,7 @@ const UNKNOWN_TO_DOCKER: &str =
 /// A leader to which these system calls are refused, which its command verifies.
 fn without(calls: &str, errno: &str) -> Stage {
     let confine = program("confine");
-    Stage::new()
+    Stage::with_ttl(LONG_TTL)
         .confined_by(&[&confine, "deny", calls, errno, "--"])
         .probed_by(&[&confine, "expect", calls, errno, "--"])
 }
@@ -81,11 +81,8 @@ fn without_a_timer_no_command_lives_on_and_the_reason_is_told() {
 /// else at once.
 #[test]
 fn with_the_system_calls_of_docker_19_a_name_is_looked_up() {
-    let stage = without(UNKNOWN_TO_DOCKER, "EPERM");
-    let other = Server::start();
-    other.settle(TTL);
-    let by_name = other.url().replace("127.0.0.1", "localhost");
-    let output = stage.run_confined(&unique("name")).args(["--redis", &by_name, "--try", "--", "echo", "led"]).output();
+    let stage = without(UNKNOWN_TO_DOCKER, "EPERM").by_name();
+    let output = stage.run_confined(&unique("name")).args(["--try", "--", "echo", "led"]).output();
     assert_eq!((output.code(), output.stdout.as_str(), output.stderr.as_str()), (0, "led\n", ""));
 }
 
@@ -98,7 +95,7 @@ const FOREIGN: (&[&str], &str) = (&["--pid", "--fork", "--kill-child"], "true");
 fn is_refused(proc: (&[&str], &str)) {
     let Some(words) = unshare_and(proc.0, proc.1) else { return };
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let stage = Stage::new().confined_by(&words);
+    let stage = Stage::with_ttl(LONG_TTL).confined_by(&words);
     let on_servers = stage.run_confined(&unique("proc"));
     let folder = tempfile::tempdir().expect("a folder");
     let local = Leaderrun::new().env("XDG_RUNTIME_DIR", folder.path()).args(["--local", "-r", &unique("proc")]);
@@ -142,7 +139,7 @@ fn without_proc_a_namespace_of_its_own_keeps_every_promise() {
     }
     let Some(words) = unshare_and(COVERED.0, COVERED.1) else { return };
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let stage = Stage::new().confined_by(&words).with(&["--pid-namespace"]);
+    let stage = Stage::with_ttl(LONG_TTL).confined_by(&words).with(&["--pid-namespace"]);
     for shape in [Shape::plain(), Shape::double_fork(), Shape::sprout("ignores", 2)] {
         each_end(|end| _ = stage.play(&shape, end));
     }
@@ -152,7 +149,7 @@ fn without_proc_a_namespace_of_its_own_keeps_every_promise() {
 fn with_the_proc_of_another_namespace_one_of_its_own_has_its_own() {
     let Some(words) = unshare_and(FOREIGN.0, FOREIGN.1) else { return };
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let stage = Stage::new().confined_by(&words).with(&["--pid-namespace"]);
+    let stage = Stage::with_ttl(LONG_TTL).confined_by(&words).with(&["--pid-namespace"]);
     let line = "setsid sleep 1000 & read pid rest </proc/self/stat; [ $pid = $$ ] && exit 7";
     let output = stage.run_confined(&unique("proc")).args(["--", "sh", "-c", line]).output();
     assert_eq!((output.code(), output.stderr.as_str()), (7, ""));

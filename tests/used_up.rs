@@ -2,10 +2,11 @@
 
 mod support;
 
-use std::process::Command;
+use std::{process::Command, time::Instant};
 
 use support::{
-    End, Leading, Limit, Shape, Stage, children, each_end, eventually, failing_ends, lower, mapped, program,
+    End, LONG_TTL, Leading, Limit, Shape, Stage, Tree, children, each_end, eventually, failing_ends, lower, mapped,
+    program, threads, unique,
 };
 
 /// Elector and guard, limited once they have what they need to run.
@@ -16,7 +17,7 @@ fn for_both(leading: &Leading, limit: Limit, to: impl Fn(i32) -> u64) {
 }
 
 fn dies_without_descriptors(shape: &Shape, below: u64) {
-    let stage = Stage::new().hardship(move |leading| for_both(leading, Limit::Files, |_| below));
+    let stage = Stage::with_ttl(LONG_TTL).hardship(move |leading| for_both(leading, Limit::Files, |_| below));
     each_end(|end| _ = stage.play(shape, end));
 }
 
@@ -44,7 +45,7 @@ fn with_no_descriptors_allowed_detached_processes() {
 #[test]
 fn started_with_few_descriptors_it_works_or_says_why_not() {
     let confine = program("confine");
-    let mut stage = Stage::new();
+    let mut stage = Stage::with_ttl(LONG_TTL);
     let mut failed = Vec::new();
     for files in 5..=12 {
         let limit = files.to_string();
@@ -67,7 +68,7 @@ fn works_or_says_why_not(stage: &Stage, shape: &Shape, end: End, files: u32) {
         stage.end(leading, shape, end);
         return;
     }
-    assert_eq!(leading.tree.alive(), [], "a command outlives leaderrun");
+    assert_eq!(leading.tree.alive(), [0; 0], "a command outlives leaderrun");
     let output = leading.leader.wait();
     println!("with {files} descriptors {}: {}", output.code(), output.stderr.trim_end());
     assert!([69, 125].contains(&output.code()), "{files}: {}: {}", output.code(), output.stderr);
@@ -83,21 +84,26 @@ fn allow_no_process(stage: &Stage, pid: i32) {
     assert!(lowered.success(), "a lower limit");
 }
 
+fn is_forking(pid: i32) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(b"sprout\0forks\0"))
+}
+
 /// The command itself says when there is no process to be had.
 fn dies_without_processes(shape: Shape) {
-    let stage = Stage::new().started_by_spare_user();
+    let stage = Stage::with_ttl(LONG_TTL).led_by_spare_user();
     let forks = stage.for_all_users("sprout");
     let line = "\"$0\" forks & exec \"$@\"";
     let command = ["sh", "-c", line, &forks].map(String::from).into_iter();
     let command =
         command.chain(shape.command.into_iter().map(|w| if w == program("sprout") { forks.clone() } else { w }));
-    let shape = Shape { command: command.collect(), size: shape.size + 1 };
+    let shape = Shape { command: command.collect(), size: shape.size };
     each_end(|end| {
         let leading = stage.lead(&shape);
-        leading.tree.grows_to(shape.size);
+        // Those that it forks come and go.
+        leading.grows_to(shape.size, |pid| !is_forking(pid));
         let (elector, guard) = (leading.leader.pid(), leading.leader.guard());
         let main = eventually("the command", || children(guard).first().copied());
-        let forks = eventually("what forks", || children(main).into_iter().find(|&child| !children(child).is_empty()));
+        let forks = eventually("what forks", || children(main).into_iter().find(|&pid| is_forking(pid)));
         for pid in [elector, guard, forks] {
             allow_no_process(&stage, pid);
         }
@@ -121,8 +127,36 @@ fn without_processes_processes_that_ignore_term() {
     dies_without_processes(Shape::sprout("ignores", 2));
 }
 
+/// A name is looked up in a thread of its own. Where there is none, the server can't be reached, which ends the lease at most.
+#[test]
+fn without_processes_a_server_whose_name_can_not_be_looked_up_is_out_of_reach() {
+    let stage = Stage::with_ttl(LONG_TTL).led_by_spare_user().by_name();
+    let resource = unique("name");
+    let tree = Tree::of(&resource);
+    let mut leader = stage.run_confined(&resource).args(["--", "sleep", "1000"]).spawn();
+    tree.grows_to(1);
+    // The one that looked the name up is kept for a while.
+    eventually("no other thread", || (threads(leader.pid()) == 1).then_some(()));
+    for pid in [leader.pid(), leader.guard()] {
+        allow_no_process(&stage, pid);
+    }
+    stage.servers.0[0].query::<i64>(&["CLIENT", "KILL", "TYPE", "normal"]);
+    let began = Instant::now();
+    let ended = eventually("an end or two leases", || {
+        leader.has_ended().then_some(true).or_else(|| (began.elapsed() > 2 * LONG_TTL).then_some(false))
+    });
+    assert!(!leader.stderr().contains("panicked"), "{}", leader.stderr());
+    if ended {
+        let output = leader.wait();
+        assert_eq!(output.code(), 76, "{}", output.stderr);
+        tree.is_gone();
+    } else {
+        assert_eq!(stage.servers.locked(&resource), 1, "it leads, or has ended");
+    }
+}
+
 fn dies_without_memory(shape: &Shape) {
-    let stage = Stage::new().hardship(|leading| for_both(leading, Limit::Memory, mapped));
+    let stage = Stage::with_ttl(LONG_TTL).hardship(|leading| for_both(leading, Limit::Memory, mapped));
     each_end(|end| _ = stage.play(shape, end));
 }
 

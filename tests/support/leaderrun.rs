@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     fs::File,
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -32,6 +32,12 @@ pub struct Output {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
+}
+
+/// Copies a program in a process of its own: written by us, it might still be open in what another test has just forked, and
+/// could not be run (ETXTBSY).
+pub fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").args([from, to]).status().expect("cp").success(), "a copy of {}", from.display());
 }
 
 impl Output {
@@ -105,7 +111,7 @@ impl Leaderrun {
     pub fn copy_for_all_users(&self) -> PathBuf {
         std::fs::set_permissions(self.folder.path(), std::fs::Permissions::from_mode(0o755)).expect("a mode");
         let path = self.folder.path().join("leaderrun");
-        std::fs::copy(env!("CARGO_BIN_EXE_leaderrun"), &path).expect("a copy");
+        copy(env!("CARGO_BIN_EXE_leaderrun").as_ref(), &path);
         path
     }
 

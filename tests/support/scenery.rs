@@ -11,9 +11,11 @@ use std::{
 use nix::{sys::signal::Signal, unistd::geteuid};
 use tempfile::TempDir;
 
-use super::{Leaderrun, Running, Servers, Tree, children, eventually, example, signal, unique};
+use super::{Leaderrun, Running, Servers, Tree, children, eventually, example, leaderrun::copy, signal, unique};
 
 pub const TTL: Duration = Duration::from_secs(1);
+/// One that isn't lost on a busy host.
+pub const LONG_TTL: Duration = Duration::from_secs(3);
 
 /// How leadership ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,11 +80,23 @@ pub struct Leading {
     pub resource: String,
 }
 
+impl Leading {
+    /// Waits until the tree has so many processes that count. Nobody has anything to say until then.
+    pub fn grows_to(&self, size: usize, counts: impl Fn(i32) -> bool) {
+        eventually("a grown tree", || {
+            assert_eq!(self.leader.stderr(), "");
+            (self.tree.alive().into_iter().filter(|&pid| counts(pid)).count() >= size).then_some(())
+        });
+    }
+}
+
 /// What is done to a leader.
 type Hardship = Box<dyn Fn(&Leading)>;
 
 pub struct Stage {
     pub servers: Servers,
+    urls: String,
+    ttl: Duration,
     options: Vec<String>,
     runtime: TempDir,
     /// The words that the leader is started through.
@@ -91,21 +105,28 @@ pub struct Stage {
     probed_by: Vec<String>,
     /// What is done to the leader before its leadership ends.
     hardship: Option<Hardship>,
-    started_by_spare_user: bool,
+    spare_user: bool,
 }
 
 impl Stage {
     pub fn new() -> Self {
+        Self::with_ttl(TTL)
+    }
+
+    pub fn with_ttl(ttl: Duration) -> Self {
         let runtime = tempfile::tempdir().expect("a folder");
         std::fs::set_permissions(runtime.path(), std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        let servers = Servers::settled(1, ttl);
         Stage {
-            servers: Servers::settled(1, TTL),
+            urls: servers.urls(),
+            servers,
+            ttl,
             options: Vec::new(),
             runtime,
             confined_by: Vec::new(),
             probed_by: Vec::new(),
             hardship: None,
-            started_by_spare_user: false,
+            spare_user: false,
         }
     }
 
@@ -134,8 +155,8 @@ impl Stage {
     }
 
     /// With a leader of a user that no other process belongs to, where we are root, whom some limits don't bind.
-    pub fn started_by_spare_user(mut self) -> Self {
-        self.started_by_spare_user = geteuid().is_root();
+    pub fn led_by_spare_user(mut self) -> Self {
+        self.spare_user = geteuid().is_root();
         self
     }
 
@@ -143,18 +164,26 @@ impl Stage {
     pub fn as_user(&self) -> Vec<String> {
         let user = (300_000 + std::process::id() % 100_000).to_string();
         let words = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"];
-        if self.started_by_spare_user { words.map(Into::into).to_vec() } else { Vec::new() }
+        if self.spare_user { words.map(Into::into).to_vec() } else { Vec::new() }
+    }
+
+    /// With a name for the server, to be looked up in /etc/hosts.
+    pub fn by_name(mut self) -> Self {
+        self.urls = self.urls.replace("127.0.0.1", "localhost");
+        self
     }
 
     /// A program where every user can run it.
     pub fn for_all_users(&self, name: &str) -> String {
         let path = self.runtime.path().join(name);
-        std::fs::copy(example(name), &path).expect("a copy");
+        copy(&example(name), &path);
         path.into_os_string().into_string().expect("a path in UTF-8")
     }
 
     pub fn run(&self, resource: &str) -> Leaderrun {
-        Leaderrun::on(&self.servers, resource, TTL).env("XDG_RUNTIME_DIR", self.runtime.path()).args(&self.options)
+        let ttl = format!("{}ms", self.ttl.as_millis());
+        let leaderrun = Leaderrun::new().args(["--redis", &self.urls, "--resource", resource, "--ttl", &ttl]);
+        leaderrun.env("XDG_RUNTIME_DIR", self.runtime.path()).args(&self.options)
     }
 
     /// The same, confined.
@@ -162,7 +191,7 @@ impl Stage {
         let leaderrun = self.run(resource);
         let mut words: Vec<OsString> = self.confined_by.iter().map(Into::into).collect();
         words.extend(self.as_user().iter().map(Into::into));
-        if self.started_by_spare_user {
+        if self.spare_user {
             words.push(leaderrun.copy_for_all_users().into());
         } else {
             words.push(leaderrun.command.get_program().to_owned());
@@ -174,7 +203,7 @@ impl Stage {
     /// took.
     pub fn play(&self, shape: &Shape, end: End) -> Duration {
         let leading = self.lead(shape);
-        leading.tree.grows_to(shape.size);
+        leading.grows_to(shape.size, |_| true);
         self.end(leading, shape, end)
     }
 
@@ -236,9 +265,10 @@ impl Stage {
         took
     }
 
-    /// Another holder, for a moment.
+    /// Another holder, for longer than the lease that is lost.
     fn take_lock(&self, resource: &str) {
-        self.servers.0[0].query::<()>(&["SET", &format!("leaderrun:{resource}"), "another", "PX", "1500"]);
+        let lasting = (self.ttl * 3 / 2).as_millis().to_string();
+        self.servers.0[0].query::<()>(&["SET", &format!("leaderrun:{resource}"), "another", "PX", &lasting]);
     }
 }
 
