@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What holds the lease.
-pub enum Backend {
+pub(crate) enum Backend {
     Redlock(Redlock),
     Local(Local),
 }
@@ -22,7 +22,7 @@ impl Backend {
     ///
     /// # Errors
     /// The lock's file can't be used, or the system gives no random numbers.
-    pub fn open(settings: &Settings) -> Result<Self> {
+    pub(crate) fn open(settings: &Settings) -> Result<Self> {
         Ok(match &settings.backend {
             BackendConfig::Redlock(config) => {
                 let Settings { holder, once_per, times, report, .. } = settings;
@@ -38,7 +38,7 @@ impl Backend {
     ///
     /// # Errors
     /// The lock's file can't be used. Nodes that fail are a reason in [`NotAcquired`].
-    pub async fn acquire(&mut self) -> Result<AcquireOutcome> {
+    pub(crate) async fn acquire(&mut self) -> Result<AcquireOutcome> {
         match self {
             Backend::Redlock(nodes) => Ok(nodes.acquire().await),
             Backend::Local(local) => local.acquire(),
@@ -49,7 +49,7 @@ impl Backend {
     ///
     /// # Errors
     /// The lock's file can't be waited for.
-    pub async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> Result<WaitOutcome> {
+    pub(crate) async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> Result<WaitOutcome> {
         match self {
             Backend::Redlock(nodes) => Ok(nodes.wait_for_change(not_acquired).await),
             Backend::Local(local) => local.wait_for_change(not_acquired).await,
@@ -57,7 +57,7 @@ impl Backend {
     }
 
     /// Extends the lease, and leaves a note with it if there is one.
-    pub async fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
+    pub(crate) async fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
         match self {
             Backend::Redlock(nodes) => nodes.extend(note).await,
             Backend::Local(local) => local.extend(note),
@@ -68,7 +68,7 @@ impl Backend {
     ///
     /// # Errors
     /// Why that is not confirmed.
-    pub async fn release(&mut self, options: ReleaseOptions) -> Result<(), BackendFailure> {
+    pub(crate) async fn release(&mut self, options: ReleaseOptions) -> Result<(), BackendFailure> {
         match self {
             Backend::Redlock(nodes) => nodes.release(options).await,
             Backend::Local(local) => local.release(options),
@@ -78,7 +78,7 @@ impl Backend {
 
 /// Releases the lease of a dead elector, in its guard, once the tree is dead too. Leaves the note of a success that the elector
 /// may not have left. Returns whether the lease is free now.
-pub fn release_for_dead_elector(settings: &Settings, release_key: ReleaseKey, note: Option<&Note>) -> bool {
+pub(crate) fn release_for_dead_elector(settings: &Settings, release_key: ReleaseKey, note: Option<&Note>) -> bool {
     match (&settings.backend, release_key) {
         (BackendConfig::Redlock(config), ReleaseKey::Nodes(key)) => {
             redlock::release_alone(config, settings.times, key, note)

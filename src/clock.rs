@@ -10,28 +10,28 @@ use serde::{Deserialize, Serialize};
 
 /// A moment on CLOCK_BOOTTIME, in nanoseconds since boot. All processes of a host share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Moment(u64);
+pub(crate) struct Moment(u64);
 
 impl Moment {
     /// Returns the present moment.
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         // From the kernel, as the guard's timer is: a preloaded library can replace the C library's clock.
         let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
         Moment(nanos(Duration::new(tv_sec as u64, tv_nsec as u32)))
     }
 
     /// Returns the time since boot.
-    pub fn since_boot(self) -> Duration {
+    pub(crate) fn since_boot(self) -> Duration {
         Duration::from_nanos(self.0)
     }
 
     /// Returns the time since `earlier`; zero if `earlier` is later.
-    pub fn since(self, earlier: Moment) -> Duration {
+    pub(crate) fn since(self, earlier: Moment) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
     /// Returns the time until this moment; zero once it has passed.
-    pub fn remaining(self) -> Duration {
+    pub(crate) fn remaining(self) -> Duration {
         self.since(Moment::now())
     }
 }
@@ -55,7 +55,7 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 /// Waits until a moment has come; forever if there is none.
-pub async fn reach(moment: Option<Moment>) {
+pub(crate) async fn reach(moment: Option<Moment>) {
     let Some(moment) = moment else { return std::future::pending().await };
     let remaining = moment.remaining();
     // The timer ticks in milliseconds; a moment that has come doesn't wait for a tick.
@@ -65,7 +65,7 @@ pub async fn reach(moment: Option<Moment>) {
 }
 
 /// Returns a wall time as a message shows it. The time may come from anybody: one beyond the year 3000 is not spelled out.
-pub fn show_time(time: SystemTime) -> String {
+pub(crate) fn show_time(time: SystemTime) -> String {
     const YEAR_3000: Duration = Duration::from_secs(32_503_680_000);
     if time >= UNIX_EPOCH + YEAR_3000 {
         return "the far future".into();
@@ -74,6 +74,6 @@ pub fn show_time(time: SystemTime) -> String {
 }
 
 /// Returns the wall clock in microseconds since 1970; zero before that. Only fencing tokens come from it, never a time-out.
-pub fn wall_micros() -> u64 {
+pub(crate) fn wall_micros() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)
 }

@@ -15,7 +15,7 @@ use crate::{
 
 /// What follows from the end of a leadership.
 #[derive(Clone, Copy, Debug)]
-pub struct Conclusion {
+pub(crate) struct Conclusion {
     /// The command succeeded, but its success could not be recorded.
     pub not_recorded: bool,
     /// How the lease is to be released.
@@ -23,7 +23,7 @@ pub struct Conclusion {
 }
 
 /// Notes how the command ended, while the lease still keeps the others out.
-pub async fn conclude(
+pub(crate) async fn conclude(
     ended: &LeadershipEnd,
     backend: &Backend,
     guard: &mut GuardHandle,

@@ -17,7 +17,7 @@ use crate::{
 
 /// Why leaderrun doesn't start. `option` is the option as it is written on the command line.
 #[derive(Debug)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     Name { option: &'static str, problem: NameProblem },
     ReservedName { name: String, suffix: &'static str },
     NoPeriod { option: &'static str },
@@ -38,7 +38,7 @@ pub enum ConfigError {
 
 /// Why a text is no name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NameProblem {
+pub(crate) enum NameProblem {
     Empty,
     TooLong { most: usize },
     ControlCharacter,
@@ -46,7 +46,7 @@ pub enum NameProblem {
 
 /// Where the URLs of the servers are given.
 #[derive(Clone, Debug)]
-pub enum UrlSource {
+pub(crate) enum UrlSource {
     Option,
     File(PathBuf),
 }

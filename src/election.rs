@@ -15,7 +15,7 @@ use crate::{
 
 /// How an election ended.
 #[derive(Debug)]
-pub enum ElectionEnd {
+pub(crate) enum ElectionEnd {
     /// We lead.
     Elected(Lease),
     /// We don't lead and don't wait any longer.
@@ -56,7 +56,7 @@ enum Waited {
 ///
 /// # Errors
 /// The backend can't be used at all.
-pub async fn run(backend: &mut Backend, settings: &Settings) -> Result<ElectionEnd> {
+pub(crate) async fn run(backend: &mut Backend, settings: &Settings) -> Result<ElectionEnd> {
     let mut candidacy = Candidacy::new(settings);
     loop {
         let not_acquired = match backend.acquire().await? {

@@ -4,7 +4,7 @@ use crate::program::ProgramError;
 
 /// How leaderrun ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// The command ended by itself, or we ended as it would have.
     Command(u8),
     /// Signal N ended the command, or us as a standby.
@@ -37,7 +37,7 @@ pub enum Exit {
 
 impl Exit {
     /// Returns the status as the shell sees it.
-    pub fn status(self) -> u8 {
+    pub(crate) fn status(self) -> u8 {
         match self {
             Exit::Command(code) => code,
             Exit::Signal(signal) => 128_u8.wrapping_add(signal as u8),

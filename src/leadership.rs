@@ -46,7 +46,7 @@ struct Leadership<'a> {
 
 /// A leadership that is over.
 #[derive(Clone, Copy, Debug)]
-pub struct LeadershipEnd {
+pub(crate) struct LeadershipEnd {
     pub outcome: LeadershipOutcome,
     pub token: FencingToken,
     /// When the command was started.
@@ -59,7 +59,7 @@ pub struct LeadershipEnd {
 
 /// How a leadership ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeadershipOutcome {
+pub(crate) enum LeadershipOutcome {
     /// The command ended by itself.
     Exited(Ending),
     /// The command exists but can't be run.
@@ -89,7 +89,12 @@ enum Loss {
 }
 
 /// Starts the command and leads until nothing of it is left, so that the lease can be released.
-pub async fn run(lease: Lease, backend: &Backend, guard: &mut GuardHandle, settings: &Settings) -> LeadershipEnd {
+pub(crate) async fn run(
+    lease: Lease,
+    backend: &Backend,
+    guard: &mut GuardHandle,
+    settings: &Settings,
+) -> LeadershipEnd {
     let began = Moment::now();
     let renewal = RenewalSchedule::new(settings.times, lease.sent, began);
     let deadlines = renewal.deadlines();

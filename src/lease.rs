@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Moment;
 
 /// How far the rates of two clocks may differ: 1 %, given as a divisor.
-pub const DRIFT: u32 = 100;
+pub(crate) const DRIFT: u32 = 100;
 
 /// The resolution of a node's expiry and of scheduling, which adds to the drift (Redlock's constant).
 const RESOLUTION: Duration = Duration::from_millis(2);
@@ -29,13 +29,13 @@ const RESOLUTION: Duration = Duration::from_millis(2);
 const UPTIME_RESOLUTION: Duration = Duration::from_secs(1);
 
 /// The shortest ttl.
-pub const SHORTEST_TTL: Duration = Duration::from_millis(500);
+pub(crate) const SHORTEST_TTL: Duration = Duration::from_millis(500);
 
 /// The longest ttl. Longer ones have no use, and sums of times would overflow.
-pub const LONGEST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const LONGEST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How far ahead of the wall clock a token is believed to be, in microseconds: a day, more than wall clocks differ.
-pub const FARTHEST_AHEAD: u64 = 24 * 60 * 60 * 1_000_000;
+pub(crate) const FARTHEST_AHEAD: u64 = 24 * 60 * 60 * 1_000_000;
 
 /// A turn of a handover: no shorter than a timer's tick, no longer than a round around the earth.
 const SHORTEST_TURN: Duration = Duration::from_millis(1);
@@ -49,14 +49,14 @@ const TELL_ONE: Duration = Duration::from_micros(60);
 
 /// How long a lease lasts and how long a command may take to stop. Everything else follows from these two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
+pub(crate) struct Times {
     ttl: Duration,
     kill_after: Duration,
 }
 
 /// Times that don't fit each other, and what would fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimingError {
+pub(crate) enum TimingError {
     TtlTooShort,
     TtlTooLong,
     /// With this ttl, kill-after can be at most this long.
@@ -68,7 +68,7 @@ impl Times {
     ///
     /// # Errors
     /// A ttl out of range, or a `kill_after` that leaves no time to try an extension again before the signal.
-    pub fn new(ttl: Duration, kill_after: Option<Duration>) -> Result<Self, TimingError> {
+    pub(crate) fn new(ttl: Duration, kill_after: Option<Duration>) -> Result<Self, TimingError> {
         if ttl < SHORTEST_TTL {
             return Err(TimingError::TtlTooShort);
         }
@@ -85,57 +85,57 @@ impl Times {
     }
 
     /// Returns how long a lease lasts.
-    pub fn ttl(&self) -> Duration {
+    pub(crate) fn ttl(&self) -> Duration {
         self.ttl
     }
 
     /// Returns the time between the signal that asks the command to stop and SIGKILL.
-    pub fn kill_after(&self) -> Duration {
+    pub(crate) fn kill_after(&self) -> Duration {
         self.kill_after
     }
 
     /// Returns what a lease loses to clocks that run at different rates: 1 % of the ttl and 2 ms.
-    pub fn drift(&self) -> Duration {
+    pub(crate) fn drift(&self) -> Duration {
         self.ttl / DRIFT + RESOLUTION
     }
 
     /// Returns the time that killing may take on a busy host: ttl/50, at least 50 ms.
-    pub fn margin(&self) -> Duration {
+    pub(crate) fn margin(&self) -> Duration {
         self.ttl.div(50).max(Duration::from_millis(50))
     }
 
     /// Returns the time between two extensions: ttl/3.
-    pub fn extend_every(&self) -> Duration {
+    pub(crate) fn extend_every(&self) -> Duration {
         self.ttl / 3
     }
 
     /// Returns the pause before a failed extension is tried again, without jitter: ttl/30.
-    pub fn retry_after(&self) -> Duration {
+    pub(crate) fn retry_after(&self) -> Duration {
         self.ttl / 30
     }
 
     /// Returns how long a node may take to answer: ttl/20, 50 ms to 1 s.
-    pub fn answer_timeout(&self) -> Duration {
+    pub(crate) fn answer_timeout(&self) -> Duration {
         self.ttl.div(20).clamp(Duration::from_millis(50), Duration::from_secs(1))
     }
 
     /// Returns how long a new connection may take, TLS and sign-in included: ttl/5.
-    pub fn connect_timeout(&self) -> Duration {
+    pub(crate) fn connect_timeout(&self) -> Duration {
         self.ttl / 5
     }
 
     /// Returns how long a node must have been up, by its own count of whole seconds, before it grants: a ttl and its drift.
-    pub fn startup_grace(&self) -> Duration {
+    pub(crate) fn startup_grace(&self) -> Duration {
         self.ttl + self.drift() + UPTIME_RESOLUTION
     }
 
     /// Returns when the lease of a round sent at `sent` ends, by this host's clock.
-    pub fn lease_end(&self, sent: Moment) -> Moment {
+    pub(crate) fn lease_end(&self, sent: Moment) -> Moment {
         sent + (self.ttl - self.drift())
     }
 
     /// Returns the command's deadlines under the lease of a round sent at `sent`.
-    pub fn deadlines(&self, sent: Moment) -> Deadlines {
+    pub(crate) fn deadlines(&self, sent: Moment) -> Deadlines {
         let kill_at = self.lease_end(sent) - self.margin();
         Deadlines { stop_at: kill_at - self.kill_after, kill_at }
     }
@@ -148,7 +148,7 @@ impl Times {
 
 /// When the command is signalled, and when its whole tree is killed, unless the lease is extended before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deadlines {
+pub(crate) struct Deadlines {
     pub stop_at: Moment,
     pub kill_at: Moment,
 }
@@ -156,38 +156,38 @@ pub struct Deadlines {
 /// A fencing token: each leader gets a larger one than every leader before. A node's fence is the largest that it has granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct FencingToken(u64);
+pub(crate) struct FencingToken(u64);
 
 impl FencingToken {
     /// Below every token that is granted: the fence of a node that has granted none.
-    pub const ZERO: FencingToken = FencingToken(0);
+    pub(crate) const ZERO: FencingToken = FencingToken(0);
 
     /// The largest token: a node's script computes with doubles, which are not exact above.
-    pub const MAX: FencingToken = FencingToken((1 << 53) - 2);
+    pub(crate) const MAX: FencingToken = FencingToken((1 << 53) - 2);
 
     /// Makes a token of a number that came from a node or a file.
-    pub const fn new(number: u64) -> Self {
+    pub(crate) const fn new(number: u64) -> Self {
         FencingToken(number)
     }
 
     /// Returns the number.
-    pub const fn get(self) -> u64 {
+    pub(crate) const fn get(self) -> u64 {
         self.0
     }
 
     /// Returns the token to ask for: the wall clock in microseconds since 1970, or more if a larger token has been seen.
-    pub fn next(wall_micros: u64, largest_seen: FencingToken) -> Self {
+    pub(crate) fn next(wall_micros: u64, largest_seen: FencingToken) -> Self {
         largest_seen.following().max(FencingToken(wall_micros)).min(FencingToken::MAX)
     }
 
     /// Returns the smallest larger token.
-    pub fn following(self) -> Self {
+    pub(crate) fn following(self) -> Self {
         FencingToken(self.0.saturating_add(1))
     }
 
     /// Returns whether clocks that differ explain it: it is at most a day ahead of `micros`, microseconds since 1970 or
     /// another token.
-    pub fn is_plausible(self, micros: u64) -> bool {
+    pub(crate) fn is_plausible(self, micros: u64) -> bool {
         self.0 <= micros.saturating_add(FARTHEST_AHEAD)
     }
 
@@ -195,7 +195,7 @@ impl FencingToken {
     ///
     /// A token is no wall time: it starts as the candidate's clock ([`FencingToken::next`]) and is raised above tokens of
     /// clocks that are ahead. So the time is for people only; nothing may be decided by it.
-    pub fn elected_at(self) -> SystemTime {
+    pub(crate) fn elected_at(self) -> SystemTime {
         UNIX_EPOCH + Duration::from_micros(self.0)
     }
 }
@@ -215,13 +215,13 @@ impl FromStr for FencingToken {
 }
 
 /// Returns N/2 + 1 for N configured nodes.
-pub fn quorum(nodes: usize) -> usize {
+pub(crate) fn quorum(nodes: usize) -> usize {
     nodes / 2 + 1
 }
 
 /// The votes of one round, counted as they come in.
 #[derive(Clone, Copy, Debug)]
-pub struct Tally {
+pub(crate) struct Tally {
     nodes: usize,
     yes: usize,
     no: usize,
@@ -229,7 +229,7 @@ pub struct Tally {
 
 /// What the votes counted so far come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VoteResult {
+pub(crate) enum VoteResult {
     Won,
     Lost,
     /// The votes still out decide.
@@ -238,12 +238,12 @@ pub enum VoteResult {
 
 impl Tally {
     /// Starts a count. `nodes`: the number of configured nodes, at least one, whether they are up or not.
-    pub fn new(nodes: usize) -> Self {
+    pub(crate) fn new(nodes: usize) -> Self {
         Tally { nodes, yes: 0, no: 0 }
     }
 
     /// Counts one node's answer.
-    pub fn count(&mut self, vote: bool) {
+    pub(crate) fn count(&mut self, vote: bool) {
         if vote {
             self.yes += 1;
         } else {
@@ -252,7 +252,7 @@ impl Tally {
     }
 
     /// Returns the result: won with a quorum of votes, lost as soon as the votes still out can't make one.
-    pub fn result(&self) -> VoteResult {
+    pub(crate) fn result(&self) -> VoteResult {
         let quorum = quorum(self.nodes);
         if self.yes >= quorum {
             VoteResult::Won
@@ -266,7 +266,7 @@ impl Tally {
 
 /// Returns the time until a quorum of nodes could grant, from the time until each node's own vote is free (`None`: unknown).
 /// Returns `None` if no quorum of nodes is known to become free.
-pub fn quorum_free_in(nodes: usize, mut free_in: Vec<Option<Duration>>) -> Option<Duration> {
+pub(crate) fn quorum_free_in(nodes: usize, mut free_in: Vec<Option<Duration>>) -> Option<Duration> {
     free_in.sort_by_key(|t| t.unwrap_or(Duration::MAX));
     free_in.get(quorum(nodes) - 1).copied().flatten()
 }
@@ -276,7 +276,7 @@ pub fn quorum_free_in(nodes: usize, mut free_in: Vec<Option<Duration>>) -> Optio
 /// each turn, the first ones at once, so that a thousand standbys need about as much time, and as many rounds, as ten.
 ///
 /// `chance`: a random number, at least 0 and below 1.
-pub fn handover_turn(standbys: u32, round_trip: Duration, chance: f64) -> Duration {
+pub(crate) fn handover_turn(standbys: u32, round_trip: Duration, chance: f64) -> Duration {
     let turn = (f64::from(standbys) / AT_A_TURN * chance) as u32;
     round_trip.max(TELL_ONE * standbys).clamp(SHORTEST_TURN, LONGEST_TURN) * turn
 }

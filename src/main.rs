@@ -34,6 +34,7 @@ mod systemd;
 mod usage;
 
 #[cfg(test)]
+#[allow(unreachable_pub)]
 #[path = "../tests/simulation/mod.rs"]
 mod simulation;
 

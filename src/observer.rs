@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What to look at.
-pub enum Observer {
+pub(crate) enum Observer {
     Redlock(RedlockObserver),
     Local(LocalObserver),
 }
@@ -25,7 +25,7 @@ impl Observer {
     ///
     /// # Errors
     /// There is no folder for the lock of this machine.
-    pub fn open(backend: &BackendConfig, resource: &str, times: Times) -> Result<Self> {
+    pub(crate) fn open(backend: &BackendConfig, resource: &str, times: Times) -> Result<Self> {
         Ok(match backend {
             BackendConfig::Redlock(config) => Observer::Redlock(RedlockObserver::open(config, resource, times)),
             BackendConfig::Local => Observer::Local(LocalObserver::open(resource)?),
@@ -33,7 +33,7 @@ impl Observer {
     }
 
     /// Looks once.
-    pub async fn look(&self) -> ElectionStatus {
+    pub(crate) async fn look(&self) -> ElectionStatus {
         match self {
             Observer::Redlock(nodes) => nodes.look().await,
             Observer::Local(local) => local.look(),
@@ -44,7 +44,7 @@ impl Observer {
     ///
     /// # Errors
     /// The system lacks what that takes.
-    pub fn listen(&mut self) -> Result<()> {
+    pub(crate) fn listen(&mut self) -> Result<()> {
         match self {
             Observer::Redlock(nodes) => nodes.listen(),
             Observer::Local(local) => local.listen()?,
@@ -53,7 +53,7 @@ impl Observer {
     }
 
     /// Waits until what was seen may have changed.
-    pub async fn change(&mut self, seen: &ElectionStatus) {
+    pub(crate) async fn change(&mut self, seen: &ElectionStatus) {
         match self {
             Observer::Redlock(nodes) => nodes.change(seen).await,
             Observer::Local(local) => local.change().await,
@@ -61,7 +61,7 @@ impl Observer {
     }
 
     /// Polls until `wanted` holds; `None` on time-out.
-    pub async fn until(
+    pub(crate) async fn until(
         &mut self,
         within: Duration,
         wanted: impl Fn(&ElectionStatus) -> bool,
@@ -80,7 +80,7 @@ impl Observer {
     ///
     /// # Errors
     /// The request can't be written.
-    pub async fn ask_to_step_down(&self, leader: &LeaderStatus) -> Result<bool> {
+    pub(crate) async fn ask_to_step_down(&self, leader: &LeaderStatus) -> Result<bool> {
         match (self, &leader.id) {
             (Observer::Redlock(nodes), LeadershipId::Lock(value)) => Ok(nodes.ask_to_step_down(value).await),
             (Observer::Local(local), LeadershipId::Token(token)) => local.ask_to_step_down(*token).map(|()| true),

@@ -12,7 +12,7 @@ use crate::{clock::Moment, lease::FencingToken};
 
 /// At most one success per period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OncePer {
+pub(crate) struct OncePer {
     /// Counted from the start of the command that succeeds.
     pub period: Duration,
     /// How often the command may fail before all instances give up; `None`: any number of times.
@@ -21,7 +21,7 @@ pub struct OncePer {
 
 /// How often the command has failed in the period that began with its first failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Failures {
+pub(crate) struct Failures {
     pub count: u32,
     /// The rest of that period.
     pub left: Option<Duration>,
@@ -29,7 +29,7 @@ pub struct Failures {
 
 /// What is written where the lease is held, for the others to find.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
+pub(crate) struct Note {
     pub noted: Noted,
     pub text: String,
     /// It expires after this time.
@@ -38,14 +38,14 @@ pub struct Note {
 
 /// What a note is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noted {
+pub(crate) enum Noted {
     Success,
     Failure,
 }
 
 /// A success that is on record for this period.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PastSuccess {
+pub(crate) struct PastSuccess {
     /// The note, as it was found.
     pub note: String,
     /// The rest of the period.
@@ -62,7 +62,7 @@ struct Success {
 
 impl OncePer {
     /// Returns the note of a success now; `None` once the period is over.
-    pub fn success(&self, holder: &str, token: FencingToken, began: Moment) -> Option<Note> {
+    pub(crate) fn success(&self, holder: &str, token: FencingToken, began: Moment) -> Option<Note> {
         let lasts = rest(self.period, began)?;
         let ended = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let text = serde_json::to_string(&Success { token, holder: holder.to_owned(), ended }).ok()?;
@@ -70,7 +70,7 @@ impl OncePer {
     }
 
     /// Returns the note of one more failure now; `None` if failures aren't counted, or once the period is over.
-    pub fn failure(&self, failures: Failures, began: Moment) -> Option<Note> {
+    pub(crate) fn failure(&self, failures: Failures, began: Moment) -> Option<Note> {
         self.attempts?;
         let lasts = rest(failures.left.unwrap_or(self.period), began)?;
         Some(Note { noted: Noted::Failure, text: failures.count.saturating_add(1).to_string(), lasts })
@@ -92,6 +92,6 @@ impl fmt::Display for PastSuccess {
 }
 
 /// Returns what is left of a time that began at `began`; `None` if it is over.
-pub fn rest(time: Duration, began: Moment) -> Option<Duration> {
+pub(crate) fn rest(time: Duration, began: Moment) -> Option<Duration> {
     time.checked_sub(Moment::now().since(began)).filter(|rest| rest.as_millis() > 0)
 }

@@ -10,7 +10,7 @@ use nix::unistd::{AccessFlags, access};
 
 /// A command whose file was found.
 #[derive(Clone, Debug)]
-pub struct Program {
+pub(crate) struct Program {
     /// The file to execute.
     pub path: PathBuf,
     /// The arguments. The first is the name of the command as it was given.
@@ -19,7 +19,7 @@ pub struct Program {
 
 /// Why a command can't be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProgramError {
+pub(crate) enum ProgramError {
     NotFound,
     NotExecutable(PathBuf),
 }
@@ -30,7 +30,7 @@ impl Program {
     ///
     /// # Errors
     /// There is no such file, or none that is executable.
-    pub fn find(args: Vec<OsString>, path: Option<&OsStr>) -> Result<Self, ProgramError> {
+    pub(crate) fn find(args: Vec<OsString>, path: Option<&OsStr>) -> Result<Self, ProgramError> {
         let name = args.first().map(OsString::as_os_str).unwrap_or_default();
         let candidates: Vec<PathBuf> = if name.is_empty() {
             Vec::new()
@@ -54,7 +54,7 @@ impl Program {
     }
 
     /// Returns the name of the command as it was given, for messages.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.args.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default()
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 
 /// When a lease is extended next, and what its command's deadlines are until then.
 #[derive(Clone, Copy, Debug)]
-pub struct RenewalSchedule {
+pub(crate) struct RenewalSchedule {
     times: Times,
     /// `None` for a lease that doesn't run out.
     deadlines: Option<Deadlines>,
@@ -18,7 +18,7 @@ pub struct RenewalSchedule {
 
 impl RenewalSchedule {
     /// Starts the schedule of a lease whose round was sent at `sent`; `None` for a lease that doesn't run out.
-    pub fn new(times: Times, sent: Option<Moment>, now: Moment) -> Self {
+    pub(crate) fn new(times: Times, sent: Option<Moment>, now: Moment) -> Self {
         RenewalSchedule {
             times,
             deadlines: sent.map(|sent| times.deadlines(sent)),
@@ -27,28 +27,28 @@ impl RenewalSchedule {
     }
 
     /// Returns the command's deadlines.
-    pub fn deadlines(&self) -> Option<Deadlines> {
+    pub(crate) fn deadlines(&self) -> Option<Deadlines> {
         self.deadlines
     }
 
     /// Returns when the next extension is due.
-    pub fn next_extension(&self) -> Moment {
+    pub(crate) fn next_extension(&self) -> Moment {
         self.next_extension
     }
 
     /// Returns how late the next extension is.
-    pub fn overdue(&self, now: Moment) -> Duration {
+    pub(crate) fn overdue(&self, now: Moment) -> Duration {
         now.since(self.next_extension)
     }
 
     /// Returns whether the deadline has passed, after which nothing of the command may be left.
-    pub fn is_over(&self, now: Moment) -> bool {
+    pub(crate) fn is_over(&self, now: Moment) -> bool {
         self.deadlines.is_some_and(|deadlines| now >= deadlines.kill_at)
     }
 
     /// Takes an extension that succeeded. Returns the command's new deadlines, but none if the old deadline has passed: a
     /// lease that was given up is not taken up again.
-    pub fn extended(&mut self, deadlines: Option<Deadlines>, now: Moment) -> Option<Deadlines> {
+    pub(crate) fn extended(&mut self, deadlines: Option<Deadlines>, now: Moment) -> Option<Deadlines> {
         self.next_extension = now + self.times.extend_every();
         let longer = deadlines.filter(|_| self.deadlines.is_some_and(|old| now < old.kill_at))?;
         self.deadlines = Some(longer);
@@ -56,7 +56,7 @@ impl RenewalSchedule {
     }
 
     /// Takes an extension that failed and schedules another try. `chance`: a random number, at least 0 and below 1.
-    pub fn failed(&mut self, now: Moment, chance: f64) {
+    pub(crate) fn failed(&mut self, now: Moment, chance: f64) {
         self.next_extension = now + self.times.retry_after().mul_f64(0.5 + chance);
     }
 }

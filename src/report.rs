@@ -17,7 +17,7 @@ use nix::{
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub(crate) enum Level {
     Error,
     Info,
     Debug,
@@ -25,7 +25,7 @@ pub enum Level {
 
 /// Prints messages up to a level, in a format, in the name of one resource and holder.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub(crate) struct Report {
     resource: String,
     holder: String,
     /// The fencing token of this instance, once it leads.
@@ -44,7 +44,7 @@ pub struct Report {
 
 impl Report {
     /// Returns a report of a resource and a holder. `verbose` is the number of `--verbose` options; `quiet` silences errors as well.
-    pub fn new(resource: &str, holder: &str, verbose: u8, quiet: bool, format: LogFormat) -> Self {
+    pub(crate) fn new(resource: &str, holder: &str, verbose: u8, quiet: bool, format: LogFormat) -> Self {
         let max_level = match (quiet, verbose) {
             (true, _) => None,
             (_, 0) => Some(Level::Error),
@@ -68,34 +68,34 @@ impl Report {
     }
 
     /// Returns a report that prints nothing, for work whose outcome the caller reports.
-    pub fn silent() -> Self {
+    pub(crate) fn silent() -> Self {
         Self::new("", "", 0, true, LogFormat::Text)
     }
 
     /// Adds the fencing token to the messages from now on.
-    pub fn leads_with(&self, token: FencingToken) {
+    pub(crate) fn leads_with(&self, token: FencingToken) {
         let _ = self.token.set(token.get());
     }
 
-    pub fn error(&self, event: Event, message: impl std::fmt::Display) {
+    pub(crate) fn error(&self, event: Event, message: impl std::fmt::Display) {
         self.write(Level::Error, event, message);
     }
 
-    pub fn info(&self, event: Event, message: impl std::fmt::Display) {
+    pub(crate) fn info(&self, event: Event, message: impl std::fmt::Display) {
         self.write(Level::Info, event, message);
     }
 
-    pub fn debug(&self, event: Event, message: impl std::fmt::Display) {
+    pub(crate) fn debug(&self, event: Event, message: impl std::fmt::Display) {
         self.write(Level::Debug, event, message);
     }
 
     /// Passes events on to the service manager from now on.
-    pub fn notify(&self, service: Service) {
+    pub(crate) fn notify(&self, service: Service) {
         let _ = self.service.set(service);
     }
 
     /// Notifies the service manager that leaderrun is stopping.
-    pub fn notify_stopping(&self) {
+    pub(crate) fn notify_stopping(&self) {
         if let Some(service) = self.service.get() {
             service.stop();
         }
@@ -139,7 +139,7 @@ impl Report {
     }
 
     /// Returns whether a status line would be seen: stderr is a terminal, and leaderrun is in its foreground.
-    pub fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         self.max_level.is_some()
             && self.format == LogFormat::Text
             && self.is_rich
@@ -147,13 +147,13 @@ impl Report {
     }
 
     /// Shows what this instance waits for, in a status line that the next message replaces.
-    pub fn show_waiting(&self, line: &str) {
+    pub(crate) fn show_waiting(&self, line: &str) {
         self.shows_status.store(true, Relaxed);
         write_raw(&format!("\r\x1b[K{}", one_line(line)));
     }
 
     /// Erases the status line.
-    pub fn stop_waiting(&self) {
+    pub(crate) fn stop_waiting(&self) {
         if self.shows_status.swap(false, Relaxed) {
             write_raw("\r\x1b[K");
         }
@@ -161,7 +161,7 @@ impl Report {
 }
 
 /// Prints an error where no settings say how, as text.
-pub fn print_error(message: impl std::fmt::Display) {
+pub(crate) fn print_error(message: impl std::fmt::Display) {
     write_line(&format!("leaderrun: {}", one_line(&message.to_string())));
 }
 

@@ -33,7 +33,7 @@ enum Acquired {
 ///
 /// # Errors
 /// What the system refuses.
-pub fn run(settings: &Settings, arguments: &[OsString]) -> Result<Exit> {
+pub(crate) fn run(settings: &Settings, arguments: &[OsString]) -> Result<Exit> {
     let forked = guard::fork_guard(guard_options(settings), |lease| release_orphaned(lease, settings))?;
     let inherited = forked.inherited;
     let runtime = Builder::new_current_thread().enable_all().build().context("can't start the event loop")?;

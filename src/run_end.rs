@@ -4,7 +4,7 @@ use crate::{exit::Exit, guard::Ending, leadership::LeadershipOutcome, lock::Reas
 
 /// How a run ended.
 #[derive(Clone, Debug)]
-pub enum RunEnd {
+pub(crate) enum RunEnd {
     /// We didn't become the leader, and don't wait any longer.
     GaveUp(Reason),
     /// The command of the leader that we waited for has succeeded for this period.
@@ -23,13 +23,13 @@ pub enum RunEnd {
 
 impl RunEnd {
     /// Returns whether leadership was lost or given up, after which `--rejoin` stands by again.
-    pub fn lost_leadership(&self) -> bool {
+    pub(crate) fn lost_leadership(&self) -> bool {
         use LeadershipOutcome::{LeaseLost, SteppedDown};
         matches!(self, RunEnd::Led { outcome: LeaseLost | SteppedDown, .. })
     }
 
     /// Returns the exit status.
-    pub fn exit(&self, settings: &Settings) -> Exit {
+    pub(crate) fn exit(&self, settings: &Settings) -> Exit {
         match self {
             RunEnd::GaveUp(Reason::SameServerTwice { .. }) => Exit::Usage,
             RunEnd::GaveUp(reason) if reason.lacks_quorum() => Exit::NoQuorum,
@@ -44,7 +44,7 @@ impl RunEnd {
 }
 
 /// Returns the exit status of a leadership that ended like this.
-pub fn exit_of(outcome: LeadershipOutcome) -> Exit {
+pub(crate) fn exit_of(outcome: LeadershipOutcome) -> Exit {
     match outcome {
         LeadershipOutcome::Exited(Ending::Code(code)) => Exit::Command(code as u8),
         LeadershipOutcome::Exited(Ending::Signal(signal)) => Exit::Signal(signal),

@@ -4,7 +4,7 @@ use std::{fmt::Display, iter, ops::Range};
 
 /// How a server is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
+pub(crate) enum Scheme {
     Redis,
     Rediss,
     Unix,
@@ -23,7 +23,7 @@ impl Scheme {
     const ALL: [Scheme; 3] = [Scheme::Redis, Scheme::Rediss, Scheme::Unix];
 
     /// Returns the scheme that a URL begins with.
-    pub fn of(url: &str) -> Option<Self> {
+    pub(crate) fn of(url: &str) -> Option<Self> {
         let (name, _) = url.split_once(':')?;
         Self::named(name)
     }
@@ -41,36 +41,36 @@ impl Scheme {
     }
 
     /// Returns the URL with this scheme.
-    pub fn url(self, rest: impl Display) -> String {
+    pub(crate) fn url(self, rest: impl Display) -> String {
         format!("{}{SEPARATOR}{rest}", self.name())
     }
 
     /// Returns the URL with this scheme for servers behind Sentinels.
-    pub fn url_behind_sentinels(self, rest: impl Display) -> String {
+    pub(crate) fn url_behind_sentinels(self, rest: impl Display) -> String {
         format!("{}{BEHIND_SENTINELS}{rest}", self.name())
     }
 }
 
 /// Splits the URL of servers behind Sentinels into the scheme and the rest. Returns `None` for any other URL.
-pub fn behind_sentinels(url: &str) -> Option<(Scheme, &str)> {
+pub(crate) fn behind_sentinels(url: &str) -> Option<(Scheme, &str)> {
     let (name, rest) = url.split_once(BEHIND_SENTINELS)?;
     let scheme = Scheme::named(name).filter(|scheme| *scheme != Scheme::Unix)?;
     Some((scheme, rest))
 }
 
 /// Splits what follows a scheme into the user and password, and the rest.
-pub fn sign_in(rest: &str) -> (&str, &str) {
+pub(crate) fn sign_in(rest: &str) -> (&str, &str) {
     rest.rsplit_once('@').unwrap_or(("", rest))
 }
 
 /// Splits a list at the commas between URLs. Those between the Sentinels of one URL belong to it.
-pub fn split(list: &str) -> Vec<&str> {
+pub(crate) fn split(list: &str) -> Vec<&str> {
     ranges(list).into_iter().map(|range| &list[range]).collect()
 }
 
 /// Returns where the secrets stand in an argument, which may hold a list of URLs. A mistyped URL has too much in these ranges rather
 /// than too little.
-pub fn secrets(argument: &str) -> Vec<Range<usize>> {
+pub(crate) fn secrets(argument: &str) -> Vec<Range<usize>> {
     ranges(argument).into_iter().flat_map(|range| secrets_in_url(argument, range)).collect()
 }
 

@@ -27,7 +27,7 @@ const LONGEST_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Everything that leading takes.
 #[derive(Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     pub resource: String,
     pub backend: BackendConfig,
     pub wait_policy: WaitPolicy,
@@ -51,14 +51,14 @@ pub struct Settings {
 
 /// Where the lease is held.
 #[derive(Clone, Debug)]
-pub enum BackendConfig {
+pub(crate) enum BackendConfig {
     Redlock(RedlockConfig),
     Local,
 }
 
 /// How long to stand by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WaitPolicy {
+pub(crate) enum WaitPolicy {
     None,
     For(Duration),
     Forever,
@@ -100,7 +100,7 @@ impl TryFrom<Cli> for Settings {
 ///
 /// # Errors
 /// It is no name, or it could be mistaken for a key of leaderrun's own.
-pub fn resource(text: &str) -> Result<String, ConfigError> {
+pub(crate) fn resource(text: &str) -> Result<String, ConfigError> {
     let name = name("--resource", text)?;
     match KEY_SUFFIXES.into_iter().find(|suffix| name.ends_with(suffix)) {
         None => Ok(name),
@@ -125,7 +125,7 @@ fn name(option: &'static str, text: &str) -> Result<String, ConfigError> {
 ///
 /// # Errors
 /// They don't fit each other.
-pub fn times(cli: &Cli) -> Result<Times, ConfigError> {
+pub(crate) fn times(cli: &Cli) -> Result<Times, ConfigError> {
     Times::new(cli.ttl, cli.kill_after).map_err(|problem| ConfigError::Times {
         problem,
         ttl: cli.ttl,
@@ -156,7 +156,7 @@ fn wait_policy(cli: &Cli) -> WaitPolicy {
 ///
 /// # Errors
 /// No place is given, or it can't be used.
-pub fn backend(cli: &Cli, resource: &str) -> Result<BackendConfig, ConfigError> {
+pub(crate) fn backend(cli: &Cli, resource: &str) -> Result<BackendConfig, ConfigError> {
     if cli.local {
         return Ok(BackendConfig::Local);
     }

@@ -8,7 +8,7 @@ use crate::{lease::FencingToken, lock::LeadershipId, once_per::PastSuccess};
 
 /// What one look has seen.
 #[derive(Clone, Debug, Serialize)]
-pub struct ElectionStatus {
+pub(crate) struct ElectionStatus {
     pub resource: String,
     pub leader: Option<LeaderStatus>,
     /// How many nodes have the leader's lock.
@@ -24,7 +24,7 @@ pub struct ElectionStatus {
 
 /// Who holds the lock of a quorum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LeaderStatus {
+pub(crate) struct LeaderStatus {
     pub holder: String,
     /// The time of its election, as its token shows it.
     pub since: String,
@@ -41,7 +41,7 @@ pub struct LeaderStatus {
 
 /// What one node says.
 #[derive(Clone, Debug, Serialize)]
-pub struct NodeStatus {
+pub(crate) struct NodeStatus {
     pub node: String,
     /// Who holds the lock there.
     pub holder: Option<String>,
@@ -55,7 +55,7 @@ pub struct NodeStatus {
 
 impl ElectionStatus {
     /// Returns who leads now. A leader that has ended doesn't, though its lock may stay taken.
-    pub fn active_leader(&self) -> Option<&LeaderStatus> {
+    pub(crate) fn active_leader(&self) -> Option<&LeaderStatus> {
         self.leader.as_ref().filter(|leader| !leader.kept)
     }
 }

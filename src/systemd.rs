@@ -16,7 +16,7 @@ use crate::{cli::ReadyWhen, event::Event};
 const LAST_NOTIFICATION: Duration = Duration::from_secs(1);
 
 /// The variables of the notify socket. The command doesn't get them: it must not use the socket as well.
-pub const VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+pub(crate) const VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
 #[derive(Debug)]
 enum Notification {
@@ -28,13 +28,13 @@ enum Notification {
 
 /// leaderrun as a service of systemd.
 #[derive(Debug)]
-pub struct Service {
+pub(crate) struct Service {
     ready_when: ReadyWhen,
     notifications: Sender<Notification>,
 }
 
 /// Learns when systemd has got the last notification.
-pub struct Stopped(Receiver<()>);
+pub(crate) struct Stopped(Receiver<()>);
 
 impl Service {
     /// Starts to notify. A thread sends the notifications, since the manager may not read for a long time. The runtime, within which
@@ -42,7 +42,7 @@ impl Service {
     ///
     /// # Errors
     /// The system refuses a thread.
-    pub fn start(ready_when: ReadyWhen) -> Result<(Self, Stopped)> {
+    pub(crate) fn start(ready_when: ReadyWhen) -> Result<(Self, Stopped)> {
         let (notifications, received) = channel();
         let (stopped, has_stopped) = channel();
         let send = move || {
@@ -73,7 +73,7 @@ impl Service {
     }
 
     /// Notifies systemd of an event, if it is one that matters to it.
-    pub fn pass_on(&self, event: Event, message: &str) {
+    pub(crate) fn pass_on(&self, event: Event, message: &str) {
         let ready = match event {
             Event::StandsBy => self.ready_when == ReadyWhen::Standby,
             Event::Started => true,
@@ -87,7 +87,7 @@ impl Service {
     }
 
     /// Notifies systemd that leaderrun is stopping.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.notify(Notification::Stopping);
     }
 
@@ -98,7 +98,7 @@ impl Service {
 
 impl Stopped {
     /// Waits until systemd knows that leaderrun is stopping, for 1 s at most.
-    pub fn wait(self) {
+    pub(crate) fn wait(self) {
         let _ = self.0.recv_timeout(LAST_NOTIFICATION);
     }
 }

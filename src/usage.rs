@@ -10,7 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::{exit::Exit, report};
 
 /// Prints what was asked for in place of a run, help or version; or else what is wrong with the command line.
-pub fn answer(error: &clap::Error) -> Exit {
+pub(crate) fn answer(error: &clap::Error) -> Exit {
     if error.use_stderr() {
         report::print_error(explain(error));
         return Exit::Usage;

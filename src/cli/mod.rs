@@ -4,7 +4,7 @@ mod options;
 mod short_help;
 mod values;
 
-pub use self::{
+pub(crate) use self::{
     options::Cli,
     values::{LogFormat, ReadyWhen, Shell},
 };

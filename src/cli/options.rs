@@ -40,7 +40,7 @@ const QUESTIONS: &str = "Questions, instead of a command";
         succeeded, but --once-per could not record that; 64 usage error; 125 leaderrun itself failed; 126 the command \
         can't be run; 127 the command was not found."
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Name to lead, the same on every instance
     ///
     /// 1 to 512 bytes without control characters.

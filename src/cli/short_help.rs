@@ -10,7 +10,7 @@ use clap::{
 };
 
 /// Returns the flag `-h`.
-pub fn flag() -> Arg {
+pub(super) fn flag() -> Arg {
     Arg::new("short_help").short('h').action(ArgAction::SetTrue).value_parser(ShortHelp).help("Print a summary")
 }
 

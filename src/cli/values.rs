@@ -10,14 +10,14 @@ use nix::sys::signal::Signal;
 
 /// The format of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     Text,
     Json,
 }
 
 /// A shell that completions exist for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Shell {
+pub(crate) enum Shell {
     Bash,
     Zsh,
     Fish,
@@ -27,7 +27,7 @@ pub enum Shell {
 
 /// When systemd is notified that leaderrun is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ReadyWhen {
+pub(crate) enum ReadyWhen {
     /// As soon as this instance stands by or leads
     Standby,
     /// When the command runs
@@ -36,7 +36,7 @@ pub enum ReadyWhen {
 
 /// Takes any text and offers the names of signals to completions; real-time signals have only numbers.
 #[derive(Clone, Copy, Debug)]
-pub struct SignalName;
+pub(super) struct SignalName;
 
 impl TypedValueParser for SignalName {
     type Value = String;
@@ -54,6 +54,6 @@ impl TypedValueParser for SignalName {
 ///
 /// # Errors
 /// What is wrong with the text, and how to write a duration.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|e| format!("{e}; write it as 500ms, 15s or 2m"))
 }

@@ -45,7 +45,7 @@ struct FindingReport {
 ///
 /// # Errors
 /// Failures of our own, as opposed to those of nodes.
-pub async fn check(config: &RedlockConfig, times: Times, json: bool) -> Result<Exit> {
+pub(super) async fn check(config: &RedlockConfig, times: Times, json: bool) -> Result<Exit> {
     let nodes = redlock::check(config, times).await?;
     let able = nodes.iter().filter(|node| node.votes()).count();
     let (exit, verdict) = judge(&nodes, able);

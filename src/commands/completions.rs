@@ -3,7 +3,7 @@
 use super::output::say;
 use crate::{cli::Shell, exit::Exit};
 
-pub fn print(shell: Shell) -> Exit {
+pub(super) fn print(shell: Shell) -> Exit {
     let completions = match shell {
         Shell::Bash => include_str!("../../completions/leaderrun.bash"),
         Shell::Zsh => include_str!("../../completions/_leaderrun"),

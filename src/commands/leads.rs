@@ -3,7 +3,7 @@
 use super::who_leads::exit;
 use crate::{exit::Exit, observer::Observer};
 
-pub async fn ask(observer: &Observer, holder: &str) -> Exit {
+pub(super) async fn ask(observer: &Observer, holder: &str) -> Exit {
     let seen = observer.look().await;
     match (exit(&seen), seen.active_leader()) {
         (Exit::Command(0), Some(leader)) if leader.holder != holder => Exit::NoLeader,

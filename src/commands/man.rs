@@ -3,7 +3,7 @@
 use super::output::say;
 use crate::exit::Exit;
 
-pub fn print() -> Exit {
+pub(super) fn print() -> Exit {
     say(include_str!("../../man/leaderrun.1").trim_end());
     Exit::Command(0)
 }

@@ -12,4 +12,4 @@ mod table;
 mod watch;
 mod who_leads;
 
-pub use self::query::Query;
+pub(crate) use self::query::Query;

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Prints a line of an answer. A reader that closes the pipe early has seen enough.
-pub fn say(line: impl Display) {
+pub(super) fn say(line: impl Display) {
     let _ = writeln!(stdout(), "{line}");
 }
 
@@ -14,7 +14,7 @@ pub fn say(line: impl Display) {
 ///
 /// # Errors
 /// The reader is gone.
-pub fn say_now(line: impl Display) -> io::Result<()> {
+pub(super) fn say_now(line: impl Display) -> io::Result<()> {
     writeln!(stdout(), "{line}")?;
     stdout().flush()
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A question on the command line.
-pub enum Query {
+pub(crate) enum Query {
     Completions(Shell),
     Man,
     Check { config: RedlockConfig, times: Times, json: bool },
@@ -30,7 +30,7 @@ pub enum Query {
 }
 
 /// What is asked about, and where its lease is held.
-pub struct Resource {
+pub(crate) struct Resource {
     name: String,
     backend: BackendConfig,
     times: Times,
@@ -41,7 +41,7 @@ impl Query {
     ///
     /// # Errors
     /// What is wrong with the options.
-    pub fn from_cli(cli: &Cli) -> Result<Option<Self>, ConfigError> {
+    pub(crate) fn from_cli(cli: &Cli) -> Result<Option<Self>, ConfigError> {
         let json = cli.json;
         Ok(Some(if let Some(shell) = cli.completions {
             Query::Completions(shell)
@@ -75,7 +75,7 @@ impl Query {
     }
 
     /// Prints the answer and returns the exit status.
-    pub fn answer(self) -> Exit {
+    pub(crate) fn answer(self) -> Exit {
         self.try_answer().unwrap_or_else(|error| {
             report::print_error(format_args!("{error:#}"));
             Exit::Failure

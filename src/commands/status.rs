@@ -13,7 +13,7 @@ use crate::{
     status::{ElectionStatus, NodeStatus},
 };
 
-pub async fn print(observer: &Observer, json: bool) -> Result<Exit> {
+pub(super) async fn print(observer: &Observer, json: bool) -> Result<Exit> {
     let seen = observer.look().await;
     if json {
         say(serde_json::to_string_pretty(&seen)?);

@@ -14,7 +14,7 @@ use crate::{exit::Exit, observer::Observer, report, status::ElectionStatus};
 const HANDOVER: Duration = Duration::from_secs(2);
 
 /// Asks the leader to step down. Returns when another one leads, or none has for a while.
-pub async fn ask(mut observer: Observer, timeout: Duration) -> Result<Exit> {
+pub(super) async fn ask(mut observer: Observer, timeout: Duration) -> Result<Exit> {
     observer.listen()?;
     let seen = observer.look().await;
     let Some(leader) = seen.active_leader().cloned() else {

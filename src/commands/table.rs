@@ -1,7 +1,7 @@
 //! Tables for people.
 
 /// Lines with columns as wide as their widest cell. The first row is the heading.
-pub fn lines<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+pub(super) fn lines<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..N).map(width).collect();
     let line = |row: &[String; N]| {

@@ -17,7 +17,7 @@ struct Change<'a> {
 }
 
 /// Prints who leads now and at each change, until the reader is gone.
-pub async fn print(mut observer: Observer, json: bool) -> Result<Exit> {
+pub(super) async fn print(mut observer: Observer, json: bool) -> Result<Exit> {
     observer.listen()?;
     let mut last = None;
     loop {

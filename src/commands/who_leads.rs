@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Returns the exit status that says whether an instance leads.
-pub fn exit(seen: &ElectionStatus) -> Exit {
+pub(super) fn exit(seen: &ElectionStatus) -> Exit {
     match seen.active_leader() {
         _ if !seen.known => Exit::NoQuorum,
         Some(_) => Exit::Command(0),
@@ -15,7 +15,7 @@ pub fn exit(seen: &ElectionStatus) -> Exit {
 }
 
 /// Says who leads, or why that isn't known.
-pub fn describe(seen: &ElectionStatus) -> String {
+pub(super) fn describe(seen: &ElectionStatus) -> String {
     let (votes, all, needed) = (seen.votes, seen.nodes.len(), seen.quorum);
     match &seen.leader {
         _ if !seen.known => {

@@ -15,7 +15,7 @@ use crate::{
 
 /// The command, before and after it is started.
 #[derive(Debug)]
-pub struct Command {
+pub(super) struct Command {
     spec: CommandSpec,
     /// The main process, until it is reaped or its exec has failed.
     main: Option<Pid>,
@@ -25,7 +25,7 @@ pub struct Command {
 
 /// How the start of the command went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartResult {
+pub(super) enum StartResult {
     Started(Pid),
     /// The lease asked for a stop before the command was there.
     TooLate,
@@ -33,7 +33,7 @@ pub enum StartResult {
 }
 
 impl Command {
-    pub fn new(spec: CommandSpec) -> Self {
+    pub(super) fn new(spec: CommandSpec) -> Self {
         Command { spec, main: None, exec: None, suspended: false }
     }
 
@@ -41,7 +41,7 @@ impl Command {
     ///
     /// # Errors
     /// Those of pipe2(2) and fork(2).
-    pub fn start(&mut self, token: FencingToken, by: Option<Moment>) -> Result<(), Errno> {
+    pub(super) fn start(&mut self, token: FencingToken, by: Option<Moment>) -> Result<(), Errno> {
         let Launched { pid, exec } = self.spec.spawn(token, by)?;
         self.main = Some(pid);
         self.exec = Some(exec);
@@ -49,12 +49,12 @@ impl Command {
     }
 
     /// Returns the exec that is under way; once it can be read, [`Command::start_result`] doesn't block.
-    pub fn pending_exec(&self) -> Option<&PendingExec> {
+    pub(super) fn pending_exec(&self) -> Option<&PendingExec> {
         self.exec.as_ref()
     }
 
     /// Takes the result of the exec, which is there once, by the end of the main process at the latest.
-    pub fn start_result(&mut self) -> Option<StartResult> {
+    pub(super) fn start_result(&mut self) -> Option<StartResult> {
         match (self.exec.take()?.result(), self.main) {
             (Ok(()), main) => main.map(StartResult::Started),
             (Err(errno), _) => {
@@ -66,43 +66,43 @@ impl Command {
 
     /// Returns whether the main process is there. Only while it is unreaped is its id, and that of the group that it leads,
     /// certain to be its own.
-    pub fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         self.main.is_some()
     }
 
     /// Returns whether this is the main process.
-    pub fn is(&self, pid: Pid) -> bool {
+    pub(super) fn is(&self, pid: Pid) -> bool {
         self.main == Some(pid)
     }
 
     /// Returns how the main process has ended, if it has, and leaves it to be reaped.
-    pub fn ending(&self) -> Option<Ending> {
+    pub(super) fn ending(&self) -> Option<Ending> {
         self.main.and_then(wait::peek_at)
     }
 
     /// Forgets the main process, which has ended and is about to be reaped. Returns whether it was there.
-    pub fn forget(&mut self) -> bool {
+    pub(super) fn forget(&mut self) -> bool {
         self.main.take().is_some()
     }
 
     /// Remembers whether a signal has suspended the main process.
-    pub fn set_suspended(&mut self, suspended: bool) {
+    pub(super) fn set_suspended(&mut self, suspended: bool) {
         self.suspended = suspended;
     }
 
-    pub fn is_suspended(&self) -> bool {
+    pub(super) fn is_suspended(&self) -> bool {
         self.suspended
     }
 
     /// Sends a signal to the main process. One that can't be sent finds nobody, or nobody whom we may signal.
-    pub fn signal(&self, number: c_int) {
+    pub(super) fn signal(&self, number: c_int) {
         if let Some(main) = self.main {
             let _ = send_to_child(main, number);
         }
     }
 
     /// Sends a signal to the process group that the main process leads.
-    pub fn signal_group(&self, number: c_int) {
+    pub(super) fn signal_group(&self, number: c_int) {
         if let Some(main) = self.main {
             let _ = send_to_group(main, number);
         }

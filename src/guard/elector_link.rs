@@ -9,7 +9,7 @@ use crate::sys::socket::PacketSocket;
 
 /// How the guard lost its elector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ElectorEnd {
+pub(super) enum ElectorEnd {
     Died,
     /// Its orders can't be read.
     Unintelligible(Errno),
@@ -17,7 +17,7 @@ pub enum ElectorEnd {
 
 /// An order that has come in.
 #[derive(Debug)]
-pub struct ReceivedOrder {
+pub(super) struct ReceivedOrder {
     pub order: Order,
     /// The descriptor of a lock.
     pub lock: Option<OwnedFd>,
@@ -25,24 +25,24 @@ pub struct ReceivedOrder {
 
 /// The link, which stays lost once it is.
 #[derive(Debug)]
-pub struct ElectorLink {
+pub(super) struct ElectorLink {
     socket: PacketSocket,
     end: Option<ElectorEnd>,
 }
 
 impl ElectorLink {
-    pub fn new(socket: PacketSocket) -> Self {
+    pub(super) fn new(socket: PacketSocket) -> Self {
         ElectorLink { socket, end: None }
     }
 
     /// Returns how the elector was lost; `None` while it is there.
-    pub fn end(&self) -> Option<ElectorEnd> {
+    pub(super) fn end(&self) -> Option<ElectorEnd> {
         // A campaign of faults must find a guard that outlives its elector.
         self.end.filter(|_| !cfg!(broken = "elector"))
     }
 
     /// Tells the elector, if it is there. A message that an elector hasn't read for long doesn't reach it.
-    pub fn tell(&mut self, message: &GuardMessage) {
+    pub(super) fn tell(&mut self, message: &GuardMessage) {
         if self.end.is_none() && encode(message).and_then(|packet| self.socket.send(&packet, None)) == Err(Errno::EPIPE)
         {
             self.end = Some(ElectorEnd::Died);
@@ -50,7 +50,7 @@ impl ElectorLink {
     }
 
     /// Takes the next order; `None` where none is there now, and when the elector is lost.
-    pub fn next_order(&mut self) -> Option<ReceivedOrder> {
+    pub(super) fn next_order(&mut self) -> Option<ReceivedOrder> {
         let mut bytes = [0; LONGEST];
         let lost = match self.socket.receive(&mut bytes) {
             Ok(packet) if packet.length == 0 => ElectorEnd::Died,

@@ -28,7 +28,7 @@ use crate::{
 
 /// What the guard is to do.
 #[derive(Clone, Copy, Debug)]
-pub struct GuardOptions<'a> {
+pub(crate) struct GuardOptions<'a> {
     pub program: &'a Program,
     pub resource: &'a str,
     pub holder: &'a str,
@@ -49,7 +49,10 @@ pub struct GuardOptions<'a> {
 ///
 /// # Errors
 /// What the system refuses or lacks: a process, a descriptor, /proc.
-pub fn fork_guard(options: GuardOptions<'_>, release: impl FnOnce(OrphanedLease) -> bool) -> Result<ForkedGuard> {
+pub(crate) fn fork_guard(
+    options: GuardOptions<'_>,
+    release: impl FnOnce(OrphanedLease) -> bool,
+) -> Result<ForkedGuard> {
     let inherited = Inherited::take_over().context("can't block signals")?;
     set_child_subreaper(true).context("can't become a subreaper (Linux 5.4 or newer is needed)")?;
     let terminal = Terminal::open().context("can't open /dev/tty")?;

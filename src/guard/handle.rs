@@ -21,7 +21,7 @@ use crate::sys::{
 };
 
 /// A guard that has just been forked: there is no runtime yet.
-pub struct ForkedGuard {
+pub(crate) struct ForkedGuard {
     pub(super) pid: Pid,
     pub(super) socket: PacketSocket,
     pub(super) terminal: Option<Terminal>,
@@ -34,7 +34,7 @@ pub struct ForkedGuard {
 }
 
 /// The guard, seen from the elector.
-pub struct GuardHandle {
+pub(crate) struct GuardHandle {
     pid: Pid,
     /// Not yet reaped.
     unreaped: bool,
@@ -51,7 +51,7 @@ pub struct GuardHandle {
 
 /// What the elector hears.
 #[derive(Debug)]
-pub enum GuardEvent {
+pub(crate) enum GuardEvent {
     Message(GuardMessage),
     /// A signal for the command or for us.
     Signal(Signaled),
@@ -66,7 +66,7 @@ impl GuardHandle {
     ///
     /// # Errors
     /// Those of signalfd(2) and epoll_ctl(2).
-    pub fn watch(forked: ForkedGuard) -> Result<Self> {
+    pub(crate) fn watch(forked: ForkedGuard) -> Result<Self> {
         let ForkedGuard { pid, socket, terminal, tree, strangers, .. } = forked;
         let signals = Signals::blocked().context("can't read signals")?;
         let failed = "can't watch the guard";
@@ -87,12 +87,12 @@ impl GuardHandle {
     ///
     /// # Errors
     /// The guard is dead, or frozen and has not read for long.
-    pub fn order(&self, order: &Order, with: Option<RawFd>) -> Result<(), Errno> {
+    pub(crate) fn order(&self, order: &Order, with: Option<RawFd>) -> Result<(), Errno> {
         self.socket.get_ref().send(&encode(order)?, with)
     }
 
     /// Waits for the next thing to happen. Cancel-safe.
-    pub async fn hear(&mut self) -> GuardEvent {
+    pub(crate) async fn hear(&mut self) -> GuardEvent {
         let event = tokio::select! {
             biased;
             message = receive(&self.socket), if self.unreaped => message.map_or(GuardEvent::GuardDied, GuardEvent::Message),
@@ -119,7 +119,7 @@ impl GuardHandle {
     }
 
     /// Kills the guard, if it has not ended, and reaps it. What is left of its tree becomes ours.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if self.unreaped {
             let _ = send_to_child(self.pid, libc::SIGKILL);
             wait_for(self.pid);
@@ -128,7 +128,7 @@ impl GuardHandle {
     }
 
     /// Kills what a dead guard has left to us. Returns whether nothing is left.
-    pub fn clear_after_death(&mut self) -> bool {
+    pub(crate) fn clear_after_death(&mut self) -> bool {
         if let Some(tree) = &self.tree {
             // What can't be listed now is not gone: it is looked for again.
             let _ = tree.signal(libc::SIGKILL, Members::AllBut(&self.strangers));
@@ -138,12 +138,12 @@ impl GuardHandle {
     }
 
     /// Returns how the command ended, if it ended by itself and its guard died before it could say so.
-    pub fn ending_left(&self) -> Option<Ending> {
+    pub(crate) fn ending_left(&self) -> Option<Ending> {
         self.main_ending.filter(|&ending| ending != Ending::Signal(libc::SIGKILL))
     }
 
     /// Waits for a signal that would end a process. Cancel-safe.
-    pub async fn terminated(&mut self) {
+    pub(crate) async fn terminated(&mut self) {
         loop {
             match self.hear().await {
                 GuardEvent::Signal(signal) if signal.ends_a_process() => return,
@@ -154,17 +154,17 @@ impl GuardHandle {
     }
 
     /// Lets the guard end.
-    pub fn dismiss(&self) {
+    pub(crate) fn dismiss(&self) {
         let _ = self.order(&Order::End, None);
     }
 
     /// Returns whether the command shares our process group, which gets a terminal's signals as a whole.
-    pub fn shares_group(&self) -> bool {
+    pub(crate) fn shares_group(&self) -> bool {
         self.terminal.is_some()
     }
 
     /// Restores the terminal settings that a killed command may have changed.
-    pub fn put_terminal_back(&self) {
+    pub(crate) fn put_terminal_back(&self) {
         if let Some(terminal) = &self.terminal {
             terminal.put_back();
         }

@@ -22,7 +22,7 @@ mod timetable;
 mod tree;
 mod wakeups;
 
-pub use self::{
+pub(crate) use self::{
     fork::{GuardOptions, fork_guard},
     handle::{ForkedGuard, GuardEvent, GuardHandle},
     protocol::{GuardMessage, Order, Recipient},
@@ -30,4 +30,4 @@ pub use self::{
     signals::{Signaled, end_self, stop_self},
     supervisor::OrphanedLease,
 };
-pub use crate::sys::{descriptors::let_go, process::start_over, wait::Ending};
+pub(crate) use crate::sys::{descriptors::let_go, process::start_over, wait::Ending};

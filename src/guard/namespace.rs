@@ -27,7 +27,7 @@ use crate::sys::{
 ///
 /// # Errors
 /// In the parent: what the system refuses. The child does not return then.
-pub fn fork_into_new() -> Result<ForkResult> {
+pub(super) fn fork_into_new() -> Result<ForkResult> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
     let (read, write) = (File::from(read), File::from(write));
     match fork_with_one_thread()? {

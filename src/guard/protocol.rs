@@ -10,11 +10,11 @@ use crate::{
 };
 
 /// The longest message, in bytes; a resource and a holder of 512 bytes each fit several times.
-pub const LONGEST: usize = 8192;
+pub(super) const LONGEST: usize = 8192;
 
 /// From the elector to the guard.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Order {
+pub(crate) enum Order {
     /// We lead: start the command. The descriptor of a lock may come with it, for the guard to hold too.
     Start { token: FencingToken, deadlines: Option<Deadlines>, release_key: ReleaseKey },
     /// The lease was extended.
@@ -31,14 +31,14 @@ pub enum Order {
 
 /// Whom a signal is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Recipient {
+pub(crate) enum Recipient {
     Command,
     Group,
 }
 
 /// From the guard to the elector.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum GuardMessage {
+pub(crate) enum GuardMessage {
     /// The command runs.
     Started {
         #[serde(with = "pid")]
@@ -82,7 +82,7 @@ pub enum GuardMessage {
 ///
 /// # Errors
 /// EINVAL: it has no form.
-pub fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, Errno> {
+pub(super) fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, Errno> {
     serde_json::to_vec(message).map_err(|_| Errno::EINVAL)
 }
 
@@ -90,7 +90,7 @@ pub fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, Errno> {
 ///
 /// # Errors
 /// EBADMSG: there is none in it.
-pub fn decode<M: DeserializeOwned>(packet: &[u8]) -> Result<M, Errno> {
+pub(super) fn decode<M: DeserializeOwned>(packet: &[u8]) -> Result<M, Errno> {
     serde_json::from_slice(packet).map_err(|_| Errno::EBADMSG)
 }
 
@@ -99,11 +99,11 @@ mod pid {
     use nix::unistd::Pid;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub fn serialize<S: Serializer>(pid: &Pid, to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(pid: &Pid, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_i32(pid.as_raw())
     }
 
-    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Pid, D::Error> {
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Pid, D::Error> {
         i32::deserialize(from).map(Pid::from_raw)
     }
 }
@@ -113,11 +113,11 @@ mod errno {
     use nix::errno::Errno;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub fn serialize<S: Serializer>(errno: &Errno, to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(errno: &Errno, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_i32(*errno as i32)
     }
 
-    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Errno, D::Error> {
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Errno, D::Error> {
         i32::deserialize(from).map(Errno::from_raw)
     }
 }

@@ -6,13 +6,13 @@ use crate::{server_url, sys::entry::edit_arguments};
 
 /// Overwrites the passwords of URLs among our arguments, which have been read by then. ps(1) shows them until this is called;
 /// `--redis-file` avoids that.
-pub fn hide_passwords() {
+pub(crate) fn hide_passwords() {
     edit_arguments(hide_in_argument);
 }
 
 /// Keeps our memory out of core dumps, and both that and our environment from other processes of our user (prctl(2),
 /// PR_SET_DUMPABLE). An exec resets this.
-pub fn seal_memory() {
+pub(crate) fn seal_memory() {
     let _ = set_dumpable(false);
 }
 

@@ -19,7 +19,7 @@ use crate::sys::readiness::watch;
 
 /// A signal that has come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signaled {
+pub(crate) struct Signaled {
     pub number: libc::c_int,
     /// Whether the kernel sent it, as it does for ^C in a terminal: the whole foreground process group has got it.
     pub by_kernel: bool,
@@ -27,20 +27,20 @@ pub struct Signaled {
 
 impl Signaled {
     /// Returns whether its default action ends a process (signal(7)).
-    pub fn ends_a_process(self) -> bool {
+    pub(crate) fn ends_a_process(self) -> bool {
         let harmless = [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH].contains(&self.number);
         !harmless && !self.stops_a_process()
     }
 
     /// Returns whether its default action stops a process, in the foreground or the background of a terminal.
-    pub fn stops_a_process(self) -> bool {
+    pub(crate) fn stops_a_process(self) -> bool {
         [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&self.number)
     }
 }
 
 /// Stops this process as ^Z does, if its shell can continue it: the kernel stops nobody in an orphaned process group.
 /// Returns when it has been continued.
-pub fn stop_self() {
+pub(crate) fn stop_self() {
     let stop = SigSet::from(Signal::SIGTSTP);
     // The stop happens when the blocked signal is let through.
     if raise(Signal::SIGTSTP).is_ok() {
@@ -50,7 +50,7 @@ pub fn stop_self() {
 }
 
 /// Ends this process by a signal, as it ended the command. Returns where that can't be done, as in PID 1.
-pub fn end_self(signal: Signal) {
+pub(crate) fn end_self(signal: Signal) {
     if raise(signal).is_ok() {
         let _ = SigSet::from(signal).thread_unblock();
     }
@@ -58,14 +58,14 @@ pub fn end_self(signal: Signal) {
 
 /// A descriptor from which blocked signals are read.
 #[derive(Debug)]
-pub struct Signals(SignalFd);
+pub(super) struct Signals(SignalFd);
 
 impl Signals {
     /// Opens a descriptor for the signals that are blocked now: those that we handle.
     ///
     /// # Errors
     /// Those of signalfd(2).
-    pub fn blocked() -> Result<Self, Errno> {
+    pub(super) fn blocked() -> Result<Self, Errno> {
         Self::only(&SigSet::thread_get_mask()?)
     }
 
@@ -73,12 +73,12 @@ impl Signals {
     ///
     /// # Errors
     /// Those of signalfd(2).
-    pub fn only(signals: &SigSet) -> Result<Self, Errno> {
+    pub(super) fn only(signals: &SigSet) -> Result<Self, Errno> {
         SignalFd::with_flags(signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map(Signals)
     }
 
     /// Returns the next signal, if one is there.
-    pub fn next(&self) -> Option<Signaled> {
+    pub(super) fn next(&self) -> Option<Signaled> {
         next(&self.0)
     }
 }
@@ -91,14 +91,14 @@ impl AsFd for Signals {
 
 /// The same, waited for within the runtime.
 #[derive(Debug)]
-pub struct AsyncSignals(AsyncFd<SignalFd>);
+pub(super) struct AsyncSignals(AsyncFd<SignalFd>);
 
 impl AsyncSignals {
     /// Registers the descriptor with the runtime, from within it.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub fn watch(signals: Signals) -> io::Result<Self> {
+    pub(super) fn watch(signals: Signals) -> io::Result<Self> {
         watch(signals.0).map(AsyncSignals)
     }
 
@@ -106,7 +106,7 @@ impl AsyncSignals {
     ///
     /// # Errors
     /// The runtime is at its end.
-    pub async fn next(&self) -> io::Result<Signaled> {
+    pub(super) async fn next(&self) -> io::Result<Signaled> {
         loop {
             let mut ready = self.0.readable().await?;
             match next(ready.get_inner()) {

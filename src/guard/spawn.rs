@@ -28,7 +28,7 @@ const TOKEN: &str = "LEADERRUN_FENCING_TOKEN";
 
 /// Everything that exec needs, in the form that the kernel takes.
 #[derive(Debug)]
-pub struct CommandSpec {
+pub(super) struct CommandSpec {
     program: Image,
     /// For a script without an interpreter line.
     shell: Image,
@@ -41,7 +41,7 @@ impl CommandSpec {
     /// Prepares the start of a program with the environment of this process, and with `resource` and `holder` in it.
     ///
     /// `hide_notify_socket`: the environment doesn't name systemd's notify socket. `own_group`: the command leads a process group.
-    pub fn new(
+    pub(super) fn new(
         program: &Program,
         resource: &str,
         holder: &str,
@@ -67,7 +67,7 @@ impl CommandSpec {
     ///
     /// # Errors
     /// Those of pipe2(2) and fork(2). A failed exec comes through [`Launched::exec`].
-    pub fn spawn(&self, token: FencingToken, by: Option<Moment>) -> Result<Launched, Errno> {
+    pub(super) fn spawn(&self, token: FencingToken, by: Option<Moment>) -> Result<Launched, Errno> {
         let env = self.env.with(variable(TOKEN.as_ref(), token.to_string().as_ref()));
         let launch = Launch {
             program: &self.program,

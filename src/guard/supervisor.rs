@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// What the guard is made with; the elector orders the rest.
-pub struct GuardConfig {
+pub(super) struct GuardConfig {
     pub elector: ElectorLink,
     pub spec: CommandSpec,
     pub terminal: Option<Terminal>,
@@ -48,7 +48,7 @@ pub struct GuardConfig {
 
 /// How the guard's work ended.
 #[derive(Debug)]
-pub enum GuardEnd {
+pub(super) enum GuardEnd {
     /// The elector has released, or there is nothing to release.
     Done,
     /// The elector is gone and the tree is dead: the lease is left to the guard.
@@ -57,7 +57,7 @@ pub enum GuardEnd {
 
 /// A lease whose elector may be gone, and what is known of its command.
 #[derive(Debug)]
-pub struct OrphanedLease {
+pub(crate) struct OrphanedLease {
     pub release_key: ReleaseKey,
     pub token: FencingToken,
     /// When the command was started.
@@ -91,7 +91,7 @@ struct Supervisor {
 ///
 /// # Errors
 /// Only what the system refuses before the command is started.
-pub fn run(config: GuardConfig) -> Result<GuardEnd> {
+pub(super) fn run(config: GuardConfig) -> Result<GuardEnd> {
     let mut guard = Supervisor {
         wakeups: Wakeups::new(&config.elector)?,
         elector: config.elector,

@@ -15,7 +15,7 @@ use nix::{
 
 /// The terminal, and its settings at our start.
 #[derive(Debug)]
-pub struct Terminal {
+pub(super) struct Terminal {
     tty: File,
     /// The process group that the command shares with us and the rest of the shell's job.
     pub group: Pid,
@@ -27,7 +27,7 @@ impl Terminal {
     ///
     /// # Errors
     /// EMFILE, ENFILE, ENOMEM: whether there is one can't be seen.
-    pub fn open() -> io::Result<Option<Self>> {
+    pub(super) fn open() -> io::Result<Option<Self>> {
         let tty = match OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/tty") {
             Ok(tty) => tty,
             Err(e) if [libc::EMFILE, libc::ENFILE, libc::ENOMEM].map(Some).contains(&e.raw_os_error()) => {
@@ -49,7 +49,7 @@ impl Terminal {
     }
 
     /// Restores the settings, which a killed command may have left changed.
-    pub fn put_back(&self) {
+    pub(super) fn put_back(&self) {
         if let Some(found) = &self.found
             && self.in_foreground()
         {

@@ -9,7 +9,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The times of a command.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Timetable {
+pub(super) struct Timetable {
     /// Those of the lease; `None` for a lease that doesn't run out.
     deadlines: Option<Deadlines>,
     /// When the tree is killed, once it has been asked to stop.
@@ -19,39 +19,39 @@ pub struct Timetable {
 
 /// What it is time for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
+pub(super) enum Due {
     Stop,
     Kill,
 }
 
 impl Timetable {
     /// Sets the deadlines of the lease.
-    pub fn keep(&mut self, deadlines: Option<Deadlines>) {
+    pub(super) fn keep(&mut self, deadlines: Option<Deadlines>) {
         self.deadlines = deadlines;
     }
 
     /// Returns the moment at which the lease asks for a stop.
-    pub fn stop_at(&self) -> Option<Moment> {
+    pub(super) fn stop_at(&self) -> Option<Moment> {
         self.deadlines.map(|deadlines| deadlines.stop_at)
     }
 
     /// Returns whether the command has been asked to stop, or its time to stop was over at once.
-    pub fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         self.kill_at.is_some()
     }
 
     /// Sets the moment at which what has been asked to stop is killed, unless an earlier one is set.
-    pub fn kill_at(&mut self, at: Moment) {
+    pub(super) fn kill_at(&mut self, at: Moment) {
         self.kill_at = Some(self.kill_at.map_or(at, |earlier| earlier.min(at)));
     }
 
     /// Makes it time to kill, whatever the deadlines are. Returns whether it was not before.
-    pub fn start_killing(&mut self) -> bool {
+    pub(super) fn start_killing(&mut self) -> bool {
         !std::mem::replace(&mut self.killing, true)
     }
 
     /// Returns when there is something to do next.
-    pub fn next(&self, now: Moment) -> Option<Moment> {
+    pub(super) fn next(&self, now: Moment) -> Option<Moment> {
         if self.killing {
             return Some(now + LOOK_AGAIN);
         }
@@ -61,7 +61,7 @@ impl Timetable {
     }
 
     /// Returns what it is time for now.
-    pub fn due(&self, now: Moment) -> Option<Due> {
+    pub(super) fn due(&self, now: Moment) -> Option<Due> {
         // A campaign of faults must find a guard that keeps no deadline.
         let deadlines = self.deadlines.filter(|_| !cfg!(broken = "deadline"));
         if self.killing

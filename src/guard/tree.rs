@@ -31,7 +31,7 @@ use crate::sys::{
 
 /// What descends from this process, as its main thread sees it.
 #[derive(Debug)]
-pub struct Tree {
+pub(super) struct Tree {
     /// proc(5), /proc/PID/task/TID/children: our children, those of the main thread, to which orphans come as well.
     children: File,
     me: Pid,
@@ -39,14 +39,14 @@ pub struct Tree {
 
 /// A process of the tree that a signal could not be sent to.
 #[derive(Clone, Copy, Debug)]
-pub struct Spared {
+pub(super) struct Spared {
     pub pid: Pid,
     pub errno: Errno,
 }
 
 /// Which processes of the tree are meant.
 #[derive(Clone, Copy, Debug)]
-pub enum Members<'a> {
+pub(super) enum Members<'a> {
     All,
     /// Those of one process group.
     Group(Pid),
@@ -59,7 +59,7 @@ impl Tree {
     ///
     /// # Errors
     /// What is missing to see our children, and what to do.
-    pub fn open() -> Result<Self> {
+    pub(super) fn open() -> Result<Self> {
         let me = nix::unistd::getpid();
         let ours = fs::read_link("/proc/self").context("there is no /proc, in which processes are found; mount it")?;
         if ours.to_str() != Some(me.to_string().as_str()) {
@@ -75,7 +75,7 @@ impl Tree {
     ///
     /// # Errors
     /// Our children could not be listed.
-    pub fn signal(&self, number: c_int, members: Members<'_>) -> Result<Option<Spared>, Errno> {
+    pub(super) fn signal(&self, number: c_int, members: Members<'_>) -> Result<Option<Spared>, Errno> {
         let mut spared = None;
         self.each_child(|child| {
             if members.excludes(child) || !members.include(child) {
@@ -96,7 +96,7 @@ impl Tree {
     }
 
     /// Returns whether no child is left but these. What can't be seen may still be there.
-    pub fn is_empty_but_for(&self, strangers: &[Pid]) -> bool {
+    pub(super) fn is_empty_but_for(&self, strangers: &[Pid]) -> bool {
         let mut others = 0;
         let listed = self.each_child(|child| others += usize::from(!strangers.contains(&child)));
         !wait::has_children() || listed.is_ok() && others == 0
@@ -106,7 +106,7 @@ impl Tree {
     ///
     /// # Errors
     /// Those of read(2).
-    pub fn children(&self) -> Result<Vec<Pid>, Errno> {
+    pub(super) fn children(&self) -> Result<Vec<Pid>, Errno> {
         let mut children = Vec::new();
         self.each_child(|child| children.push(child))?;
         Ok(children)
@@ -176,7 +176,7 @@ impl Members<'_> {
 
 /// Reaps the children that have ended, as PID 1 has to, up to the first that is to be `kept`. Returns how the one `of_interest`
 /// ended, if it is among them.
-pub fn reap_strangers(kept: impl Fn(Pid) -> bool, of_interest: Option<Pid>) -> Option<Ending> {
+pub(super) fn reap_strangers(kept: impl Fn(Pid) -> bool, of_interest: Option<Pid>) -> Option<Ending> {
     let mut found = None;
     while let Some(child) = wait::first_ended().filter(|&child| !kept(child))
         && let Ok(ending) = wait::reap(child)

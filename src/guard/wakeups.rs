@@ -18,7 +18,7 @@ use crate::{clock::Moment, sys::launch::PendingExec};
 
 /// The sources of what wakes it. They are waited for by epoll(7), which works with any limit on descriptors once it is there, unlike
 /// poll(2).
-pub struct Wakeups {
+pub(super) struct Wakeups {
     epoll: OwnedFd,
     children: Signals,
     /// On CLOCK_BOOTTIME, which goes on while the host is suspended.
@@ -36,7 +36,7 @@ enum Source {
 
 /// What there is to be dealt with.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Wakeup {
+pub(super) struct Wakeup {
     pub orders: bool,
     pub children: bool,
     pub exec: bool,
@@ -47,7 +47,7 @@ impl Wakeups {
     ///
     /// # Errors
     /// What the system refuses.
-    pub fn new(orders_from: impl AsFd) -> Result<Self> {
+    pub(super) fn new(orders_from: impl AsFd) -> Result<Self> {
         let mut children = SigSet::empty();
         children.add(Signal::SIGCHLD);
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
@@ -68,7 +68,7 @@ impl Wakeups {
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub fn watch_exec(&self, exec: &PendingExec) -> io::Result<()> {
+    pub(super) fn watch_exec(&self, exec: &PendingExec) -> io::Result<()> {
         self.watch(exec, Source::Exec)
     }
 
@@ -83,7 +83,7 @@ impl Wakeups {
     ///
     /// # Errors
     /// Those of timerfd_settime(2).
-    pub fn at(&self, moment: Option<Moment>) -> io::Result<()> {
+    pub(super) fn at(&self, moment: Option<Moment>) -> io::Result<()> {
         // All zeros disarm it.
         let since_boot = moment.map_or(Duration::ZERO, Moment::since_boot);
         let at = Timespec { tv_sec: since_boot.as_secs() as i64, tv_nsec: since_boot.subsec_nanos().into() };
@@ -96,7 +96,7 @@ impl Wakeups {
     ///
     /// # Errors
     /// Those of epoll_wait(2), except EINTR.
-    pub fn wait(&self) -> io::Result<Wakeup> {
+    pub(super) fn wait(&self) -> io::Result<Wakeup> {
         let none = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
         let mut events = [none; 4];
         let happened = match epoll::wait(&self.epoll, &mut events[..], None) {

@@ -31,7 +31,7 @@ use crate::{
 const WAITING_STACK: usize = 64 * 1024;
 
 /// The lock of a resource on this machine.
-pub struct Local {
+pub(crate) struct Local {
     path: PathBuf,
     file: Arc<File>,
     holder: String,
@@ -43,7 +43,7 @@ impl Local {
     ///
     /// # Errors
     /// There is no folder to keep it in, or others can write to that folder.
-    pub fn open(resource: &str, holder: &str, once_per: Option<OncePer>) -> Result<Self> {
+    pub(crate) fn open(resource: &str, holder: &str, once_per: Option<OncePer>) -> Result<Self> {
         let path = lock_path(resource)?;
         let file = Arc::new(open_private(&path)?);
         Ok(Local { path, file, holder: holder.to_owned(), once_per })
@@ -53,7 +53,7 @@ impl Local {
     ///
     /// # Errors
     /// The file can't be read or written.
-    pub fn acquire(&mut self) -> Result<AcquireOutcome> {
+    pub(crate) fn acquire(&mut self) -> Result<AcquireOutcome> {
         if !self.lock_in_place()? {
             let record = Record::read(&self.file);
             let taken = || NotAcquired { reason: Reason::Taken(record.leader()), free_in: None };
@@ -79,7 +79,7 @@ impl Local {
     ///
     /// # Errors
     /// There is no thread to wait with, or the file can't be locked.
-    pub async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> Result<WaitOutcome> {
+    pub(crate) async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> Result<WaitOutcome> {
         if let Some(free_in) = not_acquired.free_in {
             reach(Some(Moment::now() + free_in)).await;
             return Ok(WaitOutcome::LookAgain);
@@ -97,7 +97,7 @@ impl Local {
     }
 
     /// Leaves a note if there is one. The lock itself stays until it is released; only the removal of its file ends it.
-    pub fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
+    pub(crate) fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
         if !self.is_in_place() {
             return ExtendOutcome::Lost(BackendFailure::FileRemoved(self.path.clone()));
         }
@@ -115,7 +115,7 @@ impl Local {
     ///
     /// # Errors
     /// Why it could not be kept.
-    pub fn release(&self, options: ReleaseOptions) -> Result<(), BackendFailure> {
+    pub(crate) fn release(&self, options: ReleaseOptions) -> Result<(), BackendFailure> {
         let kept = options.hold.map_or(Ok(()), |hold| self.change(|record| record.keep(hold)));
         let _ = self.file.unlock();
         kept.map_err(|error| self.not_written(error))

@@ -5,4 +5,4 @@ mod observer;
 mod path;
 mod record;
 
-pub use self::{lock::Local, observer::LocalObserver};
+pub(crate) use self::{lock::Local, observer::LocalObserver};

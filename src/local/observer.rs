@@ -27,7 +27,7 @@ use crate::{
 const WATCHING_STACK: usize = 64 * 1024;
 
 /// The lock of a resource on this machine, to be looked at.
-pub struct LocalObserver {
+pub(crate) struct LocalObserver {
     resource: String,
     path: PathBuf,
     changed: Arc<Notify>,
@@ -38,12 +38,12 @@ impl LocalObserver {
     ///
     /// # Errors
     /// There is no folder for the lock.
-    pub fn open(resource: &str) -> Result<Self> {
+    pub(crate) fn open(resource: &str) -> Result<Self> {
         Ok(LocalObserver { resource: resource.to_owned(), path: lock_path(resource)?, changed: Arc::default() })
     }
 
     /// Looks once.
-    pub fn look(&self) -> ElectionStatus {
+    pub(crate) fn look(&self) -> ElectionStatus {
         let file = File::open(&self.path).ok();
         let record = file.as_ref().map(Record::read).unwrap_or_default();
         let taken = file.as_ref().is_some_and(is_locked);
@@ -71,7 +71,7 @@ impl LocalObserver {
     ///
     /// # Errors
     /// The system gives no inotify(7) instance or no thread.
-    pub fn listen(&self) -> Result<()> {
+    pub(crate) fn listen(&self) -> Result<()> {
         let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_CREATE;
         let changes = Inotify::init(InitFlags::IN_CLOEXEC).context("no inotify")?;
         let folder = self.path.parent().unwrap_or(Path::new("/"));
@@ -87,7 +87,7 @@ impl LocalObserver {
     }
 
     /// Waits until something in the lock's folder has changed.
-    pub async fn change(&self) {
+    pub(crate) async fn change(&self) {
         self.changed.notified().await;
     }
 
@@ -95,7 +95,7 @@ impl LocalObserver {
     ///
     /// # Errors
     /// The request can't be written.
-    pub fn ask_to_step_down(&self, leader: FencingToken) -> Result<()> {
+    pub(crate) fn ask_to_step_down(&self, leader: FencingToken) -> Result<()> {
         let path = request_path(&self.path);
         open_private(&path)?;
         fs::write(&path, leader.to_string()).with_context(|| format!("can't write {}", path.display()))

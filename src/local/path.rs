@@ -18,7 +18,7 @@ const LONGEST_PART: usize = 200;
 ///
 /// # Errors
 /// Why there is no such folder.
-pub fn lock_path(resource: &str) -> Result<PathBuf> {
+pub(super) fn lock_path(resource: &str) -> Result<PathBuf> {
     let me = nix::unistd::geteuid().as_raw();
     let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let candidates = [
@@ -68,7 +68,7 @@ fn private_folder(path: &Path, me: u32) -> Result<()> {
 }
 
 /// Returns the file in which a leader finds a request to step down.
-pub fn request_path(lock: &Path) -> PathBuf {
+pub(super) fn request_path(lock: &Path) -> PathBuf {
     lock.with_extension("step-down")
 }
 
@@ -76,7 +76,7 @@ pub fn request_path(lock: &Path) -> PathBuf {
 ///
 /// # Errors
 /// It can't be opened, or is no regular file.
-pub fn open_private(path: &Path) -> Result<File> {
+pub(super) fn open_private(path: &Path) -> Result<File> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)

@@ -17,7 +17,7 @@ use crate::{
 
 /// The file's contents.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Record {
+pub(super) struct Record {
     /// That of the last leader.
     pub token: Option<FencingToken>,
     pub holder: String,
@@ -52,7 +52,7 @@ impl Timed {
 
 impl Record {
     /// Reads the record in this file; an empty one if there is none.
-    pub fn read(mut file: &File) -> Self {
+    pub(super) fn read(mut file: &File) -> Self {
         let mut text = String::new();
         let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text));
         let mut record: Record = read.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default();
@@ -68,7 +68,7 @@ impl Record {
     ///
     /// # Errors
     /// Those of writing the file.
-    pub fn write(&self, mut file: &File) -> std::io::Result<()> {
+    pub(super) fn write(&self, mut file: &File) -> std::io::Result<()> {
         let mut text = serde_json::to_vec(self)?;
         let old = usize::try_from(file.metadata()?.len()).unwrap_or_default();
         text.resize(old.saturating_sub(1).max(text.len()), b' ');
@@ -78,13 +78,13 @@ impl Record {
     }
 
     /// Returns who leads if the lock is taken; `None` if the file doesn't say.
-    pub fn leader(&self) -> Option<Leader> {
+    pub(super) fn leader(&self) -> Option<Leader> {
         let token = self.token.filter(|_| !self.holder.is_empty())?;
         Some(Leader { id: LeadershipId::Token(token), holder: self.holder.clone(), token: Some(token) })
     }
 
     /// Takes a note in place of an older one of its kind.
-    pub fn take(&mut self, note: &Note) {
+    pub(super) fn take(&mut self, note: &Note) {
         let place = match note.noted {
             Noted::Success => &mut self.done,
             Noted::Failure => &mut self.failed,
@@ -93,23 +93,23 @@ impl Record {
     }
 
     /// Keeps the lock taken for this long.
-    pub fn keep(&mut self, hold: Duration) {
+    pub(super) fn keep(&mut self, hold: Duration) {
         self.kept = Some(Timed::new("", hold));
     }
 
     /// Returns for how long the lock stays taken.
-    pub fn kept(&self) -> Option<Duration> {
+    pub(super) fn kept(&self) -> Option<Duration> {
         self.kept.as_ref()?.left()
     }
 
     /// Returns the success that is on record for this period.
-    pub fn success(&self) -> Option<PastSuccess> {
+    pub(super) fn success(&self) -> Option<PastSuccess> {
         let done = self.done.as_ref()?;
         Some(PastSuccess { note: done.text.clone(), left: Some(done.left()?) })
     }
 
     /// Returns how often the command has failed in this period.
-    pub fn failures(&self) -> Failures {
+    pub(super) fn failures(&self) -> Failures {
         let failed = self.failed.as_ref().and_then(|failed| Some((failed.text.parse().ok()?, failed.left()?)));
         failed.map_or_else(Failures::default, |(count, left)| Failures { count, left: Some(left) })
     }

@@ -6,7 +6,7 @@ use crate::lease::quorum;
 
 /// Why an extension, a note or a release is not confirmed.
 #[derive(Debug)]
-pub enum BackendFailure {
+pub(crate) enum BackendFailure {
     /// Too few nodes confirmed it.
     Shortfall(Shortfall),
     /// The lock's file was removed.
@@ -17,7 +17,7 @@ pub enum BackendFailure {
 
 /// Fewer nodes did what was wanted than are needed.
 #[derive(Clone, Debug)]
-pub struct Shortfall {
+pub(crate) struct Shortfall {
     pub wanted: Wanted,
     /// How many nodes did it.
     pub able: usize,
@@ -29,7 +29,7 @@ pub struct Shortfall {
 
 /// What is wanted of a quorum of nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub(crate) enum Wanted {
     Vote,
     Extension,
     Release,
@@ -37,7 +37,7 @@ pub enum Wanted {
 
 /// A node that didn't do what was wanted, and why.
 #[derive(Clone, Debug)]
-pub struct NodeFault {
+pub(crate) struct NodeFault {
     pub node: String,
     pub why: Arc<dyn Error + Send + Sync>,
 }

@@ -5,7 +5,7 @@ mod outcome;
 mod reason;
 mod value;
 
-pub use self::{
+pub(crate) use self::{
     failure::{BackendFailure, NodeFault, Shortfall, Wanted},
     outcome::{AcquireOutcome, ExtendOutcome, Lease, NodesKey, NotAcquired, ReleaseKey, ReleaseOptions, WaitOutcome},
     reason::{Leader, Reason},

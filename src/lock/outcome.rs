@@ -13,14 +13,14 @@ use crate::{
 
 /// What became of a campaign round.
 #[derive(Clone, Debug)]
-pub enum AcquireOutcome {
+pub(crate) enum AcquireOutcome {
     Acquired(Lease),
     NotAcquired(NotAcquired),
 }
 
 /// Leadership, won.
 #[derive(Clone, Debug)]
-pub struct Lease {
+pub(crate) struct Lease {
     pub token: FencingToken,
     /// When the round that won was sent; `None` for a lease that doesn't run out.
     pub sent: Option<Moment>,
@@ -33,7 +33,7 @@ pub struct Lease {
 
 /// A campaign round that was lost.
 #[derive(Clone, Debug)]
-pub struct NotAcquired {
+pub(crate) struct NotAcquired {
     pub reason: Reason,
     /// The time until a quorum of votes could be free, as far as is known.
     pub free_in: Option<Duration>,
@@ -41,7 +41,7 @@ pub struct NotAcquired {
 
 /// What a standby has waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WaitOutcome {
+pub(crate) enum WaitOutcome {
     /// Another round could go otherwise than the last one.
     LookAgain,
     /// A leader's command has succeeded for this period.
@@ -50,7 +50,7 @@ pub enum WaitOutcome {
 
 /// What became of an extension.
 #[derive(Debug)]
-pub enum ExtendOutcome {
+pub(crate) enum ExtendOutcome {
     Extended {
         deadlines: Option<Deadlines>,
         release_key: ReleaseKey,
@@ -65,7 +65,7 @@ pub enum ExtendOutcome {
 
 /// What the guard needs to release the lease of a dead elector.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ReleaseKey {
+pub(crate) enum ReleaseKey {
     Nodes(NodesKey),
     /// Nothing: the lock goes with the last descriptor of its file.
     File,
@@ -73,7 +73,7 @@ pub enum ReleaseKey {
 
 /// What the nodes know a leader by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodesKey {
+pub(crate) struct NodesKey {
     pub value: LockValue,
     /// The largest token that the lock was extended with.
     pub token: FencingToken,
@@ -81,7 +81,7 @@ pub struct NodesKey {
 
 /// How a lease is released.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReleaseOptions {
+pub(crate) struct ReleaseOptions {
     /// The command has succeeded, and that is on record for this period.
     pub succeeded: bool,
     /// The lock stays taken for this long.

@@ -14,7 +14,7 @@ use crate::{clock::show_time, lease::FencingToken, once_per::PastSuccess};
 
 /// Why a candidate didn't get the lock.
 #[derive(Clone, Debug)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// Another leads; `None`: it can't be told who.
     Taken(Option<Leader>),
     /// A leader has ended and keeps the lock (`--hold`).
@@ -39,7 +39,7 @@ pub enum Reason {
 
 /// Who leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leader {
+pub(crate) struct Leader {
     pub id: LeadershipId,
     pub holder: String,
     /// `None` for another library's, which has no such token.
@@ -48,7 +48,7 @@ pub struct Leader {
 
 impl Reason {
     /// Returns what a lock with this value on a quorum of nodes means. `fence`: the smallest fence beside it.
-    pub fn held(value: &LockValue, fence: FencingToken) -> Self {
+    pub(crate) fn held(value: &LockValue, fence: FencingToken) -> Self {
         let holder = value.holder();
         if value.is_kept() {
             return Reason::Kept { holder };
@@ -58,23 +58,23 @@ impl Reason {
     }
 
     /// Returns whether only a race was lost, which the next round may win.
-    pub fn is_race(&self) -> bool {
+    pub(crate) fn is_race(&self) -> bool {
         matches!(self, Reason::Tie | Reason::Stale)
     }
 
     /// Returns whether too few nodes were able to vote in time.
-    pub fn lacks_quorum(&self) -> bool {
+    pub(crate) fn lacks_quorum(&self) -> bool {
         matches!(self, Reason::NoQuorum(_) | Reason::StartupGrace(_) | Reason::TooLate)
     }
 
     /// Returns whether no later round can go otherwise.
-    pub fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         matches!(self, Reason::SameServerTwice { .. } | Reason::Succeeded(_) | Reason::AttemptsUsedUp { .. })
     }
 
     /// Returns whether this says nothing new after `told`: another leader is news, one node more or less that can't vote
     /// is not.
-    pub fn is_old_news(&self, told: &Reason) -> bool {
+    pub(crate) fn is_old_news(&self, told: &Reason) -> bool {
         match (self, told) {
             (Reason::Taken(now), Reason::Taken(then)) => now.as_ref().map(|l| &l.id) == then.as_ref().map(|l| &l.id),
             (Reason::Kept { holder: now }, Reason::Kept { holder: then }) => now == then,
@@ -85,7 +85,7 @@ impl Reason {
 
 impl Leader {
     /// Returns for how long it has led, as far as its token shows that.
-    pub fn leads_for(&self) -> Option<Duration> {
+    pub(crate) fn leads_for(&self) -> Option<Duration> {
         let elected_at = self.token?.elected_at();
         Some(SystemTime::now().duration_since(elected_at).unwrap_or_default())
     }

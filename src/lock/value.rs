@@ -12,7 +12,7 @@ const LONGEST_FOREIGN_HOLDER: usize = 200;
 /// The value of a lock on the nodes, unique to one leadership. Ours name their holder; another library's may be anything.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct LockValue(String);
+pub(crate) struct LockValue(String);
 
 /// What a value of ours says.
 #[derive(Serialize, Deserialize)]
@@ -26,7 +26,7 @@ struct Mark {
 
 /// What tells one leadership from every other: the value of its lock, or on one machine its token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeadershipId {
+pub(crate) enum LeadershipId {
     Lock(LockValue),
     Token(FencingToken),
 }
@@ -36,41 +36,41 @@ impl LockValue {
     ///
     /// # Errors
     /// Those of serializing it.
-    pub fn of_candidate(id: u128, holder: &str) -> serde_json::Result<Self> {
+    pub(crate) fn of_candidate(id: u128, holder: &str) -> serde_json::Result<Self> {
         let mark = Mark { id: format!("{id:032x}"), holder: holder.to_owned(), kept: false };
         serde_json::to_string(&mark).map(LockValue)
     }
 
     /// Takes a value as a node has it.
-    pub fn from_node(text: impl Into<String>) -> Self {
+    pub(crate) fn from_node(text: impl Into<String>) -> Self {
         LockValue(text.into())
     }
 
     /// Returns the value as a node has it.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Returns the value of the same lock when it is kept after its leader's end. It differs, so that a late extension
     /// doesn't touch the lock.
-    pub fn kept(&self) -> Self {
+    pub(crate) fn kept(&self) -> Self {
         let mark = self.mark().map(|mark| Mark { kept: true, ..mark });
         let text = mark.and_then(|mark| serde_json::to_string(&mark).ok());
         LockValue(text.unwrap_or_else(|| format!("{} kept", self.0)))
     }
 
     /// Returns whom it names; another library's value stands for its holder.
-    pub fn holder(&self) -> String {
+    pub(crate) fn holder(&self) -> String {
         self.mark().map_or_else(|| self.0.chars().take(LONGEST_FOREIGN_HOLDER).collect(), |mark| mark.holder)
     }
 
     /// Returns whether its leader has ended and the lock is kept for a while.
-    pub fn is_kept(&self) -> bool {
+    pub(crate) fn is_kept(&self) -> bool {
         self.mark().is_some_and(|mark| mark.kept)
     }
 
     /// Returns whether a leaderrun made it.
-    pub fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         self.mark().is_some_and(|mark| !mark.id.is_empty())
     }
 

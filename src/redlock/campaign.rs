@@ -28,7 +28,7 @@ const WITNESSES_HEARD_WITHIN: Duration = Duration::from_millis(250);
 
 impl Redlock {
     /// Campaigns once.
-    pub async fn acquire(&mut self) -> AcquireOutcome {
+    pub(crate) async fn acquire(&mut self) -> AcquireOutcome {
         self.votes_out = true;
         self.standby.forget();
         let token = self.session.next_token(wall_micros());

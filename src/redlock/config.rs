@@ -3,7 +3,7 @@
 use super::net::{address::Address, tls::Tls};
 
 #[derive(Clone, Debug)]
-pub struct RedlockConfig {
+pub(crate) struct RedlockConfig {
     pub addresses: Vec<Address>,
     pub lock: String,
     pub tls: Option<Tls>,

@@ -30,20 +30,20 @@ use crate::{
 
 /// How many tokens in a row that were too small are followed by a larger one at once. A node that finds each one too small
 /// is not healthy.
-pub const STALE_AT_ONCE: u32 = 3;
+pub(crate) const STALE_AT_ONCE: u32 = 3;
 
 /// The lock of one resource on all nodes.
-pub struct Redlock {
-    pub(super) nodes: Vec<Arc<Node>>,
-    pub(super) session: Arc<LockSession>,
-    pub(super) times: Times,
-    pub(super) standby: StandbyWaiter,
+pub(crate) struct Redlock {
+    pub(crate) nodes: Vec<Arc<Node>>,
+    pub(crate) session: Arc<LockSession>,
+    pub(crate) times: Times,
+    pub(crate) standby: StandbyWaiter,
     /// Whether nodes may hold votes of ours.
-    pub(super) votes_out: bool,
+    pub(crate) votes_out: bool,
     /// How many rounds in a row were lost, for pauses that grow.
-    pub(super) lost_rounds: u32,
+    pub(crate) lost_rounds: u32,
     /// Whether all nodes are known to be different servers.
-    pub(super) servers_differ: bool,
+    pub(crate) servers_differ: bool,
     report: Report,
 }
 
@@ -52,7 +52,7 @@ impl Redlock {
     ///
     /// # Errors
     /// The system gives no random numbers.
-    pub fn open(
+    pub(crate) fn open(
         config: &RedlockConfig,
         holder: &str,
         once_per: Option<OncePer>,
@@ -82,14 +82,14 @@ impl Redlock {
     }
 
     /// Picks the node that tells listeners of a vote or a release: one, so that they are woken once.
-    pub(super) fn teller(&self) -> Option<usize> {
+    pub(crate) fn teller(&self) -> Option<usize> {
         let connected: Vec<_> = self.nodes.iter().filter(|node| node.is_connected()).collect();
         fastrand::choice(connected).map(|node| node.index)
     }
 
     /// Waits until another round could go otherwise. After a race the next round comes soon, after random delays that double,
     /// so that candidates who started together come apart. After a token that was too small it comes at once.
-    pub async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> WaitOutcome {
+    pub(crate) async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> WaitOutcome {
         match not_acquired.reason {
             Reason::Stale if self.lost_rounds <= STALE_AT_ONCE => {}
             Reason::Stale | Reason::Tie => {
@@ -106,7 +106,7 @@ impl Redlock {
     }
 
     /// Extends the lease once. May leave a note on the nodes.
-    pub async fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
+    pub(crate) async fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
         let mut round = Round::ask_for_votes(
             &self.nodes,
             |_| self.session.extension(&self.times, note),
@@ -150,7 +150,7 @@ impl Redlock {
     ///
     /// # Errors
     /// Which nodes have not confirmed it. What they hold expires by itself.
-    pub async fn release(&mut self, options: ReleaseOptions) -> Result<(), BackendFailure> {
+    pub(crate) async fn release(&mut self, options: ReleaseOptions) -> Result<(), BackendFailure> {
         if !self.votes_out {
             return Ok(());
         }
@@ -192,7 +192,7 @@ impl Redlock {
 
 /// Leaves a note and releases, without having campaigned, as a guard does for its dead elector. Returns whether a quorum
 /// confirmed the release.
-pub fn release_alone(config: &RedlockConfig, times: Times, key: NodesKey, note: Option<&Note>) -> bool {
+pub(crate) fn release_alone(config: &RedlockConfig, times: Times, key: NodesKey, note: Option<&Note>) -> bool {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return false };
     let released = runtime.block_on(async {
         let session = LockSession::proven(&config.lock, key);

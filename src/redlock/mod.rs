@@ -6,7 +6,7 @@ mod health;
 mod lock;
 mod net;
 mod observer;
-pub mod outcome;
+pub(crate) mod outcome;
 mod round;
 mod scripts;
 mod session;
@@ -14,11 +14,11 @@ mod shortfall;
 mod standby;
 
 #[cfg(test)]
-pub mod simulated;
+pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;
 
-pub use self::{
+pub(crate) use self::{
     config::RedlockConfig,
     health::{Finding, NodeHealth, Severity, check},
     lock::{Redlock, release_alone},

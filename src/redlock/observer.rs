@@ -32,7 +32,7 @@ const ALL_HEARD_WITHIN: Duration = Duration::from_millis(250);
 const OTHERS_FOLLOW_WITHIN: Duration = Duration::from_millis(20);
 
 /// All nodes of a lock, to be looked at.
-pub struct RedlockObserver {
+pub(crate) struct RedlockObserver {
     resource: String,
     nodes: Vec<Arc<Node>>,
     keys: Keys,
@@ -42,7 +42,7 @@ pub struct RedlockObserver {
 
 impl RedlockObserver {
     /// Begins to connect to all nodes. Must be called within the runtime.
-    pub fn open(config: &RedlockConfig, resource: &str, times: Times) -> Self {
+    pub(crate) fn open(config: &RedlockConfig, resource: &str, times: Times) -> Self {
         let (sender, news) = mpsc::channel(MOST_NOTIFICATIONS);
         let node = |index| Arc::new(Node::at(config, index, &config.lock, NotificationSender(sender.clone()), &times));
         let nodes = (0..config.addresses.len()).map(node).collect();
@@ -50,7 +50,7 @@ impl RedlockObserver {
     }
 
     /// Looks once at all nodes. After a quorum has answered, a slow node gets as long again, or a moment.
-    pub async fn look(&self) -> ElectionStatus {
+    pub(crate) async fn look(&self) -> ElectionStatus {
         let needed = quorum(self.nodes.len());
         let mut round = Round::ask_for_votes(
             &self.nodes,
@@ -63,12 +63,12 @@ impl RedlockObserver {
     }
 
     /// Starts to listen for changes on the nodes.
-    pub fn listen(&self) {
+    pub(crate) fn listen(&self) {
         self.nodes.iter().for_each(|node| node.listen());
     }
 
     /// Waits until a node tells of a change, or what was seen could have expired.
-    pub async fn change(&mut self, seen: &ElectionStatus) {
+    pub(crate) async fn change(&mut self, seen: &ElectionStatus) {
         let runs_out = seen.leader.as_ref().and_then(|leader| leader.safe_for);
         let unsettled = seen.leader.is_none().then_some(self.times.ttl());
         match runs_out.map(|left| left + self.times.drift()).or(unsettled) {
@@ -81,7 +81,7 @@ impl RedlockObserver {
     }
 
     /// Asks the leader with this lock to step down. Returns whether a quorum of nodes will pass that on.
-    pub async fn ask_to_step_down(&self, leader: &LockValue) -> bool {
+    pub(crate) async fn ask_to_step_down(&self, leader: &LockValue) -> bool {
         let cmd = self.keys.ask_to_step_down(leader, 2 * self.times.ttl());
         let asked = futures_util::future::join_all(self.nodes.iter().map(|node| node.ask(cmd.clone()))).await;
         asked.iter().filter(|answer| answer.is_ok()).count() >= quorum(self.nodes.len())

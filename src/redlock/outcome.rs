@@ -18,7 +18,7 @@ use crate::{
 
 /// What became of asking one node.
 #[derive(Debug)]
-pub struct NodeReply<A> {
+pub(crate) struct NodeReply<A> {
     /// Its place among the configured nodes.
     pub node: usize,
     pub answer: Result<A, Failure>,
@@ -26,7 +26,7 @@ pub struct NodeReply<A> {
 
 /// How a campaign round was lost.
 #[derive(Clone, Debug)]
-pub enum LostRound {
+pub(crate) enum LostRound {
     /// For a reason that stands, whatever answers come later.
     Decided(Reason),
     /// Too few nodes can vote. Which ones can't is reported once late answers are in.
@@ -40,7 +40,7 @@ pub enum LostRound {
 ///
 /// # Errors
 /// Why the answer doesn't count.
-pub fn granted(vote: Vote, startup_grace: Duration) -> Result<AcquireReply, Failure> {
+pub(crate) fn granted(vote: Vote, startup_grace: Duration) -> Result<AcquireReply, Failure> {
     let acquired = scripts::acquired(vote.answer).ok_or(Failure::StrangeAnswer)?;
     match startup_grace.checked_sub(vote.master_for) {
         Some(votes_in) if acquired.is_vote() && !votes_in.is_zero() => Err(Failure::Promoted(votes_in)),
@@ -49,7 +49,7 @@ pub fn granted(vote: Vote, startup_grace: Duration) -> Result<AcquireReply, Fail
 }
 
 /// Returns the answers that came.
-pub fn answers<A>(replies: &[NodeReply<A>]) -> impl Iterator<Item = &A> {
+pub(crate) fn answers<A>(replies: &[NodeReply<A>]) -> impl Iterator<Item = &A> {
     replies.iter().filter_map(|reply| reply.answer.as_ref().ok())
 }
 
@@ -58,7 +58,7 @@ pub fn answers<A>(replies: &[NodeReply<A>]) -> impl Iterator<Item = &A> {
 ///
 /// # Errors
 /// How the round was lost.
-pub fn campaign(
+pub(crate) fn campaign(
     nodes: usize,
     replies: &[NodeReply<AcquireReply>],
     times: &Times,
@@ -121,7 +121,7 @@ fn taken(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
 }
 
 /// Returns two nodes that are one server, under whatever names; the one that stands first comes first.
-pub fn same_server(replies: &[NodeReply<AcquireReply>]) -> Option<[usize; 2]> {
+pub(crate) fn same_server(replies: &[NodeReply<AcquireReply>]) -> Option<[usize; 2]> {
     let mut known: HashMap<&str, usize> = HashMap::new();
     replies.iter().find_map(|NodeReply { node, answer }| {
         let other = known.insert(&answer.as_ref().ok()?.run_id, *node)?;
@@ -132,7 +132,11 @@ pub fn same_server(replies: &[NodeReply<AcquireReply>]) -> Option<[usize; 2]> {
 /// Returns the fence that the next token must pass so that a quorum could grant it; `None` if fewer have answered, or if
 /// the fence is nonsense: no more nodes than may fail report one that is farther ahead of the wall clock than clocks
 /// differ. Passing such a fence would use up the tokens, on the healthy nodes too.
-pub fn fence_to_pass(nodes: usize, replies: &[NodeReply<AcquireReply>], wall_micros: u64) -> Option<FencingToken> {
+pub(crate) fn fence_to_pass(
+    nodes: usize,
+    replies: &[NodeReply<AcquireReply>],
+    wall_micros: u64,
+) -> Option<FencingToken> {
     let mut fences: Vec<FencingToken> = answers(replies).map(|acquired| acquired.fence).collect();
     fences.sort_unstable();
     let fence = *fences.get(quorum(nodes) - 1)?;
@@ -142,7 +146,7 @@ pub fn fence_to_pass(nodes: usize, replies: &[NodeReply<AcquireReply>], wall_mic
 }
 
 /// Returns the nodes that hold no vote of ours after a campaign round: all others may.
-pub fn refused(replies: &[NodeReply<AcquireReply>]) -> HashSet<usize> {
+pub(crate) fn refused(replies: &[NodeReply<AcquireReply>]) -> HashSet<usize> {
     let refuses = |answer: &Result<AcquireReply, Failure>| answer.as_ref().is_ok_and(|acquired| !acquired.is_vote());
     replies.iter().filter(|reply| refuses(&reply.answer)).map(|reply| reply.node).collect()
 }
@@ -150,7 +154,12 @@ pub fn refused(replies: &[NodeReply<AcquireReply>]) -> HashSet<usize> {
 /// Returns for each node the time until its vote could be free; `None` for one without a connection, which notifies us when
 /// it has one. A vote that a node gave to another lasts a ttl at most if the round was over before that node answered.
 /// `chance`: a random number, at least 0 and below 1.
-pub fn free_in(nodes: usize, replies: &[NodeReply<AcquireReply>], times: &Times, chance: f64) -> Vec<Option<Duration>> {
+pub(crate) fn free_in(
+    nodes: usize,
+    replies: &[NodeReply<AcquireReply>],
+    times: &Times,
+    chance: f64,
+) -> Vec<Option<Duration>> {
     let mut free_in = vec![Some(times.ttl()); nodes];
     for NodeReply { node, answer } in replies {
         free_in[*node] = match answer.as_ref().map(|acquired| &acquired.answer) {
@@ -169,7 +178,7 @@ pub fn free_in(nodes: usize, replies: &[NodeReply<AcquireReply>], times: &Times,
 
 /// Decides an extension round: lost if so many nodes gave the lock to another that it can't succeed any more, pending if it
 /// still may.
-pub fn extension(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> VoteResult {
+pub(crate) fn extension(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> VoteResult {
     let quorum = quorum(nodes);
     if answers(replies).filter(|answer| answer.is_vote()).count() >= quorum {
         VoteResult::Won
@@ -181,7 +190,7 @@ pub fn extension(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> VoteResult
 }
 
 /// Returns whether a quorum of nodes asks the leader to step down: fewer can't make it.
-pub fn is_asked_to_step_down(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> bool {
+pub(crate) fn is_asked_to_step_down(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> bool {
     let asked = |answer: &&ExtendReply| matches!(answer, ExtendReply::Renewed { step_down: true });
     answers(replies).filter(asked).count() >= quorum(nodes)
 }

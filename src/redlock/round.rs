@@ -26,7 +26,7 @@ use crate::{
 const LATE_ANSWERS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
 
 /// A request that is under way.
-pub struct Round<A> {
+pub(crate) struct Round<A> {
     sent: Moment,
     nodes: usize,
     outstanding: FuturesUnordered<BoxFuture<'static, NodeReply<A>>>,
@@ -35,7 +35,7 @@ pub struct Round<A> {
 
 impl<A: Send + 'static> Round<A> {
     /// Asks all nodes for answers that count only from a node's present master.
-    pub fn ask_for_votes(
+    pub(crate) fn ask_for_votes(
         nodes: &[Arc<Node>],
         cmd: impl Fn(&Node) -> Cmd,
         read: impl Fn(Vote) -> Result<A, Failure> + Copy + Send + 'static,
@@ -49,7 +49,7 @@ impl<A: Send + 'static> Round<A> {
     }
 
     /// Asks all nodes.
-    pub fn ask(nodes: &[Arc<Node>], cmd: impl Fn(&Node) -> Cmd, read: fn(Value) -> Option<A>) -> Self {
+    pub(crate) fn ask(nodes: &[Arc<Node>], cmd: impl Fn(&Node) -> Cmd, read: fn(Value) -> Option<A>) -> Self {
         let sent = Moment::now();
         Self::of(sent, nodes.iter().map(|node| ask_one(node, cmd(node), read).boxed()).collect())
     }
@@ -61,22 +61,22 @@ impl<A: Send + 'static> Round<A> {
     }
 
     /// Returns when it was sent.
-    pub fn sent(&self) -> Moment {
+    pub(crate) fn sent(&self) -> Moment {
         self.sent
     }
 
     /// Returns whether all nodes have answered.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.outstanding.is_empty()
     }
 
     /// Returns the answers that have come.
-    pub fn replies(&self) -> &[NodeReply<A>] {
+    pub(crate) fn replies(&self) -> &[NodeReply<A>] {
         &self.replies
     }
 
     /// Takes answers until there is a quorum of votes, or can't be one.
-    pub async fn decide(&mut self, is_vote: fn(&A) -> bool) {
+    pub(crate) async fn decide(&mut self, is_vote: fn(&A) -> bool) {
         let mut tally = Tally::new(self.nodes);
         while tally.result() == VoteResult::Pending
             && let Some(reply) = self.outstanding.next().await
@@ -87,7 +87,7 @@ impl<A: Send + 'static> Round<A> {
     }
 
     /// Takes answers for as long as more are wanted and to come.
-    pub async fn take_while(&mut self, wanted: impl Fn(&[NodeReply<A>]) -> bool) {
+    pub(crate) async fn take_while(&mut self, wanted: impl Fn(&[NodeReply<A>]) -> bool) {
         while wanted(&self.replies)
             && let Some(reply) = self.outstanding.next().await
         {
@@ -96,36 +96,36 @@ impl<A: Send + 'static> Round<A> {
     }
 
     /// Takes the answers that come within this time.
-    pub async fn wait(&mut self, most: Duration) {
+    pub(crate) async fn wait(&mut self, most: Duration) {
         let _ = timeout(most, self.take_while(|_| true)).await;
     }
 
     /// Takes the answers that come as soon as the deciding ones did: as long again, 50 ms at most.
-    pub async fn wait_for_late(&mut self) {
+    pub(crate) async fn wait_for_late(&mut self) {
         let [least, most] = LATE_ANSWERS;
         self.wait(Moment::now().since(self.sent).clamp(least, most)).await;
     }
 
     /// Takes the answers that are there.
-    pub fn take_ready(&mut self) {
+    pub(crate) fn take_ready(&mut self) {
         while let Some(Some(reply)) = self.outstanding.next().now_or_never() {
             self.replies.push(reply);
         }
     }
 
     /// Ends the round. Waits for no more answers.
-    pub fn end(self) -> Vec<NodeReply<A>> {
+    pub(crate) fn end(self) -> Vec<NodeReply<A>> {
         self.replies
     }
 
     /// Ends the round. The stream gives all answers, first those that have come.
-    pub fn into_stream(self) -> impl futures_util::Stream<Item = NodeReply<A>> + Send {
+    pub(crate) fn into_stream(self) -> impl futures_util::Stream<Item = NodeReply<A>> + Send {
         stream::iter(self.replies).chain(self.outstanding)
     }
 }
 
 /// Asks one node.
-pub fn ask_one<A: Send + 'static>(
+pub(crate) fn ask_one<A: Send + 'static>(
     node: &Node,
     cmd: Cmd,
     read: fn(Value) -> Option<A>,

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The value that marks votes as ours, and the token of our last round.
-pub struct LockSession {
+pub(crate) struct LockSession {
     keys: Keys,
     value: LockValue,
     once_per: Option<OncePer>,
@@ -30,7 +30,7 @@ impl LockSession {
     ///
     /// # Errors
     /// The system gives no random numbers.
-    pub fn new(lock: &str, holder: &str, once_per: Option<OncePer>) -> Result<Self> {
+    pub(crate) fn new(lock: &str, holder: &str, once_per: Option<OncePer>) -> Result<Self> {
         let mut id = [0; 16];
         getrandom(&mut id, GetRandomFlags::empty()).context("no random numbers")?;
         let value = LockValue::of_candidate(u128::from_ne_bytes(id), holder)?;
@@ -38,18 +38,18 @@ impl LockSession {
     }
 
     /// Makes the session of a leader from what the nodes know it by.
-    pub fn proven(lock: &str, NodesKey { value, token }: NodesKey) -> Self {
+    pub(crate) fn proven(lock: &str, NodesKey { value, token }: NodesKey) -> Self {
         let (token, largest_seen) = (AtomicU64::new(token.get()), AtomicU64::new(token.get()));
         LockSession { keys: Keys::new(lock), value, once_per: None, token, largest_seen }
     }
 
     /// Returns what the nodes know us by now.
-    pub fn key(&self) -> NodesKey {
+    pub(crate) fn key(&self) -> NodesKey {
         NodesKey { value: self.value.clone(), token: FencingToken::new(self.token.load(Relaxed)) }
     }
 
     /// Makes a new token, which the next rounds carry.
-    pub fn next_token(&self, wall_micros: u64) -> FencingToken {
+    pub(crate) fn next_token(&self, wall_micros: u64) -> FencingToken {
         let token = FencingToken::next(wall_micros, FencingToken::new(self.largest_seen.load(Relaxed)));
         self.see(token);
         self.token.store(token.get(), Relaxed);
@@ -57,7 +57,7 @@ impl LockSession {
     }
 
     /// Returns the request for a vote. `tell` and `freed`: see [`Acquisition`].
-    pub fn acquisition(&self, times: &Times, tell: bool, freed: Option<&LockValue>) -> Cmd {
+    pub(crate) fn acquisition(&self, times: &Times, tell: bool, freed: Option<&LockValue>) -> Cmd {
         self.keys.acquire(&Acquisition {
             key: self.key(),
             ttl: times.ttl(),
@@ -70,37 +70,37 @@ impl LockSession {
     }
 
     /// Returns an extension, which leaves a note if there is one.
-    pub fn extension(&self, times: &Times, note: Option<&Note>) -> Cmd {
+    pub(crate) fn extension(&self, times: &Times, note: Option<&Note>) -> Cmd {
         self.keys.extend(&self.key(), times.ttl(), note)
     }
 
     /// Returns a release.
-    pub fn release(&self, telling: Audience, options: ReleaseOptions) -> Cmd {
+    pub(crate) fn release(&self, telling: Audience, options: ReleaseOptions) -> Cmd {
         self.keys.release(&self.key(), telling, options)
     }
 
     /// Returns what notifies listeners of a vote in place of another node.
-    pub fn tell_acquisition(&self, freed: Option<&LockValue>) -> Cmd {
+    pub(crate) fn tell_acquisition(&self, freed: Option<&LockValue>) -> Cmd {
         self.keys.tell_acquisition(freed)
     }
 
     /// Returns what notifies listeners of a release in place of another node.
-    pub fn tell_release(&self, telling: Audience, options: ReleaseOptions) -> Cmd {
+    pub(crate) fn tell_release(&self, telling: Audience, options: ReleaseOptions) -> Cmd {
         self.keys.tell_release(&self.value, telling, options)
     }
 
     /// Returns whether the command runs no more once it has succeeded in this period.
-    pub fn is_once(&self) -> bool {
+    pub(crate) fn is_once(&self) -> bool {
         self.once_per.is_some()
     }
 
     /// Returns the channel on which the nodes tell of this lock.
-    pub fn channel(&self) -> &str {
+    pub(crate) fn channel(&self) -> &str {
         &self.keys.lock
     }
 
     /// Takes note of a token that nodes have granted to somebody.
-    pub fn see(&self, fence: FencingToken) {
+    pub(crate) fn see(&self, fence: FencingToken) {
         self.largest_seen.fetch_max(fence.get(), Relaxed);
     }
 
@@ -108,7 +108,7 @@ impl LockSession {
     /// that the command has seen stays: it only has to be smaller than every later leader's.
     ///
     /// No candidate has asked for a token that is implausibly far ahead: its node stays without the lock.
-    pub fn overtake(&self, fence: FencingToken, wall_micros: u64) {
+    pub(crate) fn overtake(&self, fence: FencingToken, wall_micros: u64) {
         if fence.is_plausible(wall_micros) {
             self.see(fence);
             self.token.fetch_max(FencingToken::next(0, fence).get(), Relaxed);

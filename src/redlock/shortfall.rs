@@ -21,7 +21,7 @@ enum Fault {
 }
 
 /// Returns which nodes can't vote, after a campaign round.
-pub fn of_votes(nodes: &[Arc<Node>], replies: &[NodeReply<AcquireReply>]) -> Shortfall {
+pub(crate) fn of_votes(nodes: &[Arc<Node>], replies: &[NodeReply<AcquireReply>]) -> Shortfall {
     of(Wanted::Vote, nodes, replies, |acquired| match acquired.answer {
         Answer::StartupGrace { left } => Some(Fault::StartupGrace(left)),
         _ => None,
@@ -29,12 +29,12 @@ pub fn of_votes(nodes: &[Arc<Node>], replies: &[NodeReply<AcquireReply>]) -> Sho
 }
 
 /// Returns which nodes didn't extend the lease.
-pub fn of_extensions(nodes: &[Arc<Node>], replies: &[NodeReply<ExtendReply>]) -> Shortfall {
+pub(crate) fn of_extensions(nodes: &[Arc<Node>], replies: &[NodeReply<ExtendReply>]) -> Shortfall {
     of(Wanted::Extension, nodes, replies, |extended| (!extended.is_vote()).then_some(Fault::GaveToAnother))
 }
 
 /// Returns which nodes didn't confirm a release.
-pub fn of_releases(nodes: &[Arc<Node>], replies: &[NodeReply<ReleaseReply>]) -> Shortfall {
+pub(crate) fn of_releases(nodes: &[Arc<Node>], replies: &[NodeReply<ReleaseReply>]) -> Shortfall {
     of(Wanted::Release, nodes, replies, |_| None)
 }
 

@@ -1,6 +1,6 @@
 //! The parts of the protocol that the simulation runs.
 
-pub use super::{
+pub(crate) use super::{
     lock::STALE_AT_ONCE,
     net::{
         failure::Failure,

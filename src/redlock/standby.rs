@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How a standby waits.
-pub struct StandbyWaiter {
+pub(crate) struct StandbyWaiter {
     pub timer: TakeoverTimer,
     news: mpsc::Receiver<Notification>,
     listening: bool,
@@ -20,28 +20,28 @@ pub struct StandbyWaiter {
 
 impl StandbyWaiter {
     /// Makes a standby that doesn't listen yet. `once`: see [`TakeoverTimer::new`].
-    pub fn new(news: mpsc::Receiver<Notification>, once: bool) -> Self {
+    pub(crate) fn new(news: mpsc::Receiver<Notification>, once: bool) -> Self {
         StandbyWaiter { timer: TakeoverTimer::new(once), news, listening: false }
     }
 
     /// Returns whether we are among the listeners, so that a release of ours must not count us.
-    pub fn is_listening(&self) -> bool {
+    pub(crate) fn is_listening(&self) -> bool {
         self.listening
     }
 
     /// Drops what was told before a round that begins.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         while self.news.try_recv().is_ok() {}
     }
 
     /// Ends the waiting for good: a leader never stands by again.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.news.close();
         self.forget();
     }
 
     /// Starts to listen on the nodes. Returns whether that is new: what was told before is lost then, and a round must follow.
-    pub async fn listen(&mut self, nodes: &[Arc<Node>], times: &Times) -> bool {
+    pub(crate) async fn listen(&mut self, nodes: &[Arc<Node>], times: &Times) -> bool {
         if self.listening {
             return false;
         }
@@ -62,7 +62,7 @@ impl StandbyWaiter {
     /// Waits until the votes that were seen could have expired, a node tells of a release, or a node is connected again; then
     /// for our turn among the standbys. A standby that hears meanwhile of another candidate's votes waits on, until that
     /// candidate's lease could have expired.
-    pub async fn wait(&mut self, free_in: Option<Duration>, times: &Times) -> WaitOutcome {
+    pub(crate) async fn wait(&mut self, free_in: Option<Duration>, times: &Times) -> WaitOutcome {
         self.timer.begin(free_in, times, Moment::now(), fastrand::f64());
         loop {
             let news = tokio::select! {
@@ -83,7 +83,7 @@ impl StandbyWaiter {
 }
 
 /// What a standby knows, and when it campaigns. Pure: no I/O and no clock of its own.
-pub struct TakeoverTimer {
+pub(crate) struct TakeoverTimer {
     /// How long a round takes.
     round_trip: Duration,
     /// How many standbys listen, as far as is known.
@@ -97,34 +97,34 @@ pub struct TakeoverTimer {
 
 impl TakeoverTimer {
     /// Makes a timer. `once`: the command runs no more once it has succeeded in this period.
-    pub fn new(once: bool) -> Self {
+    pub(crate) fn new(once: bool) -> Self {
         TakeoverTimer { round_trip: Duration::from_millis(1), listeners: 0, freed: None, once, go: None }
     }
 
     /// Returns the value of the lock that was released last, as far as is known.
-    pub fn freed(&self) -> Option<&LockValue> {
+    pub(crate) fn freed(&self) -> Option<&LockValue> {
         self.freed.as_ref()
     }
 
     /// Takes note of how long a round took, and of how many listen.
-    pub fn learn(&mut self, round_trip: Duration, listeners: Option<u32>) {
+    pub(crate) fn learn(&mut self, round_trip: Duration, listeners: Option<u32>) {
         self.round_trip = round_trip;
         self.listeners = listeners.unwrap_or(self.listeners);
     }
 
     /// Returns when to campaign, unless more is heard; `None`: not known.
-    pub fn goes_at(&self) -> Option<Moment> {
+    pub(crate) fn goes_at(&self) -> Option<Moment> {
         self.go
     }
 
     /// Begins to wait. A live leader extends at about the time at which its votes, as they were seen, expire; the campaign
     /// comes after that. `chance`: a random number, at least 0 and below 1.
-    pub fn begin(&mut self, free_in: Option<Duration>, times: &Times, now: Moment, chance: f64) {
+    pub(crate) fn begin(&mut self, free_in: Option<Duration>, times: &Times, now: Moment, chance: f64) {
         self.go = free_in.map(|free_in| now + free_in + times.drift() + self.turn(chance));
     }
 
     /// Takes a notification. Returns what has changed if that ends the wait at once.
-    pub fn hear(&mut self, news: Notification, times: &Times, now: Moment, chance: f64) -> Option<WaitOutcome> {
+    pub(crate) fn hear(&mut self, news: Notification, times: &Times, now: Moment, chance: f64) -> Option<WaitOutcome> {
         match news {
             Notification::Done { .. } if self.once => return Some(WaitOutcome::Succeeded),
             Notification::Released { value, listeners } | Notification::Done { value, listeners }

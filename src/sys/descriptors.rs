@@ -14,7 +14,7 @@ const MOST_TRIED: RawFd = 1024;
 ///
 /// The command has them by then. Whoever is at the other end sees what the command does: an end of file when it closes its
 /// output, a broken pipe when it closes its input.
-pub fn let_go() {
+pub(crate) fn let_go() {
     if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
         for standard in [libc::STDIN_FILENO, libc::STDOUT_FILENO] {
             // SAFETY: dup2(2) accesses no memory. What it closes is owned by no Rust value: std names the two by number only, and

@@ -59,7 +59,7 @@ static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
 /// # Safety
 /// `arguments` points to `count` pointers to strings that end with NUL, all of which stay there, as main's do.
 #[cfg(not(test))]
-pub unsafe fn begin(count: c_int, arguments: *mut *mut c_char) -> Vec<OsString> {
+pub(crate) unsafe fn begin(count: c_int, arguments: *mut *mut c_char) -> Vec<OsString> {
     let count = count.try_into().unwrap_or(0);
     ARGUMENTS.store(arguments, Relaxed);
     COUNT.store(count, Relaxed);
@@ -87,13 +87,13 @@ fn open_null_as(fd: c_int) {
 }
 
 /// Returns whether SIGPIPE was ignored when the process was started.
-pub fn sigpipe_was_ignored() -> bool {
+pub(crate) fn sigpipe_was_ignored() -> bool {
     SIGPIPE_IGNORED.load(Relaxed)
 }
 
 /// Lets `edit` overwrite each argument where the kernel has put it, which is what ps(1) shows. To be called before there is a
 /// second thread.
-pub fn edit_arguments(mut edit: impl FnMut(&mut [u8])) {
+pub(crate) fn edit_arguments(mut edit: impl FnMut(&mut [u8])) {
     let arguments = ARGUMENTS.load(Relaxed);
     for index in 0..COUNT.load(Relaxed) {
         // SAFETY: `begin`, which stored both, was promised this many pointers to strings that end with NUL and stay there. The

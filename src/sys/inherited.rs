@@ -13,7 +13,7 @@ use super::{
 
 /// What the command gets back.
 #[derive(Clone, Copy, Debug)]
-pub struct Inherited {
+pub(crate) struct Inherited {
     mask: SigSet,
     sigchld_ignored: bool,
 }
@@ -26,7 +26,7 @@ impl Inherited {
     ///
     /// # Errors
     /// Those of sigaction(2) and sigprocmask(2).
-    pub fn take_over() -> Result<Self, Errno> {
+    pub(crate) fn take_over() -> Result<Self, Errno> {
         let sigchld_ignored = is_ignored(libc::SIGCHLD);
         if sigchld_ignored {
             reset(Signal::SIGCHLD)?;
@@ -49,7 +49,7 @@ impl Inherited {
     ///
     /// # Errors
     /// Those of sigaction(2) and sigprocmask(2).
-    pub fn give_back(&self) -> Result<(), Errno> {
+    pub(crate) fn give_back(&self) -> Result<(), Errno> {
         if !sigpipe_was_ignored() {
             reset(Signal::SIGPIPE)?;
         }

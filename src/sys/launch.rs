@@ -22,14 +22,14 @@ use super::{
 
 /// A file to exec, and its arguments.
 #[derive(Debug)]
-pub struct Image {
+pub(crate) struct Image {
     pub path: CString,
     pub args: CStringArray,
 }
 
 /// What is to be started, and how.
 #[derive(Clone, Copy, Debug)]
-pub struct Launch<'a> {
+pub(crate) struct Launch<'a> {
     pub program: &'a Image,
     /// Runs `program` if that is a script without an interpreter line, as execvp(3) and the shells do.
     pub shell: &'a Image,
@@ -44,21 +44,21 @@ pub struct Launch<'a> {
 
 /// A child that has been forked.
 #[derive(Debug)]
-pub struct Launched {
+pub(crate) struct Launched {
     pub pid: Pid,
     pub exec: PendingExec,
 }
 
 /// An exec in a child. The descriptor can be read once the exec has succeeded or failed.
 #[derive(Debug)]
-pub struct PendingExec(OwnedFd);
+pub(crate) struct PendingExec(OwnedFd);
 
 impl Launch<'_> {
     /// Forks, and execs the program in the child. The child is killed when this process ends.
     ///
     /// # Errors
     /// Those of pipe2(2) and fork(2). A failed exec comes through [`Launched::exec`].
-    pub fn start(self) -> Result<Launched, Errno> {
+    pub(crate) fn start(self) -> Result<Launched, Errno> {
         let (result, failure) = pipe2(OFlag::O_CLOEXEC)?;
         let parent = getpid();
         // SAFETY: however many threads there are, the child makes only async-signal-safe calls: `AfterFork` has no others, and
@@ -124,7 +124,7 @@ impl PendingExec {
     ///
     /// # Errors
     /// That of execve(2), or of what comes before it; ETIME: it was too late for the program to start.
-    pub fn result(self) -> Result<(), Errno> {
+    pub(crate) fn result(self) -> Result<(), Errno> {
         let mut number = [0; 4];
         match read(&self.0, &mut number) {
             Ok(4) => Err(Errno::from_raw(i32::from_ne_bytes(number))),

@@ -2,15 +2,15 @@
 //! in this folder.
 
 #[macro_use]
-pub mod entry;
+pub(crate) mod entry;
 
-pub mod descriptors;
-pub mod inherited;
-pub mod launch;
-pub mod pidfd;
-pub mod process;
-pub mod readiness;
-pub mod signal;
-pub mod socket;
-pub mod strings;
-pub mod wait;
+pub(crate) mod descriptors;
+pub(crate) mod inherited;
+pub(crate) mod launch;
+pub(crate) mod pidfd;
+pub(crate) mod process;
+pub(crate) mod readiness;
+pub(crate) mod signal;
+pub(crate) mod socket;
+pub(crate) mod strings;
+pub(crate) mod wait;

@@ -11,14 +11,14 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 /// A process that keeps its identity.
 #[derive(Debug)]
-pub struct Pidfd(OwnedFd);
+pub(crate) struct Pidfd(OwnedFd);
 
 impl Pidfd {
     /// Opens the process that has this id now.
     ///
     /// # Errors
     /// Those of pidfd_open(2), which a container's profile may refuse.
-    pub fn open(pid: Pid) -> Result<Self, Errno> {
+    pub(crate) fn open(pid: Pid) -> Result<Self, Errno> {
         let pid = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(Errno::ESRCH)?;
         pidfd_open(pid, PidfdFlags::empty()).map(Pidfd).map_err(|e| Errno::from_raw(e.raw_os_error()))
     }
@@ -27,7 +27,7 @@ impl Pidfd {
     ///
     /// # Errors
     /// Those of pidfd_send_signal(2); ESRCH: the process has been reaped.
-    pub fn send(&self, number: c_int) -> Result<(), Errno> {
+    pub(crate) fn send(&self, number: c_int) -> Result<(), Errno> {
         let no_info = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: the descriptor is open for as long as `self`; with a null siginfo the kernel reads no memory of this process.
         let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), number, no_info, 0) };
@@ -35,7 +35,7 @@ impl Pidfd {
     }
 
     /// Returns whether the process takes signals from us: it is there then, alive or as a zombie, and still has its id.
-    pub fn takes_signals(&self) -> bool {
+    pub(crate) fn takes_signals(&self) -> bool {
         self.send(0) == Ok(())
     }
 }

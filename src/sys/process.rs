@@ -8,6 +8,7 @@ use std::{
 use nix::{
     errno::Errno,
     libc::{self, c_int},
+    sched::{CloneFlags, unshare},
     unistd::{ForkResult, execv, fork},
 };
 
@@ -21,9 +22,8 @@ use super::{
 /// # Errors
 /// Those of fork(2) and of listing /proc/self/task; EBUSY: this process has more than one thread, which the child would be without,
 /// with their locks still held.
-pub fn fork_with_one_thread() -> Result<ForkResult, Errno> {
-    let threads = fs::read_dir("/proc/self/task").map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or_default()))?;
-    if threads.count() != 1 {
+pub(crate) fn fork_with_one_thread() -> Result<ForkResult, Errno> {
+    if !has_one_thread()? {
         return Err(Errno::EBUSY);
     }
     // SAFETY: the caller's is the only thread and starts no other in between. So no lock is held by a thread that the child lacks,
@@ -31,8 +31,22 @@ pub fn fork_with_one_thread() -> Result<ForkResult, Errno> {
     unsafe { fork() }
 }
 
+/// Asks unshare(2), which changes nothing for a process with one thread and is an error for others; /proc where a container's profile
+/// refuses the call.
+fn has_one_thread() -> Result<bool, Errno> {
+    match unshare(CloneFlags::CLONE_THREAD) {
+        Ok(()) => Ok(true),
+        Err(Errno::EINVAL) => Ok(false),
+        Err(_) => {
+            let threads = fs::read_dir("/proc/self/task");
+            let threads = threads.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or_default()))?;
+            Ok(threads.count() == 1)
+        }
+    }
+}
+
 /// Becomes another program. Returns only if that fails. Async-signal-safe.
-pub fn exec(path: &CStr, args: &CStringArray, env: &CStringArray) -> Errno {
+pub(crate) fn exec(path: &CStr, args: &CStringArray, env: &CStringArray) -> Errno {
     // SAFETY: a CStr ends with NUL; both arrays end with a null pointer, and point to strings that they own, which end with NUL. All
     // are borrowed for the call, which only reads them.
     unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
@@ -41,7 +55,7 @@ pub fn exec(path: &CStr, args: &CStringArray, env: &CStringArray) -> Errno {
 
 /// Becomes this program once more, as if it had just been started, with these arguments. Returns only if that fails. What is open
 /// is close-on-exec, and other threads end.
-pub fn start_over(inherited: Inherited, arguments: &[OsString]) -> Errno {
+pub(crate) fn start_over(inherited: Inherited, arguments: &[OsString]) -> Errno {
     let arguments: Vec<_> = arguments.iter().map(|argument| c_string(argument)).collect();
     match inherited.give_back().and_then(|()| execv(c"/proc/self/exe", &arguments)) {
         Err(errno) => errno,
@@ -49,7 +63,7 @@ pub fn start_over(inherited: Inherited, arguments: &[OsString]) -> Errno {
 }
 
 /// Ends this process at once: no buffer is written, and no handler of the process that it was forked from runs. Async-signal-safe.
-pub fn exit_now(status: c_int) -> ! {
+pub(crate) fn exit_now(status: c_int) -> ! {
     // SAFETY: _exit(2) takes an integer and never returns; the kernel frees what the process has.
     unsafe { libc::_exit(status) }
 }

@@ -11,7 +11,7 @@ use super::socket::PacketSocket;
 ///
 /// # Safety
 /// `as_raw_fd` returns the same descriptor for the whole life of the value, and it is open until the value is dropped.
-pub unsafe trait OwnsDescriptor: AsRawFd {}
+pub(crate) unsafe trait OwnsDescriptor: AsRawFd {}
 
 // SAFETY: it owns its descriptor, hands it out only borrowed, and has no method that replaces it.
 unsafe impl OwnsDescriptor for PacketSocket {}
@@ -23,7 +23,7 @@ unsafe impl OwnsDescriptor for SignalFd {}
 ///
 /// # Errors
 /// Those of epoll_ctl(2).
-pub fn watch<T: OwnsDescriptor>(descriptor: T) -> io::Result<AsyncFd<T>> {
+pub(crate) fn watch<T: OwnsDescriptor>(descriptor: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: what is asked for is what `OwnsDescriptor` promises; an AsyncFd owns the value, and lends it only.
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
 }

@@ -12,7 +12,7 @@ use nix::{
 ///
 /// # Errors
 /// Those of kill(2); ESRCH for an id that names more than one process.
-pub fn send_to_child(child: Pid, number: c_int) -> Result<(), Errno> {
+pub(crate) fn send_to_child(child: Pid, number: c_int) -> Result<(), Errno> {
     if child.as_raw() < 1 {
         return Err(Errno::ESRCH);
     }
@@ -23,7 +23,7 @@ pub fn send_to_child(child: Pid, number: c_int) -> Result<(), Errno> {
 ///
 /// # Errors
 /// Those of kill(2); ESRCH for an id that can't be a child's group. kill(2) takes -1 for every process there is.
-pub fn send_to_group(leader: Pid, number: c_int) -> Result<(), Errno> {
+pub(crate) fn send_to_group(leader: Pid, number: c_int) -> Result<(), Errno> {
     if leader.as_raw() <= 1 {
         return Err(Errno::ESRCH);
     }
@@ -36,7 +36,7 @@ fn kill(target: libc::pid_t, number: c_int) -> Result<(), Errno> {
 }
 
 /// Returns whether this process ignores a signal. Takes a number, since nix has no names for real-time signals.
-pub fn is_ignored(number: c_int) -> bool {
+pub(crate) fn is_ignored(number: c_int) -> bool {
     // SAFETY: sigaction is a C struct of integers, a set of bits and pointers that may be null, so all zeros is a valid value.
     let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: a null new action leaves the disposition as it is; `now` lives through the call and is ours to be written.
@@ -48,7 +48,7 @@ pub fn is_ignored(number: c_int) -> bool {
 ///
 /// # Errors
 /// EINVAL: the signal can't be ignored.
-pub fn ignore(number: Signal) -> Result<(), Errno> {
+pub(crate) fn ignore(number: Signal) -> Result<(), Errno> {
     // SAFETY: an ignored signal runs no handler, so no code can run at a moment that isn't ready for it.
     unsafe { signal(number, SigHandler::SigIgn) }.map(drop)
 }
@@ -57,7 +57,7 @@ pub fn ignore(number: Signal) -> Result<(), Errno> {
 ///
 /// # Errors
 /// EINVAL: the action of the signal can't be changed.
-pub fn reset(number: Signal) -> Result<(), Errno> {
+pub(crate) fn reset(number: Signal) -> Result<(), Errno> {
     // SAFETY: a default action is the kernel's and runs no handler, so no code can run at a moment that isn't ready for it.
     unsafe { signal(number, SigHandler::SigDfl) }.map(drop)
 }

@@ -15,11 +15,11 @@ use nix::{
 
 /// One end of a pair.
 #[derive(Debug)]
-pub struct PacketSocket(OwnedFd);
+pub(crate) struct PacketSocket(OwnedFd);
 
 /// What has come in.
 #[derive(Debug)]
-pub struct Packet {
+pub(crate) struct Packet {
     /// How many bytes; 0: the other end is gone.
     pub length: usize,
     pub descriptor: Option<OwnedFd>,
@@ -30,7 +30,7 @@ impl PacketSocket {
     ///
     /// # Errors
     /// Those of socketpair(2).
-    pub fn pair() -> Result<(Self, Self), Errno> {
+    pub(crate) fn pair() -> Result<(Self, Self), Errno> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
         Ok((PacketSocket(a), PacketSocket(b)))
@@ -40,7 +40,7 @@ impl PacketSocket {
     ///
     /// # Errors
     /// EPIPE or ECONNRESET: the other end is gone. EAGAIN: it has not read for long. EBADF: there is no such descriptor.
-    pub fn send(&self, bytes: &[u8], descriptor: Option<RawFd>) -> Result<(), Errno> {
+    pub(crate) fn send(&self, bytes: &[u8], descriptor: Option<RawFd>) -> Result<(), Errno> {
         let descriptors: Vec<RawFd> = descriptor.into_iter().collect();
         let rights = [ControlMessage::ScmRights(&descriptors)];
         let control = if descriptors.is_empty() { &[][..] } else { &rights[..] };
@@ -51,7 +51,7 @@ impl PacketSocket {
     ///
     /// # Errors
     /// EAGAIN: there is none yet.
-    pub fn receive(&self, bytes: &mut [u8]) -> Result<Packet, Errno> {
+    pub(crate) fn receive(&self, bytes: &mut [u8]) -> Result<Packet, Errno> {
         let mut space = cmsg_space!([RawFd; 1]);
         let mut data = [IoSliceMut::new(bytes)];
         let got = match recvmsg::<()>(self.0.as_raw_fd(), &mut data, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {

@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ending {
+pub(crate) enum Ending {
     Code(i32),
     Signal(i32),
 }
 
 /// What became of the children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChildStatus {
+pub(crate) enum ChildStatus {
     /// One has ended and is reaped: its process id is free from now on.
     Ended,
     Suspended(Pid),
@@ -28,18 +28,18 @@ pub enum ChildStatus {
 const PEEK: WaitIdOptions = WaitIdOptions::EXITED.union(WaitIdOptions::NOHANG).union(WaitIdOptions::NOWAIT);
 
 /// Returns how a child has ended, and leaves it to be reaped; `None` while it runs.
-pub fn peek_at(child: Pid) -> Option<Ending> {
+pub(crate) fn peek_at(child: Pid) -> Option<Ending> {
     let status = process::waitid(WaitId::Pid(rustix_pid(child)?), PEEK).ok()??;
     status.exit_status().map(Ending::Code).or_else(|| status.terminating_signal().map(Ending::Signal))
 }
 
 /// Returns whether there is any child, also one that isn't reaped. Only ECHILD says that there is none.
-pub fn has_children() -> bool {
+pub(crate) fn has_children() -> bool {
     !matches!(process::waitid(WaitId::All, PEEK), Err(rustix::io::Errno::CHILD))
 }
 
 /// Returns a child that has ended, and leaves it to be reaped.
-pub fn first_ended() -> Option<Pid> {
+pub(crate) fn first_ended() -> Option<Pid> {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: siginfo_t is a C struct of integers and of pointers that may be null, so all zeros is a valid value.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -51,7 +51,7 @@ pub fn first_ended() -> Option<Pid> {
 }
 
 /// Takes the next change of a child, without waiting for one, and reaps the child if it has ended.
-pub fn next_change() -> ChildStatus {
+pub(crate) fn next_change() -> ChildStatus {
     match process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED) {
         Ok(Some((pid, status))) => {
             let pid = Pid::from_raw(pid.as_raw_nonzero().get());
@@ -72,14 +72,14 @@ pub fn next_change() -> ChildStatus {
 ///
 /// # Errors
 /// ECHILD: it is no child of this process.
-pub fn reap(child: Pid) -> Result<Option<Ending>, Errno> {
+pub(crate) fn reap(child: Pid) -> Result<Option<Ending>, Errno> {
     let child = rustix_pid(child).ok_or(Errno::ECHILD)?;
     let reaped = process::waitpid(Some(child), WaitOptions::NOHANG).map_err(|e| Errno::from_raw(e.raw_os_error()))?;
     Ok(reaped.and_then(|(_, status)| ending(status)))
 }
 
 /// Waits until a child has ended, and reaps it.
-pub fn wait_for(child: Pid) {
+pub(crate) fn wait_for(child: Pid) {
     while nix::sys::wait::waitpid(child, None) == Err(Errno::EINTR) {}
 }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     KillElector,
     KillGuard,
     KillCommand,
@@ -81,7 +81,7 @@ enum End {
     Cpu(Vec<Child>),
 }
 
-pub struct Faults {
+pub(crate) struct Faults {
     pub by_kind: BTreeMap<Kind, usize>,
     random: fastrand::Rng,
     next: Instant,
@@ -91,7 +91,7 @@ pub struct Faults {
 
 impl Faults {
     /// They are written to a log in this folder.
-    pub fn new(seed: u64, folder: &Path) -> Self {
+    pub(crate) fn new(seed: u64, folder: &Path) -> Self {
         Faults {
             log: File::create(folder.join("faults.log")).expect("a log"),
             by_kind: BTreeMap::new(),
@@ -102,7 +102,7 @@ impl Faults {
     }
 
     /// Ends what is due, and begins the next fault when it is.
-    pub fn go_on(&mut self, nodes: &mut Nodes, resources: &mut [Resource]) {
+    pub(crate) fn go_on(&mut self, nodes: &mut Nodes, resources: &mut [Resource]) {
         let now = Instant::now();
         while let Some(due) = self.under_way.iter().position(|(until, _)| *until <= now) {
             let (_, end) = self.under_way.swap_remove(due);
@@ -137,7 +137,7 @@ impl Faults {
     }
 
     /// Ends all that is under way.
-    pub fn end_all(&mut self, nodes: &mut Nodes, resources: &mut [Resource]) {
+    pub(crate) fn end_all(&mut self, nodes: &mut Nodes, resources: &mut [Resource]) {
         for (_, end) in self.under_way.drain(..) {
             end.come(nodes, resources);
         }

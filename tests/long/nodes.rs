@@ -10,7 +10,7 @@ use crate::{
     support::{Proxy, Server, monotonic},
 };
 
-pub struct Node {
+pub(crate) struct Node {
     pub server: Server,
     pub proxy: Proxy,
     /// A fault is under way.
@@ -24,23 +24,23 @@ pub struct Node {
 }
 
 /// Nodes that hold the lease of some resources together.
-pub struct Cluster {
+pub(crate) struct Cluster {
     pub members: Range<usize>,
     /// When there came to be a quorum, or none any more: nanoseconds of CLOCK_MONOTONIC.
     pub quorum: Vec<(u64, bool)>,
 }
 
-pub struct Nodes {
+pub(crate) struct Nodes {
     pub all: Vec<Node>,
     pub clusters: Vec<Cluster>,
 }
 
 /// How long a node that has started doesn't vote: the protocol's time, and the seconds that its uptime is counted in.
-pub const YOUNG: Duration = Duration::from_millis(TTL.as_millis() as u64 * 101 / 100 + 2 + 2000);
+pub(crate) const YOUNG: Duration = Duration::from_millis(TTL.as_millis() as u64 * 101 / 100 + 2 + 2000);
 
 impl Nodes {
     /// Clusters of so many nodes each.
-    pub fn start(sizes: &[usize], seed: u64) -> Self {
+    pub(crate) fn start(sizes: &[usize], seed: u64) -> Self {
         let mut nodes = Nodes { all: Vec::new(), clusters: Vec::new() };
         for size in sizes {
             let first = nodes.all.len();
@@ -62,19 +62,19 @@ impl Nodes {
         nodes
     }
 
-    pub fn urls(&self, cluster: usize) -> String {
+    pub(crate) fn urls(&self, cluster: usize) -> String {
         let members = &self.all[self.clusters[cluster].members.clone()];
         members.iter().map(|node| node.proxy.url.as_str()).collect::<Vec<_>>().join(",")
     }
 
     /// The cluster of a node.
-    pub fn around(&self, node: usize) -> &[Node] {
+    pub(crate) fn around(&self, node: usize) -> &[Node] {
         let cluster = self.clusters.iter().find(|cluster| cluster.members.contains(&node)).expect("its cluster");
         &self.all[cluster.members.clone()]
     }
 
     /// Notes whether a quorum is up, where that has changed.
-    pub fn note_quorum(&mut self) {
+    pub(crate) fn note_quorum(&mut self) {
         for cluster in &mut self.clusters {
             let members = &self.all[cluster.members.clone()];
             let up = members.iter().filter(|node| node.is_well()).count() > members.len() / 2;
@@ -87,11 +87,11 @@ impl Nodes {
 
 impl Node {
     /// It has been well for so long that a leader has put back what it had lost.
-    pub fn is_healed(&self) -> bool {
+    pub(crate) fn is_healed(&self) -> bool {
         self.is_well() && self.mended.elapsed() > TTL
     }
 
-    pub fn is_well(&self) -> bool {
+    pub(crate) fn is_well(&self) -> bool {
         !self.failing && Instant::now() >= self.young_until
     }
 }

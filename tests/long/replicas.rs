@@ -16,7 +16,7 @@ use crate::{
     support::{LONG, Tree, children, example, monotonic, signal},
 };
 
-pub struct Resource {
+pub(crate) struct Resource {
     pub name: String,
     /// The nodes that hold its lease.
     pub cluster: usize,
@@ -31,7 +31,7 @@ pub struct Resource {
     random: fastrand::Rng,
 }
 
-pub struct Replica {
+pub(crate) struct Replica {
     pub child: Child,
     /// A fault is under way.
     pub failing: bool,
@@ -39,22 +39,22 @@ pub struct Replica {
 }
 
 impl Replica {
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.child.id() as i32
     }
 
-    pub fn guard(&self) -> Option<i32> {
+    pub(crate) fn guard(&self) -> Option<i32> {
         children(self.pid()).first().copied()
     }
 
     /// The main process of its command, if it leads.
-    pub fn command(&self) -> Option<i32> {
+    pub(crate) fn command(&self) -> Option<i32> {
         self.guard().and_then(|guard| children(guard).first().copied())
     }
 }
 
 impl Resource {
-    pub fn start(number: usize, folder: &Path, cluster: usize, urls: String, seed: u64) -> Self {
+    pub(crate) fn start(number: usize, folder: &Path, cluster: usize, urls: String, seed: u64) -> Self {
         let name = format!("campaign-{}-{number}", std::process::id());
         let witnesses = folder.join(format!("witnesses-{number}"));
         let random = fastrand::Rng::with_seed(seed * 1000 + number as u64);
@@ -70,7 +70,7 @@ impl Resource {
     }
 
     /// Starts what has ended again.
-    pub fn keep_up(&mut self) {
+    pub(crate) fn keep_up(&mut self) {
         for index in 0..self.replicas.len() {
             if self.replicas[index].child.try_wait().expect("our child").is_some() {
                 let log = self.replicas[index].log.clone();
@@ -113,12 +113,12 @@ impl Resource {
             .expect("leaderrun")
     }
 
-    pub fn disturb(&mut self) {
+    pub(crate) fn disturb(&mut self) {
         self.disturbed.push(monotonic());
     }
 
     /// Ends all replicas; how many processes of theirs and of their commands are left, which are ended then.
-    pub fn end(&mut self) -> usize {
+    pub(crate) fn end(&mut self) -> usize {
         for replica in &mut self.replicas {
             if replica.child.try_wait().expect("our child").is_none() {
                 signal(replica.pid(), Signal::SIGTERM);
@@ -156,14 +156,14 @@ impl Drop for Replica {
 
 /// All that one leader's command and its descendants wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Leadership {
+pub(crate) struct Leadership {
     pub token: u64,
     pub start: u64,
     pub last: u64,
 }
 
 /// Reads what the commands of a resource write, as it comes.
-pub struct Watch {
+pub(crate) struct Watch {
     lines: BufReader<File>,
     unfinished: String,
     /// In the order of their starts.
@@ -180,7 +180,7 @@ impl Watch {
     }
 
     /// Takes what is new; says what is wrong with it.
-    pub fn look(&mut self) -> Option<String> {
+    pub(crate) fn look(&mut self) -> Option<String> {
         let found = self.overlaps.len() + self.tokens_out_of_order;
         while self.lines.read_line(&mut self.unfinished).is_ok_and(|n| n > 0) && self.unfinished.ends_with('\n') {
             let line = std::mem::take(&mut self.unfinished);

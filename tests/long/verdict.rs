@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use crate::{TTL, faults::Faults, nodes::Nodes, replicas::Resource};
 
-pub struct Verdict {
+pub(crate) struct Verdict {
     minutes: f64,
     faults: Vec<(String, usize)>,
     leaderships: usize,
@@ -26,12 +26,18 @@ struct Vacancy {
 /// The longest time without a leader that the protocol's times give while a quorum is up and nothing else happens: the votes
 /// that are out run out (a ttl and its drift); a connection that was broken is tried again after at most half a ttl, and takes
 /// up to ttl/5; then comes a standby's turn, and one more round where the first was split.
-pub fn bound() -> Duration {
+pub(crate) fn bound() -> Duration {
     TTL + TTL / 100 + Duration::from_millis(2) + TTL / 2 + TTL / 5 + Duration::from_millis(300)
 }
 
 impl Verdict {
-    pub fn of(faults: &Faults, nodes: &Nodes, resources: &[Resource], span: (u64, u64), left_over: usize) -> Self {
+    pub(crate) fn of(
+        faults: &Faults,
+        nodes: &Nodes,
+        resources: &[Resource],
+        span: (u64, u64),
+        left_over: usize,
+    ) -> Self {
         let sum = |count: fn(&Resource) -> usize| resources.iter().map(count).sum();
         let longest = |r: &Resource| longest_without_leader(r, &nodes.clusters[r.cluster].quorum, span);
         let longest = resources.iter().map(longest).max();
@@ -46,7 +52,7 @@ impl Verdict {
         }
     }
 
-    pub fn assert_sound(&self) {
+    pub(crate) fn assert_sound(&self) {
         let bad = self.overlaps + self.tokens_out_of_order + self.left_over;
         assert_eq!(bad, 0, "{self}");
         assert!(self.longest_without_leader.lasted <= bound(), "{self}");

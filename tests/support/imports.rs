@@ -8,15 +8,15 @@ use std::{
 };
 
 /// File names, such as `guard/mod.rs`, and their texts.
-pub type Sources = BTreeMap<String, String>;
+pub(crate) type Sources = BTreeMap<String, String>;
 
 /// `(from, to)`: the file `from` uses something that the file `to` defines.
-pub type Arrows = BTreeSet<(String, String)>;
+pub(crate) type Arrows = BTreeSet<(String, String)>;
 
 type ModulePath = Vec<String>;
 
 /// Reads all Rust files below a folder.
-pub fn read_sources(folder: &Path) -> Sources {
+pub(crate) fn read_sources(folder: &Path) -> Sources {
     let mut sources = Sources::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
@@ -34,7 +34,7 @@ pub fn read_sources(folder: &Path) -> Sources {
 }
 
 /// Returns the arrows between the files. A re-export is followed to the file that defines the item.
-pub fn arrows(sources: &Sources) -> Arrows {
+pub(crate) fn arrows(sources: &Sources) -> Arrows {
     let mut modules: BTreeMap<ModulePath, Module> = BTreeMap::new();
     for (file, text) in sources {
         modules.insert(module_path(file), Module::parse(file, text));

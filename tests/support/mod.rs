@@ -1,7 +1,7 @@
 //! What the tests share: real servers, real leaderruns, and the checker for overlap.
 
 // Each test file is a program of its own and uses a part of this.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unreachable_pub, unused_imports)]
 
 mod apart;
 mod connection;

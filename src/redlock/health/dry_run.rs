@@ -25,7 +25,7 @@ use crate::{
 const LISTENS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Returns what a leader or a standby could not do on this node: rights first, as the rest fails without them.
-pub async fn findings(
+pub(super) async fn findings(
     node: &Node,
     session: &LockSession,
     notifications: mpsc::Receiver<Notification>,

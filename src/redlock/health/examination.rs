@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// The system has no random numbers.
-pub async fn check(config: &RedlockConfig, times: Times) -> anyhow::Result<Vec<NodeHealth>> {
+pub(crate) async fn check(config: &RedlockConfig, times: Times) -> anyhow::Result<Vec<NodeHealth>> {
     // A lock that nobody competes for, but under a name that a user's rights to the real one cover.
     let lock = format!("{}:check:{:08x}", config.lock, fastrand::u32(..));
     let patient = Times::new(times.ttl().max(PATIENCE), None).unwrap_or(times);

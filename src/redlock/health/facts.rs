@@ -12,7 +12,7 @@ const OLDEST_MAJOR: u32 = 5;
 const SHORT_PERCENT: u64 = 90;
 
 /// Returns what follows, the worst first.
-pub fn findings(info: &ServerInfo, times: &Times) -> Vec<Finding> {
+pub(super) fn findings(info: &ServerInfo, times: &Times) -> Vec<Finding> {
     let identity = [
         info.redis_major.filter(|&major| major < OLDEST_MAJOR).map(Finding::TooOld),
         info.is_sentinel.then_some(Finding::Sentinel),

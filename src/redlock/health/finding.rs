@@ -6,7 +6,7 @@ use crate::redlock::net::failure::{Failure, grant_command};
 
 /// Something to mend or to know. Its text follows the node's name: "redis://b:6379 is a replica".
 #[derive(Clone, Debug, PartialEq)]
-pub enum Finding {
+pub(crate) enum Finding {
     /// The node doesn't do what a leader needs.
     Failed(Failure),
     /// The server is older than Redis 5; this is its major version.
@@ -45,7 +45,7 @@ pub enum Finding {
 
 /// How bad a finding is, from the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// Nothing is wrong.
     Note,
     /// The node votes, but may not when it matters.
@@ -55,7 +55,7 @@ pub enum Severity {
 }
 
 impl Finding {
-    pub fn severity(&self) -> Severity {
+    pub(crate) fn severity(&self) -> Severity {
         match self {
             Finding::Failed(_)
             | Finding::TooOld(_)
@@ -77,7 +77,7 @@ impl Finding {
     }
 
     /// Returns what an operator can do about it.
-    pub fn advice(&self) -> Cow<'static, str> {
+    pub(crate) fn advice(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Finding::Failed(failure) => return failure.advice(),
             Finding::TooOld(_) => return Failure::TooOld.advice(),

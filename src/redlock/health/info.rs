@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 /// The facts that matter to a node. What the server doesn't say is `None`, or what is usual.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerInfo {
+pub(super) struct ServerInfo {
     /// "Redis 7.0.15"
     pub name: String,
     /// The version of Redis that the server is compatible with.
@@ -23,7 +23,7 @@ pub struct ServerInfo {
 
 /// The server's limit to its memory, and what happens there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemoryLimit {
+pub(super) struct MemoryLimit {
     /// Whether writes fail at the limit, or the name of the policy by which keys are evicted.
     pub evicts_by: Option<String>,
     pub used_percent: u64,
@@ -31,7 +31,7 @@ pub struct MemoryLimit {
 
 impl ServerInfo {
     /// Reads `NAME:VALUE` from each line.
-    pub fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let fields: HashMap<&str, &str> = text.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
         let is = |name, value| fields.get(name) == Some(&value);
         let number = |name| -> Option<u64> { fields.get(name)?.parse().ok() };

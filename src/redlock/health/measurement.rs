@@ -10,7 +10,7 @@ const ROUND_TRIPS: usize = 5;
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Measurement {
+pub(crate) struct Measurement {
     shortest: Duration,
     pub median: Duration,
     pub longest: Duration,
@@ -25,7 +25,7 @@ struct RoundTrip {
 }
 
 /// Measures until enough round trips are made or one fails; `None` if the first one does.
-pub async fn measure(node: &Node) -> Option<Measurement> {
+pub(super) async fn measure(node: &Node) -> Option<Measurement> {
     let mut trips = Vec::with_capacity(ROUND_TRIPS);
     while trips.len() < ROUND_TRIPS
         && let Some(trip) = round_trip(node).await
@@ -64,7 +64,7 @@ impl Measurement {
     }
 
     /// Returns what follows for a lease of this ttl.
-    pub fn findings(&self, times: &Times) -> Vec<Finding> {
+    pub(crate) fn findings(&self, times: &Times) -> Vec<Finding> {
         let (limit, ttl) = (times.answer_timeout(), times.ttl());
         let slow = Finding::Slow { longest: self.longest, limit, ttl };
         let apart = Finding::ClockApart { ahead_ms: self.clock_ahead_ms };

@@ -9,7 +9,7 @@ mod measurement;
 mod node_health;
 mod twins;
 
-pub use self::{
+pub(crate) use self::{
     examination::check,
     finding::{Finding, Severity},
     node_health::NodeHealth,

@@ -9,7 +9,7 @@ use super::{
 
 /// An examined node. What is `None` could not be found out.
 #[derive(Clone, Debug)]
-pub struct NodeHealth {
+pub(crate) struct NodeHealth {
     pub node: String,
     /// "Redis 7.0.15"
     pub server: Option<String>,
@@ -26,11 +26,11 @@ impl NodeHealth {
         NodeHealth { node, server: None, up: None, measurement: None, findings: Vec::new(), run_id: None }
     }
 
-    pub fn votes(&self) -> bool {
+    pub(crate) fn votes(&self) -> bool {
         self.findings.iter().all(|finding| finding.severity() < Severity::NoVote)
     }
 
-    pub fn has_risks(&self) -> bool {
+    pub(crate) fn has_risks(&self) -> bool {
         self.findings.iter().any(|finding| finding.severity() == Severity::Risk)
     }
 }

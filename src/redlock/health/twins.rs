@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{finding::Finding, node_health::NodeHealth};
 
 /// Adds a finding to each node whose server is an earlier node, too.
-pub fn find(nodes: &mut [NodeHealth]) {
+pub(super) fn find(nodes: &mut [NodeHealth]) {
     let mut first: HashMap<String, String> = HashMap::new();
     for node in nodes {
         let Some(run_id) = node.run_id.clone() else { continue };

@@ -10,7 +10,7 @@ use crate::server_url::{Scheme, behind_sentinels, sign_in};
 
 /// A node's address. It prints without user name and password.
 #[derive(Clone)]
-pub struct Address {
+pub(crate) struct Address {
     /// Behind Sentinels, without the server: they name it.
     info: ConnectionInfo,
     /// Without user, password and database.
@@ -22,7 +22,7 @@ pub struct Address {
 
 /// A group of servers, of which Sentinels name the master.
 #[derive(Debug)]
-pub struct Group {
+pub(crate) struct Group {
     pub name: String,
     pub sentinels: Vec<Address>,
 }
@@ -35,7 +35,7 @@ impl Address {
     ///
     /// # Errors
     /// What is wrong with the URL, in words that repeat no part of it: a mistyped URL may show a password anywhere.
-    pub fn parse(url: &str) -> Result<Self, String> {
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
         if let Some((scheme, rest)) = behind_sentinels(url) {
             return Self::parse_group(scheme, rest);
         }
@@ -80,7 +80,7 @@ impl Address {
     }
 
     /// Returns the same address as one from a file, which is read again for each connection.
-    pub fn in_file(self, file: &Path) -> Self {
+    pub(crate) fn in_file(self, file: &Path) -> Self {
         let group = self.group.as_ref().map(|group| {
             let sentinels = group.sentinels.iter().map(|sentinel| sentinel.clone().in_file(file)).collect();
             Arc::new(Group { name: group.name.clone(), sentinels })
@@ -89,13 +89,13 @@ impl Address {
     }
 
     /// Returns the Sentinels that name the server, if it is behind some.
-    pub fn group(&self) -> Option<&Group> {
+    pub(crate) fn group(&self) -> Option<&Group> {
         self.group.as_deref()
     }
 
     /// Returns how to connect to the server and sign in now. A file that can't be read, or doesn't name the server, changes nothing:
     /// whoever writes it may be half done.
-    pub async fn info(&self) -> ConnectionInfo {
+    pub(crate) async fn info(&self) -> ConnectionInfo {
         let Some(file) = self.file.clone() else { return self.info.clone() };
         let text = files::read(&file).await.ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
         let named = urls(&text).filter_map(|url| Self::parse(url).ok()).flat_map(Self::with_sentinels);
@@ -108,23 +108,23 @@ impl Address {
     }
 
     /// Whether the server or one of its Sentinels is given a password.
-    pub fn has_password(&self) -> bool {
+    pub(crate) fn has_password(&self) -> bool {
         let signs_in = |address: &Self| address.info.redis_settings().password().is_some();
         signs_in(self) || self.group().is_some_and(|group| group.sentinels.iter().any(signs_in))
     }
 
-    pub fn has_tls(&self) -> bool {
+    pub(crate) fn has_tls(&self) -> bool {
         matches!(self.info.addr(), ConnectionAddr::TcpTls { .. })
     }
 
     /// Returns the server without user and database. No two nodes may share it.
-    pub fn server(&self) -> &str {
+    pub(crate) fn server(&self) -> &str {
         &self.server
     }
 }
 
 /// Returns the URLs in a file, which has one per line; skips comments and empty lines.
-pub fn urls(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn urls(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 

@@ -14,7 +14,7 @@ use crate::lease::Times;
 
 /// Sends requests to one server.
 #[derive(Clone)]
-pub struct Client {
+pub(super) struct Client {
     state: watch::Receiver<ConnectionState>,
     requests: Arc<ConnectionRequests>,
     has_tls: bool,
@@ -23,14 +23,14 @@ pub struct Client {
 }
 
 /// An answer, and the server that gave it.
-pub struct Answer {
+pub(super) struct Answer {
     pub value: Value,
     pub server: ConnectionAddr,
 }
 
 impl Client {
     /// Starts to connect. Requires a runtime.
-    pub fn new(endpoint: Endpoint, times: &Times) -> Self {
+    pub(super) fn new(endpoint: Endpoint, times: &Times) -> Self {
         let has_tls = endpoint.address.has_tls();
         let (state, requests) = Connector::start(endpoint, times);
         let (answer_timeout, connect_timeout) = (times.answer_timeout(), times.connect_timeout());
@@ -42,7 +42,7 @@ impl Client {
     ///
     /// # Errors
     /// Why there is no answer.
-    pub fn ask(&self, cmd: Cmd) -> impl Future<Output = Result<Answer, Failure>> + Send + use<> {
+    pub(super) fn ask(&self, cmd: Cmd) -> impl Future<Output = Result<Answer, Failure>> + Send + use<> {
         let is_first = matches!(*self.state.borrow(), ConnectionState::First);
         let within = self.answer_timeout + if is_first { self.connect_timeout } else { Duration::ZERO };
         let mut request = Request { client: self.clone(), cmd, retried: false, unconnected: None };
@@ -56,21 +56,21 @@ impl Client {
     }
 
     /// Subscribes to the channel, from now on.
-    pub fn listen(&self) {
+    pub(super) fn listen(&self) {
         self.requests.listening.notify_one();
     }
 
     /// Replaces the connection with a new one.
-    pub fn reconnect(&self) {
+    pub(super) fn reconnect(&self) {
         self.requests.connection.notify_one();
     }
 
-    pub fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         matches!(*self.state.borrow(), ConnectionState::Up(_))
     }
 
     /// Returns the server at the other end of the connection, if there is one.
-    pub fn server(&self) -> Option<ConnectionAddr> {
+    pub(super) fn server(&self) -> Option<ConnectionAddr> {
         match &*self.state.borrow() {
             ConnectionState::Up(connection) => Some(connection.server.clone()),
             _ => None,

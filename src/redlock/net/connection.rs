@@ -20,10 +20,10 @@ use super::{
 };
 
 /// Returns where the server is now.
-pub type Locate = Box<dyn Fn() -> BoxFuture<'static, Result<ConnectionAddr, Failure>> + Send + Sync>;
+pub(super) type Locate = Box<dyn Fn() -> BoxFuture<'static, Result<ConnectionAddr, Failure>> + Send + Sync>;
 
 /// A server to connect to.
-pub struct Endpoint {
+pub(super) struct Endpoint {
     pub address: Address,
     /// Finds the server; without it, the server is where the address says.
     pub locate: Option<Locate>,
@@ -34,7 +34,7 @@ pub struct Endpoint {
 
 /// A connection for commands.
 #[derive(Clone)]
-pub struct Connection {
+pub(super) struct Connection {
     pub commands: MultiplexedConnection,
     pub budget: ByteBudget,
     /// The server at the other end. Behind Sentinels, each failover brings another one.
@@ -42,14 +42,14 @@ pub struct Connection {
 }
 
 /// A connection that has just been opened.
-pub struct Opened {
+pub(super) struct Opened {
     pub connection: Connection,
     pub messages: Messages,
 }
 
 /// How messages reach us from a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
+pub(super) enum Delivery {
     /// Nobody wants any yet.
     Unwanted,
     /// Pushed on the connection for commands (RESP3, Redis 6 and newer).
@@ -61,7 +61,7 @@ pub enum Delivery {
 }
 
 /// The messages that come with an open connection.
-pub enum Messages {
+pub(super) enum Messages {
     None,
     Pushed { lost: Arc<Notify> },
     Separate { pubsub: PubSub, budget: ByteBudget, subscription: Subscription },
@@ -69,7 +69,7 @@ pub enum Messages {
 
 impl Messages {
     /// Passes on what comes until the connection is lost. Never returns where only a command would find that out.
-    pub async fn forward(self) {
+    pub(super) async fn forward(self) {
         match self {
             Messages::None => std::future::pending().await,
             Messages::Pushed { lost } => lost.notified().await,
@@ -89,7 +89,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// Why there is no connection.
-    pub async fn connect(&self, delivery: &mut Delivery, timeouts: Timeouts) -> Result<Opened, Failure> {
+    pub(super) async fn connect(&self, delivery: &mut Delivery, timeouts: Timeouts) -> Result<Opened, Failure> {
         let mut info = self.address.info().await;
         if let Some(locate) = &self.locate {
             info = info.set_addr(locate().await?);

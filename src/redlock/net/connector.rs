@@ -25,7 +25,7 @@ const SHORTEST_UNACKNOWLEDGED: Duration = Duration::from_millis(500);
 
 /// The state of a connection.
 #[derive(Clone)]
-pub enum ConnectionState {
+pub(super) enum ConnectionState {
     /// The first attempt: nothing is known of the server yet.
     First,
     Connecting,
@@ -35,7 +35,7 @@ pub enum ConnectionState {
 
 /// What users of a connection ask of its connector.
 #[derive(Default)]
-pub struct ConnectionRequests {
+pub(super) struct ConnectionRequests {
     /// Somebody needs a connection now: the present one is broken, or there is none.
     pub connection: Notify,
     /// Somebody wants the messages on the channel from now on.
@@ -43,7 +43,7 @@ pub struct ConnectionRequests {
 }
 
 /// Keeps one connection up.
-pub struct Connector {
+pub(super) struct Connector {
     endpoint: Endpoint,
     delivery: Delivery,
     states: watch::Sender<ConnectionState>,
@@ -67,7 +67,10 @@ struct Unwatched;
 
 impl Connector {
     /// Starts to connect. Requires a runtime.
-    pub fn start(endpoint: Endpoint, times: &Times) -> (watch::Receiver<ConnectionState>, Arc<ConnectionRequests>) {
+    pub(super) fn start(
+        endpoint: Endpoint,
+        times: &Times,
+    ) -> (watch::Receiver<ConnectionState>, Arc<ConnectionRequests>) {
         let (states, state) = watch::channel(ConnectionState::First);
         let requests = Arc::new(ConnectionRequests::default());
         let connect_timeout = times.connect_timeout();

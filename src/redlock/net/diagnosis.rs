@@ -13,7 +13,7 @@ use super::{
 
 impl Failure {
     /// Returns why this command was answered with an error. Its script names the command that a server only gives the line of.
-    pub fn of(error: &RedisError, cmd: &Cmd) -> Self {
+    pub(crate) fn of(error: &RedisError, cmd: &Cmd) -> Self {
         diagnose(error, script_of(cmd))
     }
 }

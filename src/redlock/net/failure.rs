@@ -8,7 +8,7 @@ const NAME_ALL_SENTINELS: &str = "check that the URL names all of its Sentinels,
 
 /// What went wrong with a node. Its text follows the node's name: "redis://b:6379 timed out".
 #[derive(Clone, Debug, PartialEq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// Nobody listens at the address.
     Refused,
     /// A connection or an answer took too long.
@@ -69,14 +69,14 @@ pub enum Failure {
 
 /// What a server may have expected that closes connections without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub(crate) enum Wanted {
     Tls,
     ClientCertificate,
 }
 
 /// A right that a user lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Right {
+pub(crate) enum Right {
     /// To run the command of this name, in capitals.
     Command(String),
     /// To use the lock's keys.
@@ -87,7 +87,7 @@ pub enum Right {
 
 /// Why the Sentinels name no master.
 #[derive(Clone, Debug, PartialEq)]
-pub enum NoMaster {
+pub(crate) enum NoMaster {
     /// All of them name one, and no majority the same.
     Disagreement,
     /// Too few of them name one. Each that doesn't is listed with its address.
@@ -97,13 +97,13 @@ pub enum NoMaster {
 impl Failure {
     /// Returns the failure of a connection that was closed before anything was answered on it. A server may close it before
     /// its reason can be read, so that only the kind of the connection hints at one.
-    pub fn closed_unanswered(plain: bool) -> Self {
+    pub(crate) fn closed_unanswered(plain: bool) -> Self {
         let may_want = if plain { Wanted::Tls } else { Wanted::ClientCertificate };
         Failure::Closed { may_want: Some(may_want) }
     }
 
     /// Returns whether there is no connection, so that a notification follows once there is one.
-    pub fn is_unconnected(&self) -> bool {
+    pub(crate) fn is_unconnected(&self) -> bool {
         match self {
             Failure::Refused
             | Failure::Closed { .. }
@@ -137,7 +137,7 @@ impl Failure {
     }
 
     /// Returns when the node votes, if all that is wrong is that its master is too new.
-    pub fn votes_in(&self) -> Option<Duration> {
+    pub(crate) fn votes_in(&self) -> Option<Duration> {
         match self {
             Failure::Promoted(votes_in) => Some(*votes_in),
             _ => None,
@@ -145,7 +145,7 @@ impl Failure {
     }
 
     /// Returns what an operator can do about it.
-    pub fn advice(&self) -> Cow<'static, str> {
+    pub(crate) fn advice(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Failure::Refused => "check that it runs, and listens on this address and port",
             Failure::TimedOut => "check that it runs, and that no firewall is in between",
@@ -195,7 +195,7 @@ impl NoMaster {
 }
 
 /// Returns the command that grants a user these commands.
-pub fn grant_command(commands: &[impl AsRef<str>]) -> String {
+pub(crate) fn grant_command(commands: &[impl AsRef<str>]) -> String {
     let rights: Vec<_> = commands.iter().map(|command| format!("+{}", command.as_ref().to_lowercase())).collect();
     format!("ACL SETUSER USER {}", rights.join(" "))
 }

@@ -30,7 +30,7 @@ static TURNS: Mutex<BTreeMap<PathBuf, Arc<AsyncMutex<()>>>> = Mutex::new(BTreeMa
 ///
 /// # Errors
 /// Those of open(2) and read(2); InvalidData for a file that is too large.
-pub async fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) async fn read(path: &Path) -> io::Result<Vec<u8>> {
     let turn = turn(path).await;
     let (sender, receiver) = oneshot::channel();
     let on_thread = {

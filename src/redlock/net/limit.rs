@@ -24,7 +24,7 @@ const AT_ONCE: f64 = 256.0 * 1024.0;
 
 /// What the reader of a connection shares with those who take its answers.
 #[derive(Clone, Debug, Default)]
-pub struct ByteBudget(Arc<Readings>);
+pub(super) struct ByteBudget(Arc<Readings>);
 
 #[derive(Debug, Default)]
 struct Readings {
@@ -36,18 +36,18 @@ struct Readings {
 
 impl ByteBudget {
     /// Counts what has arrived as a whole answer or message.
-    pub fn settle(&self) {
+    pub(super) fn settle(&self) {
         self.0.unfinished.store(0, Relaxed);
     }
 
     /// Whether the connection was cut off because more arrived than allowed.
-    pub fn is_flooded(&self) -> bool {
+    pub(super) fn is_flooded(&self) -> bool {
         self.0.flooded.load(Relaxed)
     }
 }
 
 /// A server's stream, which fails once more arrives than allowed.
-pub struct LimitedStream<S> {
+pub(super) struct LimitedStream<S> {
     stream: S,
     budget: ByteBudget,
     /// The bytes that may arrive now.
@@ -56,7 +56,7 @@ pub struct LimitedStream<S> {
 }
 
 impl<S> LimitedStream<S> {
-    pub fn new(stream: S, budget: ByteBudget) -> Self {
+    pub(super) fn new(stream: S, budget: ByteBudget) -> Self {
         LimitedStream { stream, budget, allowance: AT_ONCE, counted: Moment::now() }
     }
 

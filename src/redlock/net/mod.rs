@@ -1,18 +1,18 @@
 //! The network below the rounds: addresses, names, connections and the messages on them.
 
-pub mod address;
+pub(super) mod address;
 mod client;
 mod connection;
 mod connector;
 mod diagnosis;
-pub mod failure;
+pub(super) mod failure;
 mod files;
 mod limit;
-pub mod node;
-pub mod pubsub;
+pub(super) mod node;
+pub(super) mod pubsub;
 mod resolver;
 mod sentinel;
 mod server_error;
-pub mod tls;
+pub(super) mod tls;
 mod tls_problem;
 mod transport;

@@ -15,7 +15,7 @@ use super::{
 use crate::{lease::Times, redlock::config::RedlockConfig};
 
 /// A node that can be asked.
-pub struct Node {
+pub(crate) struct Node {
     /// Its place among the nodes.
     pub index: usize,
     pub address: Address,
@@ -25,7 +25,7 @@ pub struct Node {
 
 /// An answer that may count.
 #[derive(Debug)]
-pub struct Vote {
+pub(crate) struct Vote {
     pub answer: Value,
     /// How long its server has been the node's master: [`Duration::MAX`] if no Sentinels can replace it.
     pub master_for: Duration,
@@ -33,7 +33,7 @@ pub struct Vote {
 
 impl Node {
     /// Starts to connect to one of a config's nodes. Requires a runtime.
-    pub fn at(
+    pub(crate) fn at(
         config: &RedlockConfig,
         index: usize,
         channel: &str,
@@ -51,12 +51,12 @@ impl Node {
         Node { index, address, client: Client::new(endpoint, times), sentinels }
     }
 
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.client.is_connected()
     }
 
     /// Subscribes to the lock's channel, from now on.
-    pub fn listen(&self) {
+    pub(crate) fn listen(&self) {
         self.client.listen();
     }
 
@@ -64,7 +64,7 @@ impl Node {
     ///
     /// # Errors
     /// Why there is no answer.
-    pub fn ask(&self, cmd: Cmd) -> impl Future<Output = Result<Value, Failure>> + Send + use<> {
+    pub(crate) fn ask(&self, cmd: Cmd) -> impl Future<Output = Result<Value, Failure>> + Send + use<> {
         let asked = self.client.ask(cmd);
         async move { asked.await.map(|answer| answer.value) }
     }
@@ -74,7 +74,7 @@ impl Node {
     ///
     /// # Errors
     /// Why there is no answer, or why it doesn't count.
-    pub fn ask_for_vote(&self, cmd: Cmd) -> impl Future<Output = Result<Vote, Failure>> + Send + use<> {
+    pub(crate) fn ask_for_vote(&self, cmd: Cmd) -> impl Future<Output = Result<Vote, Failure>> + Send + use<> {
         let (asked, client, sentinels) = (self.client.ask(cmd), self.client.clone(), self.sentinels.clone());
         async move {
             let answered = asked.await;

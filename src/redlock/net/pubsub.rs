@@ -8,11 +8,11 @@ use tokio::sync::mpsc;
 use crate::lock::LockValue;
 
 /// How many notifications wait to be read. A standby that can't keep up misses some, and looks when the votes could have run out.
-pub const MOST_NOTIFICATIONS: usize = 1024;
+pub(crate) const MOST_NOTIFICATIONS: usize = 1024;
 
 /// An event that may change who can lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notification {
+pub(crate) enum Notification {
     /// A leader has released the lock that has this value, with `listeners` standbys subscribed.
     Released { value: LockValue, listeners: u32 },
     /// The same, and its command has succeeded for this period.
@@ -27,29 +27,29 @@ pub enum Notification {
 
 /// Where notifications go. Drops them while the receiver is full.
 #[derive(Clone)]
-pub struct NotificationSender(pub mpsc::Sender<Notification>);
+pub(crate) struct NotificationSender(pub mpsc::Sender<Notification>);
 
 /// A channel, and where its messages go.
 #[derive(Clone)]
-pub struct Subscription {
+pub(crate) struct Subscription {
     pub channel: String,
     pub notifications: NotificationSender,
 }
 
 impl NotificationSender {
-    pub fn tell(&self, notification: Notification) {
+    pub(crate) fn tell(&self, notification: Notification) {
         let _ = self.0.try_send(notification);
     }
 
     /// Passes on a message, if it is one of ours.
-    pub fn message(&self, message: &Msg) {
+    pub(crate) fn message(&self, message: &Msg) {
         if let Some(notification) = message.get_payload::<String>().ok().and_then(|text| parse(&text)) {
             self.tell(notification);
         }
     }
 
     /// Passes on a push of RESP3. Returns whether it reports the loss of the connection.
-    pub fn push(&self, push: PushInfo) -> bool {
+    pub(crate) fn push(&self, push: PushInfo) -> bool {
         if push.kind == PushKind::Disconnection {
             return true;
         }
@@ -62,7 +62,7 @@ impl NotificationSender {
 
 /// Reads `acquired VALUE`, `released LISTENERS VALUE`, `done LISTENERS VALUE` or `held LISTENERS MILLISECONDS`. Returns `None` for
 /// any other message.
-pub fn parse(text: &str) -> Option<Notification> {
+pub(crate) fn parse(text: &str) -> Option<Notification> {
     let (word, rest) = text.split_once(' ')?;
     if word == "acquired" {
         let freed = Some(rest).filter(|freed| !freed.is_empty()).map(LockValue::from_node);

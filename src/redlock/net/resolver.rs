@@ -32,7 +32,7 @@ mod tests;
 
 /// Why a name has no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResolveError {
+pub(crate) enum ResolveError {
     /// Neither /etc/hosts nor the name servers know it.
     NotFound,
     /// It can't be a host name.
@@ -58,7 +58,7 @@ impl std::error::Error for ResolveError {}
 ///
 /// # Errors
 /// An [`io::Error`] that holds a [`ResolveError`].
-pub async fn resolve(host: &str, patience: Duration) -> io::Result<Vec<IpAddr>> {
+pub(super) async fn resolve(host: &str, patience: Duration) -> io::Result<Vec<IpAddr>> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }

@@ -22,7 +22,7 @@ use super::{
 use crate::lease::{Times, quorum};
 
 /// The Sentinels of a node.
-pub struct Sentinels {
+pub(super) struct Sentinels {
     /// The name that they know the master by.
     name: String,
     sentinels: Vec<Sentinel>,
@@ -35,7 +35,7 @@ struct Sentinel {
 
 /// The server that a majority of the Sentinels names as the master.
 #[derive(Clone, Debug)]
-pub struct Master {
+pub(super) struct Master {
     pub server: ConnectionAddr,
     /// How long at least a majority has named it.
     pub known_for: Duration,
@@ -43,7 +43,7 @@ pub struct Master {
 
 impl Sentinels {
     /// Starts to connect to all of them. Requires a runtime.
-    pub fn new(group: &Group, tls: Option<&Tls>, times: &Times) -> Self {
+    pub(super) fn new(group: &Group, tls: Option<&Tls>, times: &Times) -> Self {
         let sentinel = |address: &Address| {
             let endpoint = Endpoint { address: address.clone(), locate: None, tls: tls.cloned(), subscription: None };
             Sentinel { address: address.clone(), client: Client::new(endpoint, times) }
@@ -55,7 +55,7 @@ impl Sentinels {
     ///
     /// # Errors
     /// Why no majority does.
-    pub async fn master(&self) -> Result<Master, Failure> {
+    pub(super) async fn master(&self) -> Result<Master, Failure> {
         let majority = quorum(self.sentinels.len());
         let mut asked: FuturesUnordered<_> =
             self.sentinels.iter().map(|sentinel| sentinel.master_named(&self.name)).collect();

@@ -20,7 +20,7 @@
 
 /// A server's error, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServerError<'a> {
+pub(super) struct ServerError<'a> {
     /// The code of the error itself, not of the script that it stopped.
     pub code: &'a str,
     pub statement: Statement<'a>,
@@ -28,7 +28,7 @@ pub struct ServerError<'a> {
 
 /// What the text says, where its form is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Statement<'a> {
+pub(super) enum Statement<'a> {
     /// The user lacks a right.
     Denied(Denied<'a>),
     UnknownCommand(&'a str),
@@ -40,7 +40,7 @@ pub enum Statement<'a> {
 
 /// What a user may not do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denied<'a> {
+pub(super) enum Denied<'a> {
     /// Run the command of this name.
     Command(&'a str),
     /// Run the command on this line of the script.
@@ -52,7 +52,7 @@ pub enum Denied<'a> {
 
 impl<'a> ServerError<'a> {
     /// Takes an error apart, from its first word and the rest.
-    pub fn parse(code: &'a str, message: &'a str) -> Self {
+    pub(super) fn parse(code: &'a str, message: &'a str) -> Self {
         if let Some((code, text, line)) = from_script_of_6(code, message) {
             return ServerError { code, statement: statement(text, line) };
         }

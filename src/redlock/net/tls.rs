@@ -9,7 +9,7 @@ use rustls::{
 
 /// What all connections with TLS share. Its `Debug` shows nothing of it.
 #[derive(Clone)]
-pub struct Tls(pub Arc<ClientConfig>);
+pub(crate) struct Tls(pub Arc<ClientConfig>);
 
 impl Tls {
     /// Trusts the certificate authorities in the file `ca`. Without it, trusts those that SSL_CERT_FILE and SSL_CERT_DIR name, or the
@@ -17,7 +17,7 @@ impl Tls {
     ///
     /// # Errors
     /// Which file is wrong, and how.
-    pub fn load(ca: Option<&Path>, shown: Option<(&Path, &Path)>) -> Result<Self, String> {
+    pub(crate) fn load(ca: Option<&Path>, shown: Option<(&Path, &Path)>) -> Result<Self, String> {
         let config = ClientConfig::builder().with_root_certificates(roots(ca)?);
         let config = match shown {
             None => config.with_no_client_auth(),

@@ -6,7 +6,7 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
 /// Why there is no connection with TLS.
 #[derive(Clone, Debug, PartialEq)]
-pub enum TlsProblem {
+pub(crate) enum TlsProblem {
     /// No authority that we trust signed the server's certificate.
     UnknownIssuer,
     /// The server's certificate has expired.
@@ -51,7 +51,7 @@ impl From<&Error> for TlsProblem {
 
 impl TlsProblem {
     /// Returns what an operator can do about it.
-    pub fn advice(&self) -> &'static str {
+    pub(crate) fn advice(&self) -> &'static str {
         match self {
             TlsProblem::UnknownIssuer => "give the certificate of its issuer with --tls-ca FILE",
             TlsProblem::Expired | TlsProblem::OtherName | TlsProblem::Untrusted(_) => "check the server's certificate",

@@ -19,7 +19,7 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// How long the parts of a connection may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
+pub(super) struct Timeouts {
     /// The wait for other name servers once one has said that there is no such host.
     pub patience: Duration,
     /// The TLS handshake.
@@ -29,7 +29,7 @@ pub struct Timeouts {
 }
 
 /// A stream of any kind.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
@@ -37,7 +37,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 ///
 /// # Errors
 /// Those of the system, or one that holds a [`rustls::Error`] or a [`super::resolver::ResolveError`].
-pub async fn connect(address: &ConnectionAddr, tls: Option<&Tls>, timeouts: Timeouts) -> io::Result<Box<dyn Stream>> {
+pub(super) async fn connect(
+    address: &ConnectionAddr,
+    tls: Option<&Tls>,
+    timeouts: Timeouts,
+) -> io::Result<Box<dyn Stream>> {
     match (address, tls) {
         (ConnectionAddr::Tcp(host, port), _) => Ok(Box::new(connect_tcp(host, *port, timeouts).await?)),
         (ConnectionAddr::TcpTls { host, port, .. }, Some(tls)) => {

@@ -20,7 +20,7 @@ const ANY_NUMBER: u16 = 0;
 
 /// A lock's keys on a node.
 #[derive(Clone, Debug)]
-pub struct Keys {
+pub(crate) struct Keys {
     pub lock: String,
     fence: String,
     done: String,
@@ -30,7 +30,7 @@ pub struct Keys {
 
 impl Keys {
     /// Makes the keys of the lock of this name.
-    pub fn new(lock: &str) -> Self {
+    pub(crate) fn new(lock: &str) -> Self {
         let of = |what: &str| format!("{lock}:{what}");
         Keys {
             lock: lock.to_owned(),
@@ -48,7 +48,7 @@ impl Keys {
     }
 
     /// Returns the request for a vote.
-    pub fn acquire(&self, ask: &Acquisition) -> Cmd {
+    pub(crate) fn acquire(&self, ask: &Acquisition) -> Cmd {
         let Acquisition { key: NodesKey { value, token }, ttl, settle, tell, freed, once_per } = ask;
         let most_failures = once_per.map_or(String::new(), |once| once.attempts.unwrap_or(ANY_NUMBER).to_string());
         let mut cmd = self.eval(ACQUIRE, &[&self.done, &self.failed]);
@@ -58,7 +58,7 @@ impl Keys {
     }
 
     /// Returns an extension, which leaves a note if there is one.
-    pub fn extend(&self, key: &NodesKey, ttl: Duration, note: Option<&Note>) -> Cmd {
+    pub(crate) fn extend(&self, key: &NodesKey, ttl: Duration, note: Option<&Note>) -> Cmd {
         let note_key = note.map(|note| match note.noted {
             Noted::Success => &self.done,
             Noted::Failure => &self.failed,
@@ -73,28 +73,28 @@ impl Keys {
     }
 
     /// Returns a request that only reads what is there.
-    pub fn look(&self) -> Cmd {
+    pub(crate) fn look(&self) -> Cmd {
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(LOOK).arg(3).arg(&self.lock).arg(&self.fence).arg(&self.done);
         cmd
     }
 
     /// Returns what asks the leader whose lock has this value to step down. `lasts`: how long the request stands.
-    pub fn ask_to_step_down(&self, value: &LockValue, lasts: Duration) -> Cmd {
+    pub(crate) fn ask_to_step_down(&self, value: &LockValue, lasts: Duration) -> Cmd {
         let mut cmd = redis::cmd("SET");
         cmd.arg(&self.step_down).arg(value.as_str()).arg("PX").arg(millis(lasts));
         cmd
     }
 
     /// Returns what notifies listeners of a vote in place of another node.
-    pub fn tell_acquisition(&self, freed: Option<&LockValue>) -> Cmd {
+    pub(crate) fn tell_acquisition(&self, freed: Option<&LockValue>) -> Cmd {
         let mut cmd = redis::cmd("PUBLISH");
         cmd.arg(&self.lock).arg(format!("acquired {}", or_empty(freed)));
         cmd
     }
 
     /// Returns what notifies listeners of a release in place of another node.
-    pub fn tell_release(&self, value: &LockValue, telling: Audience, options: ReleaseOptions) -> Cmd {
+    pub(crate) fn tell_release(&self, value: &LockValue, telling: Audience, options: ReleaseOptions) -> Cmd {
         let (word, subject) = message(value, options);
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(TELL).arg(1).arg(&self.lock).arg(telling.not_counted()).arg(word).arg(subject);
@@ -102,7 +102,7 @@ impl Keys {
     }
 
     /// Returns a release.
-    pub fn release(&self, key: &NodesKey, telling: Audience, options: ReleaseOptions) -> Cmd {
+    pub(crate) fn release(&self, key: &NodesKey, telling: Audience, options: ReleaseOptions) -> Cmd {
         let NodesKey { value, token } = key;
         let (word, subject) = message(value, options);
         let mut cmd = self.eval(RELEASE, &[]);
@@ -126,7 +126,7 @@ fn message(value: &LockValue, options: ReleaseOptions) -> (&'static str, String)
 
 /// What acquire is asked with.
 #[derive(Clone, Debug)]
-pub struct Acquisition {
+pub(crate) struct Acquisition {
     /// The value and the token that the lock is to have.
     pub key: NodesKey,
     pub ttl: Duration,
@@ -142,7 +142,7 @@ pub struct Acquisition {
 
 /// Who is told of a release, and whether we are among the listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
+pub(crate) enum Audience {
     Nobody,
     All,
     AllButUs,

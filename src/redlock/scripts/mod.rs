@@ -4,7 +4,7 @@
 mod commands;
 mod replies;
 
-pub use self::{
+pub(crate) use self::{
     commands::{Acquisition, Audience, Keys},
     replies::{AcquireReply, Answer, ExtendReply, LookReply, ReleaseReply, acquired, extended, released},
 };

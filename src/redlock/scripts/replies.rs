@@ -12,7 +12,7 @@ use crate::{
 
 /// A node's answer to acquire.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AcquireReply {
+pub(crate) struct AcquireReply {
     /// The server process: a new id with each start.
     pub run_id: String,
     pub fence: FencingToken,
@@ -23,12 +23,12 @@ pub struct AcquireReply {
 
 impl AcquireReply {
     /// Returns whether it counts towards a quorum.
-    pub fn is_vote(&self) -> bool {
+    pub(crate) fn is_vote(&self) -> bool {
         self.answer == Answer::Granted
     }
 
     /// Returns how many listen for a change, if the lock is taken.
-    pub fn listeners(&self) -> Option<u32> {
+    pub(crate) fn listeners(&self) -> Option<u32> {
         match self.answer {
             Answer::Held { listeners, .. } => Some(listeners),
             _ => None,
@@ -38,7 +38,7 @@ impl AcquireReply {
 
 /// What a node answers to a request for its vote.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     Granted,
     /// The lock is another's. It runs out by itself in `left`, or never; `listeners` wait for a change.
     Held {
@@ -60,7 +60,7 @@ pub enum Answer {
 
 /// A node's answer to extend.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ExtendReply {
+pub(crate) enum ExtendReply {
     Renewed {
         /// We are asked to step down.
         step_down: bool,
@@ -75,14 +75,14 @@ pub enum ExtendReply {
 
 impl ExtendReply {
     /// Returns whether it counts towards a quorum.
-    pub fn is_vote(&self) -> bool {
+    pub(crate) fn is_vote(&self) -> bool {
         matches!(self, ExtendReply::Renewed { .. } | ExtendReply::Restored)
     }
 }
 
 /// A node's answer to release.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReleaseReply {
+pub(crate) enum ReleaseReply {
     Freed,
     /// There was nothing of ours to release.
     NotOurs,
@@ -90,7 +90,7 @@ pub enum ReleaseReply {
 
 /// What a node says of a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LookReply {
+pub(crate) struct LookReply {
     /// `None` if the lock is free.
     pub value: Option<LockValue>,
     pub left: Option<Duration>,
@@ -102,7 +102,7 @@ pub struct LookReply {
 
 impl LookReply {
     /// Reads the answer of the script that looks; `None` if it is none.
-    pub fn read(value: Value) -> Option<Self> {
+    pub(crate) fn read(value: Value) -> Option<Self> {
         let [value, left, fence, note, note_left] = strings(value)?.try_into().ok()?;
         let left_of_note = time_left(&note_left)?;
         Some(LookReply {
@@ -123,7 +123,7 @@ fn not_empty(text: String) -> Option<String> {
 }
 
 /// Reads the answer of the script that acquires; `None` if it is none.
-pub fn acquired(value: Value) -> Option<AcquireReply> {
+pub(crate) fn acquired(value: Value) -> Option<AcquireReply> {
     let parts = strings(value)?;
     let [kind, run_id, fence, rest @ ..] = parts.as_slice() else { return None };
     let mut failures = Failures::default();
@@ -154,7 +154,7 @@ fn time_left(pttl: &str) -> Option<Option<Duration>> {
 }
 
 /// Reads the answer of the script that extends; `None` if it is none.
-pub fn extended(value: Value) -> Option<ExtendReply> {
+pub(crate) fn extended(value: Value) -> Option<ExtendReply> {
     let parts = strings(value)?;
     match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["extended", _, asked] => Some(ExtendReply::Renewed { step_down: *asked == "1" }),
@@ -166,7 +166,7 @@ pub fn extended(value: Value) -> Option<ExtendReply> {
 }
 
 /// Reads the answer of the script that releases; `None` if it is none.
-pub fn released(value: Value) -> Option<ReleaseReply> {
+pub(crate) fn released(value: Value) -> Option<ReleaseReply> {
     match strings(value)?.first()?.as_str() {
         "released" => Some(ReleaseReply::Freed),
         "kept" => Some(ReleaseReply::NotOurs),
