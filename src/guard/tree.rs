@@ -4,12 +4,12 @@
 //! detached, becomes our child. So the tree is empty when, and only when, we have no child (wait(2): ECHILD), and
 //! killing our children again and again reaches everything.
 //!
-//! Our children are killed by kill(2): the id of a child can't be reused before we reap it. They are listed in a file that is open
-//! from the start, so that this needs no descriptor, no thread and hardly any memory.
+//! Our children are killed by kill(2): the id of a child can't be reused before we reap it. They are listed in a file that is
+//! open from the start, so that this needs no descriptor, no thread and hardly any memory.
 //!
-//! What is further down is signalled at once where pidfds and /proc allow it, so that nothing lives on behind a parent that is
-//! caught in an uninterruptible call. Such a process is opened as a pidfd, and signalled only if its parent, read after that, is
-//! one of the tree.
+//! What is further down is signalled at once where pidfds and /proc allow it, so that nothing lives on behind a parent that
+//! is caught in an uninterruptible call. Such a process is opened as a pidfd, and signalled only if its parent, read after
+//! that, is one of the tree.
 
 use std::{
     fs::{self, File},
@@ -150,7 +150,8 @@ impl Tree {
     fn visit(&self, pid: Pid, held: &Pidfd, act: &mut impl FnMut(Pid, &Pidfd)) {
         for child in children_of(pid) {
             let Ok(held_child) = Pidfd::open(child) else { continue };
-            // `pid` still names the process that is held while that takes a signal, so that a child of `pid` is a child of that process.
+            // `pid` still names the process that is held while that takes a signal, so that a child of `pid` is a child of
+            // that process.
             let parent = parent_of(child);
             if parent == Some(self.me) || parent == Some(pid) && held.takes_signals() {
                 self.visit(child, &held_child, act);

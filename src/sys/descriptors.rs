@@ -17,8 +17,8 @@ const MOST_TRIED: RawFd = 1024;
 pub(crate) fn let_go() {
     if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
         for standard in [libc::STDIN_FILENO, libc::STDOUT_FILENO] {
-            // SAFETY: dup2(2) accesses no memory. What it closes is owned by no Rust value: std names the two by number only, and
-            // finds /dev/null under that number from now on.
+            // SAFETY: dup2(2) accesses no memory. What it closes is owned by no Rust value: std names the two by number only,
+            // and finds /dev/null under that number from now on.
             unsafe { libc::dup2(null.as_raw_fd(), standard) };
         }
     }

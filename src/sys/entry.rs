@@ -75,8 +75,8 @@ pub(crate) unsafe fn begin(count: c_int, arguments: *mut *mut c_char) -> Vec<OsS
     (0..count).map(|index| OsStr::from_bytes(text(index).to_bytes()).to_owned()).collect()
 }
 
-/// Opens /dev/null as `fd`, which is the lowest free number since those below it are open. It is close-on-exec, so that the command
-/// finds the descriptor closed again.
+/// Opens /dev/null as `fd`, which is the lowest free number since those below it are open. It is close-on-exec, so that the
+/// command finds the descriptor closed again.
 #[cfg(not(test))]
 fn open_null_as(fd: c_int) {
     if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null")
@@ -96,9 +96,9 @@ pub(crate) fn sigpipe_was_ignored() -> bool {
 pub(crate) fn edit_arguments(mut edit: impl FnMut(&mut [u8])) {
     let arguments = ARGUMENTS.load(Relaxed);
     for index in 0..COUNT.load(Relaxed) {
-        // SAFETY: `begin`, which stored both, was promised this many pointers to strings that end with NUL and stay there. The
-        // kernel has put them on the stack, where they may be written. Nothing else refers to them: `begin` has copied them, and
-        // one slice ends before the next one begins.
+        // SAFETY: `begin`, which stored both, was promised this many pointers to strings that end with NUL and stay there.
+        // The kernel has put them on the stack, where they may be written. Nothing else refers to them: `begin` has copied
+        // them, and one slice ends before the next one begins.
         let bytes = unsafe {
             let argument = *arguments.add(index);
             let length = CStr::from_ptr(argument).to_bytes().len();

@@ -23,7 +23,8 @@ impl Pidfd {
         pidfd_open(pid, PidfdFlags::empty()).map(Pidfd).map_err(|e| Errno::from_raw(e.raw_os_error()))
     }
 
-    /// Sends a signal to the process. Takes a number, since neither nix nor rustix has names for real-time signals; 0 only probes.
+    /// Sends a signal to the process. Takes a number, since neither nix nor rustix has names for real-time signals; 0 only
+    /// probes.
     ///
     /// # Errors
     /// Those of pidfd_send_signal(2); ESRCH: the process has been reaped.
