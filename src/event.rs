@@ -1,4 +1,4 @@
-//! What a message is about: the `event` of JSON. The man page has the list.
+//! What a message is about: `event` in JSON. The man page lists the events.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! The command: found in PATH before anything is locked, with its arguments as they were given.
+//! The command: its file, found before leaderrun competes for the lease, and its arguments, byte for byte.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -8,16 +8,16 @@ use std::{
 
 use nix::unistd::{AccessFlags, access};
 
-/// A command that could be found.
+/// A command whose file was found.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// The file to run.
+    /// The file to execute.
     pub path: PathBuf,
-    /// The arguments; the first is the name that the command was called by.
+    /// The arguments. The first is the name of the command as it was given.
     pub args: Vec<OsString>,
 }
 
-/// Why a command can't be started.
+/// Why a command can't be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProgramError {
     NotFound,
@@ -25,8 +25,11 @@ pub enum ProgramError {
 }
 
 impl Program {
-    /// Looks `args[0]` up as execvp(3) does: a name with a slash is a path, another is searched for in `path`, where an
-    /// empty part is the current directory.
+    /// Finds the file of `args[0]` as execvp(3) does. A name with a slash is a path; any other is searched for in the directories of
+    /// `path`, where an empty part means the current directory.
+    ///
+    /// # Errors
+    /// There is no such file, or none that is executable.
     pub fn find(args: Vec<OsString>, path: Option<&OsStr>) -> Result<Self, ProgramError> {
         let name = args.first().map(OsString::as_os_str).unwrap_or_default();
         let candidates: Vec<PathBuf> = if name.is_empty() {
@@ -45,18 +48,19 @@ impl Program {
             return Ok(Program { path, args });
         }
         match candidates.into_iter().find(|c| c.exists()) {
-            Some(there) => Err(ProgramError::NotExecutable(there)),
+            Some(file) => Err(ProgramError::NotExecutable(file)),
             None => Err(ProgramError::NotFound),
         }
     }
 
-    /// The name that the command was called by, for messages.
+    /// Returns the name of the command as it was given, for messages.
     pub fn name(&self) -> String {
         self.args.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default()
     }
 }
 
-/// By access(2): faccessat(2) with flags is a system call that older container profiles refuse. It differs only in a setuid program.
+/// Returns whether this process may execute a file. Calls access(2), since older container profiles refuse faccessat(2) with flags; the two
+/// differ only in a setuid program.
 fn is_executable(path: &Path) -> bool {
     path.is_file() && access(path, AccessFlags::X_OK).is_ok()
 }

@@ -1,11 +1,11 @@
-//! Messages: one line each on stderr, what happened, why, and what follows.
+//! Messages on stderr, one line each: what happened, why, and what follows.
 
 use std::{
     io::{IsTerminal, Write},
     os::fd::AsFd,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::SystemTime,
 };
@@ -23,28 +23,29 @@ pub enum Level {
     Debug,
 }
 
-/// Which messages are written, and how.
+/// Prints messages up to a level, in a format, in the name of one resource and holder.
 #[derive(Clone, Debug)]
 pub struct Report {
     resource: String,
     holder: String,
-    /// Our fencing token; 0 before we lead.
-    token: Arc<AtomicU64>,
-    most: Option<Level>,
+    /// The fencing token of this instance, once it leads.
+    token: Arc<OnceLock<u64>>,
+    /// The most detailed level that is printed; `None` for silence.
+    max_level: Option<Level>,
     format: LogFormat,
-    /// Stderr is a terminal that takes more than plain lines.
-    rich: bool,
-    colour: bool,
-    /// A line that is to go again stands on the terminal.
-    waits: Arc<AtomicBool>,
-    /// Who else is told, whatever is written.
+    /// Stderr is a terminal that can erase lines and show colours.
+    is_rich: bool,
+    has_colour: bool,
+    /// The status line is on the terminal.
+    shows_status: Arc<AtomicBool>,
+    /// Gets every event, whatever the level.
     service: Arc<OnceLock<Service>>,
 }
 
 impl Report {
-    /// `verbose`: how often `--verbose` was given; `quiet`: not even errors.
+    /// Returns a report of a resource and a holder. `verbose` is the number of `--verbose` options; `quiet` silences errors as well.
     pub fn new(resource: &str, holder: &str, verbose: u8, quiet: bool, format: LogFormat) -> Self {
-        let most = match (quiet, verbose) {
+        let max_level = match (quiet, verbose) {
             (true, _) => None,
             (_, 0) => Some(Level::Error),
             (_, 1) => Some(Level::Info),
@@ -52,28 +53,28 @@ impl Report {
         };
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let rich = std::io::stderr().is_terminal() && !dumb;
+        let is_rich = std::io::stderr().is_terminal() && !dumb;
         Report {
             resource: resource.to_owned(),
             holder: holder.to_owned(),
             token: Arc::default(),
-            most,
+            max_level,
             format,
-            rich,
-            colour: rich && !set("NO_COLOR"),
-            waits: Arc::default(),
+            is_rich,
+            has_colour: is_rich && !set("NO_COLOR"),
+            shows_status: Arc::default(),
             service: Arc::default(),
         }
     }
 
-    /// For work whose outcome somebody else tells.
+    /// Returns a report that prints nothing, for work whose outcome the caller reports.
     pub fn silent() -> Self {
         Self::new("", "", 0, true, LogFormat::Text)
     }
 
-    /// We lead from now on.
+    /// Adds the fencing token to the messages from now on.
     pub fn leads_with(&self, token: u64) {
-        self.token.store(token, Relaxed);
+        let _ = self.token.set(token);
     }
 
     pub fn error(&self, event: Event, message: impl std::fmt::Display) {
@@ -88,13 +89,13 @@ impl Report {
         self.write(Level::Debug, event, message);
     }
 
-    /// The service manager is told as well.
-    pub fn tell_also(&self, service: Service) {
+    /// Passes events on to the service manager from now on.
+    pub fn notify(&self, service: Service) {
         let _ = self.service.set(service);
     }
 
-    /// The service manager is told that we stop.
-    pub fn end_service(&self) {
+    /// Notifies the service manager that leaderrun is stopping.
+    pub fn notify_stopping(&self) {
         if let Some(service) = self.service.get() {
             service.stop();
         }
@@ -102,16 +103,16 @@ impl Report {
 
     fn write(&self, level: Level, event: Event, message: impl std::fmt::Display) {
         if let Some(service) = self.service.get() {
-            service.hear(event, &one_line(&message.to_string()));
+            service.pass_on(event, &one_line(&message.to_string()));
         }
-        if self.most.is_none_or(|most| level > most) {
+        if self.max_level.is_none_or(|max| level > max) {
             return;
         }
         self.stop_waiting();
         let message = one_line(&message.to_string());
         write_line(&match self.format {
             LogFormat::Json => self.json(level, event, &message),
-            LogFormat::Text if self.colour => {
+            LogFormat::Text if self.has_colour => {
                 let colour = if level == Level::Error { "1;31" } else { "2" };
                 format!("\x1b[{colour}mleaderrun: {}:\x1b[0m {message}", one_line(&self.resource))
             }
@@ -120,7 +121,6 @@ impl Report {
     }
 
     fn json(&self, level: Level, event: Event, message: &str) -> String {
-        let token = self.token.load(Relaxed);
         serde_json::json!({
             "time": humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             "level": match level {
@@ -131,30 +131,30 @@ impl Report {
             "event": event,
             "resource": self.resource,
             "holder": self.holder,
-            "token": (token > 0).then_some(token),
+            "token": self.token.get(),
             "pid": std::process::id(),
             "message": message,
         })
         .to_string()
     }
 
-    /// Whether somebody looks on who should see what we wait for: on a terminal, in the foreground.
+    /// Returns whether a status line would be seen: stderr is a terminal, and leaderrun is in its foreground.
     pub fn is_watched(&self) -> bool {
-        self.most.is_some()
+        self.max_level.is_some()
             && self.format == LogFormat::Text
-            && self.rich
+            && self.is_rich
             && tcgetpgrp(std::io::stderr()).is_ok_and(|foreground| foreground == getpgrp())
     }
 
-    /// Shows what we wait for, in a line that stands until there is something else to be said.
+    /// Shows what this instance waits for, in a status line that the next message replaces.
     pub fn show_waiting(&self, line: &str) {
-        self.waits.store(true, Relaxed);
+        self.shows_status.store(true, Relaxed);
         write_raw(&format!("\r\x1b[K{}", one_line(line)));
     }
 
-    /// The line goes without a trace.
+    /// Erases the status line.
     pub fn stop_waiting(&self) {
-        if self.waits.swap(false, Relaxed) {
+        if self.shows_status.swap(false, Relaxed) {
             write_raw("\r\x1b[K");
         }
     }
@@ -165,19 +165,19 @@ pub fn print_error(message: impl std::fmt::Display) {
     write_line(&format!("leaderrun: {}", one_line(&message.to_string())));
 }
 
-/// Others choose some of what we print (holders, paths): a line stays one line and moves no cursor.
+/// Replaces control characters. Holders and paths are chosen by others; they must not break lines or move the cursor.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 fn write_line(line: &str) {
-    // A pipe that polls writable takes this many bytes (PIPE_BUF) at once, and whole.
+    // PIPE_BUF: a pipe that polls writable takes this many bytes at once, without another writer's in between.
     const ATOMIC: usize = 4096;
     let end = line.floor_char_boundary(ATOMIC - 1);
     write_raw(&format!("{}\n", &line[..end]));
 }
 
-/// Writes in one piece. A line is lost rather than that a reader who doesn't read holds up the lease.
+/// Writes in one piece. Drops the line rather than block lease renewal.
 fn write_raw(text: &str) {
     let mut stderr = std::io::stderr();
     let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];

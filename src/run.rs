@@ -49,12 +49,12 @@ fn starts_over(settings: &Settings, exit: &Result<Exit>) -> bool {
 /// Competes and leads, and tells systemd where it wants to know.
 async fn serve(settings: &Settings, forked: ForkedGuard) -> Result<Exit> {
     let Some(ready_when) = settings.ready_when else { return acquire_and_lead(settings, forked).await };
-    let (service, all_said) = Service::start(ready_when)?;
-    settings.report.tell_also(service);
+    let (service, stopped) = Service::start(ready_when)?;
+    settings.report.notify(service);
     let exit = acquire_and_lead(settings, forked).await;
     if !starts_over(settings, &exit) {
-        settings.report.end_service();
-        all_said.wait();
+        settings.report.notify_stopping();
+        stopped.wait();
     }
     exit
 }

@@ -1,5 +1,5 @@
-//! What systemd is told where it has started us with a notify socket (sd_notify(3)): ready, what we do, stopping, and that the
-//! elector still runs.
+//! Notifications to systemd by sd_notify(3): ready, status, stopping, and that the elector is alive. Does nothing if NOTIFY_SOCKET is
+//! unset.
 
 use std::{
     sync::mpsc::{Receiver, Sender, channel},
@@ -12,67 +12,68 @@ use sd_notify::NotifyState;
 
 use crate::{cli::ReadyWhen, event::Event};
 
-/// How long what was told last gets to reach a manager that is busy.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long to wait for a busy manager to take the last notification.
+const LAST_NOTIFICATION: Duration = Duration::from_secs(1);
 
-/// The variables that speak of the socket; the command isn't to use it as well.
+/// The variables of the notify socket. The command doesn't get them: it must not use the socket as well.
 pub const VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
 #[derive(Debug)]
-enum Word {
+enum Notification {
     Ready,
     Stopping,
     Status(String),
     Alive,
 }
 
-/// The service that we are to systemd.
+/// leaderrun as a service of systemd.
 #[derive(Debug)]
 pub struct Service {
     ready_when: ReadyWhen,
-    words: Sender<Word>,
+    notifications: Sender<Notification>,
 }
 
-/// That all has been said.
-pub struct AllSaid(Receiver<()>);
+/// Learns when systemd has got the last notification.
+pub struct Stopped(Receiver<()>);
 
 impl Service {
-    /// From within the runtime, which shows by that that it runs on. A thread does the telling: the manager may not read for long.
+    /// Starts to notify. A thread sends the notifications, since the manager may not read for a long time. The runtime, within which
+    /// this is called, sends those of the watchdog, which so prove that it runs.
     ///
     /// # Errors
-    /// No thread to be had.
-    pub fn start(ready_when: ReadyWhen) -> Result<(Self, AllSaid)> {
-        let (words, told) = channel();
-        let (said, all_said) = channel();
-        let tell = move || {
-            for word in told {
-                // Whoever has no socket, or one that nobody listens to any more, is told nothing.
-                let _ = sd_notify::notify(&[match &word {
-                    Word::Ready => NotifyState::Ready,
-                    Word::Stopping => NotifyState::Stopping,
-                    Word::Status(status) => NotifyState::Status(status),
-                    Word::Alive => NotifyState::Watchdog,
+    /// The system refuses a thread.
+    pub fn start(ready_when: ReadyWhen) -> Result<(Self, Stopped)> {
+        let (notifications, received) = channel();
+        let (stopped, has_stopped) = channel();
+        let send = move || {
+            for notification in received {
+                // Without a socket, or a listener on it, nobody wants to know.
+                let _ = sd_notify::notify(&[match &notification {
+                    Notification::Ready => NotifyState::Ready,
+                    Notification::Stopping => NotifyState::Stopping,
+                    Notification::Status(status) => NotifyState::Status(status),
+                    Notification::Alive => NotifyState::Watchdog,
                 }]);
-                if matches!(word, Word::Stopping) {
-                    let _ = said.send(());
+                if matches!(notification, Notification::Stopping) {
+                    let _ = stopped.send(());
                 }
             }
         };
-        thread::Builder::new().stack_size(64 * 1024).spawn(tell).context("can't start a thread to notify")?;
+        thread::Builder::new().stack_size(64 * 1024).spawn(send).context("can't start a thread to notify systemd")?;
         if let Some(within) = sd_notify::watchdog_enabled() {
-            let words = words.clone();
+            let notifications = notifications.clone();
             tokio::spawn(async move {
-                while words.send(Word::Alive).is_ok() {
+                while notifications.send(Notification::Alive).is_ok() {
                     // As sd_watchdog_enabled(3) recommends.
                     tokio::time::sleep(within / 2).await;
                 }
             });
         }
-        Ok((Service { ready_when, words }, AllSaid(all_said)))
+        Ok((Service { ready_when, notifications }, Stopped(has_stopped)))
     }
 
-    /// Passes on what follows from a message.
-    pub fn hear(&self, event: Event, message: &str) {
+    /// Notifies systemd of an event, if it is one that matters to it.
+    pub fn pass_on(&self, event: Event, message: &str) {
         let ready = match event {
             Event::StandsBy => self.ready_when == ReadyWhen::Standby,
             Event::Started => true,
@@ -80,23 +81,24 @@ impl Service {
             _ => return,
         };
         if ready {
-            self.say(Word::Ready);
+            self.notify(Notification::Ready);
         }
-        self.say(Word::Status(message.to_owned()));
+        self.notify(Notification::Status(message.to_owned()));
     }
 
+    /// Notifies systemd that leaderrun is stopping.
     pub fn stop(&self) {
-        self.say(Word::Stopping);
+        self.notify(Notification::Stopping);
     }
 
-    fn say(&self, word: Word) {
-        let _ = self.words.send(word);
+    fn notify(&self, notification: Notification) {
+        let _ = self.notifications.send(notification);
     }
 }
 
-impl AllSaid {
-    /// Waits until the manager knows that we stop, but not for ever.
+impl Stopped {
+    /// Waits until systemd knows that leaderrun is stopping, for 1 s at most.
     pub fn wait(self) {
-        let _ = self.0.recv_timeout(LAST_WORDS);
+        let _ = self.0.recv_timeout(LAST_NOTIFICATION);
     }
 }
