@@ -1,4 +1,4 @@
-//! What the shell sees: exit statuses, help, bad input, the environment.
+//! Exit statuses, help, usage errors and the environment, as the shell sees them.
 
 mod support;
 
@@ -88,7 +88,7 @@ fn short_help_fits_a_screen_and_long_help_says_more() {
     }
 }
 
-/// Each is one line that says what is wrong, and what to do.
+/// The second text is a part of the message, which says what is wrong and what to do.
 #[test]
 fn bad_input_is_one_clear_line_and_64() {
     let long = "x".repeat(513);

@@ -1,11 +1,11 @@
-//! The text of `-h`: the options that clap doesn't hide from a short help, on one screen. clap's own layout takes a line more
-//! for each heading.
+//! The text of `-h`: the options that clap doesn't hide from a short help, on one screen. clap's own layout takes a line
+//! more for each heading.
 
 use std::{ffi::OsStr, fmt::Write};
 
 use clap::{
     Arg, ArgAction, Command,
-    builder::TypedValueParser,
+    builder::{StyledStr, TypedValueParser},
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
@@ -40,18 +40,21 @@ fn short_help(command: &Command) -> String {
     let width = shown.iter().map(|arg| synopsis(arg).len()).max().unwrap_or_default();
     let mut text = String::new();
     let mut last_heading = None;
-    let _ = writeln!(text, "{}", command.get_about().map(ToString::to_string).unwrap_or_default());
+    let _ = writeln!(text, "{}", text_of(command.get_about()));
     let _ = writeln!(text, "{}\n", command.clone().render_usage());
     for arg in shown {
         if last_heading != arg.get_help_heading() {
             last_heading = arg.get_help_heading();
             let _ = writeln!(text, "{}:", last_heading.unwrap_or_default());
         }
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        let _ = writeln!(text, "{:width$}  {help}", synopsis(arg));
+        let _ = writeln!(text, "{:width$}  {}", synopsis(arg), text_of(arg.get_help()));
     }
-    let _ = writeln!(text, "\n{}", command.get_after_help().map(ToString::to_string).unwrap_or_default());
+    let _ = writeln!(text, "\n{}", text_of(command.get_after_help()));
     text
+}
+
+fn text_of(styled: Option<&StyledStr>) -> String {
+    styled.map(ToString::to_string).unwrap_or_default()
 }
 
 /// Returns an option as it is written: its letter, its name and its value.

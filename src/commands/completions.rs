@@ -3,6 +3,7 @@
 use super::output::say;
 use crate::{cli::Shell, exit::Exit};
 
+/// Prints the completions for a shell.
 pub(super) fn print(shell: Shell) -> Exit {
     let completions = match shell {
         Shell::Bash => include_str!("../../completions/leaderrun.bash"),

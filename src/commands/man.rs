@@ -3,6 +3,7 @@
 use super::output::say;
 use crate::exit::Exit;
 
+/// Prints the man page.
 pub(super) fn print() -> Exit {
     say(include_str!("../../man/leaderrun.1").trim_end());
     Exit::Command(0)

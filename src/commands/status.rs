@@ -13,6 +13,7 @@ use crate::{
     status::{ElectionStatus, NodeStatus},
 };
 
+/// Prints who leads and a table of the nodes, or all of it as JSON.
 pub(super) async fn print(observer: &Observer, json: bool) -> Result<Exit> {
     let seen = observer.look().await;
     if json {

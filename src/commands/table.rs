@@ -1,6 +1,6 @@
-//! Tables for people.
+//! Tables of an answer.
 
-/// Lines with columns as wide as their widest cell. The first row is the heading.
+/// Returns lines whose columns are as wide as their widest cell. The first row is the heading.
 pub(super) fn lines<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..N).map(width).collect();

@@ -1,5 +1,5 @@
-//! Which file of a Rust program uses what of which other file, from `use` lines and paths. Reads tokens, not macros' meaning;
-//! leaves out what is compiled for tests only.
+//! Which file of a Rust program uses what of which other file, from `use` lines and paths. Reads tokens, not macros'
+//! meaning; leaves out what is compiled for tests only.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
