@@ -160,11 +160,11 @@ fn a_second_term_and_an_int_after_it_reach_the_command_too() {
 
 #[test]
 fn a_command_that_drains_for_longer_than_a_ttl_keeps_its_leadership() {
-    let ttl = Duration::from_millis(500);
+    let ttl = Duration::from_secs(1);
     let servers = Servers::settled(3, ttl);
     let resource = unique("drain");
     let witnesses = Witnesses::new();
-    let leader = Leaderrun::on(&servers, &resource, ttl).args(witnesses.command(&["drain", "1500"])).spawn();
+    let leader = Leaderrun::on(&servers, &resource, ttl).args(witnesses.command(&["drain", "3000"])).spawn();
     witnesses.started(1);
     let standby = Leaderrun::on(&servers, &resource, ttl).args(witnesses.command(&["for", "1"])).spawn();
     leader.signal(Signal::SIGTERM);
