@@ -12,10 +12,11 @@ use std::{
 use serde_json::Value;
 use support::{Leaderrun, Output, Server, Servers, free_port};
 
-const TTL: Duration = Duration::from_secs(1);
+/// Healthy nodes answer far within half of the answer timeout that follows from it, 150 ms, on a busy machine, too.
+const TTL: Duration = Duration::from_secs(6);
 
 fn check(urls: &str) -> Output {
-    Leaderrun::new().args(["--check", "-t", "1s", "-R", urls]).output()
+    Leaderrun::new().args(["--check", "-t", "6s", "-R", urls]).output()
 }
 
 /// The node with one thing wrong: its finding's weight, and that it is told with advice.
@@ -166,10 +167,10 @@ fn a_ttl_that_is_too_short_for_the_round_trips() {
     let server = Server::start();
     server.settle(TTL);
     let proxy = support::Proxy::new(server.port, 1);
-    proxy.set(support::Mode::Late(Duration::from_millis(15)));
-    finds(&proxy.url, "risk", "with --ttl 1s it must within 50ms");
-    proxy.set(support::Mode::Late(Duration::from_millis(60)));
-    finds(&proxy.url, "no vote", "with --ttl 1s it must within 50ms");
+    proxy.set(support::Mode::Late(Duration::from_millis(100)));
+    finds(&proxy.url, "risk", "with --ttl 6s it must within 300ms");
+    proxy.set(support::Mode::Late(Duration::from_millis(200)));
+    finds(&proxy.url, "no vote", "with --ttl 6s it must within 300ms");
 }
 
 /// Answers INFO and TIME with the largest numbers that there are, and all else with an error. Returns its URL.
@@ -212,7 +213,7 @@ fn the_largest_numbers_that_a_server_can_answer_are_shown_like_any_other() {
         assert!(output.stdout.contains(part), "{part:?} is not in: {}", output.stdout);
     }
     assert_eq!(output.stderr, "");
-    let json = Leaderrun::new().args(["--check", "--json", "-t", "1s", "-R", &url]).output();
+    let json = Leaderrun::new().args(["--check", "--json", "-t", "6s", "-R", &url]).output();
     let told: Value = serde_json::from_str(&json.stdout).expect("JSON");
     let node = &told["nodes"][0];
     assert_eq!(node["up_seconds"].as_u64(), Some(u64::MAX));
@@ -224,7 +225,7 @@ fn json_has_the_same_for_machines() {
     let (server, port) = (Server::start(), free_port());
     server.settle(TTL);
     let urls = format!("{},redis://127.0.0.1:{port}", server.url());
-    let output = Leaderrun::new().args(["--check", "--json", "-t", "1s", "-R", &urls]).output();
+    let output = Leaderrun::new().args(["--check", "--json", "-t", "6s", "-R", &urls]).output();
     assert_eq!(output.code(), 69);
     let told: Value = serde_json::from_str(&output.stdout).expect("JSON");
     assert_eq!(

@@ -95,11 +95,15 @@ impl Tree {
         Ok(spared)
     }
 
-    /// Returns whether no child is left but these. What can't be seen may still be there.
+    /// Returns whether no child is left but these. Without any of them, only the kernel's word that there is no child counts; with
+    /// them, what can't be listed may still be there.
     pub(super) fn is_empty_but_for(&self, strangers: &[Pid]) -> bool {
+        if !wait::has_children() {
+            return true;
+        }
         let mut others = 0;
         let listed = self.each_child(|child| others += usize::from(!strangers.contains(&child)));
-        !wait::has_children() || listed.is_ok() && others == 0
+        !strangers.is_empty() && listed.is_ok() && others == 0
     }
 
     /// Returns our children. Each stays one, alive or as a zombie, until we reap it.
@@ -112,7 +116,8 @@ impl Tree {
         Ok(children)
     }
 
-    /// Calls `act` with each of our children. May skip one that comes or goes meanwhile.
+    /// Calls `act` with each of our children. None goes meanwhile, since only we reap them; one that comes may be skipped, whose
+    /// parent was in the list then.
     fn each_child(&self, mut act: impl FnMut(Pid)) -> Result<(), Errno> {
         let (mut bytes, mut offset, mut number) = ([0; 4096], 0, 0);
         loop {
