@@ -46,7 +46,7 @@ impl Redlock {
         self.learn(&round);
         match outcome::campaign(self.nodes.len(), round.replies(), &self.times, round.sent(), Moment::now()) {
             Ok(failures) => AcquireOutcome::Acquired(self.win(round, token, teller, failures)),
-            Err(lost) => AcquireOutcome::NotAcquired(self.lose(round, lost).await),
+            Err(lost) => AcquireOutcome::NotAcquired(self.lose(round, teller, lost).await),
         }
     }
 
@@ -95,7 +95,7 @@ impl Redlock {
         Lease { token, sent, release_key: ReleaseKey::Nodes(self.session.key()), descriptor: None, failures }
     }
 
-    async fn lose(&mut self, mut round: Round<AcquireReply>, lost: LostRound) -> NotAcquired {
+    async fn lose(&mut self, mut round: Round<AcquireReply>, teller: Option<usize>, lost: LostRound) -> NotAcquired {
         let is_led = matches!(lost, LostRound::Decided(Reason::Taken(_) | Reason::Kept { .. }));
         self.lost_rounds = if is_led { 0 } else { self.lost_rounds.saturating_add(1) };
         if matches!(lost, LostRound::NoQuorum | LostRound::StartupGrace) {
@@ -104,6 +104,7 @@ impl Redlock {
         }
         let replies = round.end();
         self.withdraw(&replies);
+        self.standby.timer.expect_own_vote(may_tell_of_us(teller, &replies));
         let reason = match lost {
             LostRound::Decided(reason) => reason,
             LostRound::NoQuorum => Reason::NoQuorum(shortfall::of_votes(&self.nodes, &replies)),
@@ -163,6 +164,12 @@ async fn extend_on(node: &Arc<Node>, session: &LockSession, times: &Times) {
         session.overtake(fence, wall_micros());
         let _ = extend().await;
     }
+}
+
+/// Returns whether the node that tells listeners of a vote may have voted for us: it has, or isn't heard yet.
+fn may_tell_of_us(teller: Option<usize>, replies: &[NodeReply<AcquireReply>]) -> bool {
+    let is_tellers = |reply: &&NodeReply<AcquireReply>| Some(reply.node) == teller;
+    teller.is_some() && replies.iter().find(is_tellers).is_none_or(has_voted)
 }
 
 fn has_voted(reply: &NodeReply<AcquireReply>) -> bool {

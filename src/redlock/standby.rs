@@ -92,13 +92,22 @@ pub(crate) struct TakeoverTimer {
     freed: Option<LockValue>,
     /// The command runs no more once it has succeeded in this period.
     once: bool,
+    /// A vote for a round of ours that was lost may be told to us, too.
+    own_vote_told: bool,
     go: Option<Moment>,
 }
 
 impl TakeoverTimer {
     /// Makes a timer. `once`: the command runs no more once it has succeeded in this period.
     pub(crate) fn new(once: bool) -> Self {
-        TakeoverTimer { round_trip: Duration::from_millis(1), listeners: 0, freed: None, once, go: None }
+        TakeoverTimer {
+            round_trip: Duration::from_millis(1),
+            listeners: 0,
+            freed: None,
+            once,
+            own_vote_told: false,
+            go: None,
+        }
     }
 
     /// Returns the value of the lock that was released last, as far as is known.
@@ -110,6 +119,11 @@ impl TakeoverTimer {
     pub(crate) fn learn(&mut self, round_trip: Duration, listeners: Option<u32>) {
         self.round_trip = round_trip;
         self.listeners = listeners.unwrap_or(self.listeners);
+    }
+
+    /// Takes note of whether a node may tell us of a vote in our own round, which was lost.
+    pub(crate) fn expect_own_vote(&mut self, may_be_told: bool) {
+        self.own_vote_told = may_be_told;
     }
 
     /// Returns when to campaign, unless more is heard; `None`: not known.
@@ -140,6 +154,9 @@ impl TakeoverTimer {
                 self.listeners = listeners;
                 self.go = Some(now + left + times.drift() + self.turn(chance));
             }
+            // Taken for another's, it would keep us waiting for a ttl beside a lock that is free. One that is another's after all
+            // costs a round.
+            Notification::Acquired { .. } if std::mem::take(&mut self.own_vote_told) => {}
             Notification::Acquired { freed } => {
                 // Another node may report the vote before the release that it follows, which then is no news.
                 self.freed = freed.or(self.freed.take());
@@ -153,5 +170,40 @@ impl TakeoverTimer {
     /// Returns the time until our turn.
     fn turn(&self, chance: f64) -> Duration {
         handover_turn(self.listeners, self.round_trip, chance)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(times: &Times, now: Moment) -> TakeoverTimer {
+        let mut timer = TakeoverTimer::new(false);
+        timer.begin(Some(times.ttl()), times, now, 0.0);
+        timer
+    }
+
+    fn released(value: &str) -> Notification {
+        Notification::Released { value: LockValue::from_node(value), listeners: 1 }
+    }
+
+    #[test]
+    fn a_vote_for_another_candidate_keeps_a_standby_waiting_for_a_ttl() {
+        let (times, now) = (Times::new(Duration::from_secs(15), None).expect("times that fit"), Moment::now());
+        let mut timer = waiting(&times, now);
+        timer.hear(released("a"), &times, now, 0.0);
+        assert_eq!(timer.goes_at(), Some(now));
+        timer.hear(Notification::Acquired { freed: None }, &times, now, 0.0);
+        assert!(timer.goes_at() >= Some(now + times.ttl()));
+    }
+
+    #[test]
+    fn a_vote_in_a_lost_round_of_its_own_does_not() {
+        let (times, now) = (Times::new(Duration::from_secs(15), None).expect("times that fit"), Moment::now());
+        let mut timer = waiting(&times, now);
+        timer.expect_own_vote(true);
+        timer.hear(released("a"), &times, now, 0.0);
+        timer.hear(Notification::Acquired { freed: None }, &times, now, 0.0);
+        assert_eq!(timer.goes_at(), Some(now));
     }
 }
