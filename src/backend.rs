@@ -1,5 +1,5 @@
-//! Where the lease is held: on a quorum of nodes, or in a file of this machine. Four verbs: acquire, extend, release, wait
-//! for a change.
+//! Where the lease is held: on a quorum of nodes, or in a file of this machine. Four verbs: acquire, extend, release,
+//! wait for a change.
 
 use anyhow::Result;
 
@@ -76,8 +76,8 @@ impl Backend {
     }
 }
 
-/// Releases the lease of a dead elector, in its guard, once the tree is dead too. Leaves the note of a success that the elector
-/// may not have left. Returns whether the lease is free now.
+/// Releases the lease of a dead elector, in its guard, once the tree is dead too. Leaves the note of a success that the
+/// elector may not have left. Returns whether the lease is free now.
 pub(crate) fn release_for_dead_elector(settings: &Settings, release_key: ReleaseKey, note: Option<&Note>) -> bool {
     match (&settings.backend, release_key) {
         (BackendConfig::Redlock(config), ReleaseKey::Nodes(key)) => {

@@ -1,4 +1,4 @@
-//! After a leadership: what its end means for the other instances.
+//! Concludes a leadership: what its end means for the other instances.
 
 use tokio::time::sleep;
 
@@ -18,11 +18,11 @@ use crate::{
 pub(crate) struct Conclusion {
     /// The command succeeded, but its success could not be recorded.
     pub not_recorded: bool,
-    /// How the lease is to be released.
+    /// How to release the lease.
     pub release: ReleaseOptions,
 }
 
-/// Notes how the command ended, while the lease still keeps the others out.
+/// Records how the command ended, while the lease still keeps the others out.
 pub(crate) async fn conclude(
     ended: &LeadershipEnd,
     backend: &Backend,
@@ -48,7 +48,7 @@ pub(crate) async fn conclude(
     conclusion
 }
 
-/// Returns whether the success is on record.
+/// Records a success. Returns whether that worked, and reports why not.
 async fn record_success(
     once: &OncePer,
     ended: &LeadershipEnd,
@@ -67,7 +67,7 @@ async fn record_success(
     recorded.is_ok()
 }
 
-/// Notes a success on a quorum. Tries for as long as nobody else can lead.
+/// Leaves the note of a success with the lease. Retries as long as nobody else can lead.
 async fn note_success(
     once: &OncePer,
     ended: &LeadershipEnd,

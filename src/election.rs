@@ -24,10 +24,12 @@ pub(crate) enum ElectionEnd {
     LeaderSucceeded,
 }
 
-/// How long a candidate that doesn't wait takes part in a tie. Without this, of several that start at once none might lead.
+/// How long a candidate that doesn't wait takes part in a tie. Without this, of several that start at once none might
+/// lead.
 const LONGEST_TIE: Duration = Duration::from_secs(5);
 
-/// When the terminal's line says what we wait for, and how often it is updated. A wait that is over at once isn't shown.
+/// When the terminal's line says what we wait for, and how often it is updated. A wait that is over at once isn't
+/// shown.
 const FIRST_SHOWN: Duration = Duration::from_millis(300);
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
 

@@ -284,8 +284,8 @@ impl Leadership<'_> {
         let _ = self.guard.order(&order, None);
     }
 
-    /// Stops us with the command under a shell with job control, until both are continued. The guard isn't stopped: after a
-    /// stop that is longer than the lease the command is found killed.
+    /// Stops us with the command under a shell with job control, until both are continued. The guard isn't stopped:
+    /// after a stop that is longer than the lease the command is found killed.
     fn suspend(&self) {
         if self.guard.shares_group() {
             guard::stop_self();
@@ -306,8 +306,8 @@ impl Leadership<'_> {
         }
     }
 
-    /// Kills what a dead guard has left to us. Returns true once nothing is left. How the command ended counts, even if its
-    /// guard could not say so any more.
+    /// Kills what a dead guard has left to us. Returns true once nothing is left. How the command ended counts, even if
+    /// its guard could not say so any more.
     fn clear_after_guard(&mut self) -> bool {
         let empty = self.guard.clear_after_death();
         if let Some(ending) = self.guard.ending_left() {
@@ -316,7 +316,8 @@ impl Leadership<'_> {
         empty
     }
 
-    /// Returns when a guard that works has reported the tree empty: half a margin after the last deadline that it confirmed.
+    /// Returns when a guard that works has reported the tree empty: half a margin after the last deadline that it
+    /// confirmed.
     fn guard_overdue(&self, deadlines: Deadlines) -> Moment {
         deadlines.kill_at + self.settings.times.margin() / 2
     }

@@ -46,8 +46,8 @@ impl RenewalSchedule {
         self.deadlines.is_some_and(|deadlines| now >= deadlines.kill_at)
     }
 
-    /// Takes an extension that succeeded. Returns the command's new deadlines, but none if the old deadline has passed: a
-    /// lease that was given up is not taken up again.
+    /// Takes an extension that succeeded. Returns the command's new deadlines, but none if the old deadline has passed:
+    /// a lease that was given up is not taken up again.
     pub(crate) fn extended(&mut self, deadlines: Option<Deadlines>, now: Moment) -> Option<Deadlines> {
         self.next_extension = now + self.times.extend_every();
         let longer = deadlines.filter(|_| self.deadlines.is_some_and(|old| now < old.kill_at))?;

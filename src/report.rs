@@ -43,7 +43,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Returns a report of a resource and a holder. `verbose` is the number of `--verbose` options; `quiet` silences errors as well.
+    /// Returns a report of a resource and a holder. `verbose` is the number of `--verbose` options; `quiet` silences
+    /// errors as well.
     pub(crate) fn new(resource: &str, holder: &str, verbose: u8, quiet: bool, format: LogFormat) -> Self {
         let max_level = match (quiet, verbose) {
             (true, _) => None,

@@ -28,8 +28,8 @@ enum Acquired {
     Nothing(RunEnd),
 }
 
-/// Forks the guard while there is one thread, competes for the lease, and runs the command once it is acquired. `arguments`:
-/// those that leaderrun was started with, for `--rejoin`.
+/// Forks the guard while there is one thread, competes for the lease, and runs the command once it is acquired.
+/// `arguments`: those that leaderrun was started with, for `--rejoin`.
 ///
 /// # Errors
 /// What the system refuses.
@@ -62,7 +62,8 @@ fn guard_options(settings: &Settings) -> GuardOptions<'_> {
     }
 }
 
-/// In the guard of a dead elector: releases its lease, and records the command's success with it. Returns whether the lease is free.
+/// In the guard of a dead elector: releases its lease, and records the command's success with it. Returns whether the
+/// lease is free.
 fn release_orphaned(lease: OrphanedLease, settings: &Settings) -> bool {
     let once_per = settings.once_per.filter(|_| lease.succeeded);
     let note = once_per.and_then(|once| once.success(&settings.holder, lease.token, lease.began));
@@ -138,8 +139,8 @@ async fn lead(lease: Lease, backend: &Backend, guard: &mut GuardHandle, settings
     ended
 }
 
-/// Releases what we hold. Once the requests are on their way the guard has nothing left to answer for, and ends while they
-/// are answered, if it is to be dismissed.
+/// Releases what we hold. Once the requests are on their way the guard has nothing left to answer for, and ends while
+/// they are answered, if it is to be dismissed.
 async fn release(
     backend: &mut Backend,
     guard: &GuardHandle,

@@ -68,8 +68,8 @@ pub(crate) fn split(list: &str) -> Vec<&str> {
     ranges(list).into_iter().map(|range| &list[range]).collect()
 }
 
-/// Returns where the secrets stand in an argument, which may hold a list of URLs. A mistyped URL has too much in these ranges rather
-/// than too little.
+/// Returns where the secrets stand in an argument, which may hold a list of URLs. A mistyped URL has too much in these
+/// ranges rather than too little.
 pub(crate) fn secrets(argument: &str) -> Vec<Range<usize>> {
     ranges(argument).into_iter().flat_map(|range| secrets_in_url(argument, range)).collect()
 }

@@ -1,5 +1,5 @@
-//! Notifications to systemd by sd_notify(3): ready, status, stopping, and that the elector is alive. Does nothing if NOTIFY_SOCKET is
-//! unset.
+//! Notifications to systemd by sd_notify(3): ready, status, stopping, and that the elector is alive. Does nothing if
+//! NOTIFY_SOCKET is unset.
 
 use std::{
     sync::mpsc::{Receiver, Sender, channel},
@@ -37,8 +37,8 @@ pub(crate) struct Service {
 pub(crate) struct Stopped(Receiver<()>);
 
 impl Service {
-    /// Starts to notify. A thread sends the notifications, since the manager may not read for a long time. The runtime, within which
-    /// this is called, sends those of the watchdog, which so prove that it runs.
+    /// Starts to notify. A thread sends the notifications, since the manager may not read for a long time. The runtime,
+    /// within which this is called, sends those of the watchdog, which so prove that it runs.
     ///
     /// # Errors
     /// The system refuses a thread.

@@ -64,8 +64,8 @@ impl Command {
         }
     }
 
-    /// Returns whether the main process is there. Only while it is unreaped is its id, and that of the group that it leads,
-    /// certain to be its own.
+    /// Returns whether the main process is there. Only while it is unreaped is its id, and that of the group that it
+    /// leads, certain to be its own.
     pub(super) fn is_running(&self) -> bool {
         self.main.is_some()
     }

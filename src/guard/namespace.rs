@@ -1,5 +1,5 @@
-//! `--pid-namespace`: the guard as PID 1 of a PID namespace of its own. When it dies, however it dies, the kernel kills all
-//! that is in the namespace (pid_namespaces(7)), whatever else dies at the same instant.
+//! `--pid-namespace`: the guard as PID 1 of a PID namespace of its own. When it dies, however it dies, the kernel kills
+//! all that is in the namespace (pid_namespaces(7)), whatever else dies at the same instant.
 
 use std::{
     fs::{self, File},
@@ -22,8 +22,8 @@ use crate::sys::{
 
 /// Forks as fork(2) does; the child is PID 1 of a new namespace, with its own /proc.
 ///
-/// A process doesn't enter the namespace that it makes; only its children do. Nor can it start threads from then on. So a process
-/// between the two makes the namespace, forks and ends; the child then comes to us, its subreaper.
+/// A process doesn't enter the namespace that it makes; only its children do. Nor can it start threads from then on. So
+/// a process between the two makes the namespace, forks and ends; the child then comes to us, its subreaper.
 ///
 /// # Errors
 /// In the parent: what the system refuses. The child does not return then.
@@ -42,7 +42,8 @@ pub(super) fn fork_into_new() -> Result<ForkResult> {
     }
 }
 
-/// In the process between: makes the namespace and forks the child, which alone returns. Either may write what goes wrong.
+/// In the process between: makes the namespace and forks the child, which alone returns. Either may write what goes
+/// wrong.
 fn fork_within(mut told: File) -> ForkResult {
     match make().and_then(|()| fork_with_one_thread().context("can't start a process in it")) {
         Ok(ForkResult::Child) => {

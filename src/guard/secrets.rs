@@ -4,8 +4,8 @@ use nix::sys::prctl::set_dumpable;
 
 use crate::{server_url, sys::entry::edit_arguments};
 
-/// Overwrites the passwords of URLs among our arguments, which have been read by then. ps(1) shows them until this is called;
-/// `--redis-file` avoids that.
+/// Overwrites the passwords of URLs among our arguments, which have been read by then. ps(1) shows them until this is
+/// called; `--redis-file` avoids that.
 pub(crate) fn hide_passwords() {
     edit_arguments(hide_in_argument);
 }

@@ -117,8 +117,8 @@ impl AsyncSignals {
     }
 }
 
-/// Returns the next signal, if one is there. Skips those that this process causes itself, such as SIGPIPE by a message that
-/// nobody reads.
+/// Returns the next signal, if one is there. Skips those that this process causes itself, such as SIGPIPE by a message
+/// that nobody reads.
 fn next(signals: &SignalFd) -> Option<Signaled> {
     loop {
         let info = signals.read_signal().ok()??;

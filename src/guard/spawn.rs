@@ -40,7 +40,8 @@ pub(super) struct CommandSpec {
 impl CommandSpec {
     /// Prepares the start of a program with the environment of this process, and with `resource` and `holder` in it.
     ///
-    /// `hide_notify_socket`: the environment doesn't name systemd's notify socket. `own_group`: the command leads a process group.
+    /// `hide_notify_socket`: the environment doesn't name systemd's notify socket. `own_group`: the command leads a
+    /// process group.
     pub(super) fn new(
         program: &Program,
         resource: &str,

@@ -16,8 +16,8 @@ use rustix::{
 use super::signals::Signals;
 use crate::{clock::Moment, sys::launch::PendingExec};
 
-/// The sources of what wakes it. They are waited for by epoll(7), which works with any limit on descriptors once it is there, unlike
-/// poll(2).
+/// The sources of what wakes it. They are waited for by epoll(7), which works with any limit on descriptors once it is
+/// there, unlike poll(2).
 pub(super) struct Wakeups {
     epoll: OwnedFd,
     children: Signals,
@@ -72,7 +72,8 @@ impl Wakeups {
         self.watch(exec, Source::Exec)
     }
 
-    /// Each source is read to its end once it has something: it wakes again when there is more, and a closed one only once.
+    /// Each source is read to its end once it has something: it wakes again when there is more, and a closed one only
+    /// once.
     fn watch(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&self.epoll, fd, epoll::EventData::new_u64(source as u64), flags)?;

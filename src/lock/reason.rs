@@ -72,8 +72,8 @@ impl Reason {
         matches!(self, Reason::SameServerTwice { .. } | Reason::Succeeded(_) | Reason::AttemptsUsedUp { .. })
     }
 
-    /// Returns whether this says nothing new after `told`: another leader is news, one node more or less that can't vote
-    /// is not.
+    /// Returns whether this says nothing new after `told`: another leader is news, one node more or less that can't
+    /// vote is not.
     pub(crate) fn is_old_news(&self, told: &Reason) -> bool {
         match (self, told) {
             (Reason::Taken(now), Reason::Taken(then)) => now.as_ref().map(|l| &l.id) == then.as_ref().map(|l| &l.id),

@@ -9,7 +9,8 @@ use crate::lease::FencingToken;
 /// The longest name of a holder that is taken from another library's value, in characters.
 const LONGEST_FOREIGN_HOLDER: usize = 200;
 
-/// The value of a lock on the nodes, unique to one leadership. Ours name their holder; another library's may be anything.
+/// The value of a lock on the nodes, unique to one leadership. Ours name their holder; another library's may be
+/// anything.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct LockValue(String);

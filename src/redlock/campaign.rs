@@ -57,8 +57,8 @@ impl Redlock {
         Round::ask_for_votes(&self.nodes, cmd, move |vote| outcome::granted(vote, startup_grace))
     }
 
-    /// Looks for a server that stands twice among the nodes, until each has answered once. Such a round also waits for slow
-    /// nodes.
+    /// Looks for a server that stands twice among the nodes, until each has answered once. Such a round also waits for
+    /// slow nodes.
     async fn compare_servers(&mut self, round: &mut Round<AcquireReply>) -> Option<Reason> {
         if self.servers_differ {
             return None;
@@ -72,7 +72,8 @@ impl Redlock {
         None
     }
 
-    /// Takes note of what a round says for the next one: the fence to pass, how long a round takes, and how many listen.
+    /// Takes note of what a round says for the next one: the fence to pass, how long a round takes, and how many
+    /// listen.
     fn learn(&mut self, round: &Round<AcquireReply>) {
         if let Some(fence) = outcome::fence_to_pass(self.nodes.len(), round.replies(), wall_micros()) {
             self.session.see(fence);
@@ -114,8 +115,8 @@ impl Redlock {
         NotAcquired { reason, free_in: quorum_free_in(nodes, free_in) }
     }
 
-    /// Gives back the votes of a lost round, on every node that may have given one. The connections keep the order, so that
-    /// the next round comes after it.
+    /// Gives back the votes of a lost round, on every node that may have given one. The connections keep the order, so
+    /// that the next round comes after it.
     fn withdraw(&mut self, replies: &[NodeReply<AcquireReply>]) {
         let refused = outcome::refused(replies);
         // Silently: only candidates could get these votes, and they look by themselves.
@@ -136,8 +137,8 @@ impl Redlock {
         }
     }
 
-    /// Extends a round that is won on the nodes that did not vote, so that the lease stands on all of them: otherwise one more
-    /// failure could end a lease that looked healthy. Runs beside the leadership.
+    /// Extends a round that is won on the nodes that did not vote, so that the lease stands on all of them: otherwise
+    /// one more failure could end a lease that looked healthy. Runs beside the leadership.
     fn fill_in(&self, round: Round<AcquireReply>) {
         if round.is_complete() && round.replies().iter().all(has_voted) {
             return;
@@ -155,8 +156,8 @@ impl Redlock {
     }
 }
 
-/// Extends on one node. One that has granted a larger token to another candidate restores the lock only for a larger one
-/// still.
+/// Extends on one node. One that has granted a larger token to another candidate restores the lock only for a larger
+/// one still.
 async fn extend_on(node: &Arc<Node>, session: &LockSession, times: &Times) {
     let extend = || ask_one(node, session.extension(times, None), scripts::extended);
     if let Ok(ExtendReply::Overtaken { fence }) = extend().await.answer {

@@ -1,4 +1,5 @@
-//! The lock of one resource on all nodes: waiting for it, extending it and releasing it. For acquiring it see campaign.rs.
+//! The lock of one resource on all nodes: waiting for it, extending it and releasing it. For acquiring it see
+//! campaign.rs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,8 +29,8 @@ use crate::{
     report::Report,
 };
 
-/// How many tokens in a row that were too small are followed by a larger one at once. A node that finds each one too small
-/// is not healthy.
+/// How many tokens in a row that were too small are followed by a larger one at once. A node that finds each one too
+/// small is not healthy.
 pub(crate) const STALE_AT_ONCE: u32 = 3;
 
 /// The lock of one resource on all nodes.
@@ -87,8 +88,8 @@ impl Redlock {
         fastrand::choice(connected).map(|node| node.index)
     }
 
-    /// Waits until another round could go otherwise. After a race the next round comes soon, after random delays that double,
-    /// so that candidates who started together come apart. After a token that was too small it comes at once.
+    /// Waits until another round could go otherwise. After a race the next round comes soon, after random delays that
+    /// double, so that candidates who started together come apart. After a token that was too small it comes at once.
     pub(crate) async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> WaitOutcome {
         match not_acquired.reason {
             Reason::Stale if self.lost_rounds <= STALE_AT_ONCE => {}
@@ -145,8 +146,8 @@ impl Redlock {
         }
     }
 
-    /// Releases what we hold, or keeps it for a while. Returns when a quorum has confirmed it, or once no more answers are to
-    /// be expected.
+    /// Releases what we hold, or keeps it for a while. Returns when a quorum has confirmed it, or once no more answers
+    /// are to be expected.
     ///
     /// # Errors
     /// Which nodes have not confirmed it. What they hold expires by itself.
@@ -190,8 +191,8 @@ impl Redlock {
     }
 }
 
-/// Leaves a note and releases, without having campaigned, as a guard does for its dead elector. Returns whether a quorum
-/// confirmed the release.
+/// Leaves a note and releases, without having campaigned, as a guard does for its dead elector. Returns whether a
+/// quorum confirmed the release.
 pub(crate) fn release_alone(config: &RedlockConfig, times: Times, key: NodesKey, note: Option<&Note>) -> bool {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return false };
     let released = runtime.block_on(async {

@@ -148,8 +148,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Returns the shortest ttl, in whole seconds, of which half the time for an answer is as long as this one took. A node may take a
-/// twentieth of the ttl.
+/// Returns the shortest ttl, in whole seconds, of which half the time for an answer is as long as this one took. A node
+/// may take a twentieth of the ttl.
 fn ttl_for(answer: Duration) -> Duration {
     let ttl = answer.saturating_mul(2 * 20);
     Duration::from_secs(ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0)))

@@ -93,8 +93,8 @@ impl Address {
         self.group.as_deref()
     }
 
-    /// Returns how to connect to the server and sign in now. A file that can't be read, or doesn't name the server, changes nothing:
-    /// whoever writes it may be half done.
+    /// Returns how to connect to the server and sign in now. A file that can't be read, or doesn't name the server,
+    /// changes nothing: whoever writes it may be half done.
     pub(crate) async fn info(&self) -> ConnectionInfo {
         let Some(file) = self.file.clone() else { return self.info.clone() };
         let text = files::read(&file).await.ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();

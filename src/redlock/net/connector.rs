@@ -1,5 +1,5 @@
-//! Keeps the connection to one server up, beside the rounds that use it. Connects whenever there is no connection: at once where
-//! somebody needs one, otherwise after pauses that grow.
+//! Keeps the connection to one server up, beside the rounds that use it. Connects whenever there is no connection: at
+//! once where somebody needs one, otherwise after pauses that grow.
 
 use std::{sync::Arc, time::Duration};
 
@@ -188,8 +188,8 @@ impl Backoff {
         pause
     }
 
-    /// Returns the next pause, after a connection that has lasted this long. A connection that soon ends is not tried any faster
-    /// than none at all.
+    /// Returns the next pause, after a connection that has lasted this long. A connection that soon ends is not tried
+    /// any faster than none at all.
     fn after(&mut self, lasted: Duration) -> Duration {
         let pause = self.grow();
         if lasted > self.longest {

@@ -12,7 +12,8 @@ use super::{
 };
 
 impl Failure {
-    /// Returns why this command was answered with an error. Its script names the command that a server only gives the line of.
+    /// Returns why this command was answered with an error. Its script names the command that a server only gives the
+    /// line of.
     pub(crate) fn of(error: &RedisError, cmd: &Cmd) -> Self {
         diagnose(error, script_of(cmd))
     }

@@ -95,8 +95,8 @@ pub(crate) enum NoMaster {
 }
 
 impl Failure {
-    /// Returns the failure of a connection that was closed before anything was answered on it. A server may close it before
-    /// its reason can be read, so that only the kind of the connection hints at one.
+    /// Returns the failure of a connection that was closed before anything was answered on it. A server may close it
+    /// before its reason can be read, so that only the kind of the connection hints at one.
     pub(crate) fn closed_unanswered(plain: bool) -> Self {
         let may_want = if plain { Wanted::Tls } else { Wanted::ClientCertificate };
         Failure::Closed { may_want: Some(may_want) }

@@ -69,8 +69,8 @@ impl Node {
         async move { asked.await.map(|answer| answer.value) }
     }
 
-    /// Asks for an answer that counts only if it comes from the master. A server that was replaced doesn't know that, so the
-    /// Sentinels, if there are any, must still name it after it has answered.
+    /// Asks for an answer that counts only if it comes from the master. A server that was replaced doesn't know that,
+    /// so the Sentinels, if there are any, must still name it after it has answered.
     ///
     /// # Errors
     /// Why there is no answer, or why it doesn't count.
