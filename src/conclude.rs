@@ -59,10 +59,10 @@ async fn record_success(
     let recorded = note_success(once, ended, backend, guard, settings).await;
     if let Err(why) = &recorded {
         let command = settings.program.name();
-        let told = format_args!(
+        let message = format_args!(
             "{command} succeeded, but that could not be recorded: {why}; another instance may run it again"
         );
-        settings.report.error(Event::NotRecorded, told);
+        settings.report.error(Event::NotRecorded, message);
     }
     recorded.is_ok()
 }

@@ -29,7 +29,7 @@ mod tests {
     use super::hide_in_argument;
 
     #[test]
-    fn what_stands_for_a_secret_is_overwritten_and_no_more() {
+    fn only_secrets_are_overwritten() {
         for (url, hidden) in [
             ("redis://user:secret@host:1/2", "redis://***********@host:1/2"),
             ("--redis=rediss://:s@c@host", "--redis=rediss://****@host"),

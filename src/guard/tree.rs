@@ -7,8 +7,8 @@
 //! Our children are killed by kill(2): the id of a child can't be reused before we reap it. They are listed in a file
 //! that is open from the start, so that this needs no descriptor, no thread and hardly any memory.
 //!
-//! What is further down is signalled at once where pidfds and /proc allow it, so that nothing lives on behind a parent
-//! that is caught in an uninterruptible call. Such a process is opened as a pidfd, and signalled only if its parent,
+//! Processes further down are signalled at once if pidfds and /proc allow it, so that nothing survives behind a parent
+//! that is stuck in an uninterruptible call. Such a process is opened as a pidfd, and signalled only if its parent,
 //! read after that, is one of the tree.
 
 use std::{

@@ -34,7 +34,7 @@ enum Source {
     Exec,
 }
 
-/// What there is to be dealt with.
+/// What there is to handle.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wakeup {
     pub orders: bool,
@@ -58,7 +58,7 @@ impl Wakeups {
         wakeups.watch(&wakeups.timer, Source::Timer).context("can't wait for a timer")?;
         wakeups.watch(&wakeups.children, Source::Children).context("can't wait for children")?;
         wakeups.watch(orders_from, Source::Orders).context("can't wait for orders")?;
-        // Finds out that a timer can't be set before there is anything to guard.
+        // Fails here if no timer can be set, before there is anything to guard.
         let probe = Moment::now() + Duration::from_secs(1);
         wakeups.at(Some(probe)).and_then(|()| wakeups.at(None)).context("can't set a timer")?;
         Ok(wakeups)

@@ -51,7 +51,8 @@ impl StandbyWaiter {
         // Ends as soon as all are connected. A node that can't be reached now sends a notification once it can.
         let mut connected = 0;
         let all = async {
-            while connected < nodes.len() && self.notifications.recv().await.is_some_and(|notification| notification == Notification::Connected)
+            while connected < nodes.len()
+                && self.notifications.recv().await.is_some_and(|notification| notification == Notification::Connected)
             {
                 connected += 1;
             }
@@ -126,7 +127,13 @@ impl TakeoverTimer {
     }
 
     /// Takes a notification. Returns the outcome if it ends the wait at once.
-    pub(crate) fn hear(&mut self, notification: Notification, times: &Times, now: Moment, chance: f64) -> Option<WaitOutcome> {
+    pub(crate) fn hear(
+        &mut self,
+        notification: Notification,
+        times: &Times,
+        now: Moment,
+        chance: f64,
+    ) -> Option<WaitOutcome> {
         match notification {
             Notification::Done { .. } if self.once => return Some(WaitOutcome::Succeeded),
             Notification::Released { value, listeners } | Notification::Done { value, listeners }

@@ -41,7 +41,7 @@ macro_rules! entry_point {
         extern "C" fn main(count: std::ffi::c_int, arguments: *mut *mut std::ffi::c_char) -> std::ffi::c_int {
             // SAFETY: the C library passes on what the kernel has made.
             let arguments = unsafe { $crate::sys::entry::begin(count, arguments) };
-            // Not by returning: exit writes what is left in stdout's buffer.
+            // Exits rather than returns: that writes what is left in stdout's buffer.
             std::process::exit($main(arguments))
         }
 

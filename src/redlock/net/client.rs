@@ -49,7 +49,7 @@ impl Client {
         async move {
             match timeout(within, request.answer()).await {
                 Ok(answer) => answer,
-                // Why there was no connection says more than that there is none again yet.
+                // Why there was no connection says more than that there is still none.
                 Err(_) => Err(request.unconnected.unwrap_or(Failure::TimedOut)),
             }
         }

@@ -86,8 +86,8 @@ impl Messages {
 }
 
 impl Endpoint {
-    /// Connects, signs in, and subscribes if `delivery` asks for it. `delivery` becomes what the server turns out to be
-    /// able to.
+    /// Connects, signs in, and subscribes if `delivery` asks for it. Sets `delivery` to what the server turns out to
+    /// support.
     ///
     /// # Errors
     /// Why there is no connection.

@@ -16,7 +16,7 @@ use crate::{lease::Times, redlock::config::RedlockConfig};
 
 /// A node that can be asked.
 pub(crate) struct Node {
-    /// Its place among the nodes.
+    /// Its index among the nodes.
     pub index: usize,
     pub address: Address,
     client: Client,

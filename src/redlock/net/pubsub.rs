@@ -38,14 +38,14 @@ pub(crate) struct Subscription {
 }
 
 impl NotificationSender {
-    pub(crate) fn tell(&self, notification: Notification) {
+    pub(crate) fn send(&self, notification: Notification) {
         let _ = self.0.try_send(notification);
     }
 
     /// Passes on a message, if it is one of ours.
     pub(crate) fn message(&self, message: &Msg) {
         if let Some(notification) = message.get_payload::<String>().ok().and_then(|text| parse(&text)) {
-            self.tell(notification);
+            self.send(notification);
         }
     }
 
