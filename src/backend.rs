@@ -1,5 +1,5 @@
-//! Where the lease is held: on a quorum of nodes, or in a file of this machine. Four verbs: acquire, extend, release, wait
-//! for a change.
+//! Where the lease is held: on a quorum of nodes, or in a file of this machine. Four verbs: acquire, extend, release,
+//! wait for a change.
 
 use anyhow::Result;
 
@@ -21,7 +21,7 @@ impl Backend {
     /// Begins to connect. Must be called within the runtime.
     ///
     /// # Errors
-    /// The lock's file can't be used, or the system gives no random numbers.
+    /// The lock's file can't be used, or the system provides no random numbers.
     pub(crate) fn open(settings: &Settings) -> Result<Self> {
         Ok(match &settings.backend {
             BackendConfig::Redlock(config) => {
@@ -45,7 +45,7 @@ impl Backend {
         }
     }
 
-    /// Waits until another round could go otherwise than the last one.
+    /// Waits until another round could end differently from the last one.
     ///
     /// # Errors
     /// The lock's file can't be waited for.
@@ -64,10 +64,10 @@ impl Backend {
         }
     }
 
-    /// Releases the lease, or the votes of a campaign that is broken off.
+    /// Releases the lease, or the votes of an abandoned campaign.
     ///
     /// # Errors
-    /// Why that is not confirmed.
+    /// Why the release is not confirmed.
     pub(crate) async fn release(&mut self, options: ReleaseOptions) -> Result<(), BackendFailure> {
         match self {
             Backend::Redlock(nodes) => nodes.release(options).await,
@@ -76,8 +76,8 @@ impl Backend {
     }
 }
 
-/// Releases the lease of a dead elector, in its guard, once the tree is dead too. Leaves the note of a success that the elector
-/// may not have left. Returns whether the lease is free now.
+/// Releases the lease of a dead elector, in its guard, once the tree is dead too. Leaves the note of a success too, in
+/// case the elector has not. Returns whether the lease is free now.
 pub(crate) fn release_for_dead_elector(settings: &Settings, release_key: ReleaseKey, note: Option<&Note>) -> bool {
     match (&settings.backend, release_key) {
         (BackendConfig::Redlock(config), ReleaseKey::Nodes(key)) => {

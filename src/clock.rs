@@ -1,4 +1,4 @@
-//! The one clock: CLOCK_BOOTTIME, which runs on while the host is suspended and starts anew at each boot.
+//! The one clock: CLOCK_BOOTTIME, which keeps running while the host is suspended and restarts at each boot.
 
 use std::{
     ops::{Add, Sub},
@@ -15,7 +15,7 @@ pub(crate) struct Moment(u64);
 impl Moment {
     /// Returns the present moment.
     pub(crate) fn now() -> Self {
-        // From the kernel, as the guard's timer is: a preloaded library can replace the C library's clock.
+        // Asks the kernel, as the guard's timer does: a preloaded library can replace the C library's clock.
         let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
         Moment(nanos(Duration::new(tv_sec as u64, tv_nsec as u32)))
     }
@@ -54,17 +54,17 @@ fn nanos(duration: Duration) -> u64 {
     duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
-/// Waits until a moment has come; forever if there is none.
+/// Waits until a moment; forever if there is none.
 pub(crate) async fn reach(moment: Option<Moment>) {
     let Some(moment) = moment else { return std::future::pending().await };
     let remaining = moment.remaining();
-    // The timer ticks in milliseconds; a moment that has come doesn't wait for a tick.
+    // The timer ticks in milliseconds. Don't wait a tick for a moment that has passed.
     if !remaining.is_zero() {
         tokio::time::sleep(remaining).await;
     }
 }
 
-/// Returns a wall time as a message shows it. The time may come from anybody: one beyond the year 3000 is not spelled out.
+/// Returns a wall time as messages show it. It may come from anyone, so one beyond the year 3000 is not spelled out.
 pub(crate) fn show_time(time: SystemTime) -> String {
     const YEAR_3000: Duration = Duration::from_secs(32_503_680_000);
     if time >= UNIX_EPOCH + YEAR_3000 {
@@ -73,7 +73,8 @@ pub(crate) fn show_time(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// Returns the wall clock in microseconds since 1970; zero before that. Only fencing tokens come from it, never a time-out.
+/// Returns the wall clock in microseconds since 1970; zero before that. Only fencing tokens derive from it, never a
+/// timeout.
 pub(crate) fn wall_micros() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)
 }

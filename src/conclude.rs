@@ -1,4 +1,4 @@
-//! After a leadership: what its end means for the other instances.
+//! Concludes a leadership: what its end means for the other instances.
 
 use tokio::time::sleep;
 
@@ -18,11 +18,11 @@ use crate::{
 pub(crate) struct Conclusion {
     /// The command succeeded, but its success could not be recorded.
     pub not_recorded: bool,
-    /// How the lease is to be released.
+    /// How to release the lease.
     pub release: ReleaseOptions,
 }
 
-/// Notes how the command ended, while the lease still keeps the others out.
+/// Records how the command ended, while the lease still keeps the others out.
 pub(crate) async fn conclude(
     ended: &LeadershipEnd,
     backend: &Backend,
@@ -48,7 +48,7 @@ pub(crate) async fn conclude(
     conclusion
 }
 
-/// Returns whether the success is on record.
+/// Records a success. Returns whether that worked, and reports why not.
 async fn record_success(
     once: &OncePer,
     ended: &LeadershipEnd,
@@ -59,15 +59,15 @@ async fn record_success(
     let recorded = note_success(once, ended, backend, guard, settings).await;
     if let Err(why) = &recorded {
         let command = settings.program.name();
-        let told = format_args!(
+        let message = format_args!(
             "{command} succeeded, but that could not be recorded: {why}; another instance may run it again"
         );
-        settings.report.error(Event::NotRecorded, told);
+        settings.report.error(Event::NotRecorded, message);
     }
     recorded.is_ok()
 }
 
-/// Notes a success on a quorum. Tries for as long as nobody else can lead.
+/// Leaves the note of a success with the lease. Retries as long as nobody else can lead.
 async fn note_success(
     once: &OncePer,
     ended: &LeadershipEnd,

@@ -1,4 +1,4 @@
-//! What can be wrong with options and settings: for people in words, for the shell as an exit status.
+//! Errors in options and settings: their messages and exit statuses.
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -36,7 +36,7 @@ pub(crate) enum ConfigError {
     CheckOfLocal,
 }
 
-/// Why a text is no name.
+/// Why a text isn't a valid name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NameProblem {
     Empty,
@@ -128,7 +128,7 @@ fn write_timing_error(f: &mut Formatter<'_>, problem: TimingError, ttl: Duration
             write!(f, "--ttl {ttl} is too long; give it {most} or less, such as 15s")
         }
         TimingError::KillAfterTooLong(most) => {
-            // Whole milliseconds are short enough to be read.
+            // Whole milliseconds are easy to read.
             let most = format_duration(Duration::from_millis(most.as_millis() as u64));
             write!(f, "--kill-after {kill_after} doesn't fit --ttl {ttl}; give it {most} or less, or a longer --ttl")
         }

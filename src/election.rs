@@ -24,10 +24,11 @@ pub(crate) enum ElectionEnd {
     LeaderSucceeded,
 }
 
-/// How long a candidate that doesn't wait takes part in a tie. Without this, of several that start at once none might lead.
+/// How long a candidate that doesn't wait keeps competing after a tie. Otherwise, of several that start together, none
+/// might lead.
 const LONGEST_TIE: Duration = Duration::from_secs(5);
 
-/// When the terminal's line says what we wait for, and how often it is updated. A wait that is over at once isn't shown.
+/// When the status line first shows what we wait for, and how often it is updated. A short wait isn't shown.
 const FIRST_SHOWN: Duration = Duration::from_millis(300);
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
 
@@ -35,12 +36,12 @@ const SHOWN_EVERY: Duration = Duration::from_secs(1);
 struct Candidacy<'a> {
     settings: &'a Settings,
     began: Instant,
-    /// What we have said that we stand by for.
-    told: Option<Reason>,
+    /// The reason for standing by that we last reported.
+    reported: Option<Reason>,
     /// Since when there has been no quorum.
     no_quorum_since: Option<Instant>,
-    /// Whether we have said so.
-    no_quorum_told: bool,
+    /// Whether we have reported that.
+    no_quorum_reported: bool,
 }
 
 /// How a wait ended.
@@ -69,7 +70,7 @@ pub(crate) async fn run(backend: &mut Backend, settings: &Settings) -> Result<El
         candidacy.loses(&not_acquired.reason);
         match candidacy.wait(backend, &not_acquired).await? {
             Waited::Changed(WaitOutcome::LookAgain) => {}
-            Waited::Changed(WaitOutcome::Succeeded) => return Ok(candidacy.leaves_it_at_success()),
+            Waited::Changed(WaitOutcome::Succeeded) => return Ok(candidacy.ends_with_success()),
             Waited::TimeIsUp => return Ok(candidacy.gives_up(not_acquired.reason)),
             Waited::NoQuorumLasts => candidacy.lacks_quorum(&not_acquired.reason),
         }
@@ -79,7 +80,7 @@ pub(crate) async fn run(backend: &mut Backend, settings: &Settings) -> Result<El
 impl<'a> Candidacy<'a> {
     fn new(settings: &'a Settings) -> Self {
         let began = Instant::now();
-        Candidacy { settings, began, told: None, no_quorum_since: None, no_quorum_told: false }
+        Candidacy { settings, began, reported: None, no_quorum_since: None, no_quorum_reported: false }
     }
 
     fn wins(&self, lease: Lease) -> ElectionEnd {
@@ -89,7 +90,7 @@ impl<'a> Candidacy<'a> {
         ElectionEnd::Elected(lease)
     }
 
-    /// Says why we don't lead. That another leads is what `--try` asks for, and no error.
+    /// Reports why we don't lead. That another leads is no error: `--try` expects it.
     fn gives_up(&self, reason: Reason) -> ElectionEnd {
         let report = &self.settings.report;
         let follows = "the command was not started";
@@ -103,36 +104,37 @@ impl<'a> Candidacy<'a> {
         ElectionEnd::GaveUp(reason)
     }
 
-    fn leaves_it_at_success(&self) -> ElectionEnd {
-        let told = "the leader's command has succeeded for this period; the command was not started";
-        self.settings.report.info(Event::NotStarted, told);
+    fn ends_with_success(&self) -> ElectionEnd {
+        let message = "the leader's command has succeeded for this period; the command was not started";
+        self.settings.report.info(Event::NotStarted, message);
         ElectionEnd::LeaderSucceeded
     }
 
-    /// Reports a lost round, as far as it is news.
+    /// Reports a lost round, unless it says nothing new.
     fn loses(&mut self, reason: &Reason) {
         let report = &self.settings.report;
         report.debug(Event::LostRound, format_args!("lost a round: {reason}"));
         let waits = self.waits_until(reason).is_none_or(|until| Instant::now() < until);
-        if waits && !reason.is_race() && !self.told.as_ref().is_some_and(|told| reason.is_old_news(told)) {
+        if waits && !reason.is_race() && !self.reported.as_ref().is_some_and(|reported| reason.is_old_news(reported)) {
             report.info(Event::StandsBy, format_args!("stands by: {reason}"));
-            self.told = Some(reason.clone());
+            self.reported = Some(reason.clone());
         }
         if matches!(reason, Reason::NoQuorum(_) | Reason::TooLate) {
             self.no_quorum_since.get_or_insert_with(Instant::now);
         } else {
-            (self.no_quorum_since, self.no_quorum_told) = (None, false);
+            (self.no_quorum_since, self.no_quorum_reported) = (None, false);
         }
     }
 
-    /// That there is no quorum is an error only once it has lasted for a ttl: servers may be busy for a moment.
+    /// Reports that there is no quorum. That is an error only once it has lasted for a ttl: servers may be busy for a
+    /// moment.
     fn lacks_quorum(&mut self, reason: &Reason) {
-        let told = format_args!("no quorum: {reason}; standing by until there is one");
-        self.settings.report.error(Event::NoQuorum, told);
-        self.no_quorum_told = true;
+        let message = format_args!("no quorum: {reason}; standing by until there is one");
+        self.settings.report.error(Event::NoQuorum, message);
+        self.no_quorum_reported = true;
     }
 
-    /// How long we may wait after a round that was lost for this reason; `None`: without limit.
+    /// Returns until when we may wait after a round that was lost for this reason; `None`: forever.
     fn waits_until(&self, reason: &Reason) -> Option<Instant> {
         match self.settings.wait_policy {
             WaitPolicy::None if reason.is_race() => Some(self.began + LONGEST_TIE.min(self.settings.times.ttl())),
@@ -144,7 +146,7 @@ impl<'a> Candidacy<'a> {
 
     async fn wait(&self, backend: &mut Backend, not_acquired: &NotAcquired) -> Result<Waited> {
         let until = self.waits_until(&not_acquired.reason);
-        let no_quorum = self.no_quorum_since.filter(|_| !self.no_quorum_told);
+        let no_quorum = self.no_quorum_since.filter(|_| !self.no_quorum_reported);
         let no_quorum_lasts = no_quorum.map(|since| since + self.settings.times.ttl());
         let change = wait_and_show(backend, not_acquired, &self.settings.report);
         let changed = match until.into_iter().chain(no_quorum_lasts).min() {
@@ -160,7 +162,7 @@ impl<'a> Candidacy<'a> {
     }
 }
 
-/// Waits until another round could go otherwise, and shows on a terminal what for.
+/// Waits until another round could end differently. Shows on a terminal what we wait for.
 async fn wait_and_show(backend: &mut Backend, not_acquired: &NotAcquired, report: &Report) -> Result<WaitOutcome> {
     let mut change = pin!(backend.wait_for_change(not_acquired));
     let mut shown_again = FIRST_SHOWN;

@@ -9,7 +9,7 @@ pub(crate) enum Exit {
     Command(u8),
     /// Signal N ended the command, or us as a standby.
     Signal(i32),
-    /// Another leads, and we did not wait, or no longer.
+    /// Another leads, and we may not wait any longer.
     NotLeader,
     /// The same, with the status that `--conflict-exit-code` gives.
     Conflict(u8),
@@ -23,7 +23,7 @@ pub(crate) enum Exit {
     NoLeader,
     /// Leadership was lost or given up, and the command was stopped.
     LeadershipLost,
-    /// No quorum of nodes could be reached, and we did not wait, or no longer.
+    /// No quorum of nodes could be reached, and we may not wait any longer.
     NoQuorum,
     /// Bad options or settings.
     Usage,

@@ -17,7 +17,7 @@ use crate::{
     settings::Settings,
 };
 
-/// How often the tree of a dead guard is searched until nothing is left.
+/// How often to search the tree of a dead guard until nothing is left.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A leadership that is under way.
@@ -29,7 +29,7 @@ struct Leadership<'a> {
     /// The last deadlines that the guard has confirmed. A live guard acts on them in time, or has later ones.
     kept_deadlines: Option<Deadlines>,
     extension: Option<Pin<Box<dyn Future<Output = ExtendOutcome> + 'a>>>,
-    /// How long after its time the present extension began.
+    /// How late the present extension began.
     late: Duration,
     /// Why the last extension failed.
     last_failure: Option<BackendFailure>,
@@ -53,7 +53,7 @@ pub(crate) struct LeadershipEnd {
     pub began: Moment,
     /// How often the command had failed in this period before.
     pub failures: Failures,
-    /// Until when nobody else can lead; `None` if the lease doesn't run out.
+    /// Until when nobody else can lead; `None` if the lease doesn't expire.
     pub alone_until: Option<Moment>,
 }
 
@@ -151,7 +151,7 @@ impl Leadership<'_> {
         }
     }
 
-    /// Deals with the guard's messages and with signals. Returns true once nothing of the command is left.
+    /// Handles the guard's messages and signals. Returns true once nothing of the command is left.
     fn take(&mut self, event: GuardEvent) -> bool {
         match event {
             GuardEvent::Message(GuardMessage::Empty) => return true,
@@ -221,8 +221,8 @@ impl Leadership<'_> {
                 }
             }
             ExtendOutcome::Failed(why) => {
-                let told = format_args!("an extension failed: {why}; trying again");
-                self.settings.report.info(Event::ExtensionFailed, told);
+                let message = format_args!("an extension failed: {why}; trying again");
+                self.settings.report.info(Event::ExtensionFailed, message);
                 self.last_failure = Some(why);
                 self.renewal.failed(Moment::now(), fastrand::f64());
             }
@@ -237,13 +237,13 @@ impl Leadership<'_> {
     fn step_down(&mut self) {
         if !self.stepping_down {
             self.stepping_down = true;
-            let told = format_args!("asked to step down; stopping {}", self.command());
-            self.settings.report.error(Event::StepsDown, told);
+            let message = format_args!("asked to step down; stopping {}", self.command());
+            self.settings.report.error(Event::StepsDown, message);
             let _ = self.guard.order(&Order::Stop, None);
         }
     }
 
-    /// Takes note that the command is being stopped, and says why, once.
+    /// Records that the command is being stopped, and reports why, once.
     fn lose(&mut self, why: Option<BackendFailure>) {
         if !self.lost {
             self.lost = true;
@@ -253,7 +253,7 @@ impl Leadership<'_> {
         }
     }
 
-    /// Why there was no extension in time although none has failed.
+    /// Returns why no extension was in time although none has failed.
     fn why_late(&self) -> Loss {
         let late = if self.extension.is_some() { self.late } else { self.renewal.overdue(Moment::now()) };
         if late > self.settings.times.retry_after() { Loss::DidNotRun(late) } else { Loss::NotInTime }
@@ -284,8 +284,8 @@ impl Leadership<'_> {
         let _ = self.guard.order(&order, None);
     }
 
-    /// Stops us with the command under a shell with job control, until both are continued. The guard isn't stopped: after a
-    /// stop that is longer than the lease the command is found killed.
+    /// Stops this process together with the command, under a shell with job control, until both are continued. The
+    /// guard isn't stopped: it kills the command if the stop outlasts the lease.
     fn suspend(&self) {
         if self.guard.shares_group() {
             guard::stop_self();
@@ -301,13 +301,13 @@ impl Leadership<'_> {
         if !self.guard_dead {
             self.guard_dead = true;
             let command = self.command();
-            let told = format_args!("leaderrun's guard {why}; killing {command} and all it started");
-            self.settings.report.error(Event::ProcessDied, told);
+            let message = format_args!("leaderrun's guard {why}; killing {command} and all it started");
+            self.settings.report.error(Event::ProcessDied, message);
         }
     }
 
-    /// Kills what a dead guard has left to us. Returns true once nothing is left. How the command ended counts, even if its
-    /// guard could not say so any more.
+    /// Kills what a dead guard has left to us. Returns true once nothing is left. The command's own end counts, even if
+    /// its guard could no longer report it.
     fn clear_after_guard(&mut self) -> bool {
         let empty = self.guard.clear_after_death();
         if let Some(ending) = self.guard.ending_left() {
@@ -316,7 +316,8 @@ impl Leadership<'_> {
         empty
     }
 
-    /// Returns when a guard that works has reported the tree empty: half a margin after the last deadline that it confirmed.
+    /// Returns by when a working guard has reported the tree empty: half a margin after the last deadline that it
+    /// confirmed.
     fn guard_overdue(&self, deadlines: Deadlines) -> Moment {
         deadlines.kill_at + self.settings.times.margin() / 2
     }

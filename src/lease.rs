@@ -1,9 +1,9 @@
-//! The rules of the lease: tokens, votes, deadlines. Pure: no I/O and no clock of its own, so that tests can give it any
-//! times and any answers.
+//! The rules of the lease: tokens, votes, deadlines. Pure: no I/O and no clock of its own, so that tests can give it
+//! any times and any answers.
 //!
 //! The protocol is Redlock (<https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/>) with three
-//! additions. Each round carries a fencing token that a node grants only once and only upwards, as a Paxos ballot. A
-//! node that has just started grants nothing for a ttl. An extension restores a key that its node has lost.
+//! additions. Each round carries a fencing token, and a node grants only larger ones than before, as with Paxos
+//! ballots. A node that has just started grants nothing for a ttl. An extension restores a key that its node has lost.
 //!
 //! Assumption: the clocks of nodes and instances run at rates within [`DRIFT`] of each other.
 
@@ -19,42 +19,43 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Moment;
 
-/// How far the rates of two clocks may differ: 1 %, given as a divisor.
+/// How far the rates of two clocks may differ: 1 %, as a divisor.
 pub(crate) const DRIFT: u32 = 100;
 
-/// The resolution of a node's expiry and of scheduling, which adds to the drift (Redlock's constant).
+/// The resolution of a node's expiry and of scheduling: the constant that Redlock adds to the drift.
 const RESOLUTION: Duration = Duration::from_millis(2);
 
-/// The resolution of a Redis server's uptime, which is given in whole seconds of two clock readings.
+/// The resolution of a Redis server's uptime: the difference of two clock readings, each in whole seconds.
 const UPTIME_RESOLUTION: Duration = Duration::from_secs(1);
 
 /// The shortest ttl.
 pub(crate) const SHORTEST_TTL: Duration = Duration::from_millis(500);
 
-/// The longest ttl. Longer ones have no use, and sums of times would overflow.
+/// The longest ttl. A longer one has no use, and would overflow sums of times.
 pub(crate) const LONGEST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How far ahead of the wall clock a token is believed to be, in microseconds: a day, more than wall clocks differ.
+/// How far ahead of the wall clock a token is plausible, in microseconds: a day, more than wall clocks differ.
 pub(crate) const FARTHEST_AHEAD: u64 = 24 * 60 * 60 * 1_000_000;
 
-/// A turn of a handover: no shorter than a timer's tick, no longer than a round around the earth.
+/// The limits of a handover turn: a timer's tick, and a round trip around the earth.
 const SHORTEST_TURN: Duration = Duration::from_millis(1);
 const LONGEST_TURN: Duration = Duration::from_millis(300);
 
-/// How many standbys campaign in one turn, on average: enough that a turn is seldom empty, few enough that one of them wins.
-const AT_A_TURN: f64 = 1.5;
+/// The average number of standbys that campaign in one turn: enough that few turns are empty, few enough that one
+/// standby wins.
+const CANDIDATES_PER_TURN: f64 = 1.5;
 
-/// How long it takes to notify one more standby, if all are on one host.
-const TELL_ONE: Duration = Duration::from_micros(60);
+/// The time that it takes to notify one more standby if all are on one host.
+const NOTIFY_ONE: Duration = Duration::from_micros(60);
 
-/// How long a lease lasts and how long a command may take to stop. Everything else follows from these two.
+/// How long a lease lasts and how long a command may take to stop. All other times follow from these two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Times {
     ttl: Duration,
     kill_after: Duration,
 }
 
-/// Times that don't fit each other, and what would fit.
+/// Why times don't fit each other, and what would fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimingError {
     TtlTooShort,
@@ -67,7 +68,7 @@ impl Times {
     /// Makes times from a ttl. `kill_after` defaults to 5 s or ttl/3, whichever is less.
     ///
     /// # Errors
-    /// A ttl out of range, or a `kill_after` that leaves no time to try an extension again before the signal.
+    /// A ttl out of range, or a `kill_after` that leaves no time to retry an extension before the signal.
     pub(crate) fn new(ttl: Duration, kill_after: Option<Duration>) -> Result<Self, TimingError> {
         if ttl < SHORTEST_TTL {
             return Err(TimingError::TtlTooShort);
@@ -94,7 +95,7 @@ impl Times {
         self.kill_after
     }
 
-    /// Returns what a lease loses to clocks that run at different rates: 1 % of the ttl and 2 ms.
+    /// Returns the allowance for clocks that run at different rates: 1 % of the ttl plus 2 ms.
     pub(crate) fn drift(&self) -> Duration {
         self.ttl / DRIFT + RESOLUTION
     }
@@ -109,7 +110,7 @@ impl Times {
         self.ttl / 3
     }
 
-    /// Returns the pause before a failed extension is tried again, without jitter: ttl/30.
+    /// Returns the pause before a failed extension is retried, without jitter: ttl/30.
     pub(crate) fn retry_after(&self) -> Duration {
         self.ttl / 30
     }
@@ -124,7 +125,7 @@ impl Times {
         self.ttl / 5
     }
 
-    /// Returns how long a node must have been up, by its own count of whole seconds, before it grants: a ttl and its drift.
+    /// Returns how long a node must have been up before it grants: the ttl, the drift and the resolution of its uptime.
     pub(crate) fn startup_grace(&self) -> Duration {
         self.ttl + self.drift() + UPTIME_RESOLUTION
     }
@@ -146,26 +147,27 @@ impl Times {
     }
 }
 
-/// When the command is signalled, and when its whole tree is killed, unless the lease is extended before.
+/// When the command is signalled, and when its whole tree is killed, unless the lease is extended first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Deadlines {
     pub stop_at: Moment,
     pub kill_at: Moment,
 }
 
-/// A fencing token: each leader gets a larger one than every leader before. A node's fence is the largest that it has granted.
+/// A fencing token: each leader's is larger than those of all earlier leaders. A node's fence is the largest that it
+/// has granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct FencingToken(u64);
 
 impl FencingToken {
-    /// Below every token that is granted: the fence of a node that has granted none.
+    /// Smaller than every granted token: the fence of a node that has granted none.
     pub(crate) const ZERO: FencingToken = FencingToken(0);
 
-    /// The largest token: a node's script computes with doubles, which are not exact above.
+    /// The largest token. The scripts compute with doubles, which are not exact above it.
     pub(crate) const MAX: FencingToken = FencingToken((1 << 53) - 2);
 
-    /// Makes a token of a number that came from a node or a file.
+    /// Creates a token from a number that a node or a file holds.
     pub(crate) const fn new(number: u64) -> Self {
         FencingToken(number)
     }
@@ -175,26 +177,27 @@ impl FencingToken {
         self.0
     }
 
-    /// Returns the token to ask for: the wall clock in microseconds since 1970, or more if a larger token has been seen.
+    /// Returns the token to ask for: the wall clock in microseconds since 1970, or more if a larger token has been
+    /// seen.
     pub(crate) fn next(wall_micros: u64, largest_seen: FencingToken) -> Self {
         largest_seen.following().max(FencingToken(wall_micros)).min(FencingToken::MAX)
     }
 
-    /// Returns the smallest larger token.
+    /// Returns the next larger token.
     pub(crate) fn following(self) -> Self {
         FencingToken(self.0.saturating_add(1))
     }
 
-    /// Returns whether clocks that differ explain it: it is at most a day ahead of `micros`, microseconds since 1970 or
-    /// another token.
+    /// Returns whether clocks that differ can explain it: it is at most a day ahead of `micros`, which is another token
+    /// or microseconds since 1970.
     pub(crate) fn is_plausible(self, micros: u64) -> bool {
         self.0 <= micros.saturating_add(FARTHEST_AHEAD)
     }
 
-    /// Returns when its leader was elected, as well as the token shows it.
+    /// Returns about when its leader was elected.
     ///
-    /// A token is no wall time: it starts as the candidate's clock ([`FencingToken::next`]) and is raised above tokens of
-    /// clocks that are ahead. So the time is for people only; nothing may be decided by it.
+    /// A token isn't a wall time: it starts from the candidate's clock ([`FencingToken::next`]) and is raised above the
+    /// tokens of clocks that are ahead. The time is for people only; no decision may depend on it.
     pub(crate) fn elected_at(self) -> SystemTime {
         UNIX_EPOCH + Duration::from_micros(self.0)
     }
@@ -214,7 +217,7 @@ impl FromStr for FencingToken {
     }
 }
 
-/// Returns N/2 + 1 for N configured nodes.
+/// Returns the quorum of N configured nodes: N/2 + 1.
 pub(crate) fn quorum(nodes: usize) -> usize {
     nodes / 2 + 1
 }
@@ -227,17 +230,17 @@ pub(crate) struct Tally {
     no: usize,
 }
 
-/// What the votes counted so far come to.
+/// The result of the votes counted so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VoteResult {
     Won,
     Lost,
-    /// The votes still out decide.
+    /// The outstanding votes decide.
     Pending,
 }
 
 impl Tally {
-    /// Starts a count. `nodes`: the number of configured nodes, at least one, whether they are up or not.
+    /// Starts a count. `nodes`: the number of configured nodes, at least one, up or not.
     pub(crate) fn new(nodes: usize) -> Self {
         Tally { nodes, yes: 0, no: 0 }
     }
@@ -251,7 +254,7 @@ impl Tally {
         }
     }
 
-    /// Returns the result: won with a quorum of votes, lost as soon as the votes still out can't make one.
+    /// Returns the result: won with a quorum of votes, lost as soon as the outstanding votes can't complete one.
     pub(crate) fn result(&self) -> VoteResult {
         let quorum = quorum(self.nodes);
         if self.yes >= quorum {
@@ -264,21 +267,23 @@ impl Tally {
     }
 }
 
-/// Returns the time until a quorum of nodes could grant, from the time until each node's own vote is free (`None`: unknown).
-/// Returns `None` if no quorum of nodes is known to become free.
+/// Returns the time until a quorum of nodes could grant, given the time until each node's vote is free (`None`:
+/// unknown). Returns `None` if no quorum of nodes is known to become free.
 pub(crate) fn quorum_free_in(nodes: usize, mut free_in: Vec<Option<Duration>>) -> Option<Duration> {
     free_in.sort_by_key(|t| t.unwrap_or(Duration::MAX));
     free_in.get(quorum(nodes) - 1).copied().flatten()
 }
 
-/// Returns how long after a release a standby campaigns. Standbys take turns. A turn is as long as the others need to hear
-/// of a candidate's votes: a round, and the time that it takes to notify them all. On average [`AT_A_TURN`] campaign in
-/// each turn, the first ones at once, so that a thousand standbys need about as much time, and as many rounds, as ten.
+/// Returns how long after a release a standby campaigns.
+///
+/// Standbys take turns. A turn lasts until the others know of a candidate's votes: a round trip or, if that is longer,
+/// the time to notify them all. On average [`CANDIDATES_PER_TURN`] standbys campaign in each turn, the first ones at
+/// once, so a thousand standbys need about as much time, and as many rounds, as ten.
 ///
 /// `chance`: a random number, at least 0 and below 1.
 pub(crate) fn handover_turn(standbys: u32, round_trip: Duration, chance: f64) -> Duration {
-    let turn = (f64::from(standbys) / AT_A_TURN * chance) as u32;
-    round_trip.max(TELL_ONE * standbys).clamp(SHORTEST_TURN, LONGEST_TURN) * turn
+    let turn = (f64::from(standbys) / CANDIDATES_PER_TURN * chance) as u32;
+    round_trip.max(NOTIFY_ONE * standbys).clamp(SHORTEST_TURN, LONGEST_TURN) * turn
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Looking who leads: at the nodes, or at a file of this machine.
+//! Observes who leads, on the nodes or in a file of this machine.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     status::{ElectionStatus, LeaderStatus},
 };
 
-/// What to look at.
+/// What to observe.
 pub(crate) enum Observer {
     Redlock(RedlockObserver),
     Local(LocalObserver),
@@ -43,7 +43,7 @@ impl Observer {
     /// Starts to listen for changes.
     ///
     /// # Errors
-    /// The system lacks what that takes.
+    /// The system refuses what that needs.
     pub(crate) fn listen(&mut self) -> Result<()> {
         match self {
             Observer::Redlock(nodes) => nodes.listen(),
@@ -60,7 +60,7 @@ impl Observer {
         }
     }
 
-    /// Polls until `wanted` holds; `None` on time-out.
+    /// Polls until `wanted` holds; `None` on timeout.
     pub(crate) async fn until(
         &mut self,
         within: Duration,

@@ -1,5 +1,5 @@
-//! What a command's end means for the other instances: a success, after which none of them runs the command again in this
-//! period (`--once-per`), and a failure that counts (`--attempts`).
+//! What a command's end means for the other instances. After a success, none of them runs the command again in this
+//! period (`--once-per`). Failures are counted (`--attempts`).
 
 use std::{
     fmt,
@@ -27,12 +27,12 @@ pub(crate) struct Failures {
     pub left: Option<Duration>,
 }
 
-/// What is written where the lease is held, for the others to find.
+/// A record for the other instances, kept where the lease is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
     pub noted: Noted,
     pub text: String,
-    /// It expires after this time.
+    /// How long it is kept.
     pub lasts: Duration,
 }
 
@@ -43,16 +43,16 @@ pub(crate) enum Noted {
     Failure,
 }
 
-/// A success that is on record for this period.
+/// A success recorded for this period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PastSuccess {
-    /// The note, as it was found.
+    /// The note's text, as found.
     pub note: String,
     /// The rest of the period.
     pub left: Option<Duration>,
 }
 
-/// What the note of a success says.
+/// The contents of a success's note.
 #[derive(Serialize, Deserialize)]
 struct Success {
     token: FencingToken,
@@ -61,7 +61,7 @@ struct Success {
 }
 
 impl OncePer {
-    /// Returns the note of a success now; `None` once the period is over.
+    /// Returns the note for a success now; `None` once the period is over.
     pub(crate) fn success(&self, holder: &str, token: FencingToken, began: Moment) -> Option<Note> {
         let lasts = rest(self.period, began)?;
         let ended = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
@@ -69,7 +69,7 @@ impl OncePer {
         Some(Note { noted: Noted::Success, text, lasts })
     }
 
-    /// Returns the note of one more failure now; `None` if failures aren't counted, or once the period is over.
+    /// Returns the note for one more failure now; `None` if failures aren't counted, or once the period is over.
     pub(crate) fn failure(&self, failures: Failures, began: Moment) -> Option<Note> {
         self.attempts?;
         let lasts = rest(failures.left.unwrap_or(self.period), began)?;
@@ -91,7 +91,7 @@ impl fmt::Display for PastSuccess {
     }
 }
 
-/// Returns what is left of a time that began at `began`; `None` if it is over.
+/// Returns the rest of a period that began at `began`; `None` if it is over.
 pub(crate) fn rest(time: Duration, began: Moment) -> Option<Duration> {
     time.checked_sub(Moment::now().since(began)).filter(|rest| rest.as_millis() > 0)
 }

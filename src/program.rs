@@ -25,8 +25,8 @@ pub(crate) enum ProgramError {
 }
 
 impl Program {
-    /// Finds the file of `args[0]` as execvp(3) does. A name with a slash is a path; any other is searched for in the directories of
-    /// `path`, where an empty part means the current directory.
+    /// Finds the file of `args[0]` as execvp(3) does. A name with a slash is a path; any other is searched for in the
+    /// directories of `path`, where an empty part means the current directory.
     ///
     /// # Errors
     /// There is no such file, or none that is executable.
@@ -59,8 +59,8 @@ impl Program {
     }
 }
 
-/// Returns whether this process may execute a file. Calls access(2), since older container profiles refuse faccessat(2) with flags; the two
-/// differ only in a setuid program.
+/// Returns whether this process may execute a file. Calls access(2), since older container profiles refuse faccessat(2)
+/// with flags; the two differ only in a setuid program.
 fn is_executable(path: &Path) -> bool {
     path.is_file() && access(path, AccessFlags::X_OK).is_ok()
 }

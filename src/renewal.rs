@@ -1,4 +1,5 @@
-//! A lease in time: when it is extended, and until when the command may run. Pure: no I/O and no clock of its own.
+//! The schedule of a lease: when it is extended, and until when the command may run. Pure: no I/O and no clock of its
+//! own.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ pub(crate) struct RenewalSchedule {
 }
 
 impl RenewalSchedule {
-    /// Starts the schedule of a lease whose round was sent at `sent`; `None` for a lease that doesn't run out.
+    /// Starts the schedule of a lease whose round was sent at `sent`; `None` for a lease that doesn't expire.
     pub(crate) fn new(times: Times, sent: Option<Moment>, now: Moment) -> Self {
         RenewalSchedule {
             times,
@@ -46,8 +47,8 @@ impl RenewalSchedule {
         self.deadlines.is_some_and(|deadlines| now >= deadlines.kill_at)
     }
 
-    /// Takes an extension that succeeded. Returns the command's new deadlines, but none if the old deadline has passed: a
-    /// lease that was given up is not taken up again.
+    /// Records a successful extension. Returns the command's new deadlines; `None` if the old deadline has passed,
+    /// since a lease that was given up is not resumed.
     pub(crate) fn extended(&mut self, deadlines: Option<Deadlines>, now: Moment) -> Option<Deadlines> {
         self.next_extension = now + self.times.extend_every();
         let longer = deadlines.filter(|_| self.deadlines.is_some_and(|old| now < old.kill_at))?;
@@ -55,7 +56,7 @@ impl RenewalSchedule {
         Some(longer)
     }
 
-    /// Takes an extension that failed and schedules another try. `chance`: a random number, at least 0 and below 1.
+    /// Records a failed extension and schedules a retry. `chance`: a random number, at least 0 and below 1.
     pub(crate) fn failed(&mut self, now: Moment, chance: f64) {
         self.next_extension = now + self.times.retry_after().mul_f64(0.5 + chance);
     }

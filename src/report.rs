@@ -43,7 +43,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Returns a report of a resource and a holder. `verbose` is the number of `--verbose` options; `quiet` silences errors as well.
+    /// Creates a report for a resource and a holder. `verbose` is the number of `--verbose` options; `quiet` silences
+    /// errors as well.
     pub(crate) fn new(resource: &str, holder: &str, verbose: u8, quiet: bool, format: LogFormat) -> Self {
         let max_level = match (quiet, verbose) {
             (true, _) => None,
@@ -67,7 +68,7 @@ impl Report {
         }
     }
 
-    /// Returns a report that prints nothing, for work whose outcome the caller reports.
+    /// Creates a report that prints nothing, for work whose outcome the caller reports.
     pub(crate) fn silent() -> Self {
         Self::new("", "", 0, true, LogFormat::Text)
     }
@@ -160,12 +161,12 @@ impl Report {
     }
 }
 
-/// Prints an error where no settings say how, as text.
+/// Prints an error as text, where there are no settings.
 pub(crate) fn print_error(message: impl std::fmt::Display) {
     write_line(&format!("leaderrun: {}", one_line(&message.to_string())));
 }
 
-/// Replaces control characters. Holders and paths are chosen by others; they must not break lines or move the cursor.
+/// Replaces control characters. Others choose holders and paths, which must not break lines or move the cursor.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

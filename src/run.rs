@@ -21,15 +21,15 @@ use crate::{
     systemd::Service,
 };
 
-/// What came of trying to lead.
+/// The outcome of trying to lead.
 enum Acquired {
     Lease(Lease),
     /// The run is over.
     Nothing(RunEnd),
 }
 
-/// Forks the guard while there is one thread, competes for the lease, and runs the command once it is acquired. `arguments`:
-/// those that leaderrun was started with, for `--rejoin`.
+/// Forks the guard while there is one thread, competes for the lease, and runs the command once it is acquired.
+/// `arguments`: those that leaderrun was started with, for `--rejoin`.
 ///
 /// # Errors
 /// What the system refuses.
@@ -38,11 +38,11 @@ pub(crate) fn run(settings: &Settings, arguments: &[OsString]) -> Result<Exit> {
     let inherited = forked.inherited;
     let runtime = Builder::new_current_thread().enable_all().build().context("can't start the event loop")?;
     let end = runtime.block_on(serve(settings, forked));
-    // The process ends: to take the runtime apart would only take time.
+    // The process is about to end: dropping the runtime would only take time.
     std::mem::forget(runtime);
     if starts_over(settings, &end) {
         settings.report.info(Event::Rejoins, "stands by again (--rejoin)");
-        // A guard is forked while there is one thread: after a new start.
+        // A guard is forked while there is one thread, so the program starts over.
         let errno = guard::start_over(inherited, arguments);
         return Err(errno).context("can't start over for --rejoin");
     }
@@ -62,7 +62,8 @@ fn guard_options(settings: &Settings) -> GuardOptions<'_> {
     }
 }
 
-/// In the guard of a dead elector: releases its lease, and records the command's success with it. Returns whether the lease is free.
+/// Releases the lease of a dead elector, in its guard, and records the command's success with it. Returns whether the
+/// lease is free.
 fn release_orphaned(lease: OrphanedLease, settings: &Settings) -> bool {
     let once_per = settings.once_per.filter(|_| lease.succeeded);
     let note = once_per.and_then(|once| once.success(&settings.holder, lease.token, lease.began));
@@ -106,7 +107,7 @@ async fn compete(settings: &Settings, forked: ForkedGuard) -> Result<RunEnd> {
     };
     guard.kill();
     if end.exit(settings) == Exit::Signal(SIGINT) && guard.shares_group() {
-        // A shell ends its script on ^C only if what it ran was ended by it.
+        // A shell ends its script on ^C only if that signal ended what it ran.
         guard::end_self(Signal::SIGINT);
     }
     Ok(end)
@@ -114,7 +115,7 @@ async fn compete(settings: &Settings, forked: ForkedGuard) -> Result<RunEnd> {
 
 async fn acquire(backend: &mut Backend, guard: &mut GuardHandle, settings: &Settings) -> Result<Acquired> {
     let acquired = tokio::select! {
-        // A signal that comes first is heeded first: nothing is started at a shutdown.
+        // Signals come first: nothing is started during a shutdown.
         biased;
         end = interrupted(guard, settings) => Ok(Acquired::Nothing(end)),
         elected = election::run(backend, settings) => elected.map(|end| match end {
@@ -138,8 +139,8 @@ async fn lead(lease: Lease, backend: &Backend, guard: &mut GuardHandle, settings
     ended
 }
 
-/// Releases what we hold. Once the requests are on their way the guard has nothing left to answer for, and ends while they
-/// are answered, if it is to be dismissed.
+/// Releases what we hold. Once the requests are on their way, the guard has nothing left to do. With `dismiss_guard` it
+/// ends while they are answered.
 async fn release(
     backend: &mut Backend,
     guard: &GuardHandle,
@@ -162,14 +163,15 @@ async fn release(
     };
     let Err(why) = released else { return };
     if options.hold.is_some() {
-        let told = format_args!("the lock could not be kept for --hold: {why}");
-        settings.report.error(Event::NotRecorded, told);
+        let message = format_args!("the lock could not be kept for --hold: {why}");
+        settings.report.error(Event::NotRecorded, message);
     } else {
         settings.report.info(Event::NotReleased, format_args!("{why}; what they hold runs out by itself"));
     }
 }
 
-/// Lets another lead before we stand by again after a step-down. Waits a ttl at most: after that there is no other.
+/// Lets another lead before we stand by again after a step-down. Waits a ttl at most: after that there is no other
+/// candidate.
 async fn wait_for_another(end: RunEnd, guard: &mut GuardHandle, settings: &Settings) -> Result<RunEnd> {
     let another_leads = async {
         let mut observer = Observer::open(&settings.backend, &settings.resource, settings.times)?;

@@ -1,4 +1,4 @@
-//! The text of servers' URLs: their schemes, where one of a list ends, and where its secrets stand.
+//! The syntax of server URLs: their schemes, lists of them, and the secrets in them.
 
 use std::{fmt::Display, iter, ops::Range};
 
@@ -68,8 +68,8 @@ pub(crate) fn split(list: &str) -> Vec<&str> {
     ranges(list).into_iter().map(|range| &list[range]).collect()
 }
 
-/// Returns where the secrets stand in an argument, which may hold a list of URLs. A mistyped URL has too much in these ranges rather
-/// than too little.
+/// Returns where the secrets are in an argument, which may hold a list of URLs. For a mistyped URL, the ranges cover
+/// too much rather than too little.
 pub(crate) fn secrets(argument: &str) -> Vec<Range<usize>> {
     ranges(argument).into_iter().flat_map(|range| secrets_in_url(argument, range)).collect()
 }
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commas_part_urls_but_not_the_sentinels_of_one() {
+    fn commas_separate_urls_but_not_the_sentinels_of_one() {
         let urls = split("redis://a,redis-sentinel://b,c:1/m,rediss://d");
         assert_eq!(urls, ["redis://a", "redis-sentinel://b,c:1/m", "rediss://d"]);
         assert_eq!(split(""), [""]);

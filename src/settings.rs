@@ -25,7 +25,7 @@ const KEY_SUFFIXES: [&str; 4] = [":fence", ":done", ":failed", ":step-down"];
 /// The longest time that a lock is kept or a success is remembered.
 const LONGEST_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// Everything that leading takes.
+/// Everything that a run needs.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub resource: String,
@@ -99,7 +99,7 @@ impl TryFrom<Cli> for Settings {
 /// Returns the name of a resource.
 ///
 /// # Errors
-/// It is no name, or it could be mistaken for a key of leaderrun's own.
+/// It isn't a valid name, or could be mistaken for a key of leaderrun's own.
 pub(crate) fn resource(text: &str) -> Result<String, ConfigError> {
     let name = name("--resource", text)?;
     match KEY_SUFFIXES.into_iter().find(|suffix| name.ends_with(suffix)) {
@@ -155,7 +155,7 @@ fn wait_policy(cli: &Cli) -> WaitPolicy {
 /// Returns where the lease of a resource is held. Reads `--redis-file` and the files of TLS.
 ///
 /// # Errors
-/// No place is given, or it can't be used.
+/// No backend is given, or it can't be used.
 pub(crate) fn backend(cli: &Cli, resource: &str) -> Result<BackendConfig, ConfigError> {
     if cli.local {
         return Ok(BackendConfig::Local);
@@ -218,7 +218,7 @@ fn tls(cli: &Cli, needed: bool) -> Result<Option<Tls>, ConfigError> {
     }
 }
 
-/// Warns of a file with passwords that others than its owner can read.
+/// Returns a warning if others than its owner can read a file with passwords.
 fn warning(cli: &Cli, backend: &BackendConfig) -> Option<String> {
     let (Some(file), BackendConfig::Redlock(config)) = (&cli.redis_file, backend) else { return None };
     let mode = fs::metadata(file).map_or(0, |metadata| metadata.mode());

@@ -1,4 +1,4 @@
-//! Who leads, as the nodes or the lock's file have it: what an operator sees.
+//! Who leads, according to the nodes or the lock's file, for an operator.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{lease::FencingToken, lock::LeadershipId, once_per::PastSuccess};
 
-/// What one look has seen.
+/// The result of one look.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ElectionStatus {
     pub resource: String,
@@ -14,7 +14,7 @@ pub(crate) struct ElectionStatus {
     /// How many nodes have the leader's lock.
     pub votes: usize,
     pub quorum: usize,
-    /// Whether a quorum of nodes has answered, so that the rest is true.
+    /// Whether a quorum of nodes has answered, so that the rest is reliable.
     pub known: bool,
     /// The last success of this period (`--once-per`).
     #[serde(serialize_with = "as_shown")]
@@ -26,7 +26,7 @@ pub(crate) struct ElectionStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct LeaderStatus {
     pub holder: String,
-    /// The time of its election, as its token shows it.
+    /// The time of its election, according to its token.
     pub since: String,
     pub token: FencingToken,
     /// It has ended, and its lock stays taken for a while (`--hold`).
@@ -34,12 +34,12 @@ pub(crate) struct LeaderStatus {
     /// How long nobody else can lead; `None` if that doesn't end by itself.
     #[serde(rename = "safe_for_ms", serialize_with = "millis")]
     pub safe_for: Option<Duration>,
-    /// What tells its leadership from every other.
+    /// What distinguishes its leadership from all others.
     #[serde(skip)]
     pub id: LeadershipId,
 }
 
-/// What one node says.
+/// What one node reports.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct NodeStatus {
     pub node: String,
@@ -49,7 +49,7 @@ pub(crate) struct NodeStatus {
     pub left: Option<Duration>,
     /// The largest token granted there.
     pub token: Option<FencingToken>,
-    /// Why it says nothing.
+    /// Why it reports nothing.
     pub failure: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! Notifications to systemd by sd_notify(3): ready, status, stopping, and that the elector is alive. Does nothing if NOTIFY_SOCKET is
-//! unset.
+//! Notifications to systemd with sd_notify(3): ready, status, stopping, and that the elector is alive. Does nothing if
+//! NOTIFY_SOCKET is unset.
 
 use std::{
     sync::mpsc::{Receiver, Sender, channel},
@@ -33,12 +33,12 @@ pub(crate) struct Service {
     notifications: Sender<Notification>,
 }
 
-/// Learns when systemd has got the last notification.
+/// Waits until systemd has got the last notification.
 pub(crate) struct Stopped(Receiver<()>);
 
 impl Service {
-    /// Starts to notify. A thread sends the notifications, since the manager may not read for a long time. The runtime, within which
-    /// this is called, sends those of the watchdog, which so prove that it runs.
+    /// Starts to notify. A thread sends the notifications, since the manager may not read for a long time. Requires a
+    /// runtime, which sends those of the watchdog: they prove that it runs.
     ///
     /// # Errors
     /// The system refuses a thread.
@@ -47,7 +47,7 @@ impl Service {
         let (stopped, has_stopped) = channel();
         let send = move || {
             for notification in received {
-                // Without a socket, or a listener on it, nobody wants to know.
+                // It fails if there is no socket, or nobody listens on it. Nobody wants to know then.
                 let _ = sd_notify::notify(&[match &notification {
                     Notification::Ready => NotifyState::Ready,
                     Notification::Stopping => NotifyState::Stopping,

@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::{exit::Exit, report};
 
-/// Prints what was asked for in place of a run, help or version; or else what is wrong with the command line.
+/// Prints the help or version if that was asked for, or else what is wrong with the command line.
 pub(crate) fn answer(error: &clap::Error) -> Exit {
     if error.use_stderr() {
         report::print_error(explain(error));

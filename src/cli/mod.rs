@@ -1,4 +1,5 @@
-//! The command line: its options, their values and the two help texts. The man page and the completions are made from it.
+//! The command line: its options, their values and the two help texts. The man page and the completions are generated
+//! from it.
 
 mod options;
 mod short_help;

@@ -51,14 +51,14 @@ pub(crate) struct Cli {
 
     /// Redis servers (nodes); or --redis-file FILE
     ///
-    /// Separate URLs by commas or repeat the option. Each is redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or
-    /// unix://PATH?db=DB&user=USER&pass=PASSWORD. Use an odd number of independent servers, 3 or 5: a majority must answer.
-    /// None of them may be a Redis replica of another.
+    /// Separate URLs by commas or repeat the option. Each is redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// for
+    /// TLS, or unix://PATH?db=DB&user=USER&pass=PASSWORD. Use an odd number of independent servers, 3 or 5: a majority
+    /// must answer. None of them may be a Redis replica of another.
     ///
     /// A server with Redis replicas behind Sentinel is one node:
-    /// redis-sentinel://[USER:PASSWORD@]HOST[:PORT],.../NAME[/DB] lists all of its Sentinels and the name of the master. If the
-    /// Sentinels need a password, append ?sentinel-pass=PASSWORD, and &sentinel-user=USER for a user. Use rediss-sentinel:// for
-    /// TLS.
+    /// redis-sentinel://[USER:PASSWORD@]HOST[:PORT],.../NAME[/DB] lists all of its Sentinels and the name of the
+    /// master. If the Sentinels need a password, append ?sentinel-pass=PASSWORD, and &sentinel-user=USER for a user.
+    /// Use rediss-sentinel:// for TLS.
     #[arg(help_heading = WHERE)]
     #[arg(short = 'R', long, value_name = "URL,...", env = "LEADERRUN_REDIS", hide_env = true)]
     #[arg(action = ArgAction::Append)]
@@ -66,9 +66,9 @@ pub(crate) struct Cli {
 
     /// Read server URLs from FILE, one per line
     ///
-    /// Keeps passwords out of the command line and the environment. Empty lines and lines that begin with # are ignored.
-    /// leaderrun reads the file again for each connection, so a password can be changed while a leader runs; the list of
-    /// servers can't.
+    /// Keeps passwords out of the command line and the environment. Empty lines and lines that begin with # are
+    /// ignored. leaderrun reads the file again for each connection, so a password can be changed while a leader runs;
+    /// the list of servers can't.
     #[arg(help_heading = WHERE, hide_short_help = true)]
     #[arg(long, value_name = "FILE", env = "LEADERRUN_REDIS_FILE", hide_env = true, conflicts_with = "redis")]
     pub redis_file: Option<PathBuf>,
@@ -97,8 +97,8 @@ pub(crate) struct Cli {
 
     /// This machine only, with flock(2) and no Redis
     ///
-    /// The lock file is in $XDG_RUNTIME_DIR, /run/lock or the temporary directory, whichever is the first that is writable.
-    /// Processes of the same user that use the same directory compete.
+    /// The lock file is in $XDG_RUNTIME_DIR, /run/lock or the temporary directory, whichever is the first that is
+    /// writable. Processes of the same user that use the same directory compete.
     #[arg(help_heading = WHERE)]
     #[arg(long, env = "LEADERRUN_LOCAL", hide_env = true, value_parser = FalseyValueParser::new())]
     #[arg(conflicts_with_all = ["redis", "redis_file"])]
@@ -106,8 +106,8 @@ pub(crate) struct Cli {
 
     /// Prefix of the keys on the nodes
     ///
-    /// The lock is the key PREFIX + NAME. With the prefix of another Redlock library, leaderrun and that library exclude each
-    /// other.
+    /// The lock is the key PREFIX + NAME. With the prefix of another Redlock library, leaderrun and that library
+    /// exclude each other.
     #[arg(help_heading = WHERE, hide_short_help = true)]
     #[arg(long, value_name = "PREFIX", env = "LEADERRUN_KEY_PREFIX", hide_env = true, default_value = "leaderrun:")]
     pub key_prefix: String,
@@ -132,8 +132,8 @@ pub(crate) struct Cli {
 
     /// Duration of the lease [default: 15s]
     ///
-    /// If the leader's host dies, a standby takes over within this time. The minimum is 500ms. The leader extends the lease
-    /// every third of it. Use the same value on every instance.
+    /// If the leader's host dies, a standby takes over within this time. The minimum is 500ms. The leader extends the
+    /// lease every third of it. Use the same value on every instance.
     #[arg(help_heading = HOW_LONG)]
     #[arg(short, long, value_name = "DURATION", env = "LEADERRUN_TTL", hide_env = true)]
     #[arg(value_parser = duration, default_value = "15s", hide_default_value = true)]
@@ -141,25 +141,27 @@ pub(crate) struct Cli {
 
     /// Keep the lock for at least DURATION
     ///
-    /// The time counts from the start of the command. The lock stays taken even when the command and leaderrun have ended, so
-    /// that instances with a late clock still find it taken. A crash of leaderrun or a lost lease still releases it.
+    /// The time counts from the start of the command. The lock stays taken even when the command and leaderrun have
+    /// ended, so that instances with a late clock still find it taken. A crash of leaderrun or a lost lease still
+    /// releases it.
     #[arg(help_heading = HOW_LONG, hide_short_help = true)]
     #[arg(long, value_name = "DURATION", env = "LEADERRUN_HOLD", hide_env = true, value_parser = duration)]
     pub hold: Option<Duration>,
 
     /// At most one success per DURATION, for cron jobs
     ///
-    /// Once the command has exited with 0 on any instance, no instance starts it again for this long, counted from the start of
-    /// the command that succeeded; they exit with 0. While it runs, the others stand by; if it fails, one of them runs it again.
-    /// Use a bit less than the time between two runs, such as 23h for a daily job, and the same value on every instance.
+    /// Once the command has exited with 0 on any instance, no instance starts it again for this long, counted from the
+    /// start of the command that succeeded; they exit with 0. While it runs, the others stand by; if it fails, one of
+    /// them runs it again. Use a bit less than the time between two runs, such as 23h for a daily job, and the same
+    /// value on every instance.
     #[arg(help_heading = HOW_LONG)]
     #[arg(long, value_name = "DURATION", env = "LEADERRUN_ONCE_PER", hide_env = true, value_parser = duration)]
     pub once_per: Option<Duration>,
 
     /// Maximum number of failures per period
     ///
-    /// With --once-per: once the command has failed N times, on all instances together, they give up and exit with 75. By
-    /// default it runs once per waiting instance. A crash or a lost lease doesn't count.
+    /// With --once-per: once the command has failed N times, on all instances together, they give up and exit with 75.
+    /// By default it runs once per waiting instance. A crash or a lost lease doesn't count.
     #[arg(help_heading = HOW_LONG, hide_short_help = true)]
     #[arg(long, value_name = "N", env = "LEADERRUN_ATTEMPTS", hide_env = true, requires = "once_per")]
     #[arg(value_parser = value_parser!(u16).range(1..))]
@@ -183,9 +185,9 @@ pub(crate) struct Cli {
 
     /// Run the command in a PID namespace
     ///
-    /// When leaderrun dies, the kernel kills everything that the command started, even if both processes of leaderrun are killed
-    /// in the same instant. Needs root, or a system that lets users create namespaces. The command has its own /proc and its own
-    /// mounts.
+    /// When leaderrun dies, the kernel kills everything that the command started, even if both processes of leaderrun
+    /// are killed in the same instant. Needs root, or a system that lets users create namespaces. The command has its
+    /// own /proc and its own mounts.
     #[arg(help_heading = HOW_IT_ENDS, hide_short_help = true)]
     #[arg(long, env = "LEADERRUN_PID_NAMESPACE", hide_env = true, value_parser = FalseyValueParser::new())]
     pub pid_namespace: bool,
@@ -198,8 +200,8 @@ pub(crate) struct Cli {
 
     /// Stand by again after losing leadership
     ///
-    /// By default leaderrun exits with 76 when the lease is lost or it is asked to step down. With --rejoin it lets another
-    /// instance lead first and then competes again. For environments where nothing restarts leaderrun.
+    /// By default leaderrun exits with 76 when the lease is lost or it is asked to step down. With --rejoin it lets
+    /// another instance lead first and then competes again. For environments where nothing restarts leaderrun.
     #[arg(help_heading = HOW_IT_ENDS, hide_short_help = true)]
     #[arg(long, env = "LEADERRUN_REJOIN", hide_env = true, value_parser = FalseyValueParser::new())]
     pub rejoin: bool,
@@ -223,24 +225,24 @@ pub(crate) struct Cli {
 
     /// Notify systemd when leaderrun is ready
     ///
-    /// For units with Type=notify. leaderrun also reports its status, that it is stopping and, with WatchdogSec=, that it is
-    /// alive. The command doesn't see the socket. Does nothing if NOTIFY_SOCKET is unset.
+    /// For units with Type=notify. leaderrun also reports its status, that it is stopping and, with WatchdogSec=, that
+    /// it is alive. The command doesn't see the socket. Does nothing if NOTIFY_SOCKET is unset.
     #[arg(help_heading = OUTPUT, hide_short_help = true)]
     #[arg(long, value_name = "WHEN", env = "LEADERRUN_SD_NOTIFY", hide_env = true, value_enum)]
     pub sd_notify: Option<ReadyWhen>,
 
     /// Print who leads (--watch: and every change)
     ///
-    /// Prints who leads, since when, with which fencing token and for how long at least, and what each node reports. Doesn't
-    /// disturb an election. Exit status: 0 an instance leads, 1 none does, 69 no quorum of nodes answered.
+    /// Prints who leads, since when, with which fencing token and for how long at least, and what each node reports.
+    /// Doesn't disturb an election. Exit status: 0 an instance leads, 1 none does, 69 no quorum of nodes answered.
     #[arg(help_heading = QUESTIONS)]
     #[arg(long, group = "question", conflicts_with = "command")]
     pub status: bool,
 
     /// Exit with 0 if HOLDER leads
     ///
-    /// For health checks: prints nothing. Exit status: 0 HOLDER leads, 1 it doesn't, 69 no quorum of nodes answered. Start the
-    /// instance with a --holder that the health check knows.
+    /// For health checks: prints nothing. Exit status: 0 HOLDER leads, 1 it doesn't, 69 no quorum of nodes answered.
+    /// Start the instance with a --holder that the health check knows.
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
     #[arg(long, value_name = "HOLDER", group = "question", conflicts_with = "command")]
     pub leads: Option<String>,
@@ -254,19 +256,19 @@ pub(crate) struct Cli {
 
     /// Check the nodes: problems and suggested fixes
     ///
-    /// Prints a table of the nodes, problems, suggested fixes and a summary. Runs nothing and leaves nothing on the nodes. With
-    /// --resource it uses the keys of that name, for users whose rights cover no others. Exit status: 0 no problems, 1 problems,
-    /// 69 no quorum of nodes can vote.
+    /// Prints a table of the nodes, problems, suggested fixes and a summary. Runs nothing and leaves nothing on the
+    /// nodes. With --resource it uses the keys of that name, for users whose rights cover no others. Exit status: 0 no
+    /// problems, 1 problems, 69 no quorum of nodes can vote.
     #[arg(help_heading = QUESTIONS)]
     #[arg(long, group = "question", conflicts_with = "command")]
     pub check: bool,
 
     /// Ask the leader to step down gracefully
     ///
-    /// The leader stops its command with its own --signal and --kill-after, and another instance leads. The leader gets the request
-    /// when it next extends its lease, within a third of its ttl. It then exits with 76, or stands by again with --rejoin. Returns
-    /// when another instance leads, or reports why not after --wait [default: two ttl]. Exit status: 0 the leader stepped down, 1
-    /// none leads, 75 it still leads, 69 too few nodes could be reached.
+    /// The leader stops its command with its own --signal and --kill-after, and another instance leads. The leader gets
+    /// the request when it next extends its lease, within a third of its ttl. It then exits with 76, or stands by again
+    /// with --rejoin. Returns when another instance leads, or reports why not after --wait [default: two ttl]. Exit
+    /// status: 0 the leader stepped down, 1 none leads, 75 it still leads, 69 too few nodes could be reached.
     #[arg(help_heading = QUESTIONS)]
     #[arg(long, group = "question", conflicts_with = "command")]
     pub step_down: bool,

@@ -1,5 +1,5 @@
-//! The text of `-h`: the options that clap doesn't hide from a short help, on one screen. clap's own layout takes a line
-//! more for each heading.
+//! The text of `-h`: the options that clap doesn't hide from a short help, on one screen. clap's own layout takes one
+//! more line per heading.
 
 use std::{ffi::OsStr, fmt::Write};
 

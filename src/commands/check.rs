@@ -1,4 +1,4 @@
-//! `--check`: whether the nodes are fit, and what to do where they are not.
+//! `--check`: whether the nodes are fit, and what to do if not.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     redlock::{self, Finding, NodeHealth, RedlockConfig, Severity},
 };
 
-/// The answer for machines.
+/// The answer as JSON.
 #[derive(Serialize)]
 struct CheckReport<'a> {
     verdict: &'a str,
@@ -41,7 +41,7 @@ struct FindingReport {
     advice: String,
 }
 
-/// Prints a table, the findings and a verdict. Returns the exit status that the verdict stands for.
+/// Prints a table, the findings and a verdict. Returns the exit status.
 ///
 /// # Errors
 /// Failures of our own, as opposed to those of nodes.

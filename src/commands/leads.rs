@@ -3,7 +3,7 @@
 use super::who_leads::exit;
 use crate::{exit::Exit, observer::Observer};
 
-/// Returns 0 as the exit status if `holder` leads. Prints nothing.
+/// Returns the exit status 0 if `holder` leads. Prints nothing.
 pub(super) async fn ask(observer: &Observer, holder: &str) -> Exit {
     let seen = observer.look().await;
     match (exit(&seen), seen.active_leader()) {

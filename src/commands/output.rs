@@ -10,7 +10,7 @@ pub(super) fn say(line: impl Display) {
     let _ = writeln!(stdout(), "{line}");
 }
 
-/// Prints a line of an answer that goes on, and writes it out at once.
+/// Prints a line of an ongoing answer, and flushes it.
 ///
 /// # Errors
 /// The reader is gone.

@@ -1,4 +1,4 @@
-//! Which question is asked, with checked values; and who answers it.
+//! The question that is asked, with checked values, and its dispatch.
 
 use std::{future::Future, time::Duration};
 
@@ -97,7 +97,7 @@ impl Query {
 
 impl Resource {
     fn from_cli(cli: &Cli) -> Result<Self, ConfigError> {
-        // Only --check does without a name. Its keys are then those of this one.
+        // Only --check works without a name. It then uses the keys of this one.
         let name = settings::resource(cli.resource.as_deref().unwrap_or("check"))?;
         let times = settings::times(cli)?;
         let backend = settings::backend(cli, &name)?;

@@ -14,7 +14,7 @@ pub(super) fn exit(seen: &ElectionStatus) -> Exit {
     }
 }
 
-/// Says who leads, or why that isn't known.
+/// Returns a text that says who leads, or why that isn't known.
 pub(super) fn describe(seen: &ElectionStatus) -> String {
     let (votes, all, needed) = (seen.votes, seen.nodes.len(), seen.quorum);
     match &seen.leader {

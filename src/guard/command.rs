@@ -27,7 +27,7 @@ pub(super) struct Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StartResult {
     Started(Pid),
-    /// The lease asked for a stop before the command was there.
+    /// The time to stop came before the command was there.
     TooLate,
     Failed(Errno),
 }
@@ -48,12 +48,12 @@ impl Command {
         Ok(())
     }
 
-    /// Returns the exec that is under way; once it can be read, [`Command::start_result`] doesn't block.
+    /// Returns the pending exec. Once it can be read, [`Command::start_result`] doesn't block.
     pub(super) fn pending_exec(&self) -> Option<&PendingExec> {
         self.exec.as_ref()
     }
 
-    /// Takes the result of the exec, which is there once, by the end of the main process at the latest.
+    /// Takes the result of the exec, once. It is available when the main process ends, at the latest.
     pub(super) fn start_result(&mut self) -> Option<StartResult> {
         match (self.exec.take()?.result(), self.main) {
             (Ok(()), main) => main.map(StartResult::Started),
@@ -64,7 +64,7 @@ impl Command {
         }
     }
 
-    /// Returns whether the main process is there. Only while it is unreaped is its id, and that of the group that it leads,
+    /// Returns whether the main process exists. Only until it is reaped is its id, and that of the group that it leads,
     /// certain to be its own.
     pub(super) fn is_running(&self) -> bool {
         self.main.is_some()
@@ -80,7 +80,7 @@ impl Command {
         self.main.and_then(wait::peek_at)
     }
 
-    /// Forgets the main process, which has ended and is about to be reaped. Returns whether it was there.
+    /// Forgets the main process, which has ended and is about to be reaped. Returns whether it existed.
     pub(super) fn forget(&mut self) -> bool {
         self.main.take().is_some()
     }
@@ -94,7 +94,7 @@ impl Command {
         self.suspended
     }
 
-    /// Sends a signal to the main process. One that can't be sent finds nobody, or nobody whom we may signal.
+    /// Sends a signal to the main process. A failure means that there is no such process, or that we may not signal it.
     pub(super) fn signal(&self, number: c_int) {
         if let Some(main) = self.main {
             let _ = send_to_child(main, number);

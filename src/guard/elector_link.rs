@@ -37,19 +37,19 @@ impl ElectorLink {
 
     /// Returns how the elector was lost; `None` while it is there.
     pub(super) fn end(&self) -> Option<ElectorEnd> {
-        // A campaign of faults must find a guard that outlives its elector.
+        // `tests/campaign --broken elector` must detect a guard that outlives its elector.
         self.end.filter(|_| !cfg!(broken = "elector"))
     }
 
-    /// Tells the elector, if it is there. A message that an elector hasn't read for long doesn't reach it.
-    pub(super) fn tell(&mut self, message: &GuardMessage) {
+    /// Sends a message to the elector, if it is there. Drops the message if the elector has not read for long.
+    pub(super) fn send(&mut self, message: &GuardMessage) {
         if self.end.is_none() && encode(message).and_then(|packet| self.socket.send(&packet, None)) == Err(Errno::EPIPE)
         {
             self.end = Some(ElectorEnd::Died);
         }
     }
 
-    /// Takes the next order; `None` where none is there now, and when the elector is lost.
+    /// Takes the next order; `None` if there is none now, or the elector is lost.
     pub(super) fn next_order(&mut self) -> Option<ReceivedOrder> {
         let mut bytes = [0; LONGEST];
         let lost = match self.socket.receive(&mut bytes) {

@@ -1,4 +1,4 @@
-//! Forks the guard, and is its first and last function: from the values that it gets to its exit status.
+//! Forks the guard, and runs it from its options to its exit status.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(crate) struct GuardOptions<'a> {
 
 /// Forks the guard. Called while there is one thread and no runtime; in the guard it doesn't return.
 ///
-/// `release` gives back the lease of a dead elector, in the guard, and returns whether it is free now.
+/// `release` releases the lease of a dead elector, in the guard, and returns whether it is free now.
 ///
 /// # Errors
 /// What the system refuses or lacks: a process, a descriptor, /proc.
@@ -56,7 +56,7 @@ pub(crate) fn fork_guard(
     let inherited = Inherited::take_over().context("can't block signals")?;
     set_child_subreaper(true).context("can't become a subreaper (Linux 5.4 or newer is needed)")?;
     let terminal = Terminal::open().context("can't open /dev/tty")?;
-    // The kernel kills a namespace with its PID 1, which the guard is: what it leaves need not be found.
+    // The guard is PID 1 of a namespace, and the kernel kills all of it with the guard: nothing is left to be found.
     let tree = if options.pid_namespace { None } else { Some(Tree::open()?) };
     let strangers =
         tree.as_ref().map(Tree::children).transpose().context("can't list our children")?.unwrap_or_default();
@@ -66,7 +66,7 @@ pub(crate) fn fork_guard(
     } else {
         fork_with_one_thread().context("can't start the guard process")?
     };
-    // Not before: who makes a namespace must be able to write to its own /proc.
+    // Not earlier: a process that makes a namespace must be able to write to its own /proc.
     seal_memory();
     match forked {
         ForkResult::Parent { child } => {
@@ -118,10 +118,10 @@ fn conclude(ended: Result<GuardEnd>, options: GuardOptions<'_>, release: impl Fn
                 ElectorEnd::Died => "died".to_owned(),
                 ElectorEnd::Unintelligible(errno) => format!("can't be understood ({})", errno.desc()),
             };
-            let told = format_args!(
+            let message = format_args!(
                 "leaderrun's main process {end}; its guard killed {command} and all that it started; {lease}"
             );
-            report.error(Event::ProcessDied, told);
+            report.error(Event::ProcessDied, message);
             Exit::LeadershipLost
         }
         Err(e) => {

@@ -25,7 +25,7 @@ pub(crate) struct ForkedGuard {
     pub(super) pid: Pid,
     pub(super) socket: PacketSocket,
     pub(super) terminal: Option<Terminal>,
-    /// `None` where nothing outlives the guard.
+    /// `None` if nothing outlives the guard.
     pub(super) tree: Option<Tree>,
     /// Children from before the guard, of a process that exec'd us: not ours to reap or kill.
     pub(super) strangers: Vec<Pid>,
@@ -49,7 +49,7 @@ pub(crate) struct GuardHandle {
     main_ending: Option<Ending>,
 }
 
-/// What the elector hears.
+/// An event for the elector.
 #[derive(Debug)]
 pub(crate) enum GuardEvent {
     Message(GuardMessage),
@@ -130,7 +130,7 @@ impl GuardHandle {
     /// Kills what a dead guard has left to us. Returns whether nothing is left.
     pub(crate) fn clear_after_death(&mut self) -> bool {
         if let Some(tree) = &self.tree {
-            // What can't be listed now is not gone: it is looked for again.
+            // Children that can't be listed now are not gone. Look for them again.
             let _ = tree.signal(libc::SIGKILL, Members::AllBut(&self.strangers));
         }
         self.reap_strangers();

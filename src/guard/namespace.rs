@@ -1,5 +1,5 @@
-//! `--pid-namespace`: the guard as PID 1 of a PID namespace of its own. When it dies, however it dies, the kernel kills all
-//! that is in the namespace (pid_namespaces(7)), whatever else dies at the same instant.
+//! `--pid-namespace`: the guard as PID 1 of a PID namespace of its own. When it dies, however it dies, the kernel kills
+//! all that is in the namespace (pid_namespaces(7)), whatever else dies at the same instant.
 
 use std::{
     fs::{self, File},
@@ -22,8 +22,8 @@ use crate::sys::{
 
 /// Forks as fork(2) does; the child is PID 1 of a new namespace, with its own /proc.
 ///
-/// A process doesn't enter the namespace that it makes; only its children do. Nor can it start threads from then on. So a process
-/// between the two makes the namespace, forks and ends; the child then comes to us, its subreaper.
+/// A process doesn't enter the namespace that it makes; only its children do. Nor can it start threads from then on. So
+/// a process between the two makes the namespace, forks and ends; the child then comes to us, its subreaper.
 ///
 /// # Errors
 /// In the parent: what the system refuses. The child does not return then.
@@ -42,39 +42,40 @@ pub(super) fn fork_into_new() -> Result<ForkResult> {
     }
 }
 
-/// In the process between: makes the namespace and forks the child, which alone returns. Either may write what goes wrong.
-fn fork_within(mut told: File) -> ForkResult {
+/// In the process between: makes the namespace and forks the child, which alone returns. Either may write what goes
+/// wrong.
+fn fork_within(mut result: File) -> ForkResult {
     match make().and_then(|()| fork_with_one_thread().context("can't start a process in it")) {
         Ok(ForkResult::Child) => {
             if let Err(e) = own_proc() {
-                end_with(e, &mut told);
+                end_with(e, &mut result);
             }
             ForkResult::Child
         }
         Ok(ForkResult::Parent { child }) => {
-            let _ = writeln!(told, "{child}");
+            let _ = writeln!(result, "{child}");
             exit_now(0);
         }
-        Err(e) => end_with(e, &mut told),
+        Err(e) => end_with(e, &mut result),
     }
 }
 
 /// In the parent: returns the child that the process between has forked.
 fn grandchild(between: Pid, mut read: File) -> Result<Pid> {
-    let mut told = String::new();
-    read.read_to_string(&mut told)?;
+    let mut result = String::new();
+    read.read_to_string(&mut result)?;
     wait_for(between);
     // The two write in any order: a process id, or what went wrong.
-    match told.lines().find(|line| line.parse::<i32>().is_err()) {
+    match result.lines().find(|line| line.parse::<i32>().is_err()) {
         Some(refused) => bail!("--pid-namespace is refused: {refused}"),
         None => {
-            let pid = told.trim().parse().map_err(|_| anyhow!("--pid-namespace: the process that makes it died"))?;
+            let pid = result.trim().parse().map_err(|_| anyhow!("--pid-namespace: the process that makes it died"))?;
             Ok(Pid::from_raw(pid))
         }
     }
 }
 
-/// Makes the namespaces; without the right to, inside a user namespace.
+/// Makes the namespaces; without the privilege to do so, inside a user namespace.
 fn make() -> Result<()> {
     let (user, group) = (geteuid(), getegid());
     let wanted = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
@@ -82,7 +83,8 @@ fn make() -> Result<()> {
         Err(Errno::EPERM) => {
             unshare(wanted | CloneFlags::CLONE_NEWUSER)
                 .context("this needs root, or a system that lets users make namespaces (unshare(2))")?;
-            // user_namespaces(7): without a right, one may only map oneself, and must give up setgroups(2) for it.
+            // user_namespaces(7): without privileges, a process may only map its own user, and must give up
+            // setgroups(2) for it.
             match fs::write("/proc/self/setgroups", "deny") {
                 Err(e) if e.kind() != ErrorKind::NotFound => return Err(e).context("can't write /proc/self/setgroups"),
                 _ => {}
@@ -102,8 +104,8 @@ fn own_proc() -> Result<()> {
     mount(Some("proc"), "/proc", Some("proc"), flags, none).context("can't mount its /proc")
 }
 
-/// Ends this process, once it has told why.
-fn end_with(error: anyhow::Error, told: &mut File) -> ! {
-    let _ = writeln!(told, "{error:#}");
+/// Writes why this process ends, and ends it.
+fn end_with(error: anyhow::Error, result: &mut File) -> ! {
+    let _ = writeln!(result, "{error:#}");
     exit_now(0)
 }

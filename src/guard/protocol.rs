@@ -1,4 +1,4 @@
-//! What elector and guard tell each other: typed messages, each a packet.
+//! The messages between elector and guard: typed, one per packet.
 
 use nix::{errno::Errno, unistd::Pid};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -19,7 +19,7 @@ pub(crate) enum Order {
     Start { token: FencingToken, deadlines: Option<Deadlines>, release_key: ReleaseKey },
     /// The lease was extended.
     Extend { deadlines: Deadlines, release_key: ReleaseKey },
-    /// The lease is lost, or is to be another's: stop the command now.
+    /// The lease is lost, or is to go to another: stop the command now.
     Stop,
     /// Pass a signal on.
     Signal { signal: i32, to: Recipient },
@@ -81,7 +81,7 @@ pub(crate) enum GuardMessage {
 /// Returns the packet of a message.
 ///
 /// # Errors
-/// EINVAL: it has no form.
+/// EINVAL: it can't be encoded.
 pub(super) fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, Errno> {
     serde_json::to_vec(message).map_err(|_| Errno::EINVAL)
 }

@@ -4,8 +4,8 @@ use nix::sys::prctl::set_dumpable;
 
 use crate::{server_url, sys::entry::edit_arguments};
 
-/// Overwrites the passwords of URLs among our arguments, which have been read by then. ps(1) shows them until this is called;
-/// `--redis-file` avoids that.
+/// Overwrites the passwords of URLs among our arguments, which have been read by then. ps(1) shows them until this is
+/// called; `--redis-file` avoids that.
 pub(crate) fn hide_passwords() {
     edit_arguments(hide_in_argument);
 }
@@ -29,7 +29,7 @@ mod tests {
     use super::hide_in_argument;
 
     #[test]
-    fn what_stands_for_a_secret_is_overwritten_and_no_more() {
+    fn only_secrets_are_overwritten() {
         for (url, hidden) in [
             ("redis://user:secret@host:1/2", "redis://***********@host:1/2"),
             ("--redis=rediss://:s@c@host", "--redis=rediss://****@host"),

@@ -49,7 +49,7 @@ pub(crate) fn stop_self() {
     }
 }
 
-/// Ends this process by a signal, as it ended the command. Returns where that can't be done, as in PID 1.
+/// Ends this process by a signal, as it ended the command. Returns only if that can't be done, as in PID 1.
 pub(crate) fn end_self(signal: Signal) {
     if raise(signal).is_ok() {
         let _ = SigSet::from(signal).thread_unblock();
@@ -89,7 +89,7 @@ impl AsFd for Signals {
     }
 }
 
-/// The same, waited for within the runtime.
+/// The same, for use within the runtime.
 #[derive(Debug)]
 pub(super) struct AsyncSignals(AsyncFd<SignalFd>);
 
@@ -117,8 +117,8 @@ impl AsyncSignals {
     }
 }
 
-/// Returns the next signal, if one is there. Skips those that this process causes itself, such as SIGPIPE by a message that
-/// nobody reads.
+/// Returns the next signal, if one is there. Skips those that this process causes itself, such as SIGPIPE from a
+/// message that nobody reads.
 fn next(signals: &SignalFd) -> Option<Signaled> {
     loop {
         let info = signals.read_signal().ok()??;

@@ -40,7 +40,8 @@ pub(super) struct CommandSpec {
 impl CommandSpec {
     /// Prepares the start of a program with the environment of this process, and with `resource` and `holder` in it.
     ///
-    /// `hide_notify_socket`: the environment doesn't name systemd's notify socket. `own_group`: the command leads a process group.
+    /// `hide_notify_socket`: the environment doesn't name systemd's notify socket. `own_group`: the command leads a
+    /// process group.
     pub(super) fn new(
         program: &Program,
         resource: &str,
@@ -52,12 +53,12 @@ impl CommandSpec {
         let path = c_string(program.path.as_os_str());
         let args: Vec<CString> = program.args.iter().map(|a| c_string(a)).collect();
         let shell_args = [c"sh".to_owned(), path.clone()].into_iter().chain(args.iter().skip(1).cloned()).collect();
-        let told =
+        let added =
             [(RESOURCE, resource), (HOLDER, holder)].map(|(name, value)| variable(name.as_ref(), value.as_ref()));
         CommandSpec {
             program: Image { path, args: CStringArray::new(args) },
             shell: Image { path: c"/bin/sh".to_owned(), args: CStringArray::new(shell_args) },
-            env: CStringArray::new(passed_on(hide_notify_socket).chain(told).collect()),
+            env: CStringArray::new(passed_on(hide_notify_socket).chain(added).collect()),
             inherited,
             own_group,
         }

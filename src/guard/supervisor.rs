@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// What the guard is made with; the elector orders the rest.
+/// What the guard starts with. The elector's orders bring the rest.
 pub(super) struct GuardConfig {
     pub elector: ElectorLink,
     pub spec: CommandSpec,
@@ -80,7 +80,7 @@ struct Supervisor {
     lease: Option<OrphanedLease>,
     /// The lock's descriptor, held for as long as we live: the lock is free when elector and guard are both gone.
     lock: Option<OwnedFd>,
-    unkillable_told: bool,
+    unkillable_reported: bool,
     /// What the main process left behind has been asked to stop.
     cleared_up: bool,
     /// Something was started and we have not seen the tree empty since.
@@ -105,7 +105,7 @@ pub(super) fn run(config: GuardConfig) -> Result<GuardEnd> {
         command_name: config.command,
         lease: None,
         lock: None,
-        unkillable_told: false,
+        unkillable_reported: false,
         cleared_up: false,
         occupied: false,
     };
@@ -117,7 +117,7 @@ pub(super) fn run(config: GuardConfig) -> Result<GuardEnd> {
 }
 
 impl Supervisor {
-    /// Waits for something to happen and deals with it.
+    /// Waits for something to happen and handles it.
     fn turn(&mut self) -> Option<GuardEnd> {
         self.set_timer();
         let ready = self.wakeups.wait().unwrap_or_else(|e| {
@@ -145,14 +145,14 @@ impl Supervisor {
         }
     }
 
-    /// Without a timer, or where it can't be waited for, no deadline can be kept, and the command may not run on.
+    /// Kills the command: without a timer, or if it can't be waited for, no deadline can be kept.
     fn lose_timer(&mut self, error: &io::Error) {
         if self.times.start_killing() {
-            self.elector.tell(&GuardMessage::NoTimer { errno: number(error) });
+            self.elector.send(&GuardMessage::NoTimer { errno: number(error) });
         }
     }
 
-    /// Takes the orders that are there. Returns whether the last one was to end.
+    /// Obeys the pending orders. Returns whether the last one was to end.
     fn take_orders(&mut self) -> bool {
         while let Some(ReceivedOrder { order, lock }) = self.elector.next_order() {
             if matches!(order, Order::End) {
@@ -190,8 +190,8 @@ impl Supervisor {
                 }
             }
             Err(errno) => {
-                self.elector.tell(&GuardMessage::NotForked { errno });
-                self.elector.tell(&GuardMessage::Empty);
+                self.elector.send(&GuardMessage::NotForked { errno });
+                self.elector.send(&GuardMessage::Empty);
             }
         }
     }
@@ -201,18 +201,18 @@ impl Supervisor {
         if let Some(lease) = &mut self.lease {
             lease.release_key = release_key;
         }
-        self.elector.tell(&GuardMessage::Extended { deadlines });
+        self.elector.send(&GuardMessage::Extended { deadlines });
     }
 
     fn take_start_result(&mut self) {
         match self.command.start_result() {
             Some(StartResult::Started(pid)) => {
-                self.elector.tell(&GuardMessage::Started { pid });
+                self.elector.send(&GuardMessage::Started { pid });
                 descriptors::let_go();
             }
-            // Stopping it is all that is left.
+            // All that is left is to stop it.
             Some(StartResult::TooLate) => self.stop(),
-            Some(StartResult::Failed(errno)) => self.elector.tell(&GuardMessage::NotStarted { errno }),
+            Some(StartResult::Failed(errno)) => self.elector.send(&GuardMessage::NotStarted { errno }),
             None => {}
         }
     }
@@ -236,7 +236,7 @@ impl Supervisor {
         self.times.kill_at(Moment::now() + self.kill_after);
         self.pass_on(self.stop_signal, Recipient::Group);
         self.pass_on(SIGCONT, Recipient::Group);
-        self.elector.tell(&GuardMessage::Signalled);
+        self.elector.send(&GuardMessage::Signalled);
     }
 
     /// Asks what the main process has left behind to stop, once.
@@ -261,37 +261,37 @@ impl Supervisor {
         }
     }
 
-    /// Kills the tree as it is now, and reaps it. Whatever lives on is looked for again.
+    /// Kills the tree as it is now, and reaps it. What survives is looked for again.
     fn kill(&mut self) {
         if self.times.start_killing() && !self.times.is_stopping() {
             // No time to stop was left.
             self.times.kill_at(Moment::now());
-            self.elector.tell(&GuardMessage::Signalled);
+            self.elector.send(&GuardMessage::Signalled);
         }
         self.command.signal(SIGKILL);
         // Children that can't be listed now are looked for again.
         let spared = self.tree.signal(SIGKILL, Members::All).unwrap_or_default();
         self.reap();
-        if let Some(spared) = spared.filter(|_| self.occupied && !self.unkillable_told) {
-            self.unkillable_told = true;
-            self.tell_unkillable(spared);
+        if let Some(spared) = spared.filter(|_| self.occupied && !self.unkillable_reported) {
+            self.unkillable_reported = true;
+            self.report_unkillable(spared);
         }
     }
 
-    /// Tells of a process that can't be killed: the elector, or where that is gone whoever reads our messages.
-    fn tell_unkillable(&mut self, Spared { pid, errno }: Spared) {
-        self.elector.tell(&GuardMessage::Unkillable { pid, errno });
+    /// Reports a process that can't be killed: to the elector or, if that is gone, on stderr.
+    fn report_unkillable(&mut self, Spared { pid, errno }: Spared) {
+        self.elector.send(&GuardMessage::Unkillable { pid, errno });
         if self.elector.end().is_some() {
             let (errno, command) = (errno.desc(), &self.command_name);
-            let told = format_args!(
+            let message = format_args!(
                 "process {pid} of {command} can't be killed: {errno}; the lease is kept until it runs out"
             );
-            self.report.error(Event::Failed, told);
+            self.report.error(Event::Failed, message);
         }
     }
 
     fn reap(&mut self) {
-        // Told before it is reaped: if we are killed between the two, the elector can still see how the command ended.
+        // Report the end before reaping: if we are killed in between, the elector can still see how the command ended.
         if let Some(ending) = self.command.ending() {
             self.main_ended(ending);
         }
@@ -299,7 +299,7 @@ impl Supervisor {
             match wait::next_change() {
                 ChildStatus::Suspended(pid) if self.command.is(pid) => {
                     self.command.set_suspended(true);
-                    self.elector.tell(&GuardMessage::Suspended);
+                    self.elector.send(&GuardMessage::Suspended);
                 }
                 ChildStatus::Continued(pid) if self.command.is(pid) => self.command.set_suspended(false),
                 ChildStatus::Ended | ChildStatus::Suspended(_) | ChildStatus::Continued(_) => {}
@@ -316,11 +316,11 @@ impl Supervisor {
             if let Some(lease) = &mut self.lease {
                 lease.succeeded = ending == Ending::Code(0) && !self.times.is_stopping();
             }
-            self.elector.tell(&GuardMessage::Exited { ending });
+            self.elector.send(&GuardMessage::Exited { ending });
         }
     }
 
-    /// When the main process is gone, what it has left behind goes too.
+    /// Clears up what the main process has left behind, once that is gone.
     fn leave_nothing_behind(&mut self) {
         if self.occupied && !self.command.is_running() && !self.cleared_up {
             self.clear_up();
@@ -330,7 +330,7 @@ impl Supervisor {
     fn tree_is_empty(&mut self) {
         if self.occupied {
             self.occupied = false;
-            self.elector.tell(&GuardMessage::Empty);
+            self.elector.send(&GuardMessage::Empty);
         }
     }
 

@@ -1,5 +1,5 @@
-//! The controlling terminal. If there is one, the command stays in our process group, so that ^C, ^Z, fg, bg and reading the
-//! terminal work between the shell and the command as without us, in a pipeline too.
+//! The controlling terminal. If there is one, the command stays in our process group, so that ^C, ^Z, fg, bg and
+//! reading the terminal work between the shell and the command as without us, in a pipeline too.
 
 use std::{
     fs::{File, OpenOptions},

@@ -10,7 +10,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// The times of a command.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Timetable {
-    /// Those of the lease; `None` for a lease that doesn't run out.
+    /// The deadlines of the lease; `None` for a lease that doesn't expire.
     deadlines: Option<Deadlines>,
     /// When the tree is killed, once it has been asked to stop.
     kill_at: Option<Moment>,
@@ -45,7 +45,7 @@ impl Timetable {
         self.kill_at = Some(self.kill_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    /// Makes it time to kill, whatever the deadlines are. Returns whether it was not before.
+    /// Starts the killing, whatever the deadlines are. Returns whether it had not started before.
     pub(super) fn start_killing(&mut self) -> bool {
         !std::mem::replace(&mut self.killing, true)
     }
@@ -62,7 +62,7 @@ impl Timetable {
 
     /// Returns what it is time for now.
     pub(super) fn due(&self, now: Moment) -> Option<Due> {
-        // A campaign of faults must find a guard that keeps no deadline.
+        // `tests/campaign --broken deadline` must detect a guard that keeps no deadline.
         let deadlines = self.deadlines.filter(|_| !cfg!(broken = "deadline"));
         if self.killing
             || self.kill_at.is_some_and(|at| now >= at)

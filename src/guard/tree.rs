@@ -4,12 +4,12 @@
 //! detached, becomes our child. So the tree is empty when, and only when, we have no child (wait(2): ECHILD), and
 //! killing our children again and again reaches everything.
 //!
-//! Our children are killed by kill(2): the id of a child can't be reused before we reap it. They are listed in a file that is
-//! open from the start, so that this needs no descriptor, no thread and hardly any memory.
+//! Our children are killed by kill(2): the id of a child can't be reused before we reap it. They are listed in a file
+//! that is open from the start, so that this needs no descriptor, no thread and hardly any memory.
 //!
-//! What is further down is signalled at once where pidfds and /proc allow it, so that nothing lives on behind a parent that
-//! is caught in an uninterruptible call. Such a process is opened as a pidfd, and signalled only if its parent, read after
-//! that, is one of the tree.
+//! Processes further down are signalled at once if pidfds and /proc allow it, so that nothing survives behind a parent
+//! that is stuck in an uninterruptible call. Such a process is opened as a pidfd, and signalled only if its parent,
+//! read after that, is one of the tree.
 
 use std::{
     fs::{self, File},
@@ -150,13 +150,13 @@ impl Tree {
         });
     }
 
-    /// Acts on what descends from a process, which is held. Its children are listed before they are acted on; those that it has
-    /// lost by then are ours.
+    /// Acts on what descends from a process, which is held. Its children are listed before they are acted on; those
+    /// that it has lost by then are ours.
     fn visit(&self, pid: Pid, held: &Pidfd, act: &mut impl FnMut(Pid, &Pidfd)) {
         for child in children_of(pid) {
             let Ok(held_child) = Pidfd::open(child) else { continue };
-            // `pid` still names the process that is held while that takes a signal, so that a child of `pid` is a child of
-            // that process.
+            // `pid` still names the process that is held while that takes a signal, so that a child of `pid` is a child
+            // of that process.
             let parent = parent_of(child);
             if parent == Some(self.me) || parent == Some(pid) && held.takes_signals() {
                 self.visit(child, &held_child, act);
@@ -180,8 +180,8 @@ impl Members<'_> {
     }
 }
 
-/// Reaps the children that have ended, as PID 1 has to, up to the first that is to be `kept`. Returns how the one `of_interest`
-/// ended, if it is among them.
+/// Reaps the children that have ended, as PID 1 has to, up to the first that is to be `kept`. Returns how the one
+/// `of_interest` ended, if it is among them.
 pub(super) fn reap_strangers(kept: impl Fn(Pid) -> bool, of_interest: Option<Pid>) -> Option<Ending> {
     let mut found = None;
     while let Some(child) = wait::first_ended().filter(|&child| !kept(child))
@@ -202,7 +202,8 @@ fn children_of(pid: Pid) -> Vec<Pid> {
         .collect()
 }
 
-/// Returns field 4 of /proc/PID/stat (proc(5)). The name before it may hold anything, so fields are counted from its end.
+/// Returns field 4 of /proc/PID/stat (proc(5)). The name before it may hold anything, so fields are counted from its
+/// end.
 fn parent_of(pid: Pid) -> Option<Pid> {
     let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     line.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok().map(Pid::from_raw)

@@ -16,8 +16,8 @@ use rustix::{
 use super::signals::Signals;
 use crate::{clock::Moment, sys::launch::PendingExec};
 
-/// The sources of what wakes it. They are waited for by epoll(7), which works with any limit on descriptors once it is there, unlike
-/// poll(2).
+/// The sources of what wakes it. They are waited for by epoll(7), which works with any limit on descriptors once it is
+/// there, unlike poll(2).
 pub(super) struct Wakeups {
     epoll: OwnedFd,
     children: Signals,
@@ -34,7 +34,7 @@ enum Source {
     Exec,
 }
 
-/// What there is to be dealt with.
+/// What there is to handle.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wakeup {
     pub orders: bool,
@@ -58,7 +58,7 @@ impl Wakeups {
         wakeups.watch(&wakeups.timer, Source::Timer).context("can't wait for a timer")?;
         wakeups.watch(&wakeups.children, Source::Children).context("can't wait for children")?;
         wakeups.watch(orders_from, Source::Orders).context("can't wait for orders")?;
-        // Finds out that a timer can't be set before there is anything to guard.
+        // Fails here if no timer can be set, before there is anything to guard.
         let probe = Moment::now() + Duration::from_secs(1);
         wakeups.at(Some(probe)).and_then(|()| wakeups.at(None)).context("can't set a timer")?;
         Ok(wakeups)
@@ -72,7 +72,8 @@ impl Wakeups {
         self.watch(exec, Source::Exec)
     }
 
-    /// Each source is read to its end once it has something: it wakes again when there is more, and a closed one only once.
+    /// Each source is read to its end once it has something: it wakes again when there is more, and a closed one only
+    /// once.
     fn watch(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&self.epoll, fd, epoll::EventData::new_u64(source as u64), flags)?;

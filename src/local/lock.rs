@@ -1,7 +1,7 @@
-//! Holding the lock of this machine: flock(2) on a file, and in it what the last leader has left.
+//! The lock of this machine: flock(2) on a file, whose contents are what the last leader has left.
 //!
-//! The lock belongs to the open file description. Elector and guard both hold it, so that it is free only when both are
-//! gone; the command does not inherit it.
+//! The lock belongs to the open file description. Elector and guard both hold it, so it is free only when both are
+//! gone. The command does not inherit it.
 
 use std::{
     fs::{self, File},
@@ -27,7 +27,7 @@ use crate::{
     once_per::{Failures, Note, OncePer},
 };
 
-/// The stack of the thread that waits for the lock.
+/// The stack size of the thread that waits for the lock.
 const WAITING_STACK: usize = 64 * 1024;
 
 /// The lock of a resource on this machine.
@@ -42,7 +42,7 @@ impl Local {
     /// Opens the lock's file, and creates it if it doesn't exist.
     ///
     /// # Errors
-    /// There is no folder to keep it in, or others can write to that folder.
+    /// There is no folder for it, or others can write to that folder.
     pub(crate) fn open(resource: &str, holder: &str, once_per: Option<OncePer>) -> Result<Self> {
         let path = lock_path(resource)?;
         let file = Arc::new(open_private(&path)?);
@@ -74,8 +74,8 @@ impl Local {
         Ok(AcquireOutcome::Acquired(Lease { token, sent: None, release_key: ReleaseKey::File, descriptor, failures }))
     }
 
-    /// Waits until the lock was free for a moment. A thread waits for it, so that the kernel says when and nothing polls. A
-    /// lock that is kept after its leader's end is free at a known time.
+    /// Waits until the lock has been free for a moment. A thread blocks on it, so nothing polls. A lock that is kept
+    /// after its leader's end becomes free at a known time.
     ///
     /// # Errors
     /// There is no thread to wait with, or the file can't be locked.
@@ -85,18 +85,19 @@ impl Local {
             return Ok(WaitOutcome::LookAgain);
         }
         let file = self.file.clone();
-        let (told, change) = tokio::sync::oneshot::channel();
+        let (locked, change) = tokio::sync::oneshot::channel();
         std::thread::Builder::new()
             .stack_size(WAITING_STACK)
             .spawn(move || {
-                let _ = told.send(file.lock());
+                let _ = locked.send(file.lock());
             })
             .context("can't start a thread to wait for the lock")?;
         change.await.context("the thread that waits for the lock ended")??;
         Ok(WaitOutcome::LookAgain)
     }
 
-    /// Leaves a note if there is one. The lock itself stays until it is released; only the removal of its file ends it.
+    /// Leaves a note if there is one. The lock itself needs no extension: it lasts until it is released or its file is
+    /// removed.
     pub(crate) fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
         if !self.is_in_place() {
             return ExtendOutcome::Lost(BackendFailure::FileRemoved(self.path.clone()));
@@ -111,17 +112,17 @@ impl Local {
         }
     }
 
-    /// Unlocks the file, though the lock may be kept for a while.
+    /// Unlocks the file. With `--hold`, the file says how long the lock stays taken.
     ///
     /// # Errors
-    /// Why it could not be kept.
+    /// Why the lock could not be kept.
     pub(crate) fn release(&self, options: ReleaseOptions) -> Result<(), BackendFailure> {
         let kept = options.hold.map_or(Ok(()), |hold| self.change(|record| record.keep(hold)));
         let _ = self.file.unlock();
         kept.map_err(|error| self.not_written(error))
     }
 
-    /// Whether somebody has asked the leader with our token to step down. Forgets the request.
+    /// Returns whether somebody has asked the leader with our token to step down. Deletes the request.
     fn is_asked_to_step_down(&self) -> bool {
         let request = request_path(&self.path);
         let asked: Option<FencingToken> = fs::read_to_string(&request).ok().and_then(|text| text.parse().ok());
@@ -139,25 +140,25 @@ impl Local {
         BackendFailure::NotWritten { path: self.path.clone(), error }
     }
 
-    /// Why nobody runs the command again: it has succeeded in this period.
+    /// Returns why nobody runs the command again if it has succeeded in this period.
     fn succeeded(&self, record: &Record) -> Option<NotAcquired> {
         self.once_per?;
         Some(NotAcquired { reason: Reason::Succeeded(record.success()?), free_in: None })
     }
 
-    /// Why nobody runs the command again: it has failed as often as it may.
+    /// Returns why nobody runs the command again if it has failed as often as it may.
     fn attempts_used_up(&self, record: &Record) -> Option<NotAcquired> {
         let (attempts, Failures { count: failures, .. }) = (self.once_per?.attempts?, record.failures());
         let reason = Reason::AttemptsUsedUp { failures };
         (failures >= attempts.into()).then_some(NotAcquired { reason, free_in: None })
     }
 
-    /// Locks the file that others find under its name. Returns false if it is locked by another.
+    /// Locks the file that others find under its name. Returns false if another has locked it.
     fn lock_in_place(&mut self) -> Result<bool> {
         loop {
             match self.file.try_lock() {
                 Ok(()) if self.is_in_place() => return Ok(true),
-                // Somebody has removed the file that we have locked; others see a lock on the new one.
+                // Somebody has removed the file that we locked. Others look at the new one.
                 Ok(()) => self.file = Arc::new(open_private(&self.path)?),
                 Err(fs::TryLockError::WouldBlock) => return Ok(false),
                 Err(fs::TryLockError::Error(e)) => {
@@ -167,7 +168,7 @@ impl Local {
         }
     }
 
-    /// Whether the file that we have open is the one that others find.
+    /// Returns whether the file that we have open is the one that others find.
     fn is_in_place(&self) -> bool {
         match (self.file.metadata(), fs::symlink_metadata(&self.path)) {
             (Ok(held), Ok(found)) => held.ino() == found.ino() && held.dev() == found.dev(),
@@ -176,7 +177,7 @@ impl Local {
     }
 }
 
-/// Why nobody leads yet: the lock is kept though its leader has ended.
+/// Returns why nobody can lead yet if the lock is kept after its leader's end.
 fn kept(record: &Record) -> Option<NotAcquired> {
     let left = record.kept()?;
     Some(NotAcquired { reason: Reason::Kept { holder: record.holder.clone() }, free_in: Some(left) })

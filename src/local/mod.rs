@@ -1,4 +1,4 @@
-//! One machine: flock(2) on a file, and in it what the last leader has left: its fencing token, and what outlives it.
+//! A lease on one machine: flock(2) on a file, which also stores the last leader's fencing token and what outlives it.
 
 mod lock;
 mod observer;

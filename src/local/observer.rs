@@ -1,4 +1,4 @@
-//! Looking at a lock of this machine without locking it, not even for a moment: a candidate would find it taken.
+//! Observes a lock of this machine. Never locks it, not even for a moment: a candidate would find it taken.
 
 use std::{
     fs::{self, File},
@@ -23,10 +23,10 @@ use crate::{
     status::{ElectionStatus, LeaderStatus, NodeStatus},
 };
 
-/// The stack of the thread that watches the folder.
+/// The stack size of the thread that watches the folder.
 const WATCHING_STACK: usize = 64 * 1024;
 
-/// The lock of a resource on this machine, to be looked at.
+/// Observes the lock of a resource on this machine.
 pub(crate) struct LocalObserver {
     resource: String,
     path: PathBuf,
@@ -34,7 +34,7 @@ pub(crate) struct LocalObserver {
 }
 
 impl LocalObserver {
-    /// Opens nothing yet.
+    /// Finds the lock's path. Opens nothing yet.
     ///
     /// # Errors
     /// There is no folder for the lock.
@@ -49,7 +49,7 @@ impl LocalObserver {
         let taken = file.as_ref().is_some_and(is_locked);
         let kept = record.kept().filter(|_| !taken);
         let leader = (taken || kept.is_some()).then(|| leader(&record, kept));
-        let view = NodeStatus {
+        let node = NodeStatus {
             node: self.path.display().to_string(),
             holder: leader.as_ref().map(|leader| leader.holder.clone()),
             left: kept,
@@ -63,26 +63,26 @@ impl LocalObserver {
             quorum: 1,
             known: true,
             done: record.success(),
-            nodes: vec![view],
+            nodes: vec![node],
         }
     }
 
     /// Starts to listen for changes to the file: a new leader writes to it, one that has ended closes it.
     ///
     /// # Errors
-    /// The system gives no inotify(7) instance or no thread.
+    /// The system refuses an inotify(7) instance or a thread.
     pub(crate) fn listen(&self) -> Result<()> {
         let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_CREATE;
         let changes = Inotify::init(InitFlags::IN_CLOEXEC).context("no inotify")?;
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         changes.add_watch(folder, flags).with_context(|| format!("can't watch {}", folder.display()))?;
         let changed = self.changed.clone();
-        let tell = move || {
+        let watch = move || {
             while changes.read_events().is_ok() {
                 changed.notify_one();
             }
         };
-        std::thread::Builder::new().stack_size(WATCHING_STACK).spawn(tell).context("can't start a thread to watch")?;
+        std::thread::Builder::new().stack_size(WATCHING_STACK).spawn(watch).context("can't start a thread to watch")?;
         Ok(())
     }
 
@@ -102,7 +102,7 @@ impl LocalObserver {
     }
 }
 
-/// `kept`: for how long the lock stays taken though its leader has ended.
+/// Returns the status of the leader in the record. `kept`: how long the lock stays taken after its leader's end.
 fn leader(record: &Record, kept: Option<Duration>) -> LeaderStatus {
     let token = record.token.unwrap_or(FencingToken::ZERO);
     LeaderStatus {
@@ -115,12 +115,12 @@ fn leader(record: &Record, kept: Option<Duration>) -> LeaderStatus {
     }
 }
 
-/// Whether somebody holds the file's lock, by /proc/locks. On some file systems /proc/locks gives another device than
-/// stat(2); in a folder of ours the inode's number is enough.
+/// Returns whether somebody holds the file's lock, according to /proc/locks. On some file systems /proc/locks gives
+/// another device than stat(2); in a folder of ours the inode number is enough.
 fn is_locked(file: &File) -> bool {
     let Ok(inode) = file.metadata().map(|metadata| metadata.ino().to_string()) else { return false };
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    // "1: FLOCK  ADVISORY  WRITE 4711 fe:00:131 0 EOF"; one that waits has "->" behind the number.
+    // "1: FLOCK  ADVISORY  WRITE 4711 fe:00:131 0 EOF"; one that waits has "->" after the number.
     locks.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>()).any(|fields| {
         matches!(fields.as_slice(), [_, "FLOCK", _, "WRITE", _, place, ..] if place.rsplit(':').next() == Some(&inode))
     })

@@ -10,10 +10,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nix::libc;
 
-/// The longest part of a path that every file system takes, without the ending.
+/// The longest path component that every file system accepts, in bytes, without the extension.
 const LONGEST_PART: usize = 200;
 
-/// Returns the path of a resource's lock, in a folder that only its user can write to, so that nobody else can put a link
+/// Returns the path of a resource's lock, in a folder that only its user can write to: nobody else can put a link
 /// there.
 ///
 /// # Errors
@@ -38,7 +38,8 @@ pub(super) fn lock_path(resource: &str) -> Result<PathBuf> {
     Err(failed.unwrap_or_else(|| anyhow::anyhow!("there is no folder for the lock")))
 }
 
-/// Returns the file in `folder`: the resource's name, with %XX for what a file's name can't hold, cut into parts that fit.
+/// Returns the path in `folder`: the resource's name, with %XX for what a file name can't hold, split into components
+/// that fit.
 fn within(mut folder: PathBuf, resource: &str, me: u32) -> Result<PathBuf> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.@+".contains(&b);
     let encoded: String =
@@ -75,7 +76,7 @@ pub(super) fn request_path(lock: &Path) -> PathBuf {
 /// Opens a file that only its user can write to, and creates it if it doesn't exist.
 ///
 /// # Errors
-/// It can't be opened, or is no regular file.
+/// It can't be opened, or isn't a regular file.
 pub(super) fn open_private(path: &Path) -> Result<File> {
     let file = OpenOptions::new()
         .read(true)
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_differ_have_locks_that_differ() {
+    fn different_names_have_different_locks() {
         let long = "a".repeat(512);
         assert_ne!(path_of(&long), path_of(&long[..511]));
         assert_ne!(path_of("a/b"), path_of("a%2Fb"));

@@ -1,4 +1,4 @@
-//! What a lock's file holds: the last leader, and what outlives it.
+//! The contents of a lock's file: the last leader, and what outlives it.
 
 use std::{
     fs::File,
@@ -18,10 +18,10 @@ use crate::{
 /// The file's contents.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// That of the last leader.
+    /// The last leader's.
     pub token: Option<FencingToken>,
     pub holder: String,
-    /// The boot that the times below count from: they mean nothing after another boot.
+    /// The boot that the times below count from. They mean nothing after another boot.
     #[serde(default)]
     boot: String,
     #[serde(default)]
@@ -44,14 +44,14 @@ impl Timed {
         Timed { text: text.to_owned(), until: Moment::now() + lasts }
     }
 
-    /// Returns what is left; `None` once it has expired.
+    /// Returns the time left; `None` once it has expired.
     fn left(&self) -> Option<Duration> {
         Some(self.until.remaining()).filter(|left| !left.is_zero())
     }
 }
 
 impl Record {
-    /// Reads the record in this file; an empty one if there is none.
+    /// Reads the record in this file; returns an empty one if there is none.
     pub(super) fn read(mut file: &File) -> Self {
         let mut text = String::new();
         let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text));
@@ -63,8 +63,8 @@ impl Record {
         record
     }
 
-    /// Replaces the file's contents in one call, so that neither a reader without the lock nor a kill finds half of it. Blanks
-    /// cover what is left of a longer record.
+    /// Replaces the file's contents in one call, so that a reader without the lock never sees half a record, and a kill
+    /// never leaves one. Blanks cover the rest of a longer record.
     ///
     /// # Errors
     /// Those of writing the file.
@@ -83,7 +83,7 @@ impl Record {
         Some(Leader { id: LeadershipId::Token(token), holder: self.holder.clone(), token: Some(token) })
     }
 
-    /// Takes a note in place of an older one of its kind.
+    /// Stores a note in place of an older one of its kind.
     pub(super) fn take(&mut self, note: &Note) {
         let place = match note.noted {
             Noted::Success => &mut self.done,
@@ -97,12 +97,12 @@ impl Record {
         self.kept = Some(Timed::new("", hold));
     }
 
-    /// Returns for how long the lock stays taken.
+    /// Returns how long the lock stays taken.
     pub(super) fn kept(&self) -> Option<Duration> {
         self.kept.as_ref()?.left()
     }
 
-    /// Returns the success that is on record for this period.
+    /// Returns the success recorded for this period.
     pub(super) fn success(&self) -> Option<PastSuccess> {
         let done = self.done.as_ref()?;
         Some(PastSuccess { note: done.text.clone(), left: Some(done.left()?) })
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_comes_back_as_it_was_written_also_over_a_longer_one() {
+    fn a_record_is_read_as_written_even_over_a_longer_one() {
         let file = tempfile::tempfile().expect("a file");
         let mut record = Record::read(&file);
         (record.token, record.holder) = (Some(FencingToken::new(7)), "a rather long name".into());
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_before_a_boot_is_forgotten_and_the_token_is_not() {
+    fn a_reboot_frees_a_kept_lock_but_keeps_the_token() {
         let file = tempfile::tempfile().expect("a file");
         let mut record = Record { token: Some(FencingToken::new(7)), boot: "another".into(), ..Record::default() };
         record.keep(Duration::from_secs(60));

@@ -1,4 +1,4 @@
-//! Why what was asked of the nodes, or of the lock's file, was not done.
+//! Why a request to the nodes, or to the lock's file, failed.
 
 use std::{error::Error, fmt, io, path::PathBuf, sync::Arc};
 
@@ -15,7 +15,7 @@ pub(crate) enum BackendFailure {
     NotWritten { path: PathBuf, error: io::Error },
 }
 
-/// Fewer nodes did what was wanted than are needed.
+/// Fewer nodes than needed did what was wanted.
 #[derive(Clone, Debug)]
 pub(crate) struct Shortfall {
     pub wanted: Wanted,
@@ -23,7 +23,7 @@ pub(crate) struct Shortfall {
     pub able: usize,
     /// How many nodes are configured.
     pub nodes: usize,
-    /// Each of the others.
+    /// The others, with reasons.
     pub faults: Vec<NodeFault>,
 }
 

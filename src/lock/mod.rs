@@ -1,4 +1,4 @@
-//! The vocabulary of a lock: what it is to hold one, to be refused one, and to give one back. No I/O.
+//! The vocabulary of a lock: types for getting it, not getting it, and releasing it. No I/O.
 
 mod failure;
 mod outcome;

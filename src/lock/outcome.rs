@@ -1,4 +1,4 @@
-//! What becomes of acquiring, extending and waiting for a lock, and how it is released.
+//! The outcomes of acquiring, extending and waiting for a lock, and how it is released.
 
 use std::{os::fd::RawFd, time::Duration};
 
@@ -11,18 +11,18 @@ use crate::{
     once_per::Failures,
 };
 
-/// What became of a campaign round.
+/// The outcome of a campaign round.
 #[derive(Clone, Debug)]
 pub(crate) enum AcquireOutcome {
     Acquired(Lease),
     NotAcquired(NotAcquired),
 }
 
-/// Leadership, won.
+/// A lease that was won.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
     pub token: FencingToken,
-    /// When the round that won was sent; `None` for a lease that doesn't run out.
+    /// When the round that won was sent; `None` for a lease that doesn't expire.
     pub sent: Option<Moment>,
     pub release_key: ReleaseKey,
     /// The lock's descriptor, for the guard to hold as well.
@@ -39,16 +39,16 @@ pub(crate) struct NotAcquired {
     pub free_in: Option<Duration>,
 }
 
-/// What a standby has waited for.
+/// What ended a standby's wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitOutcome {
-    /// Another round could go otherwise than the last one.
+    /// Another round could end differently from the last one.
     LookAgain,
     /// A leader's command has succeeded for this period.
     Succeeded,
 }
 
-/// What became of an extension.
+/// The outcome of an extension.
 #[derive(Debug)]
 pub(crate) enum ExtendOutcome {
     Extended {
@@ -67,7 +67,7 @@ pub(crate) enum ExtendOutcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ReleaseKey {
     Nodes(NodesKey),
-    /// Nothing: the lock goes with the last descriptor of its file.
+    /// Nothing: the lock ends with the last descriptor of its file.
     File,
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct NodesKey {
 /// How a lease is released.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReleaseOptions {
-    /// The command has succeeded, and that is on record for this period.
+    /// The command has succeeded, and that is recorded for this period.
     pub succeeded: bool,
     /// The lock stays taken for this long.
     pub hold: Option<Duration>,

@@ -15,7 +15,7 @@ use crate::{clock::show_time, lease::FencingToken, once_per::PastSuccess};
 /// Why a candidate didn't get the lock.
 #[derive(Clone, Debug)]
 pub(crate) enum Reason {
-    /// Another leads; `None`: it can't be told who.
+    /// Another leads; `None` if it isn't known who.
     Taken(Option<Leader>),
     /// A leader has ended and keeps the lock (`--hold`).
     Kept { holder: String },
@@ -57,7 +57,7 @@ impl Reason {
         Reason::Taken(Some(Leader { id: LeadershipId::Lock(value.clone()), holder, token }))
     }
 
-    /// Returns whether only a race was lost, which the next round may win.
+    /// Returns whether we only lost a race, and may win the next round.
     pub(crate) fn is_race(&self) -> bool {
         matches!(self, Reason::Tie | Reason::Stale)
     }
@@ -67,24 +67,24 @@ impl Reason {
         matches!(self, Reason::NoQuorum(_) | Reason::StartupGrace(_) | Reason::TooLate)
     }
 
-    /// Returns whether no later round can go otherwise.
+    /// Returns whether no later round can end differently.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, Reason::SameServerTwice { .. } | Reason::Succeeded(_) | Reason::AttemptsUsedUp { .. })
     }
 
-    /// Returns whether this says nothing new after `told`: another leader is news, one node more or less that can't vote
-    /// is not.
-    pub(crate) fn is_old_news(&self, told: &Reason) -> bool {
-        match (self, told) {
+    /// Returns whether this says nothing new after `reported`: another leader is new, one node more or less that can't
+    /// vote is not.
+    pub(crate) fn is_old_news(&self, reported: &Reason) -> bool {
+        match (self, reported) {
             (Reason::Taken(now), Reason::Taken(then)) => now.as_ref().map(|l| &l.id) == then.as_ref().map(|l| &l.id),
             (Reason::Kept { holder: now }, Reason::Kept { holder: then }) => now == then,
-            _ => discriminant(self) == discriminant(told),
+            _ => discriminant(self) == discriminant(reported),
         }
     }
 }
 
 impl Leader {
-    /// Returns for how long it has led, as far as its token shows that.
+    /// Returns how long it has led, according to its token.
     pub(crate) fn leads_for(&self) -> Option<Duration> {
         let elected_at = self.token?.elected_at();
         Some(SystemTime::now().duration_since(elected_at).unwrap_or_default())

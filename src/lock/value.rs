@@ -1,4 +1,4 @@
-//! What marks a lock as one leader's.
+//! The value that marks a lock as one leader's.
 
 use std::fmt;
 
@@ -9,12 +9,13 @@ use crate::lease::FencingToken;
 /// The longest name of a holder that is taken from another library's value, in characters.
 const LONGEST_FOREIGN_HOLDER: usize = 200;
 
-/// The value of a lock on the nodes, unique to one leadership. Ours name their holder; another library's may be anything.
+/// The value of a lock on the nodes, unique to one leadership. Ours name their holder; another library's may be
+/// anything.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct LockValue(String);
 
-/// What a value of ours says.
+/// The contents of a value of ours.
 #[derive(Serialize, Deserialize)]
 struct Mark {
     id: String,
@@ -24,7 +25,7 @@ struct Mark {
     kept: bool,
 }
 
-/// What tells one leadership from every other: the value of its lock, or on one machine its token.
+/// What distinguishes a leadership from all others: the value of its lock or, on one machine, its token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LeadershipId {
     Lock(LockValue),
@@ -32,7 +33,7 @@ pub(crate) enum LeadershipId {
 }
 
 impl LockValue {
-    /// Makes the value of a candidate. `id`: a random number.
+    /// Creates the value of a candidate. `id`: a random number.
     ///
     /// # Errors
     /// Those of serializing it.
@@ -59,7 +60,7 @@ impl LockValue {
         LockValue(text.unwrap_or_else(|| format!("{} kept", self.0)))
     }
 
-    /// Returns whom it names; another library's value stands for its holder.
+    /// Returns the holder that it names; another library's value stands for its holder.
     pub(crate) fn holder(&self) -> String {
         self.mark().map_or_else(|| self.0.chars().take(LONGEST_FOREIGN_HOLDER).collect(), |mark| mark.holder)
     }

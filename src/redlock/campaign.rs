@@ -1,4 +1,4 @@
-//! A campaign round: all nodes are asked for their votes, and a round that is lost gives them back.
+//! A campaign round: asks all nodes for their votes, and gives them back if it is lost.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
 const SERVERS_COMPARED_WITHIN: Duration = Duration::from_millis(250);
 
 /// How long a round waits at least for every node that may know of a success.
-const WITNESSES_HEARD_WITHIN: Duration = Duration::from_millis(250);
+const WITNESSES_ANSWER_WITHIN: Duration = Duration::from_millis(250);
 
 impl Redlock {
     /// Campaigns once.
@@ -36,8 +36,8 @@ impl Redlock {
         let mut round = self.ask_for_votes(teller);
         round.decide(AcquireReply::is_vote).await;
         if self.session.is_once() {
-            // One node alone may know of a success: that is worth waiting for slow ones.
-            round.wait(self.times.answer_timeout().max(WITNESSES_HEARD_WITHIN)).await;
+            // Only one node may know of a success, which is worth waiting for slow ones.
+            round.wait(self.times.answer_timeout().max(WITNESSES_ANSWER_WITHIN)).await;
         }
         if let Some(twice) = self.compare_servers(&mut round).await {
             self.withdraw(&round.end());
@@ -57,8 +57,8 @@ impl Redlock {
         Round::ask_for_votes(&self.nodes, cmd, move |vote| outcome::granted(vote, startup_grace))
     }
 
-    /// Looks for a server that stands twice among the nodes, until each has answered once. Such a round also waits for slow
-    /// nodes.
+    /// Looks for a server that is configured as two nodes, until each has answered once. Such a round also waits for
+    /// slow nodes.
     async fn compare_servers(&mut self, round: &mut Round<AcquireReply>) -> Option<Reason> {
         if self.servers_differ {
             return None;
@@ -72,7 +72,7 @@ impl Redlock {
         None
     }
 
-    /// Takes note of what a round says for the next one: the fence to pass, how long a round takes, and how many listen.
+    /// Records what a round means for the next one: the fence to exceed, how long a round takes, and how many listen.
     fn learn(&mut self, round: &Round<AcquireReply>) {
         if let Some(fence) = outcome::fence_to_pass(self.nodes.len(), round.replies(), wall_micros()) {
             self.session.see(fence);
@@ -99,7 +99,7 @@ impl Redlock {
         let is_led = matches!(lost, LostRound::Decided(Reason::Taken(_) | Reason::Kept { .. }));
         self.lost_rounds = if is_led { 0 } else { self.lost_rounds.saturating_add(1) };
         if matches!(lost, LostRound::NoQuorum | LostRound::StartupGrace) {
-            // Nothing is urgent now, and the operator should learn about each node as much as there is.
+            // Nothing is urgent now, and the operator should learn as much as possible about each node.
             round.wait_for_late().await;
         }
         let replies = round.end();
@@ -115,11 +115,11 @@ impl Redlock {
         NotAcquired { reason, free_in: quorum_free_in(nodes, free_in) }
     }
 
-    /// Gives back the votes of a lost round, on every node that may have given one. The connections keep the order, so that
-    /// the next round comes after it.
+    /// Gives back the votes of a lost round, on every node that may have given one. The connections keep the order, so
+    /// that the next round comes after it.
     fn withdraw(&mut self, replies: &[NodeReply<AcquireReply>]) {
         let refused = outcome::refused(replies);
-        // Silently: only candidates could get these votes, and they look by themselves.
+        // Notifies nobody: only candidates could get these votes, and they look on their own.
         let cmd = self.session.release(Audience::Nobody, ReleaseOptions::default());
         for node in self.nodes.iter().filter(|node| !refused.contains(&node.index)) {
             tokio::spawn(ask_one(node, cmd.clone(), scripts::released));
@@ -127,7 +127,7 @@ impl Redlock {
         self.votes_out = refused.len() < self.nodes.len();
     }
 
-    /// Lets another node that has voted tell listeners if the one that was to do so has not.
+    /// Lets another voter notify listeners if the node that was to do so has not voted.
     fn tell_of_vote(&self, teller: Option<usize>, replies: &[NodeReply<AcquireReply>]) {
         let mut voters = replies.iter().filter(|reply| has_voted(reply)).map(|reply| reply.node);
         if !voters.clone().any(|voter| Some(voter) == teller)
@@ -137,8 +137,8 @@ impl Redlock {
         }
     }
 
-    /// Extends a round that is won on the nodes that did not vote, so that the lease stands on all of them: otherwise one more
-    /// failure could end a lease that looked healthy. Runs beside the leadership.
+    /// Extends a round that is won on the nodes that did not vote, so that the lease stands on all of them: otherwise
+    /// one more failure could end a lease that looked healthy. Runs beside the leadership.
     fn fill_in(&self, round: Round<AcquireReply>) {
         if round.is_complete() && round.replies().iter().all(has_voted) {
             return;
@@ -156,8 +156,8 @@ impl Redlock {
     }
 }
 
-/// Extends on one node. One that has granted a larger token to another candidate restores the lock only for a larger one
-/// still.
+/// Extends on one node. A node that has granted a larger token to another candidate restores the lock only for an even
+/// larger one.
 async fn extend_on(node: &Arc<Node>, session: &LockSession, times: &Times) {
     let extend = || ask_one(node, session.extension(times, None), scripts::extended);
     if let Ok(ExtendReply::Overtaken { fence }) = extend().await.answer {

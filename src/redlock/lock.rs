@@ -1,4 +1,5 @@
-//! The lock of one resource on all nodes: waiting for it, extending it and releasing it. For acquiring it see campaign.rs.
+//! The lock of one resource on all nodes: waiting for it, extending it and releasing it. For acquiring it see
+//! campaign.rs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,8 +29,8 @@ use crate::{
     report::Report,
 };
 
-/// How many tokens in a row that were too small are followed by a larger one at once. A node that finds each one too small
-/// is not healthy.
+/// How many times in a row a token that was too small is followed by a larger one at once. A node that finds each one
+/// too small is not healthy.
 pub(crate) const STALE_AT_ONCE: u32 = 3;
 
 /// The lock of one resource on all nodes.
@@ -51,7 +52,7 @@ impl Redlock {
     /// Begins to connect to all nodes. Must be called within the runtime.
     ///
     /// # Errors
-    /// The system gives no random numbers.
+    /// The system provides no random numbers.
     pub(crate) fn open(
         config: &RedlockConfig,
         holder: &str,
@@ -64,7 +65,7 @@ impl Redlock {
     }
 
     fn with_session(config: &RedlockConfig, session: LockSession, times: Times, report: &Report) -> Self {
-        let (sender, news) = mpsc::channel(MOST_NOTIFICATIONS);
+        let (sender, receiver) = mpsc::channel(MOST_NOTIFICATIONS);
         let node = |index: usize| {
             let notifications = NotificationSender(sender.clone());
             Arc::new(Node::at(config, index, session.channel(), notifications, &times))
@@ -73,7 +74,7 @@ impl Redlock {
             nodes: (0..config.addresses.len()).map(node).collect(),
             times,
             report: report.clone(),
-            standby: StandbyWaiter::new(news, session.is_once()),
+            standby: StandbyWaiter::new(receiver, session.is_once()),
             session: Arc::new(session),
             votes_out: false,
             lost_rounds: 0,
@@ -81,14 +82,15 @@ impl Redlock {
         }
     }
 
-    /// Picks the node that tells listeners of a vote or a release: one, so that they are woken once.
+    /// Picks the node that notifies listeners of a vote or a release: one, so that they are woken once.
     pub(crate) fn teller(&self) -> Option<usize> {
         let connected: Vec<_> = self.nodes.iter().filter(|node| node.is_connected()).collect();
         fastrand::choice(connected).map(|node| node.index)
     }
 
-    /// Waits until another round could go otherwise. After a race the next round comes soon, after random delays that double,
-    /// so that candidates who started together come apart. After a token that was too small it comes at once.
+    /// Waits until another round could end differently. After a race the next round comes soon, after random delays
+    /// that double, so that candidates who started together drift apart. After a token that was too small it comes at
+    /// once.
     pub(crate) async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> WaitOutcome {
         match not_acquired.reason {
             Reason::Stale if self.lost_rounds <= STALE_AT_ONCE => {}
@@ -115,7 +117,7 @@ impl Redlock {
         round.decide(ExtendReply::is_vote).await;
         match outcome::extension(self.nodes.len(), round.replies()) {
             VoteResult::Won => round.take_ready(),
-            // The operator should learn about each node as much as there is; the guard keeps the time.
+            // The operator should learn as much as possible about each node. The guard keeps the deadline meanwhile.
             VoteResult::Lost | VoteResult::Pending => round.wait_for_late().await,
         }
         self.take_note_of(round.replies());
@@ -145,7 +147,7 @@ impl Redlock {
         }
     }
 
-    /// Releases what we hold, or keeps it for a while. Returns when a quorum has confirmed it, or once no more answers are to
+    /// Releases what we hold, or keeps it for a while. Returns once a quorum has confirmed it, or no more answers can
     /// be expected.
     ///
     /// # Errors
@@ -155,15 +157,15 @@ impl Redlock {
             return Ok(());
         }
         let teller = self.teller();
-        let heard_by = if self.standby.is_listening() { Audience::AllButUs } else { Audience::All };
-        let tells = |node: &Node| teller.is_none_or(|teller| teller == node.index);
-        let cmd = |node: &Node| self.session.release(if tells(node) { heard_by } else { Audience::Nobody }, options);
+        let audience = if self.standby.is_listening() { Audience::AllButUs } else { Audience::All };
+        let notifies = |node: &Node| teller.is_none_or(|teller| teller == node.index);
+        let cmd = |node: &Node| self.session.release(if notifies(node) { audience } else { Audience::Nobody }, options);
         let mut round = Round::ask(&self.nodes, cmd, scripts::released);
         round.decide(|_| true).await;
         let confirmed = answers(round.replies()).count() >= quorum(self.nodes.len());
         // The requests to the others are on their way; closing the connections now could cut them off.
         round.wait_for_late().await;
-        self.tell_of_release(teller, round.replies(), heard_by, options).await;
+        self.tell_of_release(teller, round.replies(), audience, options).await;
         self.votes_out = false;
         if confirmed {
             return Ok(());
@@ -171,12 +173,12 @@ impl Redlock {
         Err(BackendFailure::Shortfall(shortfall::of_releases(&self.nodes, round.replies())))
     }
 
-    /// Lets another node that has released the lock tell listeners if the one that was to do so has not.
+    /// Lets another node that has released the lock notify listeners if the node that was to do so has not released it.
     async fn tell_of_release(
         &self,
         teller: Option<usize>,
         replies: &[NodeReply<ReleaseReply>],
-        heard_by: Audience,
+        audience: Audience,
         options: ReleaseOptions,
     ) {
         let freed = |index: usize| {
@@ -185,13 +187,13 @@ impl Redlock {
         if teller.is_some_and(|teller| !freed(teller))
             && let Some(other) = self.nodes.iter().find(|node| freed(node.index))
         {
-            let _ = other.ask(self.session.tell_release(heard_by, options)).await;
+            let _ = other.ask(self.session.tell_release(audience, options)).await;
         }
     }
 }
 
-/// Leaves a note and releases, without having campaigned, as a guard does for its dead elector. Returns whether a quorum
-/// confirmed the release.
+/// Leaves a note and releases, without having campaigned, as a guard does for its dead elector. Returns whether a
+/// quorum confirmed the release.
 pub(crate) fn release_alone(config: &RedlockConfig, times: Times, key: NodesKey, note: Option<&Note>) -> bool {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return false };
     let released = runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! Looking at a lock without competing for it.
+//! Observes a lock without competing for it.
 
 use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
 
@@ -25,31 +25,31 @@ use crate::{
     status::{ElectionStatus, LeaderStatus, NodeStatus},
 };
 
-/// How long a look waits at least for nodes that it doesn't need.
-const ALL_HEARD_WITHIN: Duration = Duration::from_millis(250);
+/// The minimum time that a look waits for nodes that it doesn't need.
+const ALL_ANSWER_WITHIN: Duration = Duration::from_millis(250);
 
 /// The longest wait after a notification for the other nodes to follow.
 const OTHERS_FOLLOW_WITHIN: Duration = Duration::from_millis(20);
 
-/// All nodes of a lock, to be looked at.
+/// Observes a lock on all of its nodes.
 pub(crate) struct RedlockObserver {
     resource: String,
     nodes: Vec<Arc<Node>>,
     keys: Keys,
     times: Times,
-    news: mpsc::Receiver<Notification>,
+    notifications: mpsc::Receiver<Notification>,
 }
 
 impl RedlockObserver {
     /// Begins to connect to all nodes. Must be called within the runtime.
     pub(crate) fn open(config: &RedlockConfig, resource: &str, times: Times) -> Self {
-        let (sender, news) = mpsc::channel(MOST_NOTIFICATIONS);
+        let (sender, notifications) = mpsc::channel(MOST_NOTIFICATIONS);
         let node = |index| Arc::new(Node::at(config, index, &config.lock, NotificationSender(sender.clone()), &times));
         let nodes = (0..config.addresses.len()).map(node).collect();
-        RedlockObserver { resource: resource.to_owned(), nodes, keys: Keys::new(&config.lock), times, news }
+        RedlockObserver { resource: resource.to_owned(), nodes, keys: Keys::new(&config.lock), times, notifications }
     }
 
-    /// Looks once at all nodes. After a quorum has answered, a slow node gets as long again, or a moment.
+    /// Looks once at all nodes. After a quorum has answered, slow nodes get as long again, or a short minimum.
     pub(crate) async fn look(&self) -> ElectionStatus {
         let needed = quorum(self.nodes.len());
         let mut round = Round::ask_for_votes(
@@ -58,7 +58,7 @@ impl RedlockObserver {
             |vote| LookReply::read(vote.answer).ok_or(Failure::StrangeAnswer),
         );
         round.take_while(|replies| answers(replies).count() < needed).await;
-        round.wait(Moment::now().since(round.sent()).max(ALL_HEARD_WITHIN)).await;
+        round.wait(Moment::now().since(round.sent()).max(ALL_ANSWER_WITHIN)).await;
         self.status(round.replies())
     }
 
@@ -67,17 +67,17 @@ impl RedlockObserver {
         self.nodes.iter().for_each(|node| node.listen());
     }
 
-    /// Waits until a node tells of a change, or what was seen could have expired.
+    /// Waits until a node reports a change, or what was seen could have expired.
     pub(crate) async fn change(&mut self, seen: &ElectionStatus) {
         let runs_out = seen.leader.as_ref().and_then(|leader| leader.safe_for);
         let unsettled = seen.leader.is_none().then_some(self.times.ttl());
         match runs_out.map(|left| left + self.times.drift()).or(unsettled) {
-            Some(within) => drop(timeout(within, self.news.recv()).await),
-            None => drop(self.news.recv().await),
+            Some(within) => drop(timeout(within, self.notifications.recv()).await),
+            None => drop(self.notifications.recv().await),
         }
-        // A vote that is told is one of several; the others follow in a moment.
+        // A reported vote is one of several; the others follow in a moment.
         sleep(self.times.retry_after().min(OTHERS_FOLLOW_WITHIN)).await;
-        while self.news.try_recv().is_ok() {}
+        while self.notifications.try_recv().is_ok() {}
     }
 
     /// Asks the leader with this lock to step down. Returns whether a quorum of nodes will pass that on.
@@ -108,7 +108,8 @@ impl RedlockObserver {
     }
 }
 
-/// Returns the status of the leader that a quorum has elected. It is safe until one node less than a quorum is left.
+/// Returns the status of the leader that a quorum has elected. It is safe until only one node less than a quorum has
+/// its lock.
 fn leader(value: &LockValue, mut votes: Vec<&LookReply>, needed: usize) -> LeaderStatus {
     votes.sort_by_key(|looked| Reverse(looked.left.unwrap_or(Duration::MAX)));
     // A node that has lost its fence may have got the lock back.

@@ -1,4 +1,4 @@
-//! What the answers of a round come to. Pure: no I/O and no clock.
+//! Decides what the answers of a round mean. Pure: no I/O and no clock.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,10 +16,10 @@ use crate::{
     once_per::Failures,
 };
 
-/// What became of asking one node.
+/// The result of asking one node.
 #[derive(Debug)]
 pub(crate) struct NodeReply<A> {
-    /// Its place among the configured nodes.
+    /// Its index among the configured nodes.
     pub node: usize,
     pub answer: Result<A, Failure>,
 }
@@ -27,16 +27,16 @@ pub(crate) struct NodeReply<A> {
 /// How a campaign round was lost.
 #[derive(Clone, Debug)]
 pub(crate) enum LostRound {
-    /// For a reason that stands, whatever answers come later.
+    /// For a reason that no later answer can change.
     Decided(Reason),
     /// Too few nodes can vote. Which ones can't is reported once late answers are in.
     NoQuorum,
-    /// The same, but with those that have just started there is a quorum.
+    /// Too few nodes can vote, but with those in their startup grace there is a quorum.
     StartupGrace,
 }
 
-/// Reads a node's answer to a campaign. It is no vote if its server has been the node's master for less than the startup
-/// grace: such a server may have missed a lock that a leader counts on.
+/// Reads a node's answer to a campaign. It isn't a vote if its server has been the node's master for less than the
+/// startup grace: such a server may have missed a lock that a leader counts on.
 ///
 /// # Errors
 /// Why the answer doesn't count.
@@ -48,13 +48,13 @@ pub(crate) fn granted(vote: Vote, startup_grace: Duration) -> Result<AcquireRepl
     }
 }
 
-/// Returns the answers that came.
+/// Returns the answers that have come.
 pub(crate) fn answers<A>(replies: &[NodeReply<A>]) -> impl Iterator<Item = &A> {
     replies.iter().filter_map(|reply| reply.answer.as_ref().ok())
 }
 
-/// Decides a campaign round of `nodes` configured nodes that was sent at `sent`. Returns how often the command has failed
-/// in this period if the round is won.
+/// Decides a campaign round of `nodes` configured nodes that was sent at `sent`. Returns how often the command has
+/// failed in this period if the round is won.
 ///
 /// # Errors
 /// How the round was lost.
@@ -93,7 +93,8 @@ pub(crate) fn campaign(
     })
 }
 
-/// Why the command doesn't run again in this period. One witness is enough: this is only written after a command's end.
+/// Returns why the command doesn't run again in this period, if so. One node is enough evidence: this is only written
+/// after a command's end.
 fn period_is_over(replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
     let success = answers(replies).find_map(|acquired| match &acquired.answer {
         Answer::Succeeded(success) => Some(Reason::Succeeded(success.clone())),
@@ -107,7 +108,7 @@ fn period_is_over(replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
     success.or_else(used_up)
 }
 
-/// Whose lock stands on so many nodes that no quorum is left.
+/// Returns whose lock is on so many nodes that no quorum is left.
 fn taken(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
     let mut votes: HashMap<&LockValue, Vec<FencingToken>> = HashMap::new();
     for acquired in answers(replies) {
@@ -120,7 +121,7 @@ fn taken(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
     Some(Reason::held(value, fences.into_iter().min()?))
 }
 
-/// Returns two nodes that are one server, under whatever names; the one that stands first comes first.
+/// Returns two nodes that are one server, in the order of the configuration.
 pub(crate) fn same_server(replies: &[NodeReply<AcquireReply>]) -> Option<[usize; 2]> {
     let mut known: HashMap<&str, usize> = HashMap::new();
     replies.iter().find_map(|NodeReply { node, answer }| {
@@ -129,9 +130,9 @@ pub(crate) fn same_server(replies: &[NodeReply<AcquireReply>]) -> Option<[usize;
     })
 }
 
-/// Returns the fence that the next token must pass so that a quorum could grant it; `None` if fewer have answered, or if
-/// the fence is nonsense: no more nodes than may fail report one that is farther ahead of the wall clock than clocks
-/// differ. Passing such a fence would use up the tokens, on the healthy nodes too.
+/// Returns the fence that the next token must exceed for a quorum to grant it. Returns `None` if fewer have answered,
+/// or if the fence is implausible: farther ahead of the wall clock than clocks differ, and reported by no more nodes
+/// than may fail. A token above such a fence would use up the tokens, on healthy nodes too.
 pub(crate) fn fence_to_pass(
     nodes: usize,
     replies: &[NodeReply<AcquireReply>],
@@ -145,15 +146,15 @@ pub(crate) fn fence_to_pass(
     (fence.is_plausible(wall_micros) || backed > may_fail).then_some(fence)
 }
 
-/// Returns the nodes that hold no vote of ours after a campaign round: all others may.
+/// Returns the nodes that hold no vote of ours after a campaign round. All others may.
 pub(crate) fn refused(replies: &[NodeReply<AcquireReply>]) -> HashSet<usize> {
     let refuses = |answer: &Result<AcquireReply, Failure>| answer.as_ref().is_ok_and(|acquired| !acquired.is_vote());
     replies.iter().filter(|reply| refuses(&reply.answer)).map(|reply| reply.node).collect()
 }
 
-/// Returns for each node the time until its vote could be free; `None` for one without a connection, which notifies us when
-/// it has one. A vote that a node gave to another lasts a ttl at most if the round was over before that node answered.
-/// `chance`: a random number, at least 0 and below 1.
+/// Returns, for each node, the time until its vote could be free; `None` for a node without a connection, since a
+/// notification follows once there is one. A node that did not answer in the round may have given its vote to another,
+/// for a ttl at most. `chance`: a random number, at least 0 and below 1.
 pub(crate) fn free_in(
     nodes: usize,
     replies: &[NodeReply<AcquireReply>],
@@ -176,8 +177,8 @@ pub(crate) fn free_in(
     free_in
 }
 
-/// Decides an extension round: lost if so many nodes gave the lock to another that it can't succeed any more, pending if it
-/// still may.
+/// Decides an extension round: lost if so many nodes have given the lock to another that it can no longer succeed,
+/// pending if it still may.
 pub(crate) fn extension(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> VoteResult {
     let quorum = quorum(nodes);
     if answers(replies).filter(|answer| answer.is_vote()).count() >= quorum {
@@ -189,7 +190,7 @@ pub(crate) fn extension(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> Vot
     }
 }
 
-/// Returns whether a quorum of nodes asks the leader to step down: fewer can't make it.
+/// Returns whether a quorum of nodes asks the leader to step down. Fewer can't make it do so.
 pub(crate) fn is_asked_to_step_down(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> bool {
     let asked = |answer: &&ExtendReply| matches!(answer, ExtendReply::Renewed { step_down: true });
     answers(replies).filter(asked).count() >= quorum(nodes)

@@ -22,7 +22,7 @@ use crate::{
     lease::{Tally, VoteResult},
 };
 
-/// How long late answers are waited for, at least and at most, once a round is decided.
+/// How long to wait for late answers, at least and at most, once a round is decided.
 const LATE_ANSWERS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
 
 /// A request that is under way.
@@ -75,7 +75,7 @@ impl<A: Send + 'static> Round<A> {
         &self.replies
     }
 
-    /// Takes answers until there is a quorum of votes, or can't be one.
+    /// Takes answers until there is a quorum of votes, or can't be one any more.
     pub(crate) async fn decide(&mut self, is_vote: fn(&A) -> bool) {
         let mut tally = Tally::new(self.nodes);
         while tally.result() == VoteResult::Pending
@@ -86,7 +86,7 @@ impl<A: Send + 'static> Round<A> {
         }
     }
 
-    /// Takes answers for as long as more are wanted and to come.
+    /// Takes answers as long as more are wanted and outstanding.
     pub(crate) async fn take_while(&mut self, wanted: impl Fn(&[NodeReply<A>]) -> bool) {
         while wanted(&self.replies)
             && let Some(reply) = self.outstanding.next().await

@@ -1,4 +1,4 @@
-//! What an instance asks the nodes for, and in whose name.
+//! The requests of an instance to the nodes, with its value and token.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -26,10 +26,10 @@ pub(crate) struct LockSession {
 }
 
 impl LockSession {
-    /// Makes a new session, with a value that no other has.
+    /// Creates a session with a unique value.
     ///
     /// # Errors
-    /// The system gives no random numbers.
+    /// The system provides no random numbers.
     pub(crate) fn new(lock: &str, holder: &str, once_per: Option<OncePer>) -> Result<Self> {
         let mut id = [0; 16];
         getrandom(&mut id, GetRandomFlags::empty()).context("no random numbers")?;
@@ -37,18 +37,18 @@ impl LockSession {
         Ok(LockSession { once_per, ..Self::proven(lock, NodesKey { value, token: FencingToken::ZERO }) })
     }
 
-    /// Makes the session of a leader from what the nodes know it by.
+    /// Creates the session of a leader from what the nodes know it by.
     pub(crate) fn proven(lock: &str, NodesKey { value, token }: NodesKey) -> Self {
         let (token, largest_seen) = (AtomicU64::new(token.get()), AtomicU64::new(token.get()));
         LockSession { keys: Keys::new(lock), value, once_per: None, token, largest_seen }
     }
 
-    /// Returns what the nodes know us by now.
+    /// Returns what the nodes know us by at present.
     pub(crate) fn key(&self) -> NodesKey {
         NodesKey { value: self.value.clone(), token: FencingToken::new(self.token.load(Relaxed)) }
     }
 
-    /// Makes a new token, which the next rounds carry.
+    /// Creates the token that the next rounds carry.
     pub(crate) fn next_token(&self, wall_micros: u64) -> FencingToken {
         let token = FencingToken::next(wall_micros, FencingToken::new(self.largest_seen.load(Relaxed)));
         self.see(token);
@@ -61,7 +61,7 @@ impl LockSession {
         self.keys.acquire(&Acquisition {
             key: self.key(),
             ttl: times.ttl(),
-            // A campaign of faults must find nodes without a startup grace.
+            // `tests/campaign --broken startup_grace` must detect nodes without one.
             settle: if cfg!(broken = "startup_grace") { Duration::ZERO } else { times.startup_grace() },
             tell,
             freed: freed.cloned(),
@@ -75,39 +75,40 @@ impl LockSession {
     }
 
     /// Returns a release.
-    pub(crate) fn release(&self, telling: Audience, options: ReleaseOptions) -> Cmd {
-        self.keys.release(&self.key(), telling, options)
+    pub(crate) fn release(&self, audience: Audience, options: ReleaseOptions) -> Cmd {
+        self.keys.release(&self.key(), audience, options)
     }
 
-    /// Returns what notifies listeners of a vote in place of another node.
+    /// Returns a request to notify listeners of a vote, in place of another node.
     pub(crate) fn tell_acquisition(&self, freed: Option<&LockValue>) -> Cmd {
         self.keys.tell_acquisition(freed)
     }
 
-    /// Returns what notifies listeners of a release in place of another node.
-    pub(crate) fn tell_release(&self, telling: Audience, options: ReleaseOptions) -> Cmd {
-        self.keys.tell_release(&self.value, telling, options)
+    /// Returns a request to notify listeners of a release, in place of another node.
+    pub(crate) fn tell_release(&self, audience: Audience, options: ReleaseOptions) -> Cmd {
+        self.keys.tell_release(&self.value, audience, options)
     }
 
-    /// Returns whether the command runs no more once it has succeeded in this period.
+    /// Returns whether the command must not run again after a success in this period.
     pub(crate) fn is_once(&self) -> bool {
         self.once_per.is_some()
     }
 
-    /// Returns the channel on which the nodes tell of this lock.
+    /// Returns the channel on which the nodes report changes of this lock.
     pub(crate) fn channel(&self) -> &str {
         &self.keys.lock
     }
 
-    /// Takes note of a token that nodes have granted to somebody.
+    /// Remembers a token that nodes have granted to anyone.
     pub(crate) fn see(&self, fence: FencingToken) {
         self.largest_seen.fetch_max(fence.get(), Relaxed);
     }
 
-    /// Raises the token that our rounds carry above one that was granted to a candidate who did not win. The fencing token
-    /// that the command has seen stays: it only has to be smaller than every later leader's.
+    /// Raises the token that our rounds carry above one that was granted to a candidate who did not win. The command
+    /// keeps its fencing token, which only has to be smaller than every later leader's.
     ///
-    /// No candidate has asked for a token that is implausibly far ahead: its node stays without the lock.
+    /// Ignores a token that is implausibly far ahead, for which no candidate has asked. Its node stays without the
+    /// lock.
     pub(crate) fn overtake(&self, fence: FencingToken, wall_micros: u64) {
         if fence.is_plausible(wall_micros) {
             self.see(fence);

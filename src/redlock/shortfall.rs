@@ -14,7 +14,7 @@ use crate::lock::{NodeFault, Shortfall, Wanted};
 enum Fault {
     /// It gave no answer that counts.
     NoAnswer(Failure),
-    /// It has just started and votes in this time.
+    /// It has just started and votes after this time.
     StartupGrace(Duration),
     /// The lock is another's, or was.
     GaveToAnother,
@@ -38,7 +38,7 @@ pub(crate) fn of_releases(nodes: &[Arc<Node>], replies: &[NodeReply<ReleaseReply
     of(Wanted::Release, nodes, replies, |_| None)
 }
 
-/// `fault`: what is wrong with an answer, if anything.
+/// Returns which nodes fell short. `fault`: what is wrong with an answer, if anything.
 fn of<A>(
     wanted: Wanted,
     nodes: &[Arc<Node>],

@@ -1,4 +1,4 @@
-//! Standing by: silent until the nodes say that the lock may be free, then one of many at a time.
+//! Standing by: sends nothing until the lock may be free, then takes turns with the other standbys.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,17 +11,17 @@ use crate::{
     lock::{LockValue, WaitOutcome},
 };
 
-/// How a standby waits.
+/// Waits on behalf of a standby.
 pub(crate) struct StandbyWaiter {
     pub timer: TakeoverTimer,
-    news: mpsc::Receiver<Notification>,
+    notifications: mpsc::Receiver<Notification>,
     listening: bool,
 }
 
 impl StandbyWaiter {
-    /// Makes a standby that doesn't listen yet. `once`: see [`TakeoverTimer::new`].
-    pub(crate) fn new(news: mpsc::Receiver<Notification>, once: bool) -> Self {
-        StandbyWaiter { timer: TakeoverTimer::new(once), news, listening: false }
+    /// Creates a waiter that doesn't listen yet. `once`: see [`TakeoverTimer::new`].
+    pub(crate) fn new(notifications: mpsc::Receiver<Notification>, once: bool) -> Self {
+        StandbyWaiter { timer: TakeoverTimer::new(once), notifications, listening: false }
     }
 
     /// Returns whether we are among the listeners, so that a release of ours must not count us.
@@ -29,28 +29,30 @@ impl StandbyWaiter {
         self.listening
     }
 
-    /// Drops what was told before a round that begins.
+    /// Drops the notifications from before a new round.
     pub(crate) fn forget(&mut self) {
-        while self.news.try_recv().is_ok() {}
+        while self.notifications.try_recv().is_ok() {}
     }
 
-    /// Ends the waiting for good: a leader never stands by again.
+    /// Stops waiting for good: a leader never stands by again.
     pub(crate) fn close(&mut self) {
-        self.news.close();
+        self.notifications.close();
         self.forget();
     }
 
-    /// Starts to listen on the nodes. Returns whether that is new: what was told before is lost then, and a round must follow.
+    /// Starts to listen on the nodes. Returns whether we did not listen before: earlier notifications are lost then,
+    /// and a round must follow.
     pub(crate) async fn listen(&mut self, nodes: &[Arc<Node>], times: &Times) -> bool {
         if self.listening {
             return false;
         }
         self.listening = true;
         nodes.iter().for_each(|node| node.listen());
-        // Over as soon as all are connected; a node that can't be reached now announces itself when it can.
+        // Ends as soon as all are connected. A node that can't be reached now sends a notification once it can.
         let mut connected = 0;
         let all = async {
-            while connected < nodes.len() && self.news.recv().await.is_some_and(|news| news == Notification::Connected)
+            while connected < nodes.len()
+                && self.notifications.recv().await.is_some_and(|notification| notification == Notification::Connected)
             {
                 connected += 1;
             }
@@ -59,46 +61,47 @@ impl StandbyWaiter {
         true
     }
 
-    /// Waits until the votes that were seen could have expired, a node tells of a release, or a node is connected again; then
-    /// for our turn among the standbys. A standby that hears meanwhile of another candidate's votes waits on, until that
-    /// candidate's lease could have expired.
+    /// Waits until the votes that were seen could have expired or a node reports a release, then for our turn among the
+    /// standbys. Returns at once when a node is connected again. If another candidate gets votes meanwhile, waits until
+    /// that candidate's lease could have expired.
     pub(crate) async fn wait(&mut self, free_in: Option<Duration>, times: &Times) -> WaitOutcome {
         self.timer.begin(free_in, times, Moment::now(), fastrand::f64());
         loop {
-            let news = tokio::select! {
+            let notification = tokio::select! {
                 biased;
-                news = self.news.recv() => news,
+                notification = self.notifications.recv() => notification,
                 () = reach(self.timer.goes_at()) => return WaitOutcome::LookAgain,
             };
-            let Some(news) = news else {
-                // Nothing more is told.
+            let Some(notification) = notification else {
+                // No more notifications can come.
                 reach(self.timer.goes_at()).await;
                 return WaitOutcome::LookAgain;
             };
-            if let Some(change) = self.timer.hear(news, times, Moment::now(), fastrand::f64()) {
+            if let Some(change) = self.timer.hear(notification, times, Moment::now(), fastrand::f64()) {
                 return change;
             }
         }
     }
 }
 
-/// What a standby knows, and when it campaigns. Pure: no I/O and no clock of its own.
+/// Decides when a standby campaigns, from what it knows. Pure: no I/O and no clock of its own.
 pub(crate) struct TakeoverTimer {
     /// How long a round takes.
     round_trip: Duration,
     /// How many standbys listen, as far as is known.
     listeners: u32,
-    /// The value of the lock that was released last. A node that doesn't know of the release yet may treat it as free.
+    /// The value of the lock that was released last. A node that doesn't know of the release yet may treat such a lock
+    /// as free.
     freed: Option<LockValue>,
-    /// The command runs no more once it has succeeded in this period.
+    /// The command must not run again after a success in this period.
     once: bool,
-    /// A vote for a round of ours that was lost may be told to us, too.
+    /// A node may notify us of a vote in a round of ours that was lost.
     own_vote_told: bool,
     go: Option<Moment>,
 }
 
 impl TakeoverTimer {
-    /// Makes a timer. `once`: the command runs no more once it has succeeded in this period.
+    /// Creates a timer. `once`: the command must not run again after a success in this period.
     pub(crate) fn new(once: bool) -> Self {
         TakeoverTimer {
             round_trip: Duration::from_millis(1),
@@ -115,31 +118,37 @@ impl TakeoverTimer {
         self.freed.as_ref()
     }
 
-    /// Takes note of how long a round took, and of how many listen.
+    /// Records how long a round took, and how many listen.
     pub(crate) fn learn(&mut self, round_trip: Duration, listeners: Option<u32>) {
         self.round_trip = round_trip;
         self.listeners = listeners.unwrap_or(self.listeners);
     }
 
-    /// Takes note of whether a node may tell us of a vote in our own round, which was lost.
+    /// Notes whether a node may notify us of a vote in a round of ours that was lost.
     pub(crate) fn expect_own_vote(&mut self, may_be_told: bool) {
         self.own_vote_told = may_be_told;
     }
 
-    /// Returns when to campaign, unless more is heard; `None`: not known.
+    /// Returns when to campaign, unless a notification changes that; `None` if it isn't known.
     pub(crate) fn goes_at(&self) -> Option<Moment> {
         self.go
     }
 
-    /// Begins to wait. A live leader extends at about the time at which its votes, as they were seen, expire; the campaign
-    /// comes after that. `chance`: a random number, at least 0 and below 1.
+    /// Begins to wait. A live leader extends at about the time when the votes that were seen expire. The campaign comes
+    /// after that. `chance`: a random number, at least 0 and below 1.
     pub(crate) fn begin(&mut self, free_in: Option<Duration>, times: &Times, now: Moment, chance: f64) {
         self.go = free_in.map(|free_in| now + free_in + times.drift() + self.turn(chance));
     }
 
-    /// Takes a notification. Returns what has changed if that ends the wait at once.
-    pub(crate) fn hear(&mut self, news: Notification, times: &Times, now: Moment, chance: f64) -> Option<WaitOutcome> {
-        match news {
+    /// Takes a notification. Returns the outcome if it ends the wait at once.
+    pub(crate) fn hear(
+        &mut self,
+        notification: Notification,
+        times: &Times,
+        now: Moment,
+        chance: f64,
+    ) -> Option<WaitOutcome> {
+        match notification {
             Notification::Done { .. } if self.once => return Some(WaitOutcome::Succeeded),
             Notification::Released { value, listeners } | Notification::Done { value, listeners }
                 if Some(&value) != self.freed.as_ref() =>
@@ -154,11 +163,11 @@ impl TakeoverTimer {
                 self.listeners = listeners;
                 self.go = Some(now + left + times.drift() + self.turn(chance));
             }
-            // Taken for another's, it would keep us waiting for a ttl beside a lock that is free. One that is another's after all
-            // costs a round.
+            // Our own vote isn't another candidate's: it must not make us wait for a ttl. If it is another's after all, that costs
+            // a round.
             Notification::Acquired { .. } if std::mem::take(&mut self.own_vote_told) => {}
             Notification::Acquired { freed } => {
-                // Another node may report the vote before the release that it follows, which then is no news.
+                // Another node may report the release that this vote follows only later. It is nothing new then.
                 self.freed = freed.or(self.freed.take());
                 self.go = Some(now + times.ttl() + times.drift() + self.turn(chance));
             }

@@ -1,4 +1,4 @@
-//! Whatever a server or another program sends is taken for what it is, and nothing panics.
+//! Nothing that a server or another program sends causes a panic or is taken for something else.
 
 use proptest::prelude::*;
 use redis::Value;
@@ -14,7 +14,7 @@ use crate::{
     once_per::PastSuccess,
 };
 
-/// What a server can say, in answers that are often nearly right.
+/// Returns any value that a server can send, often nearly a valid answer.
 fn any_value() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
         any::<Vec<u8>>(),
@@ -55,21 +55,21 @@ proptest! {
     }
 
     #[test]
-    fn any_message_is_news_or_none(text in any::<String>(), word in "acquired|released|done|held", rest in any::<String>()) {
+    fn any_message_is_a_notification_or_none(text in any::<String>(), word in "acquired|released|done|held", rest in any::<String>()) {
         let _ = (pubsub::parse(&text), pubsub::parse(&format!("{word} {rest}")), pubsub::parse(&format!("{word} 1 {rest}")));
     }
 
     #[test]
-    fn any_value_of_a_lock_can_be_told(value in any::<String>(), holder in any::<String>(), fence in any::<u64>(), left in any::<u64>()) {
+    fn any_value_of_a_lock_can_be_shown(value in any::<String>(), holder in any::<String>(), fence in any::<u64>(), left in any::<u64>()) {
         let mark = serde_json::json!({ "id": "x", "holder": holder }).to_string();
-        let told = |value: &str| Reason::held(&LockValue::from_node(value), FencingToken::new(fence)).to_string();
-        prop_assert!(told(&mark).contains(&holder));
-        let _ = told(&value);
+        let shown = |value: &str| Reason::held(&LockValue::from_node(value), FencingToken::new(fence)).to_string();
+        prop_assert!(shown(&mark).contains(&holder));
+        let _ = shown(&value);
         let _ = PastSuccess { note: value, left: Some(std::time::Duration::from_millis(left)) }.to_string();
     }
 
     #[test]
-    fn fewer_nodes_than_may_fail_can_not_use_up_the_tokens(fence in any::<u64>(), nodes in 3_usize..8, silent in 0_usize..4) {
+    fn as_many_nodes_as_may_fail_cannot_use_up_the_tokens(fence in any::<u64>(), nodes in 3_usize..8, silent in 0_usize..4) {
         let wall = 1_800_000_000_000_000;
         let acquired = |index: usize, fence| {
             let answer = scripts::AcquireReply {
@@ -80,12 +80,12 @@ proptest! {
             };
             NodeReply { node: index, answer: Ok(answer) }
         };
-        // Those that may fail tell nonsense, or nothing; all others are well.
+        // The nodes that may fail send nonsense, or nothing. All others are healthy.
         let may_fail = nodes - crate::lease::quorum(nodes);
         let replies: Vec<_> = (0..nodes).map(|index| acquired(index, if index < may_fail { fence } else { wall })).collect();
         let replies = &replies[..nodes - silent.min(nodes)];
         prop_assert!(outcome::fence_to_pass(nodes, replies, wall).is_none_or(|pass| pass.get() <= wall + FARTHEST_AHEAD));
-        // What was granted in truth is passed, however far the clock is behind.
+        // A fence that was really granted is exceeded, however far the clock is behind.
         let all: Vec<_> = (0..nodes).map(|index| acquired(index, fence)).collect();
         prop_assert_eq!(outcome::fence_to_pass(nodes, &all, 0), Some(FencingToken::new(fence)));
     }

@@ -12,13 +12,13 @@ const MOST_TRIED: RawFd = 1024;
 
 /// Closes all descriptors that were inherited but stderr; stdin and stdout become /dev/null.
 ///
-/// The command has them by then. Whoever is at the other end sees what the command does: an end of file when it closes its
-/// output, a broken pipe when it closes its input.
+/// The command has them by then. Whoever is at the other end sees what the command does: an end of file when it closes
+/// its output, a broken pipe when it closes its input.
 pub(crate) fn let_go() {
     if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
         for standard in [libc::STDIN_FILENO, libc::STDOUT_FILENO] {
-            // SAFETY: dup2(2) accesses no memory. What it closes is owned by no Rust value: std names the two by number only,
-            // and finds /dev/null under that number from now on.
+            // SAFETY: dup2(2) accesses no memory. What it closes is owned by no Rust value: std names the two by number
+            // only, and finds /dev/null under that number from now on.
             unsafe { libc::dup2(null.as_raw_fd(), standard) };
         }
     }
@@ -36,8 +36,8 @@ pub(super) fn is_open(fd: RawFd) -> bool {
     flags(fd).is_some()
 }
 
-/// Returns whether a descriptor was inherited: Rust's std, tokio, nix as it is used here, and this program open all of theirs
-/// close-on-exec, and what exec keeps is not.
+/// Returns whether a descriptor was inherited: Rust's std, tokio, nix as it is used here, and this program open all of
+/// theirs close-on-exec, and what exec keeps is not.
 fn is_inherited(fd: RawFd) -> bool {
     flags(fd).is_some_and(|flags| flags & libc::FD_CLOEXEC == 0)
 }

@@ -1,7 +1,8 @@
 //! The entry point, which the C library calls in place of Rust's runtime.
 //!
-//! Rust's runtime ignores SIGPIPE and opens /dev/null in place of closed standard descriptors without a trace of how they were,
-//! which the command must get. It also looks for the end of the stack in /proc/self/maps, which takes a tenth of our start.
+//! Rust's runtime ignores SIGPIPE and opens /dev/null in place of closed standard descriptors without a trace of how
+//! they were, which the command must get. It also looks for the end of the stack in /proc/self/maps, which takes a
+//! tenth of our start.
 
 use std::{
     ffi::CStr,
@@ -40,7 +41,7 @@ macro_rules! entry_point {
         extern "C" fn main(count: std::ffi::c_int, arguments: *mut *mut std::ffi::c_char) -> std::ffi::c_int {
             // SAFETY: the C library passes on what the kernel has made.
             let arguments = unsafe { $crate::sys::entry::begin(count, arguments) };
-            // Not by returning: exit writes what is left in stdout's buffer.
+            // Exits rather than returns: that writes what is left in stdout's buffer.
             std::process::exit($main(arguments))
         }
 
@@ -70,13 +71,14 @@ pub(crate) unsafe fn begin(count: c_int, arguments: *mut *mut c_char) -> Vec<OsS
             open_null_as(fd);
         }
     }
-    // SAFETY: the caller promises that `index`, which is below `count`, is that of a pointer to a string that ends with NUL.
+    // SAFETY: the caller promises that `index`, which is below `count`, is that of a pointer to a string that ends with
+    // NUL.
     let text = |index| unsafe { CStr::from_ptr(*arguments.add(index)) };
     (0..count).map(|index| OsStr::from_bytes(text(index).to_bytes()).to_owned()).collect()
 }
 
-/// Opens /dev/null as `fd`, which is the lowest free number since those below it are open. It is close-on-exec, so that the
-/// command finds the descriptor closed again.
+/// Opens /dev/null as `fd`, which is the lowest free number since those below it are open. It is close-on-exec, so that
+/// the command finds the descriptor closed again.
 #[cfg(not(test))]
 fn open_null_as(fd: c_int) {
     if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null")
@@ -91,14 +93,14 @@ pub(crate) fn sigpipe_was_ignored() -> bool {
     SIGPIPE_IGNORED.load(Relaxed)
 }
 
-/// Lets `edit` overwrite each argument where the kernel has put it, which is what ps(1) shows. To be called before there is a
-/// second thread.
+/// Lets `edit` overwrite each argument where the kernel has put it, which is what ps(1) shows. To be called before
+/// there is a second thread.
 pub(crate) fn edit_arguments(mut edit: impl FnMut(&mut [u8])) {
     let arguments = ARGUMENTS.load(Relaxed);
     for index in 0..COUNT.load(Relaxed) {
-        // SAFETY: `begin`, which stored both, was promised this many pointers to strings that end with NUL and stay there.
-        // The kernel has put them on the stack, where they may be written. Nothing else refers to them: `begin` has copied
-        // them, and one slice ends before the next one begins.
+        // SAFETY: `begin`, which stored both, was promised this many pointers to strings that end with NUL and stay
+        // there. The kernel has put them on the stack, where they may be written. Nothing else refers to them: `begin`
+        // has copied them, and one slice ends before the next one begins.
         let bytes = unsafe {
             let argument = *arguments.add(index);
             let length = CStr::from_ptr(argument).to_bytes().len();

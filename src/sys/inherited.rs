@@ -19,10 +19,12 @@ pub(crate) struct Inherited {
 }
 
 impl Inherited {
-    /// Reads the mask and blocks every signal, here and in what is forked: each is then read from a signalfd, so that none is
-    /// lost or interrupts a call. A fault of our own code ends us all the same, since the kernel forces its signal.
+    /// Reads the mask and blocks every signal, here and in what is forked: each is then read from a signalfd, so that
+    /// none is lost or interrupts a call. A fault of our own code ends us all the same, since the kernel forces its
+    /// signal.
     ///
-    /// A signal that was ignored stays so (nohup), except SIGCHLD: ignored, it would let the kernel reap our children unseen.
+    /// A signal that was ignored stays so (nohup), except SIGCHLD: ignored, it would let the kernel reap our children
+    /// unseen.
     ///
     /// # Errors
     /// Those of sigaction(2) and sigprocmask(2).

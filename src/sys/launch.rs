@@ -61,12 +61,14 @@ impl Launch<'_> {
     pub(crate) fn start(self) -> Result<Launched, Errno> {
         let (result, failure) = pipe2(OFlag::O_CLOEXEC)?;
         let parent = getpid();
-        // SAFETY: however many threads there are, the child makes only async-signal-safe calls: `AfterFork` has no others, and
-        // takes no lock and no memory; all that it needs has been made before. It never returns from this function.
+        // SAFETY: however many threads there are, the child makes only async-signal-safe calls: `AfterFork` has no
+        // others, and takes no lock and no memory; all that it needs has been made before. It never returns from this
+        // function.
         match unsafe { fork() }? {
             ForkResult::Parent { child } => {
                 if self.own_group {
-                    // Here as well as in the child, so that the group is there whoever runs first. The child may have exec'd.
+                    // Here as well as in the child, so that the group is there whoever runs first. The child may have
+                    // exec'd.
                     let _ = setpgid(child, child);
                 }
                 Ok(Launched { pid: child, exec: PendingExec(result) })
@@ -76,8 +78,8 @@ impl Launch<'_> {
     }
 }
 
-/// The child between fork and exec, which shares nothing but may have been forked while locks were held. Its methods make only
-/// async-signal-safe calls (signal-safety(7)), or system calls without anything around them.
+/// The child between fork and exec, which shares nothing but may have been forked while locks were held. Its methods
+/// make only async-signal-safe calls (signal-safety(7)), or system calls without anything around them.
 struct AfterFork<'a> {
     launch: Launch<'a>,
     parent: Pid,

@@ -1,5 +1,5 @@
-//! System calls that Rust's standard library has no safe form of, as safe, typed functions. Every unsafe block of the program
-//! is in this folder.
+//! System calls that Rust's standard library has no safe form of, as safe, typed functions. Every unsafe block of the
+//! program is in this folder.
 
 #[macro_use]
 pub(crate) mod entry;

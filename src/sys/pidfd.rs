@@ -23,14 +23,15 @@ impl Pidfd {
         pidfd_open(pid, PidfdFlags::empty()).map(Pidfd).map_err(|e| Errno::from_raw(e.raw_os_error()))
     }
 
-    /// Sends a signal to the process. Takes a number, since neither nix nor rustix has names for real-time signals; 0 only
-    /// probes.
+    /// Sends a signal to the process. Takes a number, since neither nix nor rustix has names for real-time signals; 0
+    /// only probes.
     ///
     /// # Errors
     /// Those of pidfd_send_signal(2); ESRCH: the process has been reaped.
     pub(crate) fn send(&self, number: c_int) -> Result<(), Errno> {
         let no_info = std::ptr::null::<libc::siginfo_t>();
-        // SAFETY: the descriptor is open for as long as `self`; with a null siginfo the kernel reads no memory of this process.
+        // SAFETY: the descriptor is open for as long as `self`; with a null siginfo the kernel reads no memory of this
+        // process.
         let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), number, no_info, 0) };
         Errno::result(sent).map(drop)
     }

@@ -7,8 +7,8 @@ use nix::{
     unistd::Pid,
 };
 
-/// Sends a signal to a child, which is not reaped yet and so still has this id. Takes a number, since nix has no names for
-/// real-time signals; 0 only probes.
+/// Sends a signal to a child, which is not reaped yet and so still has this id. Takes a number, since nix has no names
+/// for real-time signals; 0 only probes.
 ///
 /// # Errors
 /// Those of kill(2); ESRCH for an id that names more than one process.
@@ -37,9 +37,11 @@ fn kill(target: libc::pid_t, number: c_int) -> Result<(), Errno> {
 
 /// Returns whether this process ignores a signal. Takes a number, since nix has no names for real-time signals.
 pub(crate) fn is_ignored(number: c_int) -> bool {
-    // SAFETY: sigaction is a C struct of integers, a set of bits and pointers that may be null, so all zeros is a valid value.
+    // SAFETY: sigaction is a C struct of integers, a set of bits and pointers that may be null, so all zeros is a valid
+    // value.
     let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: a null new action leaves the disposition as it is; `now` lives through the call and is ours to be written.
+    // SAFETY: a null new action leaves the disposition as it is; `now` lives through the call and is ours to be
+    // written.
     let read = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut now) };
     read == 0 && now.sa_sigaction == libc::SIG_IGN
 }
@@ -58,7 +60,8 @@ pub(crate) fn ignore(number: Signal) -> Result<(), Errno> {
 /// # Errors
 /// EINVAL: the action of the signal can't be changed.
 pub(crate) fn reset(number: Signal) -> Result<(), Errno> {
-    // SAFETY: a default action is the kernel's and runs no handler, so no code can run at a moment that isn't ready for it.
+    // SAFETY: a default action is the kernel's and runs no handler, so no code can run at a moment that isn't ready for
+    // it.
     unsafe { signal(number, SigHandler::SigDfl) }.map(drop)
 }
 

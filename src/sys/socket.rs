@@ -39,7 +39,8 @@ impl PacketSocket {
     /// Sends a packet, and a copy of a descriptor with it if there is one.
     ///
     /// # Errors
-    /// EPIPE or ECONNRESET: the other end is gone. EAGAIN: it has not read for long. EBADF: there is no such descriptor.
+    /// EPIPE or ECONNRESET: the other end is gone. EAGAIN: it has not read for long. EBADF: there is no such
+    /// descriptor.
     pub(crate) fn send(&self, bytes: &[u8], descriptor: Option<RawFd>) -> Result<(), Errno> {
         let descriptors: Vec<RawFd> = descriptor.into_iter().collect();
         let rights = [ControlMessage::ScmRights(&descriptors)];
@@ -62,8 +63,8 @@ impl PacketSocket {
             ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
             _ => None,
         });
-        // SAFETY: the kernel has opened this descriptor for us in recvmsg(2) and named it here only, so nothing else owns it.
-        // `space` has room for one: the kernel closes any others itself.
+        // SAFETY: the kernel has opened this descriptor for us in recvmsg(2) and named it here only, so nothing else
+        // owns it. `space` has room for one: the kernel closes any others itself.
         let descriptor = number.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
         Ok(Packet { length: got.bytes, descriptor })
     }

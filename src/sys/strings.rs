@@ -8,7 +8,8 @@ use std::{
 /// An array of C strings that ends with a null pointer. It is made before a fork, since making it allocates.
 #[derive(Debug)]
 pub(crate) struct CStringArray {
-    /// Own what `pointers` point to. A CString keeps its text in one place for as long as it lives, wherever it is moved itself.
+    /// Own what `pointers` point to. A CString keeps its text in one place for as long as it lives, wherever it is
+    /// moved itself.
     strings: Vec<CString>,
     pointers: Vec<*const c_char>,
 }
@@ -31,8 +32,8 @@ impl CStringArray {
     }
 }
 
-/// Returns a text as a C string. Arguments and variables came as C strings, and the names among them are checked, so there is no
-/// NUL to cut the text at.
+/// Returns a text as a C string. Arguments and variables came as C strings, and the names among them are checked, so
+/// there is no NUL to cut the text at.
 pub(crate) fn c_string(text: &OsStr) -> CString {
     let bytes = text.as_bytes();
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());

@@ -45,7 +45,8 @@ pub(crate) fn first_ended() -> Option<Pid> {
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: `info` lives through the call and is ours to be written.
     Errno::result(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) }).ok()?;
-    // SAFETY: waitid(2) has filled `info` in as for SIGCHLD, which has this field, or has left the zeros, which read as id 0.
+    // SAFETY: waitid(2) has filled `info` in as for SIGCHLD, which has this field, or has left the zeros, which read as
+    // id 0.
     let pid = unsafe { info.si_pid() };
     (pid != 0).then(|| Pid::from_raw(pid))
 }

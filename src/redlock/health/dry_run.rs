@@ -1,4 +1,4 @@
-//! All that a leader does on a node, on a lock that nobody competes for.
+//! Does all that a leader does on a node, with a lock that nobody competes for.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// How long a connection may take until it listens.
+/// How long a connection may take to subscribe.
 const LISTENS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Returns what a leader or a standby could not do on this node: rights first, as the rest fails without them.
@@ -91,7 +91,7 @@ async fn lead(node: &Node, session: &LockSession, times: &Times) -> Result<(), F
     Ok(())
 }
 
-/// Returns whether the server counts us among those who listen, once the connection has had the time to.
+/// Returns whether the server counts us among the listeners, after giving the connection time to subscribe.
 async fn listens(node: &Node, channel: &str, mut notifications: mpsc::Receiver<Notification>) -> bool {
     node.listen();
     let _ = timeout(LISTENS_WITHIN, notifications.recv()).await;

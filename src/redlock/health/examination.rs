@@ -19,17 +19,17 @@ use crate::{
     },
 };
 
-/// How long nodes may take to answer, whatever the ttl: only of one that answers can it be said how late it is.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long nodes may take to answer, whatever the ttl: only an answer shows how late it is.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
-/// Examines all nodes at once. Nothing of it stays on them.
+/// Examines all nodes at once. Leaves nothing on them.
 ///
 /// # Errors
-/// The system has no random numbers.
+/// The system provides no random numbers.
 pub(crate) async fn check(config: &RedlockConfig, times: Times) -> anyhow::Result<Vec<NodeHealth>> {
     // A lock that nobody competes for, but under a name that a user's rights to the real one cover.
     let lock = format!("{}:check:{:08x}", config.lock, fastrand::u32(..));
-    let patient = Times::new(times.ttl().max(PATIENCE), None).unwrap_or(times);
+    let patient = Times::new(times.ttl().max(ANSWER_WITHIN), None).unwrap_or(times);
     let examine = async |index| {
         let session = LockSession::new(&lock, "leaderrun --check", None)?;
         let (sender, notifications) = mpsc::channel(8);
@@ -64,7 +64,7 @@ async fn examine(
     if !info.is_sentinel && !info.is_in_cluster {
         health.measurement = measurement::measure(node).await;
         health.findings.extend(health.measurement.iter().flat_map(|measured| measured.findings(times)));
-        // A replica takes no writes; that it is one says enough.
+        // A replica takes no writes. The finding that it is one says enough.
         if !info.is_replica {
             health.findings.extend(dry_run::findings(node, session, notifications, times).await);
         }

@@ -1,4 +1,4 @@
-//! What follows from what a server says of itself.
+//! Findings from what a server reports about itself.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::lease::Times;
 /// The first major version of Redis whose scripts may ask for the time and then write.
 const OLDEST_MAJOR: u32 = 5;
 
-/// From here on, memory is short.
+/// The percentage of used memory from which memory is short.
 const SHORT_PERCENT: u64 = 90;
 
-/// Returns what follows, the worst first.
+/// Returns the findings, the worst first.
 pub(super) fn findings(info: &ServerInfo, times: &Times) -> Vec<Finding> {
     let identity = [
         info.redis_major.filter(|&major| major < OLDEST_MAJOR).map(Finding::TooOld),

@@ -1,10 +1,10 @@
-//! What is found out about a node: a value, a text for people, how bad it is, and advice.
+//! A finding about a node: a value, a text for people, how bad it is, and advice.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
 use crate::redlock::net::failure::{Failure, grant_command};
 
-/// Something to mend or to know. Its text follows the node's name: "redis://b:6379 is a replica".
+/// Something to fix or to know. Its text follows the node's name: "redis://b:6379 is a replica".
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Finding {
     /// The node doesn't do what a leader needs.
@@ -34,12 +34,12 @@ pub(crate) enum Finding {
     },
     /// The server evicts keys when its memory is full, by this policy.
     Evicts(String),
-    /// So many percent of the server's memory are in use.
+    /// This percentage of the server's memory is in use.
     MemoryShort(u64),
     /// The last attempt to save the data failed.
     NotSaved,
     NoAppendOnlyFile,
-    /// The server has so many replicas.
+    /// The server has this many replicas.
     HasReplicas(u64),
 }
 
@@ -148,8 +148,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Returns the shortest ttl, in whole seconds, of which half the time for an answer is as long as this one took. A node may take a
-/// twentieth of the ttl.
+/// Returns the shortest ttl, in whole seconds, with which this answer takes at most half of the time for an answer. A
+/// node may take a twentieth of the ttl.
 fn ttl_for(answer: Duration) -> Duration {
     let ttl = answer.saturating_mul(2 * 20);
     Duration::from_secs(ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0)))
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_that_took_too_long_for_the_ttl_is_no_vote_and_one_that_nearly_did_a_risk() {
+    fn an_answer_too_slow_for_the_ttl_is_no_vote_and_a_nearly_too_slow_one_a_risk() {
         let slow = |millis| Finding::Slow {
             longest: Duration::from_millis(millis),
             limit: Duration::from_millis(50),

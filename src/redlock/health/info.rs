@@ -1,8 +1,8 @@
-//! What a server says of itself in its answer to INFO.
+//! What a server reports about itself in its answer to INFO.
 
 use std::{collections::HashMap, time::Duration};
 
-/// The facts that matter to a node. What the server doesn't say is `None`, or what is usual.
+/// The facts that matter to a node. What the server doesn't report is `None`, or the usual value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ServerInfo {
     /// "Redis 7.0.15"
@@ -13,7 +13,7 @@ pub(super) struct ServerInfo {
     pub is_in_cluster: bool,
     pub is_replica: bool,
     pub up: Option<Duration>,
-    /// What tells this process of a server from all others.
+    /// What distinguishes this server process from all others.
     pub run_id: Option<String>,
     pub memory: Option<MemoryLimit>,
     pub last_save_failed: bool,
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_server_says_is_read_and_what_it_does_not_say_is_as_usual() {
+    fn what_a_server_does_not_report_has_the_usual_value() {
         let text = "# Server\r\nredis_version:7.2.4\r\nvalkey_version:8.0.1\r\nrun_id:ab\r\nuptime_in_seconds:9\r\n\
                     maxmemory:200\r\nused_memory:150\r\nmaxmemory_policy:allkeys-lru\r\nrole:slave\r\n";
         let info = ServerInfo::parse(text);

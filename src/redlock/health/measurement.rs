@@ -1,4 +1,4 @@
-//! How fast a node answers, and how far its clock is off, by several times TIME.
+//! How fast a node answers and how far its clock is off, measured by several TIME commands.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_is_that_of_the_shortest_round_trip_and_the_time_to_answer_that_of_the_longest() {
+    fn the_clock_comes_from_the_shortest_round_trip_and_the_time_to_answer_from_the_longest() {
         let measurement = Measurement::of(trips(&[(9, 900), (1, 100), (2, 200)])).expect("a measurement");
         let millis = |duration: Duration| duration.as_millis();
         assert_eq!((millis(measurement.median), millis(measurement.longest)), (2, 9));

@@ -1,4 +1,4 @@
-//! What is known of a node after it was examined.
+//! The result of examining a node.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::{
     measurement::Measurement,
 };
 
-/// An examined node. What is `None` could not be found out.
+/// An examined node. A field that is `None` could not be determined.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeHealth {
     pub node: String,
@@ -16,7 +16,7 @@ pub(crate) struct NodeHealth {
     pub up: Option<Duration>,
     pub measurement: Option<Measurement>,
     pub findings: Vec<Finding>,
-    /// What tells the server's process from all others.
+    /// What distinguishes the server process from all others.
     pub(super) run_id: Option<String>,
 }
 

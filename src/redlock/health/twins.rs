@@ -1,10 +1,10 @@
-//! Nodes that are one server, under whatever names.
+//! Nodes that are one server, under different names.
 
 use std::collections::HashMap;
 
 use super::{finding::Finding, node_health::NodeHealth};
 
-/// Adds a finding to each node whose server is an earlier node, too.
+/// Adds a finding to each node whose server is also an earlier node.
 pub(super) fn find(nodes: &mut [NodeHealth]) {
     let mut first: HashMap<String, String> = HashMap::new();
     for node in nodes {
@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_stands_several_times_among_the_nodes_is_named_by_its_first_name() {
+    fn a_server_configured_as_several_nodes_is_named_by_the_first() {
         let node = |name: &str, run_id: Option<&str>| {
             let run_id = run_id.map(ToOwned::to_owned);
             NodeHealth { run_id, ..NodeHealth::unknown(name.to_owned()) }

@@ -93,8 +93,8 @@ impl Address {
         self.group.as_deref()
     }
 
-    /// Returns how to connect to the server and sign in now. A file that can't be read, or doesn't name the server, changes nothing:
-    /// whoever writes it may be half done.
+    /// Returns how to connect to the server and sign in now. A file that can't be read, or doesn't name the server,
+    /// changes nothing: whoever writes it may be half done.
     pub(crate) async fn info(&self) -> ConnectionInfo {
         let Some(file) = self.file.clone() else { return self.info.clone() };
         let text = files::read(&file).await.ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
@@ -141,8 +141,8 @@ fn connection_info(url: &str) -> Result<ConnectionInfo, String> {
         return Err("the port is not a number from 1 to 65535".into());
     }
     // The library's texts name the wrong part before a dash, without repeating it.
-    let told = |e: redis::RedisError| e.to_string().split(" - ").next().unwrap_or_default().to_lowercase();
-    let info = parsed.into_connection_info().map_err(told)?;
+    let problem = |e: redis::RedisError| e.to_string().split(" - ").next().unwrap_or_default().to_lowercase();
+    let info = parsed.into_connection_info().map_err(problem)?;
     if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
         return Err("certificates are always verified: leave out #insecure, and give your CA with --tls-ca FILE".into());
     }
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_behind_sentinels_has_their_addresses_and_the_masters_sign_in() {
+    fn a_node_behind_sentinels_has_their_addresses_and_the_sign_in_of_its_master() {
         let url = "rediss-sentinel://u:p%40@s1,[::1]:7,s2:26380/mymaster/3?sentinel-user=w&sentinel-pass=q";
         let address = Address::parse(url).expect("a good URL");
         assert_eq!(address.to_string(), "rediss-sentinel://s1:26379,[::1]:7,s2:26380/mymaster/3");

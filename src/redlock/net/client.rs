@@ -37,8 +37,8 @@ impl Client {
         Client { state, requests, has_tls, answer_timeout, connect_timeout }
     }
 
-    /// Sends a command and waits for the answer, for at most the answer timeout; before the first attempt to connect has ended,
-    /// for the connect timeout as well.
+    /// Sends a command and waits for the answer, for at most the answer timeout; before the first attempt to connect
+    /// has ended, for the connect timeout as well.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -49,7 +49,7 @@ impl Client {
         async move {
             match timeout(within, request.answer()).await {
                 Ok(answer) => answer,
-                // Why there was no connection says more than that there is none again yet.
+                // Why there was no connection says more than that there is still none.
                 Err(_) => Err(request.unconnected.unwrap_or(Failure::TimedOut)),
             }
         }

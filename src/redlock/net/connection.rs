@@ -1,4 +1,5 @@
-//! Opens the connections to one server: one for commands and, where messages cannot be pushed on it, a second one for them.
+//! Opens the connections to one server: one for commands and, where messages cannot be pushed on it, a second one for
+//! them.
 
 use std::{io, sync::Arc};
 
@@ -85,7 +86,8 @@ impl Messages {
 }
 
 impl Endpoint {
-    /// Connects, signs in, and subscribes if `delivery` asks for it. `delivery` becomes what the server turns out to be able to.
+    /// Connects, signs in, and subscribes if `delivery` asks for it. Sets `delivery` to what the server turns out to
+    /// support.
     ///
     /// # Errors
     /// Why there is no connection.
@@ -122,8 +124,8 @@ impl Dialer<'_> {
         Ok(Opened { connection, messages: Messages::None })
     }
 
-    /// Opens one connection for both commands and messages. Returns `None` if the server refuses, with what to try instead in
-    /// `delivery`.
+    /// Opens one connection for both commands and messages. Returns `None` if the server refuses, with what to try
+    /// instead in `delivery`.
     async fn with_pushed(
         &self,
         subscription: &Subscription,

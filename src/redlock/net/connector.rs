@@ -1,5 +1,5 @@
-//! Keeps the connection to one server up, beside the rounds that use it. Connects whenever there is no connection: at once where
-//! somebody needs one, otherwise after pauses that grow.
+//! Keeps the connection to one server up, independently of the rounds that use it. Connects whenever there is no
+//! connection: at once if somebody needs one, otherwise after pauses that grow.
 
 use std::{sync::Arc, time::Duration};
 
@@ -132,7 +132,7 @@ impl Connector {
         let flooded = budget.is_flooded();
         if flooded {
             let _ = self.announce(ConnectionState::Down(Failure::Flooded));
-            // Nobody hurries to have such a server back.
+            // There is no hurry to reconnect to such a server.
             sleep(self.backoff.longest()).await;
         }
         let pause = self.backoff.after(Moment::now().since(began));
@@ -164,7 +164,7 @@ impl Connector {
         if self.delivery != Delivery::Unwanted
             && let Some(subscription) = &self.endpoint.subscription
         {
-            subscription.notifications.tell(Notification::Connected);
+            subscription.notifications.send(Notification::Connected);
         }
     }
 }
@@ -188,8 +188,8 @@ impl Backoff {
         pause
     }
 
-    /// Returns the next pause, after a connection that has lasted this long. A connection that soon ends is not tried any faster
-    /// than none at all.
+    /// Returns the next pause, after a connection that has lasted this long. A connection that soon ends is not tried
+    /// any faster than none at all.
     fn after(&mut self, lasted: Duration) -> Duration {
         let pause = self.grow();
         if lasted > self.longest {

@@ -1,4 +1,4 @@
-//! From the errors of the system, of TLS, of the library and of servers to what went wrong with a node.
+//! Derives what went wrong with a node from errors of the system, TLS, the library and servers.
 
 use std::{error::Error, io, sync::Arc};
 
@@ -12,7 +12,8 @@ use super::{
 };
 
 impl Failure {
-    /// Returns why this command was answered with an error. Its script names the command that a server only gives the line of.
+    /// Returns why this command was answered with an error. If a server only gives a line of the script, the script
+    /// names the command.
     pub(crate) fn of(error: &RedisError, cmd: &Cmd) -> Self {
         diagnose(error, script_of(cmd))
     }
@@ -61,7 +62,7 @@ fn diagnose(error: &RedisError, script: Option<&str>) -> Failure {
     match error.kind() {
         ErrorKind::Server(_) | ErrorKind::Extension => {
             let said = ServerError::parse(error.code().unwrap_or_default(), error.detail().unwrap_or_default());
-            of_server(&said, script).unwrap_or_else(|| Failure::Answered(told(error)))
+            of_server(&said, script).unwrap_or_else(|| Failure::Answered(own_words(error)))
         }
         // The library gives neither code nor text of a sign-in that failed.
         ErrorKind::AuthenticationFailed => Failure::WrongPassword,
@@ -72,7 +73,7 @@ fn diagnose(error: &RedisError, script: Option<&str>) -> Failure {
             None if error.is_connection_dropped() => Failure::Closed { may_want: None },
             None => Failure::Unreachable(error.to_string()),
         },
-        _ => Failure::Answered(told(error)),
+        _ => Failure::Answered(own_words(error)),
     }
 }
 
@@ -132,8 +133,8 @@ fn io_error(error: &RedisError) -> Option<&io::Error> {
     error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?.downcast_ref()
 }
 
-/// Returns the server's own words, with the code before them.
-fn told(error: &RedisError) -> String {
+/// Returns the server's own words, after their code.
+fn own_words(error: &RedisError) -> String {
     let detail = match error.detail() {
         Some(detail) => detail.to_owned(),
         // A code that the library doesn't know is all that the server said.

@@ -27,7 +27,7 @@ pub(crate) enum Failure {
     Tls(TlsProblem),
     /// The bytes that came are not of the Redis protocol.
     NotRedis,
-    /// The answer is none that our scripts give.
+    /// The answer isn't one that our scripts give.
     StrangeAnswer,
     /// The server asks for a password.
     NoAuth,
@@ -51,9 +51,9 @@ pub(crate) enum Failure {
     TooOld,
     /// The server runs no scripts, as a Sentinel doesn't.
     NoScripts,
-    /// The server was asked as a Sentinel and is none.
+    /// The server was asked as a Sentinel and isn't one.
     NoSentinel,
-    /// The answer is none that a Sentinel gives.
+    /// The answer isn't one that a Sentinel gives.
     StrangeSentinel,
     /// The Sentinel has no master of this name.
     UnknownMaster,
@@ -95,8 +95,8 @@ pub(crate) enum NoMaster {
 }
 
 impl Failure {
-    /// Returns the failure of a connection that was closed before anything was answered on it. A server may close it before
-    /// its reason can be read, so that only the kind of the connection hints at one.
+    /// Returns the failure of a connection that was closed before anything was answered on it. A server may close it
+    /// before its reason can be read, so that only the kind of the connection hints at one.
     pub(crate) fn closed_unanswered(plain: bool) -> Self {
         let may_want = if plain { Wanted::Tls } else { Wanted::ClientCertificate };
         Failure::Closed { may_want: Some(may_want) }
@@ -187,7 +187,7 @@ impl Right {
 impl NoMaster {
     fn advice(&self) -> Cow<'static, str> {
         match self {
-            // What ails the first of them often ails all.
+            // What is wrong with the first of them is often wrong with all.
             NoMaster::TooFew { faults, .. } if !faults.is_empty() => faults[0].1.advice(),
             NoMaster::TooFew { .. } | NoMaster::Disagreement => NAME_ALL_SENTINELS.into(),
         }

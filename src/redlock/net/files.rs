@@ -20,13 +20,14 @@ const THREAD: &str = "file-read";
 /// One turn for each path that has been read.
 static TURNS: Mutex<BTreeMap<PathBuf, Arc<AsyncMutex<()>>>> = Mutex::new(BTreeMap::new());
 
-/// Reads a file on a thread of its own, since a network file system may take its time and the event loop must not wait for it.
+/// Reads a file on a thread of its own, since a network file system may take its time and the event loop must not wait
+/// for it.
 ///
-/// One read of a path is under way at a time, even if nobody waits for it any more: on a file system that hangs, the threads would
-/// pile up.
+/// One read of a path is under way at a time, even if nobody waits for it any more: on a file system that hangs, the
+/// threads would pile up.
 ///
-/// If no thread can be started, as in a pids cgroup that the command has used up, reads the file in place. The runtime's own pool
-/// would abort the process there.
+/// If no thread can be started, as in a pids cgroup that the command has used up, reads the file in place. The
+/// runtime's own pool would abort the process there.
 ///
 /// # Errors
 /// Those of open(2) and read(2); InvalidData for a file that is too large.

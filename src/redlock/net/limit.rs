@@ -1,5 +1,5 @@
-//! A limit on what a server may send. Answers to our scripts and messages are short. A server that floods us, or never ends an
-//! answer, is cut off before it takes memory or time that the answers of others need.
+//! A limit on what a server may send. Answers to our scripts and messages are short. A server that floods us, or never
+//! ends an answer, is cut off before it takes memory or time that the answers of others need.
 
 use std::{
     io,
@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::clock::Moment;
 
-/// The most bytes that may arrive before they make a whole answer or message. The longest holds a few names of 512 bytes.
+/// The most bytes that may arrive before they make a whole answer or message. The longest holds a few names of 512
+/// bytes.
 const LONGEST_UNFINISHED: usize = 64 * 1024;
 
 /// The most bytes per second in the long run, and at once: what a campaign of a thousand standbys needs, and no more.

@@ -16,7 +16,7 @@ use crate::{lease::Times, redlock::config::RedlockConfig};
 
 /// A node that can be asked.
 pub(crate) struct Node {
-    /// Its place among the nodes.
+    /// Its index among the nodes.
     pub index: usize,
     pub address: Address,
     client: Client,
@@ -69,8 +69,8 @@ impl Node {
         async move { asked.await.map(|answer| answer.value) }
     }
 
-    /// Asks for an answer that counts only if it comes from the master. A server that was replaced doesn't know that, so the
-    /// Sentinels, if there are any, must still name it after it has answered.
+    /// Asks for an answer that counts only if it comes from the master. A server that was replaced doesn't know that,
+    /// so the Sentinels, if there are any, must still name it after it has answered.
     ///
     /// # Errors
     /// Why there is no answer, or why it doesn't count.

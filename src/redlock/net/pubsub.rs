@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 
 use crate::lock::LockValue;
 
-/// How many notifications wait to be read. A standby that can't keep up misses some, and looks when the votes could have run out.
+/// How many notifications wait to be read. A standby that can't keep up misses some, and looks when the votes could
+/// have run out.
 pub(crate) const MOST_NOTIFICATIONS: usize = 1024;
 
 /// An event that may change who can lead.
@@ -37,14 +38,14 @@ pub(crate) struct Subscription {
 }
 
 impl NotificationSender {
-    pub(crate) fn tell(&self, notification: Notification) {
+    pub(crate) fn send(&self, notification: Notification) {
         let _ = self.0.try_send(notification);
     }
 
     /// Passes on a message, if it is one of ours.
     pub(crate) fn message(&self, message: &Msg) {
         if let Some(notification) = message.get_payload::<String>().ok().and_then(|text| parse(&text)) {
-            self.tell(notification);
+            self.send(notification);
         }
     }
 
@@ -60,8 +61,8 @@ impl NotificationSender {
     }
 }
 
-/// Reads `acquired VALUE`, `released LISTENERS VALUE`, `done LISTENERS VALUE` or `held LISTENERS MILLISECONDS`. Returns `None` for
-/// any other message.
+/// Reads `acquired VALUE`, `released LISTENERS VALUE`, `done LISTENERS VALUE` or `held LISTENERS MILLISECONDS`. Returns
+/// `None` for any other message.
 pub(crate) fn parse(text: &str) -> Option<Notification> {
     let (word, rest) = text.split_once(' ')?;
     if word == "acquired" {

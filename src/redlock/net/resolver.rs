@@ -1,8 +1,8 @@
-//! Resolves host names without the system's C library, which would load NSS modules, and with them a C library of another version,
-//! into a static program.
+//! Resolves host names without the system's C library, which would load NSS modules, and with them a C library of
+//! another version, into a static program.
 //!
-//! In this order: an IP address; `localhost` and names below it (RFC 6761, section 6.3); /etc/hosts; the name servers of
-//! /etc/resolv.conf. Both files are read for each lookup, since a container may move to another network.
+//! In this order: an IP address; `localhost` and names below it (RFC 6761, section 6.3); /etc/hosts; the name servers
+//! of /etc/resolv.conf. Both files are read for each lookup, since a container may move to another network.
 
 use std::{
     io,
@@ -53,8 +53,8 @@ impl std::fmt::Display for ResolveError {
 
 impl std::error::Error for ResolveError {}
 
-/// Returns the addresses of a host, at least one. `patience`: how long to wait for other name servers once one has said that there
-/// is no such name.
+/// Returns the addresses of a host, at least one. `patience`: how long to wait for other name servers once one has said
+/// that there is no such name.
 ///
 /// # Errors
 /// An [`io::Error`] that holds a [`ResolveError`].
@@ -95,8 +95,9 @@ fn listed(name: &Name, file: &[u8]) -> Vec<IpAddr> {
         .collect()
 }
 
-/// Asks all name servers at once, so that a dead one costs no time, and takes the first addresses. One that knows no such name is
-/// believed only when the others have failed or `patience` has passed: that of a private network may know more than a public one.
+/// Asks all name servers at once, so that a dead one costs no time, and takes the first addresses. One that knows no
+/// such name is believed only when the others have failed or `patience` has passed: that of a private network may know
+/// more than a public one.
 async fn ask_name_servers(
     name: &Name,
     configuration: &ResolverConfig,

@@ -1,9 +1,10 @@
 //! A node behind Sentinels, which name the server that is its master.
 //!
-//! A majority of the configured Sentinels must name the same server and, for a vote, name it once more after it has answered.
-//! Any two majorities share a Sentinel, and a Sentinel only returns to a replaced master by another failover. So a replaced server
-//! can neither extend nor grant a lease that a new master doesn't know of, even if some still reach it. Where a new master grants
-//! nothing until a majority has known it for a ttl, each lease that the last one extended has ended by then.
+//! A majority of the configured Sentinels must name the same server and, for a vote, name it once more after it has
+//! answered. Any two majorities share a Sentinel, and a Sentinel only returns to a replaced master by another failover.
+//! So a replaced server can neither extend nor grant a lease that a new master doesn't know of, even if some still
+//! reach it. Where a new master grants nothing until a majority has known it for a ttl, each lease that the last one
+//! extended has ended by then.
 //!
 //! This holds as long as the Sentinels keep their state, and all of them are configured here.
 
@@ -101,8 +102,8 @@ fn question(name: &str) -> redis::Cmd {
     cmd
 }
 
-/// Reads a Sentinel's answer, in which names and values take turns: the host, the port, and how long that server has been the
-/// master for this Sentinel.
+/// Reads a Sentinel's answer, in which names and values take turns: the host, the port, and how long that server has
+/// been the master for this Sentinel.
 fn named(value: Value) -> Option<(String, u16, Duration)> {
     let pairs: Vec<(String, String)> = redis::from_redis_value(value).ok()?;
     let get = |wanted: &str| pairs.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());

@@ -12,8 +12,9 @@ use rustls::{
 pub(crate) struct Tls(pub Arc<ClientConfig>);
 
 impl Tls {
-    /// Trusts the certificate authorities in the file `ca`. Without it, trusts those that SSL_CERT_FILE and SSL_CERT_DIR name, or the
-    /// system's. Presents the certificate in the first file of `shown`, whose key is in the second.
+    /// Trusts the certificate authorities in the file `ca`. Without it, trusts those that SSL_CERT_FILE and
+    /// SSL_CERT_DIR name, or the system's. Presents the certificate in the first file of `shown`, whose key is in the
+    /// second.
     ///
     /// # Errors
     /// Which file is wrong, and how.

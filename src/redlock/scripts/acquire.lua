@@ -1,8 +1,9 @@
--- KEYS: lock, fence, done, failed. ARGV: value, ttl (ms), token, settle (ms), whether to tell who listens (1 or 0), a value
--- that was told to be released, how often the command may fail (empty: nothing is asked of the period; 0: any number).
--- The channel has the lock's name. Tokens come and go as strings: Lua prints large numbers as floats.
+-- KEYS: lock, fence, done, failed.
+-- ARGV: value, ttl (ms), token, startup grace (ms), whether to notify listeners (1 or 0), a value whose release was
+-- announced (or empty), how often the command may fail (empty: don't check the period; 0: any number).
+-- The channel has the lock's name. Tokens stay strings: Lua prints large numbers as floats.
 local info = redis.call('INFO', 'server')
--- Before Redis 5, what a script changes after it has asked for the time is not replicated or saved as it was changed.
+-- Before Redis 5, what a script writes after it has asked for the time is not replicated or saved as written.
 if tonumber(string.match(info, 'redis_version:(%d+)') or 5) < 5 then
   return redis.error_reply('TOOOLD ' .. string.match(info, 'redis_version:([%w.]+)'))
 end
@@ -18,7 +19,7 @@ if ARGV[7] ~= '' then
 end
 local value = redis.call('GET', KEYS[1])
 if value and value ~= ARGV[1] and value ~= ARGV[6] then
-  -- Where the user may not count or publish, nobody listens.
+  -- pcall: where the user may not count or publish, nobody listens.
   local listeners = redis.pcall('PUBSUB', 'NUMSUB', KEYS[1])
   return {'held', run_id, fence, value, redis.call('PTTL', KEYS[1]), listeners[2] or 0}
 end
@@ -28,8 +29,8 @@ end
 if tonumber(ARGV[3]) <= tonumber(fence) then
   return {'stale', run_id, fence}
 end
--- A node that has just started may have lost a lock that a leader counts on.
--- Its uptime is counted in whole seconds, which begin with the seconds of its clock.
+-- A node that has just started may have lost a lock that a leader counts on. Its uptime counts whole seconds, which
+-- begin with the seconds of its clock.
 local settle = tonumber(ARGV[4]) - 1000 * tonumber(string.match(info, 'uptime_in_seconds:(%d+)'))
 if settle > 0 then
   local into_second = math.floor(redis.call('TIME')[2] / 1000)

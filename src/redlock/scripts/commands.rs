@@ -1,4 +1,4 @@
-//! How the scripts are called: keys and arguments as the nodes take them.
+//! The calls of the scripts, with their keys and arguments.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const RELEASE: &str = include_str!("release.lua");
 const TELL: &str = include_str!("tell.lua");
 const LOOK: &str = include_str!("look.lua");
 
-/// How often the command may fail, as the script takes it, where that is not limited.
+/// The argument of a script for an unlimited number of failures.
 const ANY_NUMBER: u16 = 0;
 
 /// A lock's keys on a node.
@@ -29,7 +29,7 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Makes the keys of the lock of this name.
+    /// Creates the keys of the lock with this name.
     pub(crate) fn new(lock: &str) -> Self {
         let of = |what: &str| format!("{lock}:{what}");
         Keys {
@@ -72,42 +72,42 @@ impl Keys {
         cmd
     }
 
-    /// Returns a request that only reads what is there.
+    /// Returns a request that only reads the lock.
     pub(crate) fn look(&self) -> Cmd {
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(LOOK).arg(3).arg(&self.lock).arg(&self.fence).arg(&self.done);
         cmd
     }
 
-    /// Returns what asks the leader whose lock has this value to step down. `lasts`: how long the request stands.
+    /// Returns a request to step down, for the leader whose lock has this value. `lasts`: how long it is valid.
     pub(crate) fn ask_to_step_down(&self, value: &LockValue, lasts: Duration) -> Cmd {
         let mut cmd = redis::cmd("SET");
         cmd.arg(&self.step_down).arg(value.as_str()).arg("PX").arg(millis(lasts));
         cmd
     }
 
-    /// Returns what notifies listeners of a vote in place of another node.
+    /// Returns a request to notify listeners of a vote, in place of another node.
     pub(crate) fn tell_acquisition(&self, freed: Option<&LockValue>) -> Cmd {
         let mut cmd = redis::cmd("PUBLISH");
         cmd.arg(&self.lock).arg(format!("acquired {}", or_empty(freed)));
         cmd
     }
 
-    /// Returns what notifies listeners of a release in place of another node.
-    pub(crate) fn tell_release(&self, value: &LockValue, telling: Audience, options: ReleaseOptions) -> Cmd {
+    /// Returns a request to notify listeners of a release, in place of another node.
+    pub(crate) fn tell_release(&self, value: &LockValue, audience: Audience, options: ReleaseOptions) -> Cmd {
         let (word, subject) = message(value, options);
         let mut cmd = redis::cmd("EVAL");
-        cmd.arg(TELL).arg(1).arg(&self.lock).arg(telling.not_counted()).arg(word).arg(subject);
+        cmd.arg(TELL).arg(1).arg(&self.lock).arg(audience.not_counted()).arg(word).arg(subject);
         cmd
     }
 
     /// Returns a release.
-    pub(crate) fn release(&self, key: &NodesKey, telling: Audience, options: ReleaseOptions) -> Cmd {
+    pub(crate) fn release(&self, key: &NodesKey, audience: Audience, options: ReleaseOptions) -> Cmd {
         let NodesKey { value, token } = key;
         let (word, subject) = message(value, options);
         let mut cmd = self.eval(RELEASE, &[]);
         cmd.arg(value.as_str()).arg(token.to_string()).arg(token.following().to_string());
-        cmd.arg(telling.not_counted()).arg(word).arg(subject);
+        cmd.arg(audience.not_counted()).arg(word).arg(subject);
         if let Some(hold) = options.hold {
             cmd.arg(value.kept().as_str()).arg(millis(hold));
         }
@@ -115,7 +115,7 @@ impl Keys {
     }
 }
 
-/// What listeners are told of a release: the message's first word, and what follows the number of listeners.
+/// Returns the message about a release: its first word, and what follows the number of listeners.
 fn message(value: &LockValue, options: ReleaseOptions) -> (&'static str, String) {
     match options {
         ReleaseOptions { succeeded: true, .. } => ("done", value.to_string()),
@@ -124,23 +124,23 @@ fn message(value: &LockValue, options: ReleaseOptions) -> (&'static str, String)
     }
 }
 
-/// What acquire is asked with.
+/// The arguments of a request for a vote.
 #[derive(Clone, Debug)]
 pub(crate) struct Acquisition {
-    /// The value and the token that the lock is to have.
+    /// The value for the lock, and the token.
     pub key: NodesKey,
     pub ttl: Duration,
     /// How long the server must have been up.
     pub settle: Duration,
-    /// Whether listeners hear of the vote.
+    /// Whether the node notifies listeners of the vote.
     pub tell: bool,
-    /// A value whose holder has announced its release, of which this node may not know yet.
+    /// A value whose release was announced. This node may not know of the release yet.
     pub freed: Option<LockValue>,
-    /// What the node checks of the period; `None`: nothing.
+    /// What the node checks in this period; `None`: nothing.
     pub once_per: Option<OncePer>,
 }
 
-/// Who is told of a release, and whether we are among the listeners.
+/// Who is notified of a release, and whether we are among the listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audience {
     Nobody,
@@ -149,7 +149,7 @@ pub(crate) enum Audience {
 }
 
 impl Audience {
-    /// Returns how many of the listeners don't wait to lead, as the scripts take it; empty if nobody is told.
+    /// Returns how many of the listeners don't wait to lead, as an argument of the scripts; empty to notify nobody.
     fn not_counted(self) -> &'static str {
         match self {
             Audience::Nobody => "",
@@ -159,7 +159,7 @@ impl Audience {
     }
 }
 
-/// A value as the scripts take one that there may not be.
+/// Returns an optional value as an argument of the scripts.
 fn or_empty(value: Option<&LockValue>) -> &str {
     value.map_or("", LockValue::as_str)
 }

@@ -1,10 +1,12 @@
--- KEYS: lock, fence, step-down, and where there is a note: done or failed. ARGV: value, ttl (ms), token, and the note and how
--- long it lasts (ms). The one whose value is under step-down is asked to step down. A note is true whoever holds the lock by now; only with the lock still ours does it count towards a quorum.
+-- KEYS: lock, fence, step-down and, with a note, done or failed.
+-- ARGV: value, ttl (ms), token and, with a note, its text and how long it lasts (ms).
+-- The leader whose value is under step-down is asked to step down. A note is true whoever holds the lock now, but
+-- counts towards a quorum only while the lock is ours.
 local fence = redis.call('GET', KEYS[2]) or '0'
 local value = redis.call('GET', KEYS[1])
 local behind = tonumber(fence) > tonumber(ARGV[3])
 if KEYS[4] then
-  -- One that comes late replaces none that is newer: a count only grows, and the later success lasts longer.
+  -- A late note never replaces a newer one: a count only grows, and a later success expires later.
   local old = tonumber(redis.call('GET', KEYS[4]) or '')
   local count = tonumber(ARGV[4])
   local newer = redis.call('PTTL', KEYS[4]) < tonumber(ARGV[5])
@@ -22,7 +24,7 @@ if not value and behind then
   return {'lost', fence}
 end
 if behind or fence == ARGV[3] then
-  -- Also where the memory is full, unlike SET.
+  -- Works when memory is full, unlike SET.
   redis.call('EXPIRE', KEYS[2], 2592000)
 else
   fence = ARGV[3]

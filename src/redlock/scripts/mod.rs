@@ -1,5 +1,5 @@
-//! What runs on the nodes: three scripts, one more that only notifies, and one that only looks. Each call is one EVAL and
-//! one round trip, also on a server that has never seen the script.
+//! The scripts that run on the nodes: three for the lock, one that only notifies and one that only looks. Each call is
+//! one EVAL and one round trip, even on a server that has never seen the script.
 
 mod commands;
 mod replies;

@@ -1,4 +1,4 @@
-//! What the scripts answer.
+//! The answers of the scripts.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
 /// A node's answer to acquire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AcquireReply {
-    /// The server process: a new id with each start.
+    /// The id of the server process, new with each start.
     pub run_id: String,
     pub fence: FencingToken,
     /// How often the command has failed in this period.
@@ -40,13 +40,13 @@ impl AcquireReply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Granted,
-    /// The lock is another's. It runs out by itself in `left`, or never; `listeners` wait for a change.
+    /// The lock is another's. It expires in `left`, or never; `listeners` wait for a change.
     Held {
         value: LockValue,
         left: Option<Duration>,
         listeners: u32,
     },
-    /// The token is not above the last one granted.
+    /// The token is not larger than the last one granted.
     Stale,
     /// The node has not been up long enough; it grants in `left`.
     StartupGrace {
@@ -88,7 +88,7 @@ pub(crate) enum ReleaseReply {
     NotOurs,
 }
 
-/// What a node says of a lock.
+/// What a node reports about a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LookReply {
     /// `None` if the lock is free.
@@ -96,12 +96,12 @@ pub(crate) struct LookReply {
     pub left: Option<Duration>,
     /// `None` if the node has granted no token, or forgotten it.
     pub fence: Option<FencingToken>,
-    /// The success that is on record for this period.
+    /// The success recorded for this period.
     pub success: Option<PastSuccess>,
 }
 
 impl LookReply {
-    /// Reads the answer of the script that looks; `None` if it is none.
+    /// Reads an answer of `look.lua`; returns `None` if it isn't one.
     pub(crate) fn read(value: Value) -> Option<Self> {
         let [value, left, fence, note, note_left] = strings(value)?.try_into().ok()?;
         let left_of_note = time_left(&note_left)?;
@@ -117,12 +117,12 @@ impl LookReply {
     }
 }
 
-/// What a script gives as an empty string where there is nothing.
+/// Returns a text; `None` for the empty one with which a script says that there is none.
 fn not_empty(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// Reads the answer of the script that acquires; `None` if it is none.
+/// Reads an answer of `acquire.lua`; returns `None` if it isn't one.
 pub(crate) fn acquired(value: Value) -> Option<AcquireReply> {
     let parts = strings(value)?;
     let [kind, run_id, fence, rest @ ..] = parts.as_slice() else { return None };
@@ -153,7 +153,7 @@ fn time_left(pttl: &str) -> Option<Option<Duration>> {
     Some(u64::try_from(pttl.parse::<i64>().ok()?).ok().map(Duration::from_millis))
 }
 
-/// Reads the answer of the script that extends; `None` if it is none.
+/// Reads an answer of `extend.lua`; returns `None` if it isn't one.
 pub(crate) fn extended(value: Value) -> Option<ExtendReply> {
     let parts = strings(value)?;
     match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -165,7 +165,7 @@ pub(crate) fn extended(value: Value) -> Option<ExtendReply> {
     }
 }
 
-/// Reads the answer of the script that releases; `None` if it is none.
+/// Reads an answer of `release.lua`; returns `None` if it isn't one.
 pub(crate) fn released(value: Value) -> Option<ReleaseReply> {
     match strings(value)?.first()?.as_str() {
         "released" => Some(ReleaseReply::Freed),

@@ -132,7 +132,7 @@ async fn a_name_server_that_knows_the_name_wins_over_quicker_ones_that_do_not() 
 }
 
 #[tokio::test]
-async fn a_name_is_missing_once_all_that_may_know_it_have_spoken_or_patience_has_ended() {
+async fn a_name_is_missing_once_all_servers_have_answered_or_patience_ends() {
     let [missing, no_address, fails, refuses, _] = UNFIT;
     for all in [vec![missing], vec![no_address], vec![missing, fails], vec![refuses, missing]] {
         assert_eq!(look_up(&all, ENDLESS).await, Err(ResolveError::NotFound), "{all:?}");
