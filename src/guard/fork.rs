@@ -17,6 +17,7 @@ use super::{
     supervisor::{self, GuardConfig, GuardEnd, OrphanedLease},
     terminal::Terminal,
     tree::Tree,
+    wakeups::Wakeups,
 };
 use crate::{
     event::Event,
@@ -75,43 +76,65 @@ pub(crate) fn fork_guard(
         }
         ForkResult::Child => {
             drop(ours);
-            let ended = supervise(options, inherited, terminal, guards);
-            std::process::exit(conclude(ended, options, release).status().into());
+            let exit = supervise(options, inherited, terminal, ElectorLink::new(guards), release);
+            std::process::exit(exit.status().into());
         }
     }
 }
 
-/// Guards the command to its end.
-///
-/// # Errors
-/// What the system refuses before the command is started.
+/// What the guard can't do without.
+struct Equipment {
+    tree: Tree,
+    wakeups: Wakeups,
+}
+
+impl Equipment {
+    /// # Errors
+    /// What the system refuses.
+    fn open(elector: &ElectorLink) -> Result<Self> {
+        set_child_subreaper(true).context("can't become a subreaper")?;
+        Ok(Equipment { tree: Tree::open()?, wakeups: Wakeups::new(elector)? })
+    }
+}
+
+/// Guards the command to its end. Returns the guard's exit status.
 fn supervise(
     options: GuardOptions<'_>,
     inherited: Inherited,
     terminal: Option<Terminal>,
-    socket: PacketSocket,
-) -> Result<GuardEnd> {
+    elector: ElectorLink,
+    release: impl FnOnce(OrphanedLease) -> bool,
+) -> Exit {
     let GuardOptions { program, resource, holder, hide_notify_socket, signal, kill_after, report, .. } = options;
-    set_child_subreaper(true).context("can't become a subreaper")?;
-    supervisor::run(GuardConfig {
-        elector: ElectorLink::new(socket),
+    let Equipment { tree, wakeups } = match Equipment::open(&elector) {
+        Ok(equipment) => equipment,
+        Err(error) => {
+            // Reported while the link is open: the elector kills a guard whose end it sees.
+            report.error(Event::ProcessDied, format_args!("the guard ended: {error:#}"));
+            return Exit::Failure;
+        }
+    };
+    let end = supervisor::run(GuardConfig {
+        elector,
         // Under a terminal the command stays in our process group; elsewhere it leads its own.
         spec: CommandSpec::new(program, resource, holder, hide_notify_socket, inherited, terminal.is_none()),
         terminal,
-        tree: Tree::open()?,
+        tree,
+        wakeups,
         signal,
         kill_after,
         report: report.clone(),
         command: program.name(),
-    })
+    });
+    conclude(end, options, release)
 }
 
 /// Releases a lease that is left to the guard, and reports why the guard has ended.
-fn conclude(ended: Result<GuardEnd>, options: GuardOptions<'_>, release: impl FnOnce(OrphanedLease) -> bool) -> Exit {
+fn conclude(end: GuardEnd, options: GuardOptions<'_>, release: impl FnOnce(OrphanedLease) -> bool) -> Exit {
     let GuardOptions { program, report, .. } = options;
-    match ended {
-        Ok(GuardEnd::Done) => Exit::Command(0),
-        Ok(GuardEnd::LeaseLeft(lease, end)) => {
+    match end {
+        GuardEnd::Done => Exit::Command(0),
+        GuardEnd::LeaseLeft(lease, end) => {
             let lease = if release(lease) { "released the lease" } else { "the lease runs out by itself" };
             let command = program.name();
             let end = match end {
@@ -123,10 +146,6 @@ fn conclude(ended: Result<GuardEnd>, options: GuardOptions<'_>, release: impl Fn
             );
             report.error(Event::ProcessDied, message);
             Exit::LeadershipLost
-        }
-        Err(e) => {
-            report.error(Event::ProcessDied, format_args!("the guard ended: {e:#}"));
-            Exit::Failure
         }
     }
 }

@@ -111,11 +111,18 @@ impl GuardHandle {
         event
     }
 
-    /// Reaps what nobody else does, as PID 1 has to. The guard is left out: its socket shows its death.
+    /// Reaps what nobody else does: orphans, as PID 1 has to, and children from before an exec of leaderrun, whose zombies would hide
+    /// others. The guard is left out: its socket shows its death.
     fn reap_strangers(&mut self) {
         let guard = self.unreaped.then_some(self.pid);
-        let ending = tree::reap_strangers(|pid| Some(pid) == guard || self.strangers.contains(&pid), self.main);
-        self.main_ending = self.main_ending.or(ending);
+        let (strangers, main, main_ending) = (&mut self.strangers, self.main, &mut self.main_ending);
+        tree::reap_all_but(guard, |child, ending| {
+            // From now on the process id may be another's.
+            strangers.retain(|&stranger| stranger != child);
+            if Some(child) == main {
+                *main_ending = main_ending.or(ending);
+            }
+        });
     }
 
     /// Kills the guard, if it has not ended, and reaps it. What is left of its tree becomes ours.

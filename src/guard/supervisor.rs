@@ -2,7 +2,6 @@
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 
-use anyhow::Result;
 use nix::{
     errno::Errno,
     libc::{SIGCONT, SIGKILL, c_int},
@@ -38,6 +37,7 @@ pub(super) struct GuardConfig {
     pub spec: CommandSpec,
     pub terminal: Option<Terminal>,
     pub tree: Tree,
+    pub wakeups: Wakeups,
     /// The signal that asks the command to stop, and the time that the command then has.
     pub signal: Signal,
     pub kill_after: Duration,
@@ -88,12 +88,9 @@ struct Supervisor {
 }
 
 /// Runs until there is nothing left to guard.
-///
-/// # Errors
-/// Only what the system refuses before the command is started.
-pub(super) fn run(config: GuardConfig) -> Result<GuardEnd> {
+pub(super) fn run(config: GuardConfig) -> GuardEnd {
     let mut guard = Supervisor {
-        wakeups: Wakeups::new(&config.elector)?,
+        wakeups: config.wakeups,
         elector: config.elector,
         command: Command::new(config.spec),
         terminal: config.terminal,
@@ -111,7 +108,7 @@ pub(super) fn run(config: GuardConfig) -> Result<GuardEnd> {
     };
     loop {
         if let Some(end) = guard.turn() {
-            return Ok(end);
+            return end;
         }
     }
 }

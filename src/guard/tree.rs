@@ -180,16 +180,13 @@ impl Members<'_> {
     }
 }
 
-/// Reaps the children that have ended, as PID 1 has to, up to the first that is to be `kept`. Returns how the one
-/// `of_interest` ended, if it is among them.
-pub(super) fn reap_strangers(kept: impl Fn(Pid) -> bool, of_interest: Option<Pid>) -> Option<Ending> {
-    let mut found = None;
-    while let Some(child) = wait::first_ended().filter(|&child| !kept(child))
+/// Reaps the children that have ended, except `kept`, and calls `ended` with each. Stops at `kept` if that has ended.
+pub(super) fn reap_all_but(kept: Option<Pid>, mut ended: impl FnMut(Pid, Option<Ending>)) {
+    while let Some(child) = wait::first_ended().filter(|&child| Some(child) != kept)
         && let Ok(ending) = wait::reap(child)
     {
-        found = found.or(ending.filter(|_| Some(child) == of_interest));
+        ended(child, ending);
     }
-    found
 }
 
 /// Returns the children of a process, as far as they can be read.

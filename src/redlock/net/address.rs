@@ -97,7 +97,7 @@ impl Address {
     /// changes nothing: whoever writes it may be half done.
     pub(crate) async fn info(&self) -> ConnectionInfo {
         let Some(file) = self.file.clone() else { return self.info.clone() };
-        let text = files::read(&file).await.ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let text = files::read(&file, |bytes| String::from_utf8(bytes).ok()).await.ok().flatten().unwrap_or_default();
         let named = urls(&text).filter_map(|url| Self::parse(url).ok()).flat_map(Self::with_sentinels);
         named.into_iter().find(|address| address.server == self.server).map_or_else(|| self.info.clone(), |a| a.info)
     }

@@ -26,24 +26,29 @@ static TURNS: Mutex<BTreeMap<PathBuf, Arc<AsyncMutex<()>>>> = Mutex::new(BTreeMa
 /// One read of a path is under way at a time, even if nobody waits for it any more: on a file system that hangs, the
 /// threads would pile up.
 ///
+/// `then` takes the contents, on that thread as well.
+///
 /// If no thread can be started, as in a pids cgroup that the command has used up, reads the file in place. The
 /// runtime's own pool would abort the process there.
 ///
 /// # Errors
 /// Those of open(2) and read(2); InvalidData for a file that is too large.
-pub(super) async fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) async fn read<T: Send + 'static>(
+    path: &Path,
+    then: impl FnOnce(Vec<u8>) -> T + Clone + Send + 'static,
+) -> io::Result<T> {
     let turn = turn(path).await;
     let (sender, receiver) = oneshot::channel();
     let on_thread = {
-        let path = path.to_owned();
+        let (path, then) = (path.to_owned(), then.clone());
         thread::Builder::new().name(THREAD.into()).stack_size(64 * 1024).spawn(move || {
             let _turn = turn;
-            sender.send(read_now(&path))
+            sender.send(read_now(&path).map(then))
         })
     };
     match on_thread {
         Ok(_) => receiver.await.map_err(io::Error::other)?,
-        Err(_) => read_now(path),
+        Err(_) => read_now(path).map(then),
     }
 }
 
@@ -87,7 +92,7 @@ mod tests {
         let fifo = folder.path().join("fifo");
         mkfifo(&fifo, Mode::S_IRWXU).expect("a FIFO");
         for _ in 0..8 {
-            assert!(timeout(Duration::from_millis(5), read(&fifo)).await.is_err());
+            assert!(timeout(Duration::from_millis(5), read(&fifo, |contents| contents)).await.is_err());
         }
         // Other tests may be reading files of their own, but not for long.
         let began = Instant::now();
@@ -98,9 +103,9 @@ mod tests {
         fs::write(&fifo, "for nobody").expect("the first read to take it");
         fs::remove_file(&fifo).expect("no FIFO any more");
         fs::write(&fifo, "new").expect("a file");
-        assert_eq!(read(&fifo).await.expect("its contents"), b"new");
+        assert_eq!(read(&fifo, |contents| contents).await.expect("its contents"), b"new");
         assert_eq!(
-            read(folder.path().join("other").as_path()).await.expect_err("no file").kind(),
+            read(folder.path().join("other").as_path(), |contents| contents).await.expect_err("no file").kind(),
             io::ErrorKind::NotFound
         );
     }

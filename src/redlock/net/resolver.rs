@@ -12,23 +12,23 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, future::select, stream::FuturesUnordered};
 use hickory_resolver::{
-    Hosts, Resolver,
-    config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    Resolver,
+    config::{LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
     net::{DnsError, NetError, runtime::TokioRuntimeProvider},
-    proto::{
-        op::Query,
-        rr::{Name, RecordType},
-    },
+    proto::rr::Name,
     system_conf::parse_resolv_conf,
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::files;
 
 #[cfg(test)]
 mod tests;
+
+/// How long the addresses of one family wait for those of the other (RFC 8305, section 3).
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
 /// Why a name has no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,13 +66,13 @@ pub(super) async fn resolve(host: &str, patience: Duration) -> io::Result<Vec<Ip
         return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
     }
     let name = Name::from_str_relaxed(host).map_err(|_| io::Error::other(ResolveError::Invalid))?;
+    let wanted = host.to_owned();
     // A file that can't be read counts as empty.
-    let hosts = files::read(Path::new("/etc/hosts")).await.unwrap_or_default();
-    let listed = listed(&name, &hosts);
+    let listed = files::read(Path::new("/etc/hosts"), move |file| listed(&wanted, &file)).await.unwrap_or_default();
     if !listed.is_empty() {
         return Ok(listed);
     }
-    let file = files::read(Path::new("/etc/resolv.conf")).await.unwrap_or_default();
+    let file = files::read(Path::new("/etc/resolv.conf"), |file| file).await.unwrap_or_default();
     let (configuration, options) = configured(&file);
     ask_name_servers(&name, &configuration, &options, patience).await.map_err(io::Error::other)
 }
@@ -82,17 +82,18 @@ fn is_localhost(host: &str) -> bool {
     last.eq_ignore_ascii_case("localhost")
 }
 
-/// Returns the addresses that a hosts(5) file lists for the name.
-fn listed(name: &Name, file: &[u8]) -> Vec<IpAddr> {
-    let mut hosts = Hosts::default();
-    // The library stops at the first line that is not UTF-8, such as a comment.
-    let _ = hosts.read_hosts_conf(String::from_utf8_lossy(file).as_bytes());
-    let of_type = |record_type| hosts.lookup_static_host(&Query::query(name.clone(), record_type));
-    [RecordType::A, RecordType::AAAA]
-        .into_iter()
-        .filter_map(of_type)
-        .flat_map(|lookup| lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect::<Vec<_>>())
-        .collect()
+/// Returns the addresses that a hosts(5) file lists for the host. Scans the lines: a file that blocks advertisers has hundreds of
+/// thousands of them.
+fn listed(host: &str, file: &[u8]) -> Vec<IpAddr> {
+    let host = host.trim_end_matches('.');
+    let addresses = file.split(|&byte| byte == b'\n').filter_map(|line| {
+        let line = line.split(|&byte| byte == b'#').next()?;
+        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let address = words.next()?;
+        let mut names = words.map(|name| name.strip_suffix(b".").unwrap_or(name));
+        names.any(|name| name.eq_ignore_ascii_case(host.as_bytes())).then_some(address)
+    });
+    addresses.filter_map(|address| std::str::from_utf8(address).ok()?.parse().ok()).collect()
 }
 
 /// Asks all name servers at once, so that a dead one costs no time, and takes the first addresses. One that knows no
@@ -131,7 +132,26 @@ fn for_one(configuration: &ResolverConfig, server: &NameServerConfig) -> Resolve
     ResolverConfig::from_parts(domain, search, vec![server.clone()])
 }
 
+/// Asks one name server for addresses of both families. Once one family is known, the other is waited for no longer than
+/// [`RESOLUTION_DELAY`].
 async fn ask(name: Name, server: ResolverConfig, options: ResolverOpts) -> Result<Vec<IpAddr>, ResolveError> {
+    let family = |strategy| {
+        let mut options = options.clone();
+        options.ip_strategy = strategy;
+        Box::pin(ask_for(name.clone(), server.clone(), options))
+    };
+    let (first, second) =
+        select(family(LookupIpStrategy::Ipv4Only), family(LookupIpStrategy::Ipv6Only)).await.factor_first();
+    match first {
+        Ok(mut addresses) => {
+            addresses.extend(timeout(RESOLUTION_DELAY, second).await.ok().and_then(Result::ok).unwrap_or_default());
+            Ok(addresses)
+        }
+        Err(failure) => second.await.map_err(|other| if failure == other { failure } else { ResolveError::Unanswered }),
+    }
+}
+
+async fn ask_for(name: Name, server: ResolverConfig, options: ResolverOpts) -> Result<Vec<IpAddr>, ResolveError> {
     let mut resolver = Resolver::builder_with_config(server, TokioRuntimeProvider::default());
     *resolver.options_mut() = options;
     let resolver = resolver.build().map_err(|_| ResolveError::Unanswered)?;

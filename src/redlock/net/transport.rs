@@ -12,7 +12,10 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{resolver::resolve, tls::Tls};
+use super::{
+    resolver::{ResolveError, resolve},
+    tls::Tls,
+};
 
 /// How long an idle connection is left alone, and the time between probes after that.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -64,7 +67,9 @@ async fn connect_tls(host: &str, port: u16, tls: &Tls, timeouts: Timeouts) -> io
 
 /// Tries all of the name's addresses at once, and takes the first that connects.
 async fn connect_tcp(host: &str, port: u16, timeouts: Timeouts) -> io::Result<TcpStream> {
-    let addresses = resolve(host, timeouts.patience).await?;
+    // Within the time of the whole, so that what took so long can be said.
+    let resolved = timeout(timeouts.patience * 3 / 2, resolve(host, timeouts.patience)).await;
+    let addresses = resolved.unwrap_or_else(|_| Err(io::Error::other(ResolveError::Unanswered)))?;
     let attempts = addresses.into_iter().map(|address| Box::pin(TcpStream::connect((address, port))));
     let (stream, _) = select_ok(attempts).await?;
     let socket = socket2::SockRef::from(&stream);
