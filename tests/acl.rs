@@ -1,4 +1,4 @@
-//! Redis users with few rights: the least that works does, and each that is missing is named.
+//! Redis users with few rights: the minimal rights suffice, and each missing right is named.
 
 mod support;
 
@@ -8,14 +8,14 @@ use support::{Leaderrun, Output, Server, Witnesses, eventually, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// As docs/servers.md gives them.
+/// The rights that docs/servers.md lists.
 const KEYS: [&str; 3] = ["resetkeys", "~leaderrun:*", "resetchannels"];
 const CHANNELS: &str = "&leaderrun:*";
 const NEEDED: [&str; 10] =
     ["+eval", "+get", "+set", "+del", "+expire", "+pexpire", "+pttl", "+info", "+time", "+publish"];
 const TO_BE_TOLD: [&str; 2] = ["+subscribe", "+pubsub|numsub"];
 
-/// A server with this one user, who has these rights besides.
+/// Starts a server with one user, who has these additional rights.
 fn server_for(rights: &[&str]) -> (Server, String) {
     let server = Server::start();
     let user = ["ACL", "SETUSER", "leaderrun", "reset", "on", ">secret", "-@all"];

@@ -112,7 +112,7 @@ fn no_file_uses_one_of_a_layer_above_it() {
     assert!(up.is_empty(), "{}", up.join("\n"));
 }
 
-/// A program of a few files. Comments, texts and tests are no arrows.
+/// A program of a few files. Comments, strings and tests contribute no arrows.
 fn small_program(changed: &[(&str, &str)]) -> Sources {
     let files = [
         (

@@ -12,7 +12,7 @@ use support::{Leaderrun, Server, Servers, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// One node that is named with a reason where it is the only one, and is outvoted by two good ones.
+/// Checks that a node is named with a reason when it is the only one, and is outvoted by two good ones.
 fn is_outvoted(url: &str, label: &str, reason: &str) {
     let servers = Servers::settled(2, TTL);
     let alone = Leaderrun::new()
@@ -77,7 +77,7 @@ fn a_node_that_cannot_save() {
     let node = Server::start_with(&["--dbfilename", "dump"]);
     node.query::<()>(&["CONFIG", "SET", "save", "3600 1"]);
     node.query::<()>(&["SET", "something", "1"]);
-    // A folder stands where the dump is to go.
+    // A folder blocks the path of the dump.
     std::fs::create_dir(node.socket().with_file_name("dump")).expect("a folder");
     node.query::<()>(&["BGSAVE"]);
     support::eventually("a failed save", || {

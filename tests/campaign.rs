@@ -1,8 +1,8 @@
-//! A campaign of faults: replicas of several resources lead by turns while processes, servers and connections fail at random;
-//! and no two commands overlap, tokens grow, nothing is left over, and nobody waits for a leader for longer than the times of
-//! the protocol give.
+//! A campaign of faults: instances of several resources lead in turn while processes, servers and connections fail at
+//! random. No two commands overlap, tokens increase, nothing is left over, and nobody waits for a leader longer than
+//! the protocol's times allow.
 //!
-//! `tests/campaign --minutes M --seed S` runs it for longer than everyday's tests do.
+//! `tests/campaign --minutes M --seed S` runs it for longer than the everyday tests do.
 
 mod support;
 
@@ -32,7 +32,7 @@ const CLUSTERS: [usize; 2] = [3, 1];
 const RESOURCES: [usize; 6] = [0, 0, 0, 0, 1, 1];
 const REPLICAS: usize = 4;
 
-/// The time between two faults, on average.
+/// The average time between two faults.
 const BETWEEN_FAULTS: Duration = Duration::from_millis(500);
 
 fn number(variable: &str, otherwise: u64) -> u64 {

@@ -1,4 +1,4 @@
-//! `--check` looks at every node, says what is wrong with which and what to do, and leaves nothing behind.
+//! `--check` examines every node, says which has which problem and how to fix it, and leaves nothing behind.
 
 mod support;
 
@@ -18,7 +18,7 @@ fn check(urls: &str) -> Output {
     Leaderrun::new().args(["--check", "-t", "1s", "-R", urls]).output()
 }
 
-/// The node with one thing wrong: its finding's weight, and that it is told with advice.
+/// Checks a node with one problem: the weight of its finding, and that advice comes with it.
 fn finds(url: &str, weight: &str, what: &str) -> Output {
     let output = check(url);
     let found = output.stdout.lines().find(|line| line.contains(what));
@@ -172,7 +172,8 @@ fn a_ttl_that_is_too_short_for_the_round_trips() {
     finds(&proxy.url, "no vote", "with --ttl 1s it must within 50ms");
 }
 
-/// Answers INFO and TIME with the largest numbers that there are, and all else with an error. Returns its URL.
+/// Starts a server that answers INFO and TIME with the largest possible numbers, and all else with an error. Returns
+/// its URL.
 fn server_of_largest_numbers() -> String {
     let largest = u64::MAX;
     let info = format!(

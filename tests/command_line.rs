@@ -88,7 +88,7 @@ fn short_help_fits_a_screen_and_long_help_says_more() {
     }
 }
 
-/// The second text is a part of the message, which says what is wrong and what to do.
+/// The second text is part of the message, which says what is wrong and what to do.
 #[test]
 fn bad_input_is_one_clear_line_and_64() {
     let long = "x".repeat(513);

@@ -1,4 +1,4 @@
-//! Standbys are told: silent while they wait, awake when the lead may be had, also over bad networks and with old servers.
+//! Notified standbys: silent while they wait, awake when the lock is free, even over bad networks and with old servers.
 
 mod support;
 
@@ -8,7 +8,7 @@ use support::{Leaderrun, Proxy, Server, Servers, Witnesses, eventually, unique};
 
 const TTL: Duration = Duration::from_secs(2);
 
-/// How many commands clients have sent to all nodes.
+/// Returns how many commands clients have sent to all nodes.
 fn commands(servers: &Servers) -> u64 {
     let sent = |server: &Server| -> u64 {
         let stats: String = server.query(&["INFO", "commandstats"]);
@@ -31,7 +31,7 @@ fn wait_for_listeners(servers: &Servers, resource: &str, number: usize) {
     }
 }
 
-/// Ends the leader's command and waits for the next one, in less time than the votes would take to run out.
+/// Ends the leader's command and waits for the next one, which must start before the votes would expire.
 fn hands_over(witnesses: &Witnesses, leaderships: usize) {
     let last = witnesses.started(leaderships).pop().expect("a leader");
     support::signal(last.pid, nix::sys::signal::Signal::SIGKILL);
@@ -51,7 +51,7 @@ fn a_standby_sends_nothing_while_it_waits_and_leads_when_it_is_told() {
     let _standbys: Vec<_> =
         (0..5).map(|_| Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&[])).spawn()).collect();
     wait_for_listeners(&servers, &resource, 5);
-    // The round that each does once it listens.
+    // Each standby runs one round once it listens.
     let mut before = commands(&servers);
     eventually("the last round", || {
         std::thread::sleep(Duration::from_millis(50));
@@ -74,7 +74,7 @@ fn a_standby_sends_nothing_while_it_waits_and_leads_when_it_is_told() {
 
 #[test]
 fn a_hundred_standbys_lead_one_after_the_other() {
-    // Time enough for one processor to start them all, before a node's silence is worth a message.
+    // Long enough for one processor to start them all before a node's silence causes a message.
     const TTL: Duration = Duration::from_secs(10);
     let servers = Servers::settled(3, TTL);
     let resource = unique("hundred");
@@ -171,7 +171,7 @@ fn a_user_who_may_not_use_channels_still_waits_and_leads() {
     witnesses.check();
 }
 
-/// Connections are reset at random, one in so many chunks of bytes.
+/// Resets connections at random, one per `one_in` chunks of bytes on average.
 fn survives_resets(one_in: u32) {
     let ttl = Duration::from_secs(1);
     let servers = Servers::settled(3, ttl);

@@ -1,4 +1,5 @@
-//! The program itself: static, at random addresses, and with nothing that can be written and run, or rewritten after the start.
+//! The binary itself: static, loaded at random addresses, with no memory that is both writable and executable, and with
+//! relocated data read-only after startup.
 
 use std::process::Command;
 
@@ -9,7 +10,7 @@ fn readelf(what: &str) -> String {
     String::from_utf8(read.stdout).expect("text")
 }
 
-/// The flags column of a program header.
+/// Returns the flags column of a program header.
 fn flags(headers: &str, header: &str) -> String {
     let line = headers.lines().find(|line| line.trim_start().starts_with(header));
     let line = line.unwrap_or_else(|| panic!("no {header} in {headers}"));

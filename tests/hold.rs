@@ -1,4 +1,5 @@
-//! `--hold`: the lock stays taken from the start of the command for so long, though all has ended; and no longer than that.
+//! `--hold`: the lock stays taken for the given time from the start of the command, even if everything has ended, and
+//! no longer.
 
 mod support;
 
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 const TTL: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_secs(3);
 
-/// On the nodes, or with a runtime directory of its own on this machine.
+/// The lock's place: the nodes, or this machine with a runtime directory of its own.
 enum Place {
     Nodes(Servers),
     ThisMachine(TempDir),
@@ -46,7 +47,7 @@ fn replicas_whose_clock_is_late_find_the_lock_taken_until_the_time_is_over() {
             let output = place.run(&resource).args(["-v", "--try", "true"]).output();
             assert!(output.stderr.contains("has led and keeps the lock (--hold)"), "{}", output.stderr);
             assert!(began.elapsed() < HOLD, "too late to say anything");
-            // Who waits runs as soon as it is over, and not before.
+            // A waiting instance runs as soon as the hold is over, and not before.
             assert_eq!(place.run(&resource).args(witnesses.command(&["for", "1"])).output().code(), 0);
         }
         let all = witnesses.check();
@@ -60,7 +61,7 @@ fn replicas_whose_clock_is_late_find_the_lock_taken_until_the_time_is_over() {
 
 #[test]
 fn a_standby_that_waits_is_told_for_how_long_the_lock_is_kept() {
-    // Untold, it would look when the votes that it saw run out.
+    // Without the notification, it would look when the votes that it saw expire.
     let ttl = Duration::from_secs(4);
     let servers = Servers::settled(3, ttl);
     let (resource, witnesses) = (unique("told"), Witnesses::new());

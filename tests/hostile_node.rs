@@ -1,5 +1,5 @@
-//! A node that sends nonsense, floods or never ends an answer: nothing panics, no memory grows, and nobody loses the lead while
-//! a quorum of the others is well.
+//! A node that sends nonsense, floods, or never ends a reply: nothing panics, memory doesn't grow, and nobody loses the
+//! lead while a quorum of the others is well.
 
 mod support;
 
@@ -16,18 +16,18 @@ use std::{
 
 use support::{Leaderrun, Running, Servers, Witnesses, eventually, unique};
 
-/// Longer than one processor takes to give everybody a turn, beside a flood.
+/// Long enough for one processor to give every process a turn during a flood.
 const TTL: Duration = Duration::from_secs(2);
 
-/// More memory than this, in KiB, no leaderrun takes because of a node.
+/// The limit, in KiB, on the memory that a node can make leaderrun take.
 const GROWN: u64 = 8 * 1024;
 
-/// What is sent to everybody who connects: once a beginning, then again and again the rest.
+/// What every client is sent: a beginning once, then the rest repeatedly.
 #[derive(Clone, Copy)]
 struct Attack {
     beginning: &'static [u8],
     then: &'static [u8],
-    /// It is sent only in answer to what is asked.
+    /// Sends only in reply to requests.
     answers: bool,
 }
 
@@ -39,7 +39,7 @@ const fn answer(then: &'static [u8]) -> Attack {
     Attack { beginning: b"", then, answers: true }
 }
 
-/// A server that isn't one; it counts what it could send.
+/// A hostile server, which counts the bytes that it could send.
 struct Hostile {
     url: String,
     sent: Arc<AtomicU64>,
@@ -76,21 +76,21 @@ fn serve(mut client: TcpStream, attack: Attack, sent: &AtomicU64) {
         }
         sent.fetch_add(many.len() as u64, Relaxed);
         if many.is_empty() {
-            // Nothing more comes; the connection stays.
+            // Sends nothing more and keeps the connection open.
             while matches!(client.read(&mut asked), Ok(1..)) {}
             return;
         }
     }
 }
 
-/// The most memory that a process has had, in KiB.
+/// Returns the peak memory of a process, in KiB.
 fn peak(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// A leader and a standby bear it for several ttl.
+/// Checks that a leader and a standby withstand an attack for several ttl.
 fn is_borne(attack: Attack) {
     let servers = Servers::settled(2, TTL);
     let hostile = Hostile::start(attack);
@@ -183,7 +183,7 @@ fn news_without_end() {
     is_borne(flood(b"", b">3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$14\r\nreleased 1 abc\r\n"));
 }
 
-/// While one of the others is out of reach, its answer is one of the two that a quorum needs.
+/// While another node is unreachable, its reply is one of the two that a quorum needs.
 #[test]
 fn an_absurd_fence_while_another_node_is_out_of_reach() {
     let servers = Servers::settled(2, TTL);

@@ -1,4 +1,4 @@
-//! `--local`: the same promises on one machine, with no server.
+//! `--local`: the same promises on one machine, without a server.
 
 mod support;
 
@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use support::{Leaderrun, Tree, Witnesses, unique};
 use tempfile::TempDir;
 
-/// A runtime directory of its own for each test.
+/// A separate runtime directory for each test.
 struct Machine(TempDir);
 
 impl Machine {
@@ -85,7 +85,7 @@ fn a_killed_elector_or_guard_frees_the_lock_only_when_the_command_is_dead() {
     witnesses.check();
 }
 
-/// flock(2): the lock is free when the last descriptor of the open file is closed, so that both must be gone.
+/// flock(2): the lock is free once the last descriptor of the open file is closed, so both processes must be gone.
 #[test]
 fn elector_and_guard_both_hold_the_lock_and_the_command_does_not() {
     if !support::may_make_namespaces() {

@@ -1,5 +1,5 @@
-//! What is said, and to whom: JSON for machines with events from a short list, colour and a line of what is waited for on a
-//! terminal only.
+//! What is printed, and where: JSON for machines with events from a short list; colour and a status line only on a
+//! terminal.
 
 mod support;
 
@@ -11,7 +11,7 @@ use support::{Leaderrun, Servers, Terminal, Witnesses, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// As the man page gives them.
+/// Returns the events that the man page lists.
 fn documented() -> BTreeSet<String> {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/man/sections.roff")).expect("the page");
     let (_, from) = page.split_once(".SH LOGS").expect("its section");
@@ -59,7 +59,7 @@ fn json_has_the_time_resource_holder_token_and_a_documented_event() {
     assert!(events.is_subset(&documented()), "{events:?} of {:?}", documented());
 }
 
-/// leaderrun on a terminal, with this in its environment.
+/// Runs leaderrun on a terminal, with this in its environment.
 fn on_terminal(environment: &[&str], args: &[&str]) -> Terminal {
     let program = [&["env", "TERM=xterm"], environment, &[env!("CARGO_BIN_EXE_leaderrun"), "--local"], args].concat();
     Terminal::with(&program)

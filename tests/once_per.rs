@@ -1,4 +1,4 @@
-//! `--once-per`: at most one success per period, and a success that is on record before anybody else can lead.
+//! `--once-per`: at most one success per period, recorded before anybody else can lead.
 
 mod support;
 
@@ -9,7 +9,7 @@ use support::{Leaderrun, Running, Servers, Witnesses, children, eventually, sign
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// A replica with these options and this job.
+/// Returns an instance with these options and this job.
 fn replica(servers: &Servers, resource: &str, options: &[&str], witnesses: &Witnesses, job: &[&str]) -> Leaderrun {
     let options = ["--once-per", "60s"].iter().chain(options);
     Leaderrun::on(servers, resource, TTL).args(options).args(witnesses.command(job))

@@ -9,7 +9,7 @@ use support::{Leaderrun, Running, Servers, Witnesses, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// Several replicas that lead again and again until `leaderships` have been, then all end.
+/// Runs several instances that lead again and again until there have been `leaderships`, then ends them all.
 fn lead_by_turns(servers: &Servers, resource: &str, replicas: usize, leaderships: usize) {
     let witnesses = Witnesses::new();
     let start = |status: usize| {
@@ -52,7 +52,7 @@ fn every_number_of_nodes_elects_one_leader_at_a_time() {
     }
 }
 
-/// A node is restarted empty under a leader again and again, while standbys wait to lead.
+/// Restarts a node empty under a leader again and again, while standbys wait to lead.
 fn restart_under_a_leader(nodes: usize, restarts: usize) {
     let mut servers = Servers::settled(nodes, TTL);
     let resource = unique("restarts");
@@ -92,7 +92,7 @@ fn the_command_of_a_frozen_leader_is_dead_before_the_next_one_starts() {
     leader.signal(Signal::SIGSTOP);
     let frozen = Instant::now();
     witnesses.started(2);
-    // It wakes up long after its lease and must not touch what is another's.
+    // It wakes up long after its lease and must not touch another's lock.
     support::eventually("three ttl to pass", || (frozen.elapsed() > 3 * TTL).then_some(()));
     leader.signal(Signal::SIGCONT);
     let output = leader.wait();
@@ -101,7 +101,7 @@ fn the_command_of_a_frozen_leader_is_dead_before_the_next_one_starts() {
     assert_eq!(witnesses.check().len(), 2);
 }
 
-/// Frozen between its election and the start of its command, until another has led.
+/// The instance is frozen between its election and the start of its command, until another has led.
 #[test]
 fn a_command_whose_lease_has_run_out_before_it_starts_is_not_started() {
     let servers = Servers::settled(3, TTL);

@@ -1,7 +1,7 @@
-//! The same cron entry on every replica: their clocks differ, jobs are shorter than that, leaders crash, nodes are restarted;
-//! and in each period the job succeeds exactly once.
+//! The same cron entry on every machine: clocks differ by more than a job takes, leaders crash and nodes restart; and
+//! in each period the job succeeds exactly once.
 //!
-//! PERIODS=N runs each of these through N periods in place of the few that fit in everyday's tests.
+//! PERIODS=N runs each test through N periods instead of the few that fit in the everyday tests.
 
 mod support;
 
@@ -15,10 +15,10 @@ use support::{Leaderrun, Output, Running, Servers, Witnesses, children, eventual
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// How far the replicas' clocks are apart.
+/// How far apart the instances' clocks are.
 const APART: Duration = Duration::from_secs(3);
 
-/// A period: longer than the clocks are apart, shorter than the time between two runs.
+/// A period: longer than the difference between the clocks, shorter than the time between two runs.
 const ONCE_PER: &str = "4s";
 
 const REPLICAS: usize = 5;
@@ -27,17 +27,17 @@ const REPLICAS: usize = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
     None,
-    /// The job fails on the replicas that come first.
+    /// The job fails on this many instances, those that come first.
     Failures(usize),
     /// The first leader's elector, guard and job are killed, in turn.
     Kills,
-    /// A node is restarted empty, in turn.
+    /// The nodes are restarted empty, in turn.
     Restarts,
-    /// A node is down all the time.
+    /// A node is down throughout.
     NodeDown,
 }
 
-/// So many periods in all, spread over crontabs of their own that run side by side, as far as there are processors for them.
+/// Runs the periods, spread over separate crontabs that run side by side, as far as there are processors for them.
 fn exactly_one_success_in_each_period(name: &str, crontabs: usize, few: usize, trouble: Trouble) {
     let crontabs = crontabs.min(5 * thread::available_parallelism().map_or(1, usize::from));
     let periods = std::env::var("PERIODS").map_or(few, |n| n.parse().expect("a number of periods"));
@@ -97,7 +97,7 @@ fn one_period(servers: &mut Servers, resource: &str, period: usize, trouble: Tro
     assert!(done >= most.max(expected), "{}", shown());
     let quiet = |o: &&Output| o.code() != 0 || o.stderr.is_empty();
     assert!(outputs.iter().all(|o| quiet(&o)), "{}", shown());
-    // The next period begins when this one is over, on every node that is up.
+    // The next period begins when this one is over on every node that is up.
     for server in servers.0.iter().filter(|server| server.is_up()) {
         eventually("the end of the period", || server.get(&format!("{resource}:done")).is_none().then_some(()));
     }

@@ -13,7 +13,7 @@ fn write(file: &Path, text: &str, mode: u32) {
     fs::set_permissions(file, fs::Permissions::from_mode(mode)).expect("a mode");
 }
 
-/// A URL for each server, with this password.
+/// Returns a URL for each server, with this password.
 fn urls(servers: &Servers, password: &str) -> String {
     let url = |server: &Server| format!("redis://job:{password}@127.0.0.1:{}\n", server.port);
     format!("# the nodes\n\n{}", servers.0.iter().map(url).collect::<String>())

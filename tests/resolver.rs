@@ -1,4 +1,4 @@
-//! Name servers are asked as resolv.conf(5) says.
+//! Name servers are queried as resolv.conf(5) specifies.
 
 mod support;
 
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use support::{Apart, Leaderrun, NameServer, Query, Says, Server, addresses, is_found, is_not_resolved, look};
 
-/// Where the server is that is looked for.
+/// The address of the server that the names stand for.
 const HERE: &str = "127.0.0.1";
 
 fn here() -> Says {
     Says::addresses(HERE)
 }
 
-/// The names that are asked for while this one is looked up, in their order.
+/// Returns the names that are queried while this host is looked up, in order.
 fn asked_for(names: &NameServer, host: &str, port: u16) -> Vec<String> {
     let before = names.queries().len();
     is_found(host, port);
@@ -31,7 +31,7 @@ fn a_short_name_is_searched_for_in_each_domain() {
         .with("redis.third.test", Says::addresses("127.0.0.66"));
     apart.etc("resolv.conf", &format!("{}search first.test second.test third.test\n", names.line()));
     assert_eq!(asked_for(&names, "redis", server.port), ["redis.first.test", "redis.second.test"]);
-    // A name without records of an address is none.
+    // A name without address records doesn't count.
     names.set("redis.first.test", Says::Addresses(Vec::new()));
     assert_eq!(asked_for(&names, "redis", server.port), ["redis.first.test", "redis.second.test"]);
     is_not_resolved("missing");
@@ -60,7 +60,7 @@ fn a_name_with_enough_dots_is_asked_for_as_it_is_first() {
     configure("options ndots:2");
     assert_eq!(asked_for(&names, "redis.web", server.port), ["redis.web.first.test"]);
     assert_eq!(asked_for(&names, "third.web", server.port), ["third.web.first.test", "third.web"]);
-    // One with a dot at its end is complete.
+    // A name with a dot at its end is complete.
     assert_eq!(asked_for(&names, "redis.web.", server.port), ["redis.web"]);
     configure("options ndots:0");
     names.set("redis", here());
@@ -80,13 +80,13 @@ fn a_query_that_is_lost_is_sent_again() {
     }
 }
 
-/// `--status` with this ttl.
+/// Checks that `--status` with this ttl finds the host.
 fn is_found_within(ttl: Duration, host: &str, port: u16) {
     let output = look(Leaderrun::new().args(["-t", &format!("{}s", ttl.as_secs())]), host, port);
     assert_eq!((output.code(), output.stderr.as_str()), (1, ""), "{host}: {output:?}");
 }
 
-/// A connection may take ttl/5: 6 s. That has not passed where the name server is said to be at fault.
+/// A connection may take ttl/5, here 6 s. The name server is reported as the cause before that time is up.
 #[test]
 fn name_servers_that_are_silent_for_all_attempts_are_given_up() {
     let Some(apart) = Apart::enter(name_servers_that_are_silent_for_all_attempts_are_given_up) else { return };
@@ -104,13 +104,13 @@ fn name_servers_that_are_silent_for_all_attempts_are_given_up() {
     }
 }
 
-/// With the time-outs that a resolv.conf has which says nothing of them.
+/// Uses the default time-outs of a resolv.conf that sets none.
 #[test]
 fn another_name_server_answers_where_the_first_is_dead() {
     let Some(apart) = Apart::enter(another_name_server_answers_where_the_first_is_dead) else { return };
     let server = Server::start();
     let (first, second) = (NameServer::at("127.0.0.53"), NameServer::at("127.0.0.54"));
-    // Its name says what is the matter with the first, which is known before the second answers.
+    // The name of each server says what is wrong with the first, which shows before the second answers.
     let found_after = |matter: &str| {
         let name = format!("{matter}.test");
         second.set(&name, Says::Late(Duration::from_millis(50), addresses(HERE)));
@@ -144,7 +144,8 @@ fn name_servers_that_only_fail_resolve_nothing() {
     is_not_reached("node.test");
 }
 
-/// Where nothing answers, the time for a connection may end before that for a name.
+/// Checks that the host is not reached. If nothing answers, the time for a connection may end before the time for a
+/// name.
 fn is_not_reached(host: &str) {
     let output = look(Leaderrun::new(), host, 6379);
     assert!(output.code() == 69 && output.stderr.is_empty(), "{host}: {output:?}");
@@ -154,7 +155,7 @@ fn is_not_reached(host: &str) {
 fn an_answer_that_is_cut_off_is_fetched_over_tcp() {
     let Some(apart) = Apart::enter(an_answer_that_is_cut_off_is_fetched_over_tcp) else { return };
     let server = Server::start();
-    // More than fit into 512 bytes; nothing is at most of them.
+    // More than fit into 512 bytes; most of the addresses lead nowhere.
     let many: Vec<String> = (2..60).map(|n| format!("127.0.1.{n}")).chain([HERE.to_owned()]).collect();
     let names = NameServer::at("127.0.0.53").with("many.test", Says::OverTcp(addresses(&many.join(" "))));
     apart.etc("resolv.conf", &names.line());
@@ -200,7 +201,7 @@ fn a_name_server_may_have_an_address_of_ipv6() {
     is_found("node.test", server.port);
 }
 
-/// As systemd-resolved, Docker, Kubernetes and NetworkManager write them.
+/// The files as systemd-resolved, Docker, Kubernetes and NetworkManager write them.
 #[test]
 fn options_and_lines_that_mean_nothing_here_are_passed_over() {
     let Some(apart) = Apart::enter(options_and_lines_that_mean_nothing_here_are_passed_over) else { return };

@@ -1,4 +1,4 @@
-//! The scripts on a real server: every answer of each, what they leave, and that each is one round trip.
+//! The scripts on a real server: every reply of each, what they store, and that each takes one round trip.
 
 mod support;
 
@@ -40,12 +40,12 @@ impl Node {
         answer.into_iter().map(|v| redis::from_redis_value(v).expect("a string")).collect()
     }
 
-    /// Without the server's run id, which is the second part.
+    /// Runs `acquire` and leaves out the second part of the reply, the server's run id.
     fn acquire(&mut self, value: &str, token: &str, settle: &str) -> Vec<String> {
         self.acquire_once(value, token, settle, "")
     }
 
-    /// `may_fail`: how often the command may fail in its period.
+    /// Does the same with a limit: `may_fail` is how often the command may fail in its period.
     fn acquire_once(&mut self, value: &str, token: &str, settle: &str, may_fail: &str) -> Vec<String> {
         let mut answer = self.eval(ACQUIRE, &[value, "10000", token, settle, "1", "old", may_fail]);
         let run_id = answer.remove(1);
@@ -66,7 +66,7 @@ impl Node {
         self.server.query(args)
     }
 
-    /// The lock, its time to live in ms to the nearest second, and the fence.
+    /// Returns the lock, its time to live in ms rounded to seconds, and the fence.
     fn state(&mut self) -> (Option<String>, i64, Option<String>) {
         let left: i64 = self.query(&["PTTL", "l"]);
         if self.query::<bool>(&["EXISTS", "l:fence"]) {

@@ -1,6 +1,6 @@
-//! A node behind Sentinel, with real ones: failovers of every kind, an old master that comes back, and Sentinels that lie still.
+//! A node behind real Sentinels: failovers of every kind, an old master that comes back, and frozen Sentinels.
 //!
-//! FAILOVERS=N is for more of them than fit in everyday's tests.
+//! FAILOVERS=N runs more failovers than fit in the everyday tests.
 
 mod support;
 
@@ -18,11 +18,11 @@ const TTL: Duration = Duration::from_secs(1);
 /// What makes the Sentinels choose another master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    /// The master is killed; it comes back empty when another leads.
+    /// The master is killed; it comes back empty once another leads.
     Killed,
-    /// The master is frozen, and goes on as if nothing had happened when another leads.
+    /// The master is frozen, and continues as if nothing had happened once another leads.
     Frozen,
-    /// Somebody asks for it; the master is well.
+    /// Somebody requests the failover; the master is well.
     Asked,
 }
 
@@ -66,7 +66,7 @@ fn commands_never_overlap_through_failovers_of_the_only_node() {
         let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             led_again();
             for number in 0..failovers {
-                // Where one lies still, the other two are enough.
+                // When one Sentinel is frozen, the other two are enough.
                 if number % 2 == 1 {
                     group.sentinels[number % 3].freeze();
                 }
@@ -97,7 +97,7 @@ fn a_leader_on_three_nodes_outlives_a_failover_of_one_and_heals_its_new_master()
     let old = eventually("a master", || group.master());
     group.servers[old].kill();
     let new = group.master_other_than(old);
-    // One of the other two may go now: the new master's vote is needed.
+    // One of the other two may fail now: the new master's vote is needed.
     eventually("the lock on the new master", || group.servers[new].lock(&resource));
     plain[0].freeze();
     let began = std::time::Instant::now();
@@ -133,7 +133,7 @@ fn a_standby_that_slept_through_a_failover_does_not_lead_on_the_old_master() {
     assert_eq!(leader.wait().code(), 76);
     let mut second = start();
     witnesses.started(2);
-    // Its lock on the old master has run out, and its connection to that is still there.
+    // Its lock on the old master has expired, and its connection to it still exists.
     group.servers[old].thaw();
     sleeper.signal(Signal::SIGCONT);
     let began = std::time::Instant::now();

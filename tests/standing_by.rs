@@ -1,4 +1,4 @@
-//! Standing by: who waits, for how long, and what it costs to end.
+//! Standing by: who waits, how long, and how a waiting instance ends.
 
 mod support;
 
@@ -122,7 +122,7 @@ fn a_standby_leads_within_a_ttl_after_the_leaders_host_is_gone() {
     let leader = start();
     witnesses.started(1);
     let _standbys = [start(), start()];
-    // As if the host were gone: nobody is left to release the lease.
+    // Act as if the host were gone: nobody is left to release the lease.
     let tree = Tree::of(&resource);
     let mut processes = vec![leader.pid(), leader.guard()];
     processes.extend(children(leader.guard()));

@@ -1,4 +1,5 @@
-//! `--status`, `--leads` and `--watch`: who leads, as the nodes or this machine have it, without disturbing anybody.
+//! `--status`, `--leads` and `--watch` show who leads, according to the nodes or this machine, without disturbing
+//! anybody.
 
 mod support;
 
@@ -9,7 +10,7 @@ use support::{Leaderrun, Output, Running, Servers, Witnesses, eventually, unique
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// Where a leader is looked for.
+/// Where to look for a leader.
 enum Place {
     Nodes(Servers),
     ThisMachine,
@@ -159,7 +160,7 @@ fn asking_changes_nothing() {
     let local = || Leaderrun::new().env("XDG_RUNTIME_DIR", folder.path()).args(["--local", "-r", &resource]);
     assert_eq!(local().args(["--status"]).output().code(), 1);
     assert_eq!(fs::read_dir(folder.path().join("leaderrun")).expect("a folder").count(), 0);
-    // A candidate that doesn't wait never finds the lock taken by those who only look.
+    // A candidate that doesn't wait never finds the lock taken by instances that only look.
     std::thread::scope(|scope| {
         let look = || (0..100).for_each(|_| drop(local().args(["--status"]).output()));
         let looking = [scope.spawn(look), scope.spawn(look)];

@@ -1,4 +1,4 @@
-//! `--step-down`: the leader gives up in good order, and another leads; with `--rejoin` it stands by again.
+//! `--step-down`: the leader steps down in good order and another leads; with `--rejoin` it stands by again.
 
 mod support;
 
@@ -117,7 +117,7 @@ fn who_rejoins_gives_another_the_time_to_lead() {
     let asked = on(Some(&servers), &resource).args(["--step-down"]).spawn();
     leader.reports("asked to step down");
     eventually("the release", || (servers.locked(&resource) == 0).then_some(()));
-    // Long enough for the one that has stepped down to take it again, and shorter than a ttl.
+    // Long enough for the former leader to take the lock again, and shorter than a ttl.
     let released = std::time::Instant::now();
     eventually("a third of a ttl", || (released.elapsed() > TTL / 3).then_some(()));
     assert_eq!(servers.locked(&resource), 0, "{}", leader.stderr());

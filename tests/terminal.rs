@@ -1,4 +1,4 @@
-//! Under a terminal everything is as without us: ^C, ^\, ^Z, fg, bg, reading, raw mode, the window's size.
+//! On a terminal everything works as without us: ^C, ^\, ^Z, fg, bg, reading, raw mode, the window's size.
 
 mod support;
 
@@ -6,7 +6,7 @@ use std::{process::Command, time::Duration};
 
 use support::{Servers, Terminal, Tree, unique};
 
-/// The beginning of a line that runs something under leaderrun on this machine.
+/// Returns the beginning of a line that runs something under leaderrun on this machine.
 fn local(resource: &str) -> String {
     format!("leaderrun --local -r {resource} --")
 }

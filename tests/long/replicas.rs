@@ -1,5 +1,5 @@
-//! The campaign's replicas: for each resource several leaderruns, each started again as soon as it ends, and the checker of
-//! what their commands write.
+//! The campaign's instances: several for each resource, each restarted as soon as it ends, and the checker of what
+//! their commands write.
 
 use std::{
     fs::{File, OpenOptions},
@@ -22,9 +22,9 @@ pub(crate) struct Resource {
     pub cluster: usize,
     pub replicas: Vec<Replica>,
     pub watch: Watch,
-    /// When a process of it was made to fail, or go on again: nanoseconds of CLOCK_MONOTONIC.
+    /// When one of its processes was made to fail or to continue: nanoseconds of CLOCK_MONOTONIC.
     pub disturbed: Vec<u64>,
-    /// From when to when the main process of a leader's command was stopped.
+    /// The times in which the main process of a leader's command was stopped.
     pub stopped: Vec<(u64, u64)>,
     witnesses: PathBuf,
     urls: String,
@@ -33,7 +33,7 @@ pub(crate) struct Resource {
 
 pub(crate) struct Replica {
     pub child: Child,
-    /// A fault is under way.
+    /// A fault is in progress.
     pub failing: bool,
     log: PathBuf,
 }
@@ -47,7 +47,7 @@ impl Replica {
         children(self.pid()).first().copied()
     }
 
-    /// The main process of its command, if it leads.
+    /// Returns the main process of its command, if it leads.
     pub(crate) fn command(&self) -> Option<i32> {
         self.guard().and_then(|guard| children(guard).first().copied())
     }
@@ -69,7 +69,7 @@ impl Resource {
         resource
     }
 
-    /// Starts what has ended again.
+    /// Restarts instances that have ended.
     pub(crate) fn keep_up(&mut self) {
         for index in 0..self.replicas.len() {
             if self.replicas[index].child.try_wait().expect("our child").is_some() {
@@ -79,7 +79,7 @@ impl Resource {
         }
     }
 
-    /// A command and something that it leaves behind, both of which tick; some of them ignore that they are asked to stop.
+    /// Starts an instance whose command leaves a process behind. Both tick, and some ignore the request to stop.
     fn spawn(&mut self, log: &Path) -> Child {
         let random = &mut self.random;
         let lasts = if random.u8(0..4) == 0 { random.u32(3000..8000) } else { random.u32(50..1500) };
@@ -117,7 +117,8 @@ impl Resource {
         self.disturbed.push(monotonic());
     }
 
-    /// Ends all replicas; how many processes of theirs and of their commands are left, which are ended then.
+    /// Ends all instances. Returns how many of their processes, including those of their commands, were left; these are
+    /// then killed.
     pub(crate) fn end(&mut self) -> usize {
         for replica in &mut self.replicas {
             if replica.child.try_wait().expect("our child").is_none() {
@@ -137,7 +138,7 @@ impl Resource {
     }
 }
 
-/// The processes that have this among their arguments.
+/// Returns the processes that have this among their arguments.
 fn started_with(argument: &str) -> Vec<i32> {
     let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
     let has_it = |pid: &i32| {
@@ -154,7 +155,7 @@ impl Drop for Replica {
     }
 }
 
-/// All that one leader's command and its descendants wrote.
+/// Everything that one leader's command and its descendants wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Leadership {
     pub token: u64,
@@ -162,11 +163,11 @@ pub(crate) struct Leadership {
     pub last: u64,
 }
 
-/// Reads what the commands of a resource write, as it comes.
+/// Reads what the commands of a resource write, as it arrives.
 pub(crate) struct Watch {
     lines: BufReader<File>,
     unfinished: String,
-    /// In the order of their starts.
+    /// All leaderships in the order of their starts.
     pub all: Vec<Leadership>,
     pub overlaps: Vec<(Leadership, Leadership)>,
     pub tokens_out_of_order: usize,
@@ -179,7 +180,7 @@ impl Watch {
         Watch { lines, unfinished: String::new(), all: Vec::new(), overlaps: Vec::new(), tokens_out_of_order: 0 }
     }
 
-    /// Takes what is new; says what is wrong with it.
+    /// Reads what is new; returns what is wrong with it.
     pub(crate) fn look(&mut self) -> Option<String> {
         let found = self.overlaps.len() + self.tokens_out_of_order;
         while self.lines.read_line(&mut self.unfinished).is_ok_and(|n| n > 0) && self.unfinished.ends_with('\n') {
