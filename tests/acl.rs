@@ -30,7 +30,7 @@ fn run(url: &str, command: &[&str]) -> Output {
 }
 
 #[test]
-fn the_least_rights_elect_extend_note_release_and_hand_over() {
+fn the_minimal_rights_suffice_to_elect_extend_record_release_and_hand_over() {
     let rights = [&NEEDED[..], &TO_BE_TOLD].concat();
     let (server, url) = server_for(&rights);
     let (resource, witnesses) = (unique("acl"), Witnesses::new());
@@ -59,7 +59,7 @@ fn the_least_rights_elect_extend_note_release_and_hand_over() {
 }
 
 #[test]
-fn each_right_that_is_missing_is_named() {
+fn each_missing_right_is_named() {
     for missing in
         NEEDED.iter().filter(|right| !["+publish", "+del", "+expire", "+pexpire", "+pttl", "+time"].contains(right))
     {
@@ -74,7 +74,7 @@ fn each_right_that_is_missing_is_named() {
 }
 
 #[test]
-fn keys_that_the_user_may_not_use_are_told() {
+fn keys_that_the_user_may_not_use_are_reported() {
     let (server, url) = server_for(&NEEDED);
     server.query::<()>(&["ACL", "SETUSER", "leaderrun", "resetkeys", "~other:*"]);
     let output = run(&url, &["true"]);
@@ -83,7 +83,7 @@ fn keys_that_the_user_may_not_use_are_told() {
 }
 
 #[test]
-fn a_user_revoked_under_a_leader_ends_the_command_before_its_lease() {
+fn revoking_a_leaders_user_ends_the_command_before_its_lease() {
     let (server, url) = server_for(&NEEDED);
     let (resource, witnesses) = (unique("revoked"), Witnesses::new());
     let options = ["-t", "1s", "-R", &url, "-r", &resource];

@@ -107,7 +107,7 @@ fn no_rooms_use_each_other_in_a_circle() {
 }
 
 #[test]
-fn no_file_uses_one_of_a_layer_above_it() {
+fn no_file_uses_a_file_of_a_higher_layer() {
     let up = arrows_up(&of_the_program(), LAYERS);
     assert!(up.is_empty(), "{}", up.join("\n"));
 }

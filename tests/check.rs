@@ -31,7 +31,7 @@ fn finds(url: &str, weight: &str, what: &str) -> Output {
 }
 
 #[test]
-fn nodes_that_are_well_are_good_and_nothing_stays_on_them() {
+fn healthy_nodes_are_good_and_nothing_is_left_on_them() {
     let servers = Servers::settled(3, TTL);
     let before: Vec<u64> = servers.0.iter().map(|s| s.query::<u64>(&["DBSIZE"])).collect();
     let output = check(&servers.urls());
@@ -45,7 +45,7 @@ fn nodes_that_are_well_are_good_and_nothing_stays_on_them() {
 }
 
 #[test]
-fn a_minority_that_is_down_is_something_to_mend_and_a_majority_is_bad() {
+fn a_minority_that_is_down_needs_a_fix_and_a_majority_is_bad() {
     let mut servers = Servers::settled(3, TTL);
     servers.0[0].kill();
     let output = check(&servers.urls());
@@ -79,7 +79,7 @@ fn what_keeps_a_node_from_voting() {
 }
 
 #[test]
-fn what_a_node_that_votes_risks() {
+fn what_a_voting_node_risks() {
     let server = Server::start();
     server.settle(TTL);
     server.query::<()>(&["CONFIG", "SET", "maxmemory", "1gb"]);
@@ -114,7 +114,7 @@ fn data_that_could_not_be_saved() {
 }
 
 #[test]
-fn all_rights_that_are_missing_at_once() {
+fn all_missing_rights_at_once() {
     let server = Server::start();
     server.settle(TTL);
     let grant = |rights: &[&str]| {
@@ -146,7 +146,7 @@ fn all_rights_that_are_missing_at_once() {
 }
 
 #[test]
-fn a_master_with_a_replica_is_looked_at_like_any_other() {
+fn a_master_with_a_replica_is_checked_like_any_other() {
     let server = Server::start();
     let _replica = Server::start_with(&["--replicaof", "127.0.0.1", &server.port.to_string()]);
     server.settle(TTL);
@@ -205,7 +205,7 @@ fn server_of_largest_numbers() -> String {
 }
 
 #[test]
-fn the_largest_numbers_that_a_server_can_answer_are_shown_like_any_other() {
+fn the_largest_numbers_that_a_server_can_report_are_shown_like_any_other() {
     let url = server_of_largest_numbers();
     let output = finds(&url, "no vote", "answered: NONE of that");
     for part in [" ahead of this machine's: ", "has 100 % of its memory in use", &format!("has {} replicas", u64::MAX)]
@@ -221,7 +221,7 @@ fn the_largest_numbers_that_a_server_can_answer_are_shown_like_any_other() {
 }
 
 #[test]
-fn json_has_the_same_for_machines() {
+fn json_reports_the_same() {
     let (server, port) = (Server::start(), free_port());
     server.settle(TTL);
     let urls = format!("{},redis://127.0.0.1:{port}", server.url());

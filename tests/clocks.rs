@@ -101,7 +101,7 @@ fn a_clock_since_boot_that_is_off_by_an_hour_changes_nothing() {
 }
 
 #[test]
-fn a_check_tells_of_a_clock_that_is_off() {
+fn a_check_reports_a_clock_that_is_off() {
     dynamic();
     let servers = Servers::settled(1, TTL);
     for (clock, told) in [

@@ -62,7 +62,7 @@ fn with_the_system_calls_of_docker_19_in_a_namespace_detached_processes() {
 
 /// A deadline is useless if nothing can wake the guard for it.
 #[test]
-fn without_a_timer_no_command_lives_on_and_the_reason_is_told() {
+fn without_a_timer_no_command_survives_and_the_reason_is_reported() {
     let stage = without("timerfd_settime", "EINVAL");
     let resource = unique("timer");
     let mark = format!("TREE={resource}");
@@ -80,7 +80,7 @@ fn without_a_timer_no_command_lives_on_and_the_reason_is_told() {
 /// A thread needs clone3(2) unless the C library treats EPERM as its absence. Files with names and servers are read on
 /// a thread if possible, otherwise in place.
 #[test]
-fn with_the_system_calls_of_docker_19_a_name_is_looked_up() {
+fn with_the_system_calls_of_docker_19_a_name_is_resolved() {
     let stage = without(UNKNOWN_TO_DOCKER, "EPERM").by_name();
     let output = stage.run_confined(&unique("name")).args(["--try", "--", "echo", "led"]).output();
     assert_eq!((output.code(), output.stdout.as_str(), output.stderr.as_str()), (0, "led\n", ""));
@@ -112,12 +112,12 @@ fn is_refused(proc: (&[&str], &str)) {
 }
 
 #[test]
-fn without_proc_nothing_is_started_and_the_reason_is_told() {
+fn without_proc_nothing_starts_and_the_reason_is_reported() {
     is_refused(COVERED);
 }
 
 #[test]
-fn without_a_mount_at_proc_nothing_is_started_and_the_reason_is_told() {
+fn without_a_mount_at_proc_nothing_starts_and_the_reason_is_reported() {
     if !geteuid().is_root() {
         println!("not tried: an ordinary user can't unmount /proc");
         return;
@@ -126,7 +126,7 @@ fn without_a_mount_at_proc_nothing_is_started_and_the_reason_is_told() {
 }
 
 #[test]
-fn with_the_proc_of_another_namespace_nothing_is_started_and_the_reason_is_told() {
+fn with_the_proc_of_another_namespace_nothing_starts_and_the_reason_is_reported() {
     is_refused(FOREIGN);
 }
 
@@ -146,7 +146,7 @@ fn without_proc_a_namespace_of_its_own_keeps_every_promise() {
 }
 
 #[test]
-fn with_the_proc_of_another_namespace_one_of_its_own_has_its_own() {
+fn with_the_proc_of_another_namespace_a_namespace_of_its_own_mounts_its_own_proc() {
     let Some(words) = unshare_and(FOREIGN.0, FOREIGN.1) else { return };
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let stage = Stage::with_ttl(LONG_TTL).confined_by(&words).with(&["--pid-namespace"]);

@@ -69,7 +69,7 @@ fn printed(args: &[&str]) -> String {
 
 /// Every option that the short help names exists, and has the letter that it gives.
 #[test]
-fn the_short_help_names_options_that_there_are() {
+fn the_short_help_names_only_existing_options() {
     let (command, short_help) = (cli::Cli::command(), printed(&["-h"]));
     let words = short_help.split([' ', ',', ';', ':', '(', ')', '\n']).filter_map(|word| word.strip_prefix("--"));
     let mut named = 0;

@@ -96,7 +96,7 @@ fn in_an_image_from_scratch_it_resolves_names_leads_and_hands_over_as_pid_one() 
 }
 
 #[test]
-fn the_units_are_ones_that_systemd_takes() {
+fn systemd_accepts_the_units() {
     let root = tempfile::tempdir().expect("a folder");
     let put = |place: &str| {
         let inside = root.path().join(place);
@@ -135,7 +135,7 @@ fn the_units_are_ones_that_systemd_takes() {
 
 /// leaderrun accepts each command of the examples, except that some files are missing.
 #[test]
-fn their_command_lines_are_ones_that_leaderrun_takes() {
+fn leaderrun_accepts_the_command_lines() {
     let folder = tempfile::tempdir().expect("a folder");
     let urls = folder.path().join("urls");
     fs::write(&urls, "redis://127.0.0.1:1\n").expect("a file");
@@ -181,7 +181,7 @@ fn store(folder: &Path, words: &[&str], token: u64) -> (bool, String) {
 }
 
 #[test]
-fn the_store_takes_growing_tokens_and_refuses_older_ones() {
+fn the_store_accepts_increasing_tokens_and_refuses_older_ones() {
     let folder = tempfile::tempdir().expect("a folder");
     let put = |value: &str, token| store(folder.path(), &["put", "report", value], token);
     assert_eq!(put("first", 10), (true, String::new()));
@@ -195,7 +195,7 @@ fn the_store_takes_growing_tokens_and_refuses_older_ones() {
 /// leaderrun's two processes and the command are stopped together, which no lock can prevent (README says so); then the
 /// old command alone continues. The store keeps what the new leader wrote.
 #[test]
-fn a_paused_old_leader_cannot_spoil_what_its_successor_wrote() {
+fn a_paused_old_leader_cannot_overwrite_what_its_successor_wrote() {
     let servers = Servers::settled(3, TTL);
     let (resource, folder, go) =
         (unique("paused"), tempfile::tempdir().expect("a folder"), TempDir::new().expect("a folder"));

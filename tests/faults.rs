@@ -104,7 +104,7 @@ fn a_process_table_that_is_full_while_killing() {
 }
 
 #[test]
-fn proc_taken_away_while_the_command_runs() {
+fn proc_is_covered_while_the_command_runs() {
     if !may_make_namespaces() {
         return;
     }
@@ -148,7 +148,7 @@ fn end_unkillable(tree: &Tree) {
 }
 
 #[test]
-fn a_process_that_may_not_be_killed_keeps_the_lease() {
+fn a_process_that_cannot_be_killed_keeps_the_lease() {
     if !support::may_become_others() {
         return;
     }
@@ -171,7 +171,7 @@ fn a_process_that_may_not_be_killed_keeps_the_lease() {
 }
 
 #[test]
-fn a_process_that_may_not_be_killed_is_not_released_by_the_guard_either() {
+fn the_guard_does_not_release_either_while_a_process_cannot_be_killed() {
     if !support::may_become_others() {
         return;
     }
@@ -253,7 +253,7 @@ fn a_guard_that_dies_while_standing_by_ends_the_standby_with_a_message() {
 }
 
 #[test]
-fn a_waiting_guard_has_at_most_a_mebibyte_of_its_own() {
+fn a_waiting_guard_uses_at_most_a_mebibyte_of_its_own() {
     if !may_make_namespaces() {
         return;
     }

@@ -41,7 +41,7 @@ fn hands_over(witnesses: &Witnesses, leaderships: usize) {
 }
 
 #[test]
-fn a_standby_sends_nothing_while_it_waits_and_leads_when_it_is_told() {
+fn a_standby_sends_nothing_while_it_waits_and_leads_when_notified() {
     let servers = Servers::settled(3, TTL);
     let resource = unique("silent");
     let witnesses = Witnesses::new();
@@ -73,7 +73,7 @@ fn a_standby_sends_nothing_while_it_waits_and_leads_when_it_is_told() {
 }
 
 #[test]
-fn a_hundred_standbys_lead_one_after_the_other() {
+fn a_hundred_standbys_lead_one_after_another() {
     // Long enough for one processor to start them all before a node's silence causes a message.
     const TTL: Duration = Duration::from_secs(10);
     let servers = Servers::settled(3, TTL);
@@ -89,7 +89,7 @@ fn a_hundred_standbys_lead_one_after_the_other() {
 }
 
 #[test]
-fn servers_that_do_not_know_resp3_tell_on_a_second_connection() {
+fn servers_without_resp3_notify_on_a_second_connection() {
     let servers = Servers((0..3).map(|_| Server::start_with(&["--rename-command", "HELLO", ""])).collect());
     servers.0.iter().for_each(|server| server.settle(TTL));
     let resource = unique("old");
@@ -105,7 +105,7 @@ fn servers_that_do_not_know_resp3_tell_on_a_second_connection() {
 }
 
 #[test]
-fn connections_that_are_cut_are_made_again_and_listen_again() {
+fn broken_connections_are_reestablished_and_listen_again() {
     let servers = Servers::settled(3, TTL);
     let resource = unique("cut");
     let witnesses = Witnesses::new();
@@ -196,11 +196,11 @@ fn survives_resets(one_in: u32) {
 }
 
 #[test]
-fn with_one_chunk_in_a_hundred_lost_with_its_connection_it_elects_and_keeps_its_leader() {
+fn a_leader_is_elected_and_stays_while_one_chunk_in_a_hundred_is_lost_with_its_connection() {
     survives_resets(100);
 }
 
 #[test]
-fn with_one_chunk_in_ten_lost_with_its_connection_it_elects_and_keeps_its_leader() {
+fn a_leader_is_elected_and_stays_while_one_chunk_in_ten_is_lost_with_its_connection() {
     survives_resets(10);
 }

@@ -29,14 +29,14 @@ fn it_is_static_and_position_independent() {
 }
 
 #[test]
-fn what_is_relocated_at_the_start_is_read_only_after_it() {
+fn relocated_data_is_read_only_after_startup() {
     assert_eq!(flags(&readelf("--program-headers"), "GNU_RELRO"), "R");
     let dynamic = readelf("--dynamic");
     assert!(dynamic.lines().any(|line| line.contains("(FLAGS_1)") && line.contains("NOW")), "{dynamic}");
 }
 
 #[test]
-fn no_memory_can_be_written_and_run() {
+fn no_memory_is_both_writable_and_executable() {
     let headers = readelf("--program-headers");
     assert_eq!(flags(&headers, "GNU_STACK"), "RW");
     let loaded = headers.lines().filter(|line| line.trim_start().starts_with("LOAD"));

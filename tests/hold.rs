@@ -34,7 +34,7 @@ impl Place {
 }
 
 #[test]
-fn replicas_whose_clock_is_late_find_the_lock_taken_until_the_time_is_over() {
+fn instances_whose_clock_is_late_find_the_lock_taken_until_the_hold_is_over() {
     for place in Place::each() {
         let (resource, witnesses) = (unique("late"), Witnesses::new());
         for status in ["0", "3"] {
@@ -60,7 +60,7 @@ fn replicas_whose_clock_is_late_find_the_lock_taken_until_the_time_is_over() {
 }
 
 #[test]
-fn a_standby_that_waits_is_told_for_how_long_the_lock_is_kept() {
+fn a_waiting_standby_is_notified_how_long_the_lock_is_held() {
     // Without the notification, it would look when the votes that it saw expire.
     let ttl = Duration::from_secs(4);
     let servers = Servers::settled(3, ttl);
@@ -80,7 +80,7 @@ fn a_standby_that_waits_is_told_for_how_long_the_lock_is_kept() {
 }
 
 #[test]
-fn a_command_that_ran_for_longer_is_followed_at_once() {
+fn a_command_that_outlasts_the_hold_is_followed_at_once() {
     for place in Place::each() {
         let (resource, witnesses) = (unique("longer"), Witnesses::new());
         let run = |job: &[&str]| place.run(&resource).args(["--hold", "500ms"]).args(witnesses.command(job)).output();
@@ -90,7 +90,7 @@ fn a_command_that_ran_for_longer_is_followed_at_once() {
 }
 
 #[test]
-fn a_crash_frees_it_as_ever() {
+fn a_crash_still_releases_the_lock() {
     for place in Place::each() {
         let (resource, witnesses) = (unique("crash"), Witnesses::new());
         let leader = place.run(&resource).args(["--hold", "1h"]).args(witnesses.command(&[])).spawn();
@@ -103,7 +103,7 @@ fn a_crash_frees_it_as_ever() {
 }
 
 #[test]
-fn a_command_that_could_not_be_started_holds_nothing() {
+fn a_command_that_cannot_be_started_holds_nothing() {
     let servers = Servers::settled(1, TTL);
     let resource = unique("unstarted");
     let folder = tempfile::tempdir().expect("a folder");
@@ -116,7 +116,7 @@ fn a_command_that_could_not_be_started_holds_nothing() {
 }
 
 #[test]
-fn a_lock_that_no_quorum_keeps_is_told() {
+fn a_hold_without_a_quorum_is_reported() {
     let mut servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("unkept"), Witnesses::new());
     let job = witnesses.command(&["for", "200"]);
@@ -131,7 +131,7 @@ fn a_lock_that_no_quorum_keeps_is_told() {
 }
 
 #[test]
-fn with_one_success_per_period_a_failure_is_tried_again_after_it() {
+fn with_once_per_a_failure_is_retried_after_the_hold() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("both"), Witnesses::new());
     let run = |job: &[&str]| {

@@ -129,7 +129,7 @@ fn ends_well(replica: Running) {
 }
 
 #[test]
-fn bytes_that_mean_nothing() {
+fn meaningless_bytes() {
     is_borne(flood(b"\x00\xff\x80\r\n\r\n$$$***", b"\x13\x37\xfe\r\n@!?~"));
 }
 
@@ -139,12 +139,12 @@ fn a_bulk_string_that_never_ends() {
 }
 
 #[test]
-fn a_bulk_string_of_more_bytes_than_there_can_be() {
+fn a_bulk_string_longer_than_possible() {
     is_borne(flood(b"$9223372036854775808\r\n", b"x"));
 }
 
 #[test]
-fn a_bulk_string_of_all_bytes_that_there_can_be() {
+fn a_bulk_string_of_the_greatest_length() {
     is_borne(flood(b"$9223372036854775807\r\n", b"x"));
 }
 
@@ -154,12 +154,12 @@ fn an_array_that_never_ends() {
 }
 
 #[test]
-fn arrays_in_arrays_without_end() {
+fn endlessly_nested_arrays() {
     is_borne(flood(b"", b"*1\r\n"));
 }
 
 #[test]
-fn arrays_of_more_than_memory_holds() {
+fn arrays_larger_than_memory() {
     is_borne(answer(b"*9223372036854775807\r\n"));
 }
 
@@ -169,23 +169,23 @@ fn a_line_that_never_ends() {
 }
 
 #[test]
-fn answers_that_nobody_asked_for() {
+fn unsolicited_replies() {
     is_borne(flood(b"", b"+OK\r\n"));
 }
 
 #[test]
-fn pushes_without_end() {
+fn endless_pushes() {
     is_borne(flood(b"", b">3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$1\r\ny\r\n"));
 }
 
 #[test]
-fn news_without_end() {
+fn endless_notifications() {
     is_borne(flood(b"", b">3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$14\r\nreleased 1 abc\r\n"));
 }
 
 /// While another node is unreachable, its reply is one of the two that a quorum needs.
 #[test]
-fn an_absurd_fence_while_another_node_is_out_of_reach() {
+fn an_absurd_fence_while_another_node_is_unreachable() {
     let servers = Servers::settled(2, TTL);
     let hostile = Hostile::start(answer(b"*3\r\n$5\r\nstale\r\n$1\r\nr\r\n$16\r\n9007199254740990\r\n"));
     let (resource, witnesses) = (unique("fence"), Witnesses::new());
@@ -204,7 +204,7 @@ fn an_absurd_fence_while_another_node_is_out_of_reach() {
 }
 
 #[test]
-fn answers_of_other_types() {
+fn replies_of_other_types() {
     let answers = [
         &b"+OK\r\n"[..],
         b":5\r\n",
@@ -230,6 +230,6 @@ fn answers_of_other_types() {
 }
 
 #[test]
-fn silence_after_half_an_answer() {
+fn silence_after_half_a_reply() {
     is_borne(Attack { beginning: b"*5\r\n$7\r\ngran", then: b"", answers: true });
 }

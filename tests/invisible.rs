@@ -110,19 +110,19 @@ fn a_blocked_signal_mask_is_inherited() {
 }
 
 #[test]
-fn the_environment_is_the_same_in_the_same_order_but_for_ours() {
+fn the_environment_is_unchanged_and_in_order_except_for_our_variables() {
     let line = "export Z=1 A=2; $L env | grep -v -e ^LEADERRUN_ -e ^_=";
     is_as_without_us(line);
 }
 
 #[test]
-fn nohup_keeps_its_meaning() {
+fn nohup_still_works() {
     let (status, stdout, _) = bash("nohup $L sh -c 'kill -HUP $PPID; kill -HUP $$; echo alive' 2>/dev/null");
     assert_eq!((status, stdout.as_str()), (0, "alive\n"));
 }
 
 #[test]
-fn messages_that_nobody_reads_hold_up_nothing() {
+fn messages_that_nobody_reads_block_nothing() {
     let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("a pipe");
     // Fill the pipe, which nobody reads.
     nix::fcntl::fcntl(&write, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).expect("a flag");
@@ -138,7 +138,7 @@ fn messages_that_nobody_reads_hold_up_nothing() {
 }
 
 #[test]
-fn a_command_of_a_million_bytes_of_arguments_and_environment_is_run() {
+fn a_command_with_a_million_bytes_of_arguments_and_environment_runs() {
     let long = "x".repeat(100_000);
     let output = Leaderrun::new()
         .args(["--local", "-r", &unique("long"), "sh", "-c", "echo ${#LONG} $#"])

@@ -119,7 +119,7 @@ fn an_outage_of_a_majority_that_is_shorter_than_the_slack_goes_unnoticed() {
 }
 
 #[test]
-fn a_lock_deleted_by_hand_is_healed() {
+fn a_lock_deleted_by_hand_is_restored() {
     let servers = Servers::settled(3, TTL);
     let mut leader = lead(&servers);
     let value = servers.0[0].lock(&leader.resource);

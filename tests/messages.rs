@@ -66,7 +66,7 @@ fn on_terminal(environment: &[&str], args: &[&str]) -> Terminal {
 }
 
 #[test]
-fn colour_is_for_terminals_and_those_who_want_it() {
+fn colour_appears_on_terminals_and_on_request() {
     let resource = unique("colour");
     let args = ["-v", "-r", &resource, "true"];
     let shown = |environment: &[&str]| {
@@ -84,7 +84,7 @@ fn colour_is_for_terminals_and_those_who_want_it() {
 }
 
 #[test]
-fn on_a_terminal_a_line_says_who_is_waited_for_and_goes_without_a_trace() {
+fn on_a_terminal_a_status_line_names_the_leader_and_is_erased_afterwards() {
     let (resource, witnesses) = (unique("line"), Witnesses::new());
     let options = ["--local", "-r", &resource, "--holder", "web-2"];
     let leader = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
@@ -99,7 +99,7 @@ fn on_a_terminal_a_line_says_who_is_waited_for_and_goes_without_a_trace() {
 }
 
 #[test]
-fn a_pipe_a_dumb_terminal_and_the_quiet_see_no_such_line() {
+fn a_pipe_a_dumb_terminal_and_quiet_mode_get_no_status_line() {
     let (resource, witnesses) = (unique("no-line"), Witnesses::new());
     let leader = Leaderrun::new().args(["--local", "-r", &resource]).args(witnesses.command(&["drain", "1"])).spawn();
     witnesses.started(1);

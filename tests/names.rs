@@ -58,8 +58,8 @@ fn the_program_has_no_loader_of_nss_modules() {
 }
 
 #[test]
-fn names_are_found_or_not_whatever_nsswitch_conf_says() {
-    let Some(apart) = Apart::enter(names_are_found_or_not_whatever_nsswitch_conf_says) else { return };
+fn names_resolve_or_fail_whatever_nsswitch_conf_says() {
+    let Some(apart) = Apart::enter(names_resolve_or_fail_whatever_nsswitch_conf_says) else { return };
     let server = Server::start();
     let _six = Proxy::at(&format!("[::1]:{}", server.port), server.port, 1);
     let names = NameServer::at("127.0.0.53")
@@ -96,8 +96,8 @@ fn a_name_in_the_hosts_file_costs_no_query_and_needs_no_name_server() {
 }
 
 #[test]
-fn localhost_and_names_below_it_need_no_files() {
-    let Some(_apart) = Apart::enter(localhost_and_names_below_it_need_no_files) else { return };
+fn localhost_and_its_subdomains_need_no_files() {
+    let Some(_apart) = Apart::enter(localhost_and_its_subdomains_need_no_files) else { return };
     assert!(["hosts", "resolv.conf", "nsswitch.conf"].iter().all(|file| !Path::new("/etc").join(file).exists()));
     let four = Server::start();
     let six = Proxy::at("[::1]:0", four.port, 1);
@@ -126,8 +126,8 @@ fn a_root_without_any_libc_resolves_names() {
 }
 
 #[test]
-fn an_address_of_ipv6() {
-    let Some(_apart) = Apart::enter(an_address_of_ipv6) else { return };
+fn an_ipv6_address() {
+    let Some(_apart) = Apart::enter(an_ipv6_address) else { return };
     let server = settled();
     let proxy = Proxy::at("[::1]:0", server.port, 1);
     assert!(proxy.url.starts_with("redis://[::1]:"), "{}", proxy.url);
@@ -163,8 +163,8 @@ fn a_name_with_several_addresses_is_reached_by_the_one_that_answers() {
 
 /// The container's network changes under it: first the server's address in the hosts file, then the name server too.
 #[test]
-fn a_name_whose_address_changes_under_a_leader_is_followed() {
-    let Some(apart) = Apart::enter(a_name_whose_address_changes_under_a_leader_is_followed) else { return };
+fn a_leader_follows_a_name_whose_address_changes() {
+    let Some(apart) = Apart::enter(a_leader_follows_a_name_whose_address_changes) else { return };
     let (server, port) = (settled(), free_port());
     let places = [71, 72, 73, 74].map(|n| format!("127.0.0.{n}"));
     let [one, two, three, _four] = places.each_ref().map(|ip| Proxy::at(&format!("{ip}:{port}"), server.port, 1));
@@ -199,8 +199,8 @@ fn a_name_whose_address_changes_under_a_leader_is_followed() {
 
 /// Open connections need no names. The third of three may break: the others are a quorum.
 #[test]
-fn an_outage_of_the_name_servers_costs_a_leader_nothing() {
-    let Some(apart) = Apart::enter(an_outage_of_the_name_servers_costs_a_leader_nothing) else { return };
+fn an_outage_of_the_name_servers_does_not_affect_a_leader() {
+    let Some(apart) = Apart::enter(an_outage_of_the_name_servers_does_not_affect_a_leader) else { return };
     let (servers, urls, proxies) = named(&apart);
     let names = || {
         let names = NameServer::at("127.0.0.53");
@@ -286,14 +286,14 @@ fn reconnects_without_a_thread(apart: &Apart, source: impl FnOnce(&str) -> [Stri
 }
 
 #[test]
-fn an_elector_that_can_have_no_thread_connects_again() {
-    let Some(apart) = Apart::enter(an_elector_that_can_have_no_thread_connects_again) else { return };
+fn an_elector_that_cannot_start_a_thread_reconnects() {
+    let Some(apart) = Apart::enter(an_elector_that_cannot_start_a_thread_reconnects) else { return };
     reconnects_without_a_thread(&apart, |urls| ["-R".into(), urls.into()]);
 }
 
 #[test]
-fn an_elector_that_can_have_no_thread_reads_the_list_of_servers_again() {
-    let Some(apart) = Apart::enter(an_elector_that_can_have_no_thread_reads_the_list_of_servers_again) else { return };
+fn an_elector_that_cannot_start_a_thread_rereads_the_list_of_servers() {
+    let Some(apart) = Apart::enter(an_elector_that_cannot_start_a_thread_rereads_the_list_of_servers) else { return };
     reconnects_without_a_thread(&apart, |urls| {
         let file = apart.folder("list").join("urls");
         fs::write(&file, urls.replace(',', "\n")).expect("a file");

@@ -16,7 +16,7 @@ fn replica(servers: &Servers, resource: &str, options: &[&str], witnesses: &Witn
 }
 
 #[test]
-fn a_replica_that_comes_after_a_success_ends_with_0_and_says_nothing() {
+fn an_instance_that_starts_after_a_success_exits_with_0_silently() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("done"), Witnesses::new());
     let run = |options: &[&str]| replica(&servers, &resource, options, &witnesses, &["for", "10"]).output();
@@ -33,7 +33,7 @@ fn a_replica_that_comes_after_a_success_ends_with_0_and_says_nothing() {
 }
 
 #[test]
-fn the_success_is_on_every_node_with_its_token_holder_and_end_and_runs_out_by_itself() {
+fn a_success_is_on_every_node_with_its_token_holder_and_end_and_expires_by_itself() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("note"), Witnesses::new());
     let job = witnesses.command(&["for", "1200"]);
@@ -52,7 +52,7 @@ fn the_success_is_on_every_node_with_its_token_holder_and_end_and_runs_out_by_it
 }
 
 #[test]
-fn standbys_end_with_0_as_soon_as_the_leader_succeeds() {
+fn standbys_exit_with_0_as_soon_as_the_leader_succeeds() {
     const TTL: Duration = Duration::from_secs(3);
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("told"), Witnesses::new());
@@ -78,7 +78,7 @@ fn standbys_end_with_0_as_soon_as_the_leader_succeeds() {
 }
 
 #[test]
-fn a_replica_that_does_not_wait_ends_with_75_while_the_job_runs() {
+fn an_instance_that_does_not_wait_exits_with_75_while_the_job_runs() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("try"), Witnesses::new());
     let leader = replica(&servers, &resource, &[], &witnesses, &[]).spawn();
@@ -91,7 +91,7 @@ fn a_replica_that_does_not_wait_ends_with_75_while_the_job_runs() {
 }
 
 #[test]
-fn a_failure_lets_the_next_one_run_it_again_until_one_succeeds() {
+fn after_a_failure_the_next_instance_runs_the_job_until_one_succeeds() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("fails"), Witnesses::new());
     let start = |job: &[&str]| replica(&servers, &resource, &[], &witnesses, job).spawn();
@@ -108,7 +108,7 @@ fn a_failure_lets_the_next_one_run_it_again_until_one_succeeds() {
 }
 
 #[test]
-fn all_give_up_once_it_has_failed_as_often_as_it_may() {
+fn all_give_up_once_the_attempts_are_used_up() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("attempts"), Witnesses::new());
     let start = || replica(&servers, &resource, &["--attempts", "2"], &witnesses, &["for", "300", "exit", "1"]).spawn();
@@ -125,7 +125,7 @@ fn all_give_up_once_it_has_failed_as_often_as_it_may() {
 }
 
 #[test]
-fn a_success_that_no_quorum_can_record_is_told_by_the_exit_status_and_stands_where_it_could() {
+fn a_success_that_no_quorum_records_sets_the_exit_status_and_stays_on_the_other_nodes() {
     let mut servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("unrecorded"), Witnesses::new());
     let leader = replica(&servers, &resource, &[], &witnesses, &["for", "300"]).spawn();
@@ -200,7 +200,7 @@ fn the_elector_records_the_success_of_a_dead_guards_command() {
 }
 
 #[test]
-fn names_of_all_kinds_and_other_resources_are_kept_apart() {
+fn successes_of_resources_with_names_of_all_kinds_are_kept_apart() {
     let servers = Servers::settled(3, TTL);
     let names = ["night job", "a/b//c", "{tag}x", "{tag}y", "größe-夜", "*?[a]", "night job 2", "\"q\" 'x' $HOME"];
     for name in names {
@@ -213,7 +213,7 @@ fn names_of_all_kinds_and_other_resources_are_kept_apart() {
 }
 
 #[test]
-fn a_node_that_is_out_of_memory_does_not_vote_and_the_others_do() {
+fn a_node_out_of_memory_does_not_vote_and_the_others_do() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("oom"), Witnesses::new());
     servers.0[1].query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
@@ -225,7 +225,7 @@ fn a_node_that_is_out_of_memory_does_not_vote_and_the_others_do() {
 }
 
 #[test]
-fn a_crontab_gets_no_mail_from_replicas_that_do_not_lead_and_verbose_ones_say_who_does() {
+fn instances_that_do_not_lead_cause_no_cron_mail_and_verbose_ones_name_the_leader() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("mail"), Witnesses::new());
     let leader = replica(&servers, &resource, &["-v", "--holder", "web-1"], &witnesses, &["drain", "1"]).spawn();

@@ -39,7 +39,7 @@ fn lead_by_turns(servers: &Servers, resource: &str, replicas: usize, leaderships
 }
 
 #[test]
-fn five_replicas_lead_two_hundred_times_one_after_the_other() {
+fn five_instances_lead_two_hundred_times_one_after_another() {
     let servers = Servers::settled(3, TTL);
     lead_by_turns(&servers, &unique("turns"), 5, 200);
 }
@@ -71,12 +71,12 @@ fn restart_under_a_leader(nodes: usize, restarts: usize) {
 }
 
 #[test]
-fn a_single_node_restarted_empty_under_a_leader_elects_no_second_one() {
+fn a_single_node_restarted_empty_under_a_leader_elects_no_second_leader() {
     restart_under_a_leader(1, 8);
 }
 
 #[test]
-fn nodes_restarted_empty_one_after_the_other_under_a_leader_elect_no_second_one() {
+fn nodes_restarted_empty_one_after_another_under_a_leader_elect_no_second_leader() {
     restart_under_a_leader(3, 9);
 }
 
@@ -103,7 +103,7 @@ fn the_command_of_a_frozen_leader_is_dead_before_the_next_one_starts() {
 
 /// The instance is frozen between its election and the start of its command, until another has led.
 #[test]
-fn a_command_whose_lease_has_run_out_before_it_starts_is_not_started() {
+fn a_command_whose_lease_expires_before_it_starts_is_not_started() {
     let servers = Servers::settled(3, TTL);
     let resource = unique("late");
     let witnesses = Witnesses::new();

@@ -113,17 +113,17 @@ fn kill_one_of(leader: &Running, period: usize, witnesses: &Witnesses) {
 }
 
 #[test]
-fn with_clocks_that_are_apart() {
+fn with_clocks_that_differ() {
     exactly_one_success_in_each_period("apart", 10, 100, Trouble::None);
 }
 
 #[test]
-fn with_a_job_that_fails_on_the_first_replica() {
+fn with_a_job_that_fails_on_the_first_instance() {
     exactly_one_success_in_each_period("first", 3, 6, Trouble::Failures(1));
 }
 
 #[test]
-fn with_a_job_that_fails_on_all_replicas_but_the_last() {
+fn with_a_job_that_fails_on_all_instances_but_the_last() {
     exactly_one_success_in_each_period("last", 3, 6, Trouble::Failures(REPLICAS - 1));
 }
 

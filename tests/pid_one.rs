@@ -27,7 +27,7 @@ fn first(running: &Running) -> i32 {
 }
 
 #[test]
-fn the_exit_status_arrives() {
+fn the_exit_status_is_passed_on() {
     if !support::may_make_namespaces() {
         return;
     }
@@ -90,7 +90,7 @@ fn orphans_of_the_command_are_reaped() {
 }
 
 #[test]
-fn killed_it_leaves_nothing() {
+fn killing_it_leaves_nothing_behind() {
     if !support::may_make_namespaces() {
         return;
     }

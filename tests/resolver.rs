@@ -43,8 +43,8 @@ fn a_short_name_is_searched_for_in_each_domain() {
 }
 
 #[test]
-fn a_name_with_enough_dots_is_asked_for_as_it_is_first() {
-    let Some(apart) = Apart::enter(a_name_with_enough_dots_is_asked_for_as_it_is_first) else { return };
+fn a_name_with_enough_dots_is_first_tried_as_it_is() {
+    let Some(apart) = Apart::enter(a_name_with_enough_dots_is_first_tried_as_it_is) else { return };
     let server = Server::start();
     let names = NameServer::at("127.0.0.53")
         .with("redis.web", here())
@@ -68,8 +68,8 @@ fn a_name_with_enough_dots_is_asked_for_as_it_is_first() {
 }
 
 #[test]
-fn a_query_that_is_lost_is_sent_again() {
-    let Some(apart) = Apart::enter(a_query_that_is_lost_is_sent_again) else { return };
+fn a_lost_query_is_sent_again() {
+    let Some(apart) = Apart::enter(a_lost_query_is_sent_again) else { return };
     let server = Server::start();
     let names = NameServer::at("127.0.0.53");
     for (lost, options) in [(1, "timeout:1 attempts:2"), (2, "timeout:1 attempts:3")] {
@@ -106,8 +106,8 @@ fn name_servers_that_are_silent_for_all_attempts_are_given_up() {
 
 /// Uses the default time-outs of a resolv.conf that sets none.
 #[test]
-fn another_name_server_answers_where_the_first_is_dead() {
-    let Some(apart) = Apart::enter(another_name_server_answers_where_the_first_is_dead) else { return };
+fn another_name_server_answers_if_the_first_is_dead() {
+    let Some(apart) = Apart::enter(another_name_server_answers_if_the_first_is_dead) else { return };
     let server = Server::start();
     let (first, second) = (NameServer::at("127.0.0.53"), NameServer::at("127.0.0.54"));
     // The name of each server says what is wrong with the first, which shows before the second answers.
@@ -152,8 +152,8 @@ fn is_not_reached(host: &str) {
 }
 
 #[test]
-fn an_answer_that_is_cut_off_is_fetched_over_tcp() {
-    let Some(apart) = Apart::enter(an_answer_that_is_cut_off_is_fetched_over_tcp) else { return };
+fn a_truncated_answer_is_fetched_over_tcp() {
+    let Some(apart) = Apart::enter(a_truncated_answer_is_fetched_over_tcp) else { return };
     let server = Server::start();
     // More than fit into 512 bytes; most of the addresses lead nowhere.
     let many: Vec<String> = (2..60).map(|n| format!("127.0.1.{n}")).chain([HERE.to_owned()]).collect();
@@ -164,8 +164,8 @@ fn an_answer_that_is_cut_off_is_fetched_over_tcp() {
 }
 
 #[test]
-fn an_alias_leads_to_the_addresses_of_its_target() {
-    let Some(apart) = Apart::enter(an_alias_leads_to_the_addresses_of_its_target) else { return };
+fn an_alias_resolves_to_the_addresses_of_its_target() {
+    let Some(apart) = Apart::enter(an_alias_resolves_to_the_addresses_of_its_target) else { return };
     let server = Server::start();
     let names = NameServer::at("127.0.0.53")
         .with("alias.test", Says::Alias("node.example"))
@@ -179,8 +179,8 @@ fn an_alias_leads_to_the_addresses_of_its_target() {
 }
 
 #[test]
-fn without_a_name_server_that_of_this_machine_is_asked() {
-    let Some(apart) = Apart::enter(without_a_name_server_that_of_this_machine_is_asked) else { return };
+fn without_a_name_server_the_local_one_is_queried() {
+    let Some(apart) = Apart::enter(without_a_name_server_the_local_one_is_queried) else { return };
     let server = Server::start();
     let names = NameServer::at(HERE).with("node.test", here());
     is_found("node.test", server.port);
@@ -193,8 +193,8 @@ fn without_a_name_server_that_of_this_machine_is_asked() {
 }
 
 #[test]
-fn a_name_server_may_have_an_address_of_ipv6() {
-    let Some(apart) = Apart::enter(a_name_server_may_have_an_address_of_ipv6) else { return };
+fn a_name_server_may_have_an_ipv6_address() {
+    let Some(apart) = Apart::enter(a_name_server_may_have_an_ipv6_address) else { return };
     let server = Server::start();
     let names = NameServer::at("::1").with("node.test", here());
     apart.etc("resolv.conf", &names.line());
@@ -203,8 +203,8 @@ fn a_name_server_may_have_an_address_of_ipv6() {
 
 /// The files as systemd-resolved, Docker, Kubernetes and NetworkManager write them.
 #[test]
-fn options_and_lines_that_mean_nothing_here_are_passed_over() {
-    let Some(apart) = Apart::enter(options_and_lines_that_mean_nothing_here_are_passed_over) else { return };
+fn meaningless_options_and_lines_are_ignored() {
+    let Some(apart) = Apart::enter(meaningless_options_and_lines_are_ignored) else { return };
     let server = Server::start();
     let _names = NameServer::at("127.0.0.53").with("redis.default.svc.cluster.test", here());
     for text in [

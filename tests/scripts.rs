@@ -97,7 +97,7 @@ fn acquire_grants_a_free_lock() {
 }
 
 #[test]
-fn acquire_finds_a_lock_that_is_anothers_held() {
+fn acquire_reports_anothers_lock_as_held() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
     let answer = node.acquire("b", "8", "0");
@@ -112,7 +112,7 @@ fn acquire_finds_a_lock_that_is_anothers_held() {
 }
 
 #[test]
-fn acquire_takes_over_a_lock_that_was_told_to_be_released() {
+fn acquire_takes_over_a_lock_announced_as_released() {
     let mut node = Node::start();
     node.acquire("old", "7", "0");
     assert_eq!(node.acquire("a", "8", "0"), strings(&["granted", "8", "0", "-2"]));
@@ -122,7 +122,7 @@ fn acquire_takes_over_a_lock_that_was_told_to_be_released() {
 }
 
 #[test]
-fn acquire_is_stale_unless_its_token_is_above_the_last() {
+fn acquire_is_stale_unless_its_token_exceeds_the_last() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
     assert_eq!(node.acquire("a", "7", "0"), strings(&["stale", "7"]), "also for the lock's own value");
@@ -133,7 +133,7 @@ fn acquire_is_stale_unless_its_token_is_above_the_last() {
 }
 
 #[test]
-fn acquire_grants_nothing_while_the_server_is_young() {
+fn acquire_grants_nothing_during_the_startup_grace() {
     let mut node = Node::start();
     let answer = node.acquire("a", "7", "60000");
     assert_eq!(answer[..2], strings(&["young", "0"]));
@@ -142,7 +142,7 @@ fn acquire_grants_nothing_while_the_server_is_young() {
 }
 
 #[test]
-fn extend_extends_heals_and_loses() {
+fn extend_renews_restores_and_loses() {
     let mut node = Node::start();
     assert_eq!(node.extend("a", "7"), strings(&["healed", "7"]), "on a server that has lost everything");
     assert_eq!(node.state(), held("a", "7"));
@@ -159,7 +159,7 @@ fn extend_extends_heals_and_loses() {
 }
 
 #[test]
-fn release_frees_closes_the_token_and_tells() {
+fn release_frees_the_lock_closes_the_token_and_notifies() {
     let mut node = Node::start();
     let mut listener = node.server.connect();
     let mut listener = listener.as_pubsub();
@@ -181,7 +181,7 @@ fn release_frees_closes_the_token_and_tells() {
 }
 
 #[test]
-fn a_note_of_success_is_the_first_answer_to_those_who_ask_for_it() {
+fn a_recorded_success_is_the_first_reply_to_those_who_ask_for_it() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
     assert_eq!(node.eval(EXTEND, &["a", "10000", "7", "it went well", "60000"]), strings(&["extended", "7", "0"]));
@@ -196,7 +196,7 @@ fn a_note_of_success_is_the_first_answer_to_those_who_ask_for_it() {
 }
 
 #[test]
-fn a_note_that_comes_late_replaces_none_that_is_newer() {
+fn a_late_record_does_not_replace_a_newer_one() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
     for (note, lasts, stands) in [("first", "5000", "first"), ("second", "9000", "second"), ("first", "4000", "second")]
@@ -212,7 +212,7 @@ fn a_note_that_comes_late_replaces_none_that_is_newer() {
 }
 
 #[test]
-fn failures_are_told_with_a_grant_until_there_are_too_many() {
+fn a_grant_reports_the_failures_until_there_are_too_many() {
     let mut node = Node::start();
     node.query::<()>(&["SET", "l:failed", "2", "PX", "60000"]);
     let answer = node.acquire_once("a", "7", "0", "3");
@@ -225,7 +225,7 @@ fn failures_are_told_with_a_grant_until_there_are_too_many() {
 }
 
 #[test]
-fn a_lock_that_is_kept_is_anothers_also_to_its_own_leader() {
+fn a_lock_that_is_kept_counts_as_anothers_even_for_its_own_leader() {
     let mut node = Node::start();
     let mut listener = node.server.connect();
     let mut listener = listener.as_pubsub();
@@ -241,7 +241,7 @@ fn a_lock_that_is_kept_is_anothers_also_to_its_own_leader() {
 }
 
 #[test]
-fn extend_tells_the_one_who_is_asked_to_step_down_and_nobody_else() {
+fn extend_passes_a_request_to_step_down_to_its_leader_and_nobody_else() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
     node.query::<()>(&["SET", "l:step-down", "b"]);
@@ -252,7 +252,7 @@ fn extend_tells_the_one_who_is_asked_to_step_down_and_nobody_else() {
 }
 
 #[test]
-fn look_tells_what_is_there_and_changes_nothing() {
+fn look_reports_what_is_stored_and_changes_nothing() {
     let mut node = Node::start();
     assert_eq!(node.eval(LOOK, &[]), strings(&["", "-2", "", "", "-2"]));
     assert_eq!(node.query::<u64>(&["DBSIZE"]), 0);
@@ -264,7 +264,7 @@ fn look_tells_what_is_there_and_changes_nothing() {
 }
 
 #[test]
-fn a_lock_is_extended_where_the_memory_is_full() {
+fn a_lock_is_extended_even_if_the_memory_is_full() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
     node.query::<()>(&["PEXPIRE", "l", "1000"]);
@@ -274,7 +274,7 @@ fn a_lock_is_extended_where_the_memory_is_full() {
 }
 
 #[test]
-fn tell_tells_of_a_release_with_the_number_of_listeners() {
+fn tell_announces_a_release_with_the_number_of_listeners() {
     let node = Node::start();
     let mut listeners = [node.server.connect(), node.server.connect()];
     let mut listeners = listeners.iter_mut().map(Connection::as_pubsub).collect::<Vec<_>>();
@@ -294,7 +294,7 @@ fn tell_tells_of_a_release_with_the_number_of_listeners() {
 }
 
 #[test]
-fn each_is_one_round_trip_on_a_server_that_never_saw_it() {
+fn each_script_takes_one_round_trip_on_a_server_that_never_saw_it() {
     let mut node = Node::start();
     for (script, args) in [
         (ACQUIRE, &["a", "10000", "7", "0", "1", "", "2"][..]),

@@ -85,7 +85,7 @@ fn commands_never_overlap_through_failovers_of_the_only_node() {
 }
 
 #[test]
-fn a_leader_on_three_nodes_outlives_a_failover_of_one_and_heals_its_new_master() {
+fn a_leader_on_three_nodes_survives_a_failover_of_one_and_restores_its_lock_on_the_new_master() {
     let plain = [Server::start(), Server::start()];
     let mut group = Group::settled(TTL);
     plain.iter().for_each(|server| server.settle(TTL));
@@ -159,7 +159,7 @@ fn a_new_master_grants_nothing_for_a_ttl() {
 }
 
 #[test]
-fn without_a_majority_of_the_sentinels_the_node_has_no_vote_and_that_is_told() {
+fn without_a_majority_of_the_sentinels_the_node_has_no_vote_and_that_is_reported() {
     let mut group = Group::settled(TTL);
     let run = |url: &str| Leaderrun::new().args(["-n", "-t", "1s", "-R", url, "-r", &unique("lone"), "true"]).output();
     group.sentinels[0].kill();
@@ -174,7 +174,7 @@ fn without_a_majority_of_the_sentinels_the_node_has_no_vote_and_that_is_told() {
 }
 
 #[test]
-fn what_is_no_sentinel_or_knows_no_such_master_is_told() {
+fn a_server_that_is_no_sentinel_or_does_not_know_the_master_is_reported() {
     let (group, server) = (Group::settled(TTL), Server::start());
     let stderr = |url: &str| {
         let output = Leaderrun::new().args(["-n", "-t", "1s", "-R", url, "-r", &unique("wrong"), "true"]).output();
@@ -191,7 +191,7 @@ fn what_is_no_sentinel_or_knows_no_such_master_is_told() {
 }
 
 #[test]
-fn sentinels_and_servers_have_passwords_of_their_own() {
+fn sentinels_and_servers_have_separate_passwords() {
     let server = Server::start_with(&["--requirepass", "served"]);
     let sentinel = Sentinel::start(server.port, &["requirepass watched", "sentinel auth-pass mymaster served"]);
     let run = |wait: &str, served: &str, watched: &str| {

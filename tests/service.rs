@@ -71,7 +71,7 @@ fn ready_as_a_standby_then_a_leader_then_stopping() {
 }
 
 #[test]
-fn ready_only_as_a_leader_where_that_is_asked_for() {
+fn ready_only_as_a_leader_on_request() {
     let (resource, witnesses) = (unique("leads"), Witnesses::new());
     let leader = Leaderrun::new().args(["--local", "-r", &resource]).args(witnesses.command(&["drain", "1"])).spawn();
     witnesses.started(1);
@@ -119,7 +119,7 @@ fn the_watchdog_is_fed_while_the_elector_runs_and_not_while_it_is_stopped() {
 
 /// Runs the unit's own command line, with other paths for its files.
 #[test]
-fn the_example_unit_is_ready_as_it_says() {
+fn the_example_unit_reports_ready_as_a_standby() {
     let unit = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/systemd/consumer.service"));
     let unit = unit.expect("the example");
     assert!(unit.contains("\nType=notify\n") && unit.contains("\nWatchdogSec="), "{unit}");
@@ -142,7 +142,7 @@ fn the_example_unit_is_ready_as_it_says() {
 }
 
 #[test]
-fn the_socket_is_the_commands_unless_it_is_ours() {
+fn the_command_gets_the_socket_unless_we_use_it() {
     let manager = Manager::new();
     let run = |options: &[&str]| {
         let run = Leaderrun::new().env("NOTIFY_SOCKET", manager.folder.path().join("notify"));
@@ -154,7 +154,7 @@ fn the_socket_is_the_commands_unless_it_is_ours() {
 }
 
 #[test]
-fn a_manager_that_does_not_read_holds_nothing_up() {
+fn a_manager_that_does_not_read_blocks_nothing() {
     let (manager, resource, witnesses) = (Manager::new(), unique("deaf"), Witnesses::new());
     // Fill the socket.
     let full = UnixDatagram::unbound().expect("a socket");

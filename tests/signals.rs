@@ -52,7 +52,7 @@ fn local(resource: &str) -> Leaderrun {
 }
 
 #[test]
-fn a_standby_does_what_a_process_does_by_default_and_starts_nothing() {
+fn a_standby_takes_each_signals_default_action_and_starts_nothing() {
     let resource = unique("standby");
     let mut leader = local(&resource).shell("echo up; exec sleep 1000");
     leader.says("up");
@@ -175,7 +175,7 @@ fn a_command_that_drains_for_longer_than_a_ttl_keeps_its_leadership() {
 }
 
 #[test]
-fn a_command_that_ends_by_term_while_we_are_told_to_end_has_its_own_status() {
+fn a_command_that_ends_on_term_during_shutdown_has_its_own_status() {
     let mut leader = local(&unique("status")).shell("trap 'exit 9' TERM; echo up; while :; do sleep 0.01; done");
     leader.says("up");
     leader.signal(Signal::SIGTERM);

@@ -93,7 +93,7 @@ fn each_nodes_view_and_why_one_has_none() {
 }
 
 #[test]
-fn a_lock_that_is_kept_is_nobodys_lead_and_a_success_is_told() {
+fn a_lock_that_is_kept_shows_no_leader_and_a_success_is_shown() {
     for place in Place::both() {
         let resource = unique("kept");
         let options = ["--hold", "30s", "--once-per", "60s", "--holder", "web-2", "true"];
@@ -107,7 +107,7 @@ fn a_lock_that_is_kept_is_nobodys_lead_and_a_success_is_told() {
 }
 
 #[test]
-fn watching_tells_each_change_as_it_happens() {
+fn watch_prints_each_change_as_it_happens() {
     for place in Place::both() {
         let (resource, witnesses) = (unique("watch"), Witnesses::new());
         let mut watch = place.leaderrun(&resource).args(["--watch"]).spawn();
@@ -127,7 +127,7 @@ fn watching_tells_each_change_as_it_happens() {
 }
 
 #[test]
-fn a_leader_whose_host_dies_is_seen_to_be_gone_when_its_lease_is_over() {
+fn a_leader_whose_host_dies_is_shown_as_gone_when_its_lease_ends() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("dies"), Witnesses::new());
     let mut watch = Leaderrun::on(&servers, &resource, TTL).args(["--watch"]).spawn();
@@ -140,7 +140,7 @@ fn a_leader_whose_host_dies_is_seen_to_be_gone_when_its_lease_is_over() {
 }
 
 #[test]
-fn a_reader_who_has_seen_enough_is_no_failure() {
+fn a_reader_that_closes_the_pipe_causes_no_failure() {
     let line = "\"$0\" --status --local -r enough | true; echo ${PIPESTATUS[0]}; \"$0\" --man | head -n 1; echo ${PIPESTATUS[0]}";
     let run =
         std::process::Command::new("bash").args(["-c", line, env!("CARGO_BIN_EXE_leaderrun")]).output().expect("bash");

@@ -17,7 +17,7 @@ fn on(servers: Option<&Servers>, resource: &str) -> Leaderrun {
 }
 
 #[test]
-fn its_command_is_stopped_another_leads_and_the_call_returns() {
+fn the_command_stops_another_instance_leads_and_the_call_returns() {
     let servers = Servers::settled(3, TTL);
     for place in [Some(&servers), None] {
         let (resource, witnesses) = (unique("step-down"), Witnesses::new());
@@ -51,7 +51,7 @@ fn its_command_is_stopped_another_leads_and_the_call_returns() {
 }
 
 #[test]
-fn a_command_that_does_not_stop_is_killed_after_its_time_and_the_lease_is_kept_until_then() {
+fn a_command_that_does_not_stop_is_killed_in_time_and_the_lease_is_kept_until_then() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("ignores"), Witnesses::new());
     let start = || on(Some(&servers), &resource).args(["-k", "100ms"]).args(witnesses.command(&["ignore"])).spawn();
@@ -67,7 +67,7 @@ fn a_command_that_does_not_stop_is_killed_after_its_time_and_the_lease_is_kept_u
 }
 
 #[test]
-fn who_rejoins_stands_by_again_and_lets_another_lead_first() {
+fn with_rejoin_the_leader_stands_by_again_and_lets_another_lead_first() {
     let servers = Servers::settled(3, TTL);
     for place in [Some(&servers), None] {
         let (resource, witnesses) = (unique("rejoin"), Witnesses::new());
@@ -102,7 +102,7 @@ fn who_rejoins_stands_by_again_and_lets_another_lead_first() {
 }
 
 #[test]
-fn who_rejoins_gives_another_the_time_to_lead() {
+fn with_rejoin_the_leader_gives_another_time_to_lead() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("time"), Witnesses::new());
     let start = || {
@@ -128,7 +128,7 @@ fn who_rejoins_gives_another_the_time_to_lead() {
 }
 
 #[test]
-fn a_lost_lease_with_rejoin_is_won_again_with_all_that_the_command_was_given() {
+fn with_rejoin_a_lost_lease_is_won_again_and_the_command_has_its_input_and_output() {
     let servers = Servers::settled(1, TTL);
     let (resource, witnesses) = (unique("lost"), Witnesses::new());
     let command = ["--", "sh", "-c", "printf 'in: '; head -n 1; shift; exec \"$@\"", "sh"];
@@ -151,7 +151,7 @@ fn a_lost_lease_with_rejoin_is_won_again_with_all_that_the_command_was_given() {
 }
 
 #[test]
-fn where_nobody_leads_or_the_leader_does_not_hear_that_is_said() {
+fn without_a_leader_or_a_reaction_of_it_the_call_says_so() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("deaf"), Witnesses::new());
     let ask = |wait: &[&str]| on(Some(&servers), &resource).args(["--step-down"]).args(wait).output();

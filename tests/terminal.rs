@@ -71,7 +71,7 @@ fn control_z_stops_and_fg_continues_a_command_that_reads_the_terminal() {
 }
 
 #[test]
-fn bg_lets_it_go_on_in_the_background() {
+fn bg_continues_it_in_the_background() {
     let mut terminal = Terminal::with_shell();
     terminal.run(&format!("{} sh -c '{UP}; while :; do sleep 0.01; echo tic''k; done'", run()));
     terminal.shows("tick");
@@ -120,7 +120,7 @@ fn in_a_pipeline_a_pager_can_read_the_terminal() {
 }
 
 #[test]
-fn raw_mode_of_a_killed_command_is_put_back() {
+fn raw_mode_of_a_killed_command_is_reset() {
     for kill in ["kill -9 $$", "kill -9 $(ps -o ppid= $PPID)", "kill -9 $PPID; sleep 100"] {
         let line = format!("{} sh -c '{UP}; stty raw -echo; {kill}'; sleep 0.2; stty -a; echo don''e", run());
         let mut terminal = Terminal::with(&["sh", "-c", &line]);
@@ -139,7 +139,7 @@ fn raw_mode_that_a_command_leaves_on_purpose_stays() {
 }
 
 #[test]
-fn a_change_of_the_windows_size_reaches_the_command_once() {
+fn a_change_of_window_size_reaches_the_command_once() {
     let mut terminal = Terminal::with_shell();
     terminal.run(&format!(
         "{} bash -c 'trap \"echo siz\"\"e \\$(stty size)\" WINCH; {UP}; while :; do sleep 0.01; done'",
@@ -155,7 +155,7 @@ fn a_change_of_the_windows_size_reaches_the_command_once() {
 }
 
 #[test]
-fn suspended_for_longer_than_the_lease_the_tree_is_dead_and_fg_says_why() {
+fn after_a_suspension_longer_than_the_lease_the_tree_is_dead_and_fg_says_why() {
     let servers = Servers::settled(3, Duration::from_secs(1));
     let resource = unique("suspended");
     let tree = Tree::of(&resource);

@@ -169,7 +169,7 @@ fn in_a_namespace_a_child_of_another_user() {
 
 /// Without a namespace the command itself dies with its parent, but what it has detached may survive, as README says.
 #[test]
-fn both_killed_in_the_same_instant_takes_the_command_with_it() {
+fn killing_both_processes_at_once_kills_the_command_too() {
     let stage = Stage::new();
     let resource = unique("both");
     let mark = format!("TREE={resource}");

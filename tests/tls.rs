@@ -147,7 +147,7 @@ fn is_refused(url: &str, options: &[&str], reason: &str) {
 }
 
 #[test]
-fn a_server_is_trusted_whose_authority_is() {
+fn a_server_is_trusted_if_its_authority_is() {
     let authority = Authority::new();
     authority.sign("server", "localhost", false);
     let (_server, port) = authority.serve("server", false);
@@ -169,7 +169,7 @@ fn a_server_is_trusted_whose_authority_is() {
 }
 
 #[test]
-fn a_certificate_that_has_expired_is_not_trusted() {
+fn an_expired_certificate_is_not_trusted() {
     let authority = Authority::new();
     authority.sign("server", "localhost", true);
     let (_server, port) = authority.serve("server", false);
@@ -181,7 +181,7 @@ fn a_certificate_that_has_expired_is_not_trusted() {
 }
 
 #[test]
-fn a_server_that_wants_our_certificate_gets_it() {
+fn a_server_that_requires_our_certificate_gets_it() {
     let authority = Authority::new();
     authority.sign("server", "localhost", false);
     authority.sign("client", "client", false);
@@ -202,7 +202,7 @@ fn a_server_that_wants_our_certificate_gets_it() {
 }
 
 #[test]
-fn tls_where_there_is_none_and_none_where_there_is_are_told() {
+fn tls_to_a_plain_port_and_plain_tcp_to_a_tls_port_are_reported() {
     let authority = Authority::new();
     authority.sign("server", "localhost", false);
     let (server, port) = authority.serve("server", false);
@@ -238,7 +238,7 @@ fn a_master_and_its_sentinel_both_with_tls() {
 }
 
 #[test]
-fn bad_files_are_one_clear_line_and_64() {
+fn bad_files_give_one_clear_line_and_status_64() {
     let authority = Authority::new();
     authority.sign("server", "localhost", false);
     let (ca, key) = (authority.path("ca"), authority.path("server.key"));

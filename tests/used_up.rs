@@ -129,7 +129,7 @@ fn without_processes_processes_that_ignore_term() {
 
 /// A name is looked up in a separate thread. Without one, the server is unreachable, which at worst ends the lease.
 #[test]
-fn without_processes_a_server_whose_name_can_not_be_looked_up_is_out_of_reach() {
+fn without_processes_a_server_whose_name_cannot_be_looked_up_is_unreachable() {
     let stage = Stage::with_ttl(LONG_TTL).led_by_spare_user().by_name();
     let resource = unique("name");
     let tree = Tree::of(&resource);

@@ -186,7 +186,7 @@ impl Seen {
 }
 
 #[test]
-fn a_real_server_and_a_simulated_node_answer_and_keep_the_same() {
+fn a_real_server_and_a_simulated_node_reply_and_store_alike() {
     let (operations, seed) = (number("OPERATIONS").unwrap_or(10_000), number("SEED").unwrap_or(1));
     let server = Server::start();
     let info: String = server.query(&["INFO", "server"]);

@@ -205,7 +205,7 @@ fn is_found(rules: Rules) {
 }
 
 #[test]
-fn a_young_node_that_grants_is_found() {
+fn a_node_that_grants_during_its_startup_grace_is_found() {
     is_found(Rules { startup_grace: false, ..ALL });
 }
 
@@ -215,12 +215,12 @@ fn a_node_that_grants_any_token_is_found() {
 }
 
 #[test]
-fn a_release_that_comes_late_and_is_obeyed_is_found() {
+fn a_late_release_that_is_obeyed_is_found() {
     is_found(Rules { release_check: false, ..ALL });
 }
 
 #[test]
-fn a_lease_that_allows_for_no_drift_is_found() {
+fn a_lease_without_an_allowance_for_drift_is_found() {
     is_found(Rules { drift: false, ..ALL });
 }
 
