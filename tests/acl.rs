@@ -46,8 +46,8 @@ fn the_minimal_rights_suffice_to_elect_extend_record_release_and_hand_over() {
         (listen.1 == 1).then_some(())
     });
     server.query::<()>(&["ACL", "SETUSER", "default", "off"]);
-    let ends = |replica: support::Running, status: i32| {
-        let output = replica.wait();
+    let ends = |instance: support::Running, status: i32| {
+        let output = instance.wait();
         assert_eq!((output.code(), output.stderr.as_str()), (status, ""));
     };
     ends(leader, 1);
@@ -55,7 +55,7 @@ fn the_minimal_rights_suffice_to_elect_extend_record_release_and_hand_over() {
     ends(start(&[]), 0);
     let all = witnesses.check();
     assert_eq!(all.len(), 2);
-    assert!(Duration::from_nanos(all[1].start - all[0].last) < TTL / 2, "the standby was not told: {all:?}");
+    assert!(Duration::from_nanos(all[1].start - all[0].last) < TTL / 2, "the standby was not notified: {all:?}");
 }
 
 #[test]

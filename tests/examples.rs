@@ -130,7 +130,7 @@ fn systemd_accepts_the_units() {
     let broken = text("systemd/consumer.service").replace("KillMode=control-group", "KillMode=never");
     fs::write(put("etc/systemd/system/broken.service"), broken).expect("a unit");
     let (_, said) = verify("broken.service");
-    assert!(said.contains("kill mode"), "what is wrong is found: {said}");
+    assert!(said.contains("kill mode"), "a wrong line is found: {said}");
 }
 
 /// leaderrun accepts each command of the examples, except that some files are missing.

@@ -37,7 +37,7 @@ fn hands_over(witnesses: &Witnesses, leaderships: usize) {
     support::signal(last.pid, nix::sys::signal::Signal::SIGKILL);
     let ended = Instant::now();
     witnesses.started(leaderships + 1);
-    assert!(ended.elapsed() < TTL / 3, "nobody was told: {:?}", ended.elapsed());
+    assert!(ended.elapsed() < TTL / 3, "nobody was notified: {:?}", ended.elapsed());
 }
 
 #[test]
@@ -81,8 +81,8 @@ fn a_hundred_standbys_lead_one_after_another() {
     let witnesses = Witnesses::new();
     let start = || Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&["for", "1"])).spawn();
     let running: Vec<_> = (0..100).map(|_| start()).collect();
-    for replica in running {
-        let output = replica.wait();
+    for instance in running {
+        let output = instance.wait();
         assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
     }
     assert_eq!(witnesses.check().len(), 100);
@@ -164,8 +164,8 @@ fn a_user_who_may_not_use_channels_still_waits_and_leads() {
         Leaderrun::new().args(args).args(witnesses.command(&["for", "200"])).spawn()
     };
     let running = [start(), start()];
-    for replica in running {
-        let output = replica.wait();
+    for instance in running {
+        let output = instance.wait();
         assert_eq!(output.code(), 0, "{}", output.stderr);
     }
     witnesses.check();
@@ -186,8 +186,8 @@ fn survives_resets(one_in: u32) {
     let mut running: Vec<_> = (0..8).map(|_| start(&["for", "20"])).collect();
     // One of them keeps its lead for several ttl.
     running.push(start(&["for", "4000"]));
-    for replica in running {
-        let output = replica.wait();
+    for instance in running {
+        let output = instance.wait();
         assert_eq!(output.code(), 0, "{}", output.stderr);
     }
     let all = witnesses.check();

@@ -41,12 +41,12 @@ fn instances_whose_clock_is_late_find_the_lock_taken_until_the_hold_is_over() {
             let job = witnesses.command(&["for", "500", "exit", status]);
             let began = Instant::now();
             assert_eq!(place.run(&resource).args(["--hold", "3s"]).args(job).output().code().to_string(), status);
-            assert!(began.elapsed() < HOLD, "leaderrun itself has not waited");
+            assert!(began.elapsed() < HOLD, "leaderrun itself did not wait");
             let output = place.run(&resource).args(["--try", "true"]).output();
             assert_eq!((output.code(), output.stderr.as_str()), (75, ""));
             let output = place.run(&resource).args(["-v", "--try", "true"]).output();
             assert!(output.stderr.contains("has led and keeps the lock (--hold)"), "{}", output.stderr);
-            assert!(began.elapsed() < HOLD, "too late to say anything");
+            assert!(began.elapsed() < HOLD, "too late to be conclusive");
             // A waiting instance runs as soon as the hold is over, and not before.
             assert_eq!(place.run(&resource).args(witnesses.command(&["for", "1"])).output().code(), 0);
         }

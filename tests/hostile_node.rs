@@ -122,8 +122,8 @@ fn is_borne(attack: Attack) {
     witnesses.check();
 }
 
-fn ends_well(replica: Running) {
-    let output = replica.wait();
+fn ends_well(instance: Running) {
+    let output = instance.wait();
     assert_eq!(output.code(), 0, "{}", output.stderr);
     assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
 }
@@ -192,15 +192,15 @@ fn an_absurd_fence_while_another_node_is_unreachable() {
     let urls = format!("{},{}", hostile.url, servers.urls());
     servers.0[1].freeze();
     let options = ["-vv", "-R", &urls, "-r", &resource, "-t", "2s"];
-    let replica = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
-    eventually("some rounds", || (replica.stderr().matches("lost a round").count() >= 8).then_some(()));
+    let instance = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
+    eventually("some rounds", || (instance.stderr().matches("lost a round").count() >= 8).then_some(()));
     let fence =
         servers.0[0].get(&format!("{resource}:fence")).map_or(0, |fence| fence.parse::<u64>().expect("a number"));
     assert!(fence < 9_000_000_000_000_000, "{fence}");
     servers.0[1].thaw();
     witnesses.started(1);
     witnesses.stop_last();
-    assert_eq!(replica.wait().code(), 0);
+    assert_eq!(instance.wait().code(), 0);
 }
 
 #[test]

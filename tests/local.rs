@@ -36,8 +36,8 @@ fn instances_lead_one_after_another_with_increasing_tokens() {
     let witnesses = Witnesses::new();
     let start = |_| machine.run("x").args(witnesses.command(&["for", "10"])).spawn();
     let running: Vec<_> = (0..20).map(start).collect();
-    for replica in running {
-        let output = replica.wait();
+    for instance in running {
+        let output = instance.wait();
         assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
     }
     assert_eq!(witnesses.check().len(), 20);

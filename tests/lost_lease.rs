@@ -112,7 +112,7 @@ fn an_outage_of_a_majority_that_is_shorter_than_the_slack_goes_unnoticed() {
     }
     servers.0[1].start_again();
     servers.0[2].start_again();
-    eventually("both keys healed", || (servers.locked(&leader.resource) == 3).then_some(()));
+    eventually("both keys restored", || (servers.locked(&leader.resource) == 3).then_some(()));
     assert!(!leader.running.has_ended());
     assert_eq!(leader.witnesses.all()[0].term, None);
     assert_eq!(leader.running.stderr(), "");
@@ -150,7 +150,9 @@ fn a_lock_overwritten_on_a_minority_goes_unnoticed() {
     let mut leader = lead(&servers);
     let lock = format!("leaderrun:{}", leader.resource);
     servers.0[0].query::<()>(&["SET", &lock, "another", "PX", "1000"]);
-    eventually("it to be ours again", || servers.0[0].lock(&leader.resource).filter(|value| value.contains("holder")));
+    eventually("the lock to be ours again", || {
+        servers.0[0].lock(&leader.resource).filter(|value| value.contains("holder"))
+    });
     leader.witnesses.ticks_on();
     assert!(!leader.running.has_ended());
 }

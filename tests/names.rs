@@ -247,7 +247,7 @@ fn named(apart: &Apart) -> (Servers, String, Vec<Proxy>) {
     (servers, urls.join(","), proxies)
 }
 
-/// The command uses up the processes and threads that its user may have. A broken connection is still reestablished.
+/// Checks that a broken connection is reestablished after the command has used up its user's processes and threads.
 fn reconnects_without_a_thread(apart: &Apart, source: impl FnOnce(&str) -> [String; 2]) {
     let (servers, urls, proxies) = named(apart);
     let words = apart.limited(40);

@@ -10,20 +10,20 @@ use support::{Leaderrun, Running, Servers, Witnesses, unique};
 const TTL: Duration = Duration::from_secs(1);
 
 /// Runs several instances that lead again and again until there have been `leaderships`, then ends them all.
-fn lead_by_turns(servers: &Servers, resource: &str, replicas: usize, leaderships: usize) {
+fn lead_by_turns(servers: &Servers, resource: &str, instances: usize, leaderships: usize) {
     let witnesses = Witnesses::new();
     let start = |status: usize| {
         let status = (status % 100).to_string();
         let command = witnesses.command(&["for", "5", "exit", &status]);
         (status, Leaderrun::on(servers, resource, TTL).args(command).spawn())
     };
-    let mut running: Vec<(String, Running)> = (0..replicas).map(start).collect();
-    let mut next = replicas;
+    let mut running: Vec<(String, Running)> = (0..instances).map(start).collect();
+    let mut next = instances;
     let mut done = 0;
     while done < leaderships {
         let ended = support::eventually("the end of a leadership", || running.iter_mut().position(|r| r.1.has_ended()));
-        let (status, replica) = running.swap_remove(ended);
-        let output = replica.wait();
+        let (status, instance) = running.swap_remove(ended);
+        let output = instance.wait();
         assert_eq!(output.code().to_string(), status, "{}", output.stderr);
         assert_eq!(output.stderr, "", "a quiet run");
         done += 1;
@@ -64,10 +64,10 @@ fn restart_under_a_leader(nodes: usize, restarts: usize) {
     for restart in 0..restarts {
         let node = restart % nodes;
         servers.0[node].start_again();
-        support::eventually("the key to be healed", || servers.0[node].lock(&resource));
+        support::eventually("the key to be restored", || servers.0[node].lock(&resource));
         witnesses.ticks_on();
     }
-    assert_eq!(witnesses.check().len(), 1, "the leader goes on: {}", leader.stderr());
+    assert_eq!(witnesses.check().len(), 1, "the leader continues: {}", leader.stderr());
 }
 
 #[test]

@@ -21,7 +21,7 @@ const APART: Duration = Duration::from_secs(3);
 /// A period: longer than the difference between the clocks, shorter than the time between two runs.
 const ONCE_PER: &str = "4s";
 
-const REPLICAS: usize = 5;
+const INSTANCES: usize = 5;
 
 /// What goes wrong in each period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,24 +60,24 @@ fn exactly_one_success_in_each_period(name: &str, crontabs: usize, few: usize, t
 
 fn one_period(servers: &mut Servers, resource: &str, period: usize, trouble: Trouble, random: &mut fastrand::Rng) {
     let witnesses = Witnesses::new();
-    let mut offsets: Vec<Duration> = (0..REPLICAS).map(|_| APART.mul_f64(random.f64())).collect();
+    let mut offsets: Vec<Duration> = (0..INSTANCES).map(|_| APART.mul_f64(random.f64())).collect();
     offsets.sort();
     let began = Instant::now();
-    let mut replicas: Vec<Running> = Vec::new();
+    let mut instances: Vec<Running> = Vec::new();
     let mut troubled = false;
     let mut outputs: Vec<Output> = Vec::new();
-    while replicas.len() < REPLICAS {
-        let number = replicas.len();
-        eventually("a replica's clock", || (began.elapsed() >= offsets[number]).then_some(()));
+    while instances.len() < INSTANCES {
+        let number = instances.len();
+        eventually("an instance's clock", || (began.elapsed() >= offsets[number]).then_some(()));
         let shortest = if trouble == Trouble::Kills { 300 } else { 10 };
         let length = random.u32(shortest..1000).to_string();
         let status = if matches!(trouble, Trouble::Failures(fail) if number < fail) { "1" } else { "0" };
         let job = witnesses.command(&["for", &length, "exit", status]);
-        replicas.push(Leaderrun::on(servers, resource, TTL).args(["--once-per", ONCE_PER]).args(job).spawn());
+        instances.push(Leaderrun::on(servers, resource, TTL).args(["--once-per", ONCE_PER]).args(job).spawn());
         if !troubled {
             troubled = true;
             match trouble {
-                Trouble::Kills => kill_one_of(&replicas[0], period, &witnesses),
+                Trouble::Kills => kill_one_of(&instances[0], period, &witnesses),
                 Trouble::Restarts => {
                     witnesses.started(1);
                     servers.0[period % 3].start_again();
@@ -86,14 +86,14 @@ fn one_period(servers: &mut Servers, resource: &str, period: usize, trouble: Tro
             }
         }
     }
-    outputs.extend(replicas.into_iter().map(Running::wait));
+    outputs.extend(instances.into_iter().map(Running::wait));
     let successes = witnesses.successes();
     let attempts = witnesses.check();
     let shown = || format!("{trouble:?}, period {period}: {attempts:#?}\n{outputs:#?}");
-    let expected = usize::from(trouble != Trouble::Failures(REPLICAS));
+    let expected = usize::from(trouble != Trouble::Failures(INSTANCES));
     assert_eq!(successes, expected, "{}", shown());
     let done = outputs.iter().filter(|o| o.code() == 0).count();
-    let most = if trouble == Trouble::Kills || matches!(trouble, Trouble::Failures(_)) { 0 } else { REPLICAS };
+    let most = if trouble == Trouble::Kills || matches!(trouble, Trouble::Failures(_)) { 0 } else { INSTANCES };
     assert!(done >= most.max(expected), "{}", shown());
     let quiet = |o: &&Output| o.code() != 0 || o.stderr.is_empty();
     assert!(outputs.iter().all(|o| quiet(&o)), "{}", shown());
@@ -124,12 +124,12 @@ fn with_a_job_that_fails_on_the_first_instance() {
 
 #[test]
 fn with_a_job_that_fails_on_all_instances_but_the_last() {
-    exactly_one_success_in_each_period("last", 3, 6, Trouble::Failures(REPLICAS - 1));
+    exactly_one_success_in_each_period("last", 3, 6, Trouble::Failures(INSTANCES - 1));
 }
 
 #[test]
 fn with_a_job_that_always_fails_there_is_none() {
-    exactly_one_success_in_each_period("none", 2, 4, Trouble::Failures(REPLICAS));
+    exactly_one_success_in_each_period("none", 2, 4, Trouble::Failures(INSTANCES));
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn acquire_takes_over_a_lock_announced_as_released() {
     let mut node = Node::start();
     node.acquire("old", "7", "0");
     assert_eq!(node.acquire("a", "8", "0"), strings(&["granted", "8", "0", "-2"]));
-    assert_eq!(node.release("old", "7"), strings(&["kept", "8"]), "the release that comes late does no harm");
+    assert_eq!(node.release("old", "7"), strings(&["kept", "8"]), "a late release does no harm");
     assert_eq!(node.extend("old", "7"), strings(&["lost", "8", "a"]));
     assert_eq!(node.state(), held("a", "8"));
 }
@@ -125,7 +125,7 @@ fn acquire_takes_over_a_lock_announced_as_released() {
 fn acquire_is_stale_unless_its_token_exceeds_the_last() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
-    assert_eq!(node.acquire("a", "7", "0"), strings(&["stale", "7"]), "also for the lock's own value");
+    assert_eq!(node.acquire("a", "7", "0"), strings(&["stale", "7"]), "even for the lock's own value");
     assert_eq!(node.acquire("a", "8", "0"), strings(&["granted", "8", "0", "-2"]));
     node.query::<()>(&["DEL", "l"]);
     assert_eq!(node.acquire("b", "8", "60000"), strings(&["stale", "8"]), "stale comes before young");
@@ -175,7 +175,7 @@ fn release_frees_the_lock_closes_the_token_and_notifies() {
     assert_eq!(node.state(), free("8"));
     let message: String = listener.get_message().expect("a message").get_payload().expect("a text");
     assert_eq!(message, "released 1 a", "with the number of listeners");
-    assert_eq!(node.extend("a", "7"), strings(&["lost", "8"]), "an extension that comes late does no harm");
+    assert_eq!(node.extend("a", "7"), strings(&["lost", "8"]), "a late extension does no harm");
     assert_eq!(node.acquire("a", "8", "0"), strings(&["stale", "8"]));
     assert_eq!(node.release("a", "7"), strings(&["kept", "8"]));
 }
@@ -188,11 +188,15 @@ fn a_recorded_success_is_the_first_reply_to_those_who_ask_for_it() {
     let answer = node.acquire_once("b", "8", "60000", "0");
     assert_eq!(answer[..3], strings(&["done", "7", "it went well"]), "before held, stale and young");
     assert!((50_000..=60_000).contains(&answer[3].parse::<i64>().expect("a time")), "{answer:?}");
-    assert_eq!(node.acquire("b", "8", "0")[0], "held", "to others it is nothing");
+    assert_eq!(node.acquire("b", "8", "0")[0], "held", "others don't see it");
     assert_eq!(node.eval(EXTEND, &["b", "10000", "8", "so did this", "50000"])[0], "lost", "it doesn't count");
-    assert_eq!(node.query::<String>(&["GET", "l:done"]), "it went well", "nor replaces a note that lasts longer");
+    assert_eq!(
+        node.query::<String>(&["GET", "l:done"]),
+        "it went well",
+        "and doesn't replace a record that lasts longer"
+    );
     assert_eq!(node.eval(EXTEND, &["b", "10000", "8", "so did this", "90000"])[0], "lost", "a later one doesn't count");
-    assert_eq!(node.query::<String>(&["GET", "l:done"]), "so did this", "and is true all the same");
+    assert_eq!(node.query::<String>(&["GET", "l:done"]), "so did this", "but is recorded nevertheless");
 }
 
 #[test]
@@ -207,7 +211,7 @@ fn a_late_record_does_not_replace_a_newer_one() {
     node.query::<()>(&["DEL", "l:done"]);
     for (count, lasts, stands) in [("1", "5000", "1"), ("3", "4000", "3"), ("2", "9000", "3")] {
         node.eval(EXTEND, &["a", "10000", "7", count, lasts]);
-        assert_eq!(node.query::<String>(&["GET", "l:done"]), stands, "as for a number of failures");
+        assert_eq!(node.query::<String>(&["GET", "l:done"]), stands, "the same as a number of failures");
     }
 }
 
@@ -221,7 +225,11 @@ fn a_grant_reports_the_failures_until_there_are_too_many() {
     assert_eq!(node.acquire_once("b", "8", "0", "2")[0], "held", "while another tries");
     node.release("a", "7");
     assert_eq!(node.acquire_once("b", "9", "0", "2")[..3], strings(&["spent", "8", "2"]));
-    assert_eq!(node.acquire_once("b", "9", "0", "0")[..3], strings(&["granted", "9", "2"]), "any number may");
+    assert_eq!(
+        node.acquire_once("b", "9", "0", "0")[..3],
+        strings(&["granted", "9", "2"]),
+        "any number of failures is allowed"
+    );
 }
 
 #[test]
@@ -234,7 +242,7 @@ fn a_lock_that_is_kept_counts_as_anothers_even_for_its_own_leader() {
     let kept = ["a", "7", "8", "0", "held", "5000", "a kept", "5000"];
     assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8"]));
     assert_eq!(node.state(), (Some("a kept".into()), 5000, Some("8".into())));
-    assert_eq!(node.extend("a", "7"), strings(&["lost", "8", "a kept"]), "an extension that comes late");
+    assert_eq!(node.extend("a", "7"), strings(&["lost", "8", "a kept"]), "a late extension");
     assert_eq!(node.eval(RELEASE, &kept), strings(&["kept", "8"]));
     let mut message = || listener.get_message().expect("a message").get_payload::<String>().expect("a text");
     assert_eq!([message(), message()], ["acquired old", "held 1 5000"]);
@@ -245,7 +253,7 @@ fn extend_passes_a_request_to_step_down_to_its_leader_and_nobody_else() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
     node.query::<()>(&["SET", "l:step-down", "b"]);
-    assert_eq!(node.extend("a", "7"), strings(&["extended", "7", "0"]), "another was asked");
+    assert_eq!(node.extend("a", "7"), strings(&["extended", "7", "0"]), "another leader was asked");
     node.query::<()>(&["SET", "l:step-down", "a"]);
     assert_eq!(node.extend("a", "7"), strings(&["extended", "7", "1"]));
     assert_eq!(node.state(), held("a", "7"));

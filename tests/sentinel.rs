@@ -51,7 +51,7 @@ fn commands_never_overlap_through_failovers_of_the_only_node() {
     let mut group = Group::settled(TTL);
     let (witnesses, resource, over) = (Witnesses::new(), unique("failovers"), AtomicBool::new(false));
     let url = group.url();
-    let replica = || {
+    let instance = || {
         while !over.load(Relaxed) {
             let job = witnesses.command(&["for", "300"]);
             Leaderrun::new().args(["-t", "1s", "-w", "10s", "-R", &url, "-r", &resource]).args(job).output();
@@ -62,7 +62,7 @@ fn commands_never_overlap_through_failovers_of_the_only_node() {
         witnesses.started(before + 2);
     };
     thread::scope(|scope| {
-        (0..3).for_each(|_| drop(scope.spawn(replica)));
+        (0..3).for_each(|_| drop(scope.spawn(instance)));
         let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             led_again();
             for number in 0..failovers {

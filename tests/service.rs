@@ -128,7 +128,7 @@ fn the_example_unit_reports_ready_as_a_standby() {
     let urls = manager.folder.path().join("redis");
     std::fs::write(&urls, servers.urls().replace(',', "\n")).expect("a file");
     let words = line.replace("%d/redis", urls.to_str().expect("a path")).replace("/opt/consumer", "/bin/true");
-    let replica = Leaderrun::new()
+    let instance = Leaderrun::new()
         .env("NOTIFY_SOCKET", manager.folder.path().join("notify"))
         .env("WATCHDOG_USEC", "30000000")
         .args(words.split_whitespace())
@@ -136,9 +136,9 @@ fn the_example_unit_reports_ready_as_a_standby() {
     // The servers are in their startup grace and elect nobody.
     assert_eq!(manager.hears(), "READY=1");
     manager.hears_of("STATUS=stands by: ");
-    replica.signal(Signal::SIGTERM);
+    instance.signal(Signal::SIGTERM);
     assert_eq!(manager.hears(), "STOPPING=1");
-    assert_eq!(replica.wait().code(), 143);
+    assert_eq!(instance.wait().code(), 143);
 }
 
 #[test]

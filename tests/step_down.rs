@@ -75,28 +75,30 @@ fn with_rejoin_the_leader_stands_by_again_and_lets_another_lead_first() {
             let options = ["--rejoin", "-v", "--holder", holder];
             on(place, &resource).args(options).args(witnesses.command(&["drain", "1"])).spawn()
         };
-        let mut replicas = [start("web-1"), start("web-2")];
+        let mut instances = [start("web-1"), start("web-2")];
         witnesses.started(1);
         for turn in 0..4 {
-            eventually("both to be there", || replicas.iter().all(|r| !r.stderr().is_empty()).then_some(()));
+            eventually("both to run", || instances.iter().all(|i| !i.stderr().is_empty()).then_some(()));
             let asked = on(place, &resource).args(["--step-down"]).output();
             assert_eq!(asked.code(), 0, "{}", asked.stderr);
             witnesses.started(turn + 2);
             let waits = |r: &support::Running| r.stderr().matches("stands by again").count();
-            eventually("the other to rejoin", || (replicas.iter().map(waits).sum::<usize>() == turn + 1).then_some(()));
+            eventually("the other to rejoin", || {
+                (instances.iter().map(waits).sum::<usize>() == turn + 1).then_some(())
+            });
         }
         let all = witnesses.check();
         assert_eq!(all.len(), 5);
         let led = |r: &support::Running| r.stderr().matches("leads with fencing token").count();
-        let mut leads = replicas.each_ref().map(led);
+        let mut leads = instances.each_ref().map(led);
         leads.sort_unstable();
-        assert_eq!(leads, [2, 3], "each in turn: {}{}", replicas[0].stderr(), replicas[1].stderr());
-        for replica in &mut replicas {
-            assert!(!replica.has_ended(), "{}", replica.stderr());
-            replica.signal(Signal::SIGTERM);
+        assert_eq!(leads, [2, 3], "each in turn: {}{}", instances[0].stderr(), instances[1].stderr());
+        for instance in &mut instances {
+            assert!(!instance.has_ended(), "{}", instance.stderr());
+            instance.signal(Signal::SIGTERM);
         }
-        for replica in replicas {
-            assert!([0, 143].contains(&replica.wait().code()));
+        for instance in instances {
+            assert!([0, 143].contains(&instance.wait().code()));
         }
     }
 }
@@ -145,7 +147,7 @@ fn with_rejoin_a_lost_lease_is_won_again_and_the_command_has_its_input_and_outpu
     witnesses.started(2);
     witnesses.check();
     assert!(leader.stdout().contains("in: first\n"), "{}", leader.stdout());
-    assert_eq!(leader.stdout().matches("in: ").count(), 2, "the command has its stdout again");
+    assert_eq!(leader.stdout().matches("in: ").count(), 2, "the command still has its stdout");
     leader.signal(Signal::SIGTERM);
     assert_eq!(leader.wait().code(), 0);
 }

@@ -93,7 +93,7 @@ fn started_in_the_background_it_is_stopped_when_it_reads_and_reads_after_fg() {
     let mut terminal = Terminal::with_shell();
     terminal.run(&format!("{} sh -c '{UP}; read x; echo go''t $x' &", run()));
     terminal.shows("up");
-    support::eventually("the shell's word of it", || {
+    support::eventually("the shell's report", || {
         terminal.type_in("jobs\n");
         terminal.shows("ready> ").contains("Stopped").then_some(())
     });

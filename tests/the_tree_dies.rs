@@ -51,7 +51,7 @@ fn nohup() -> Shape {
     Shape::shell("nohup sleep 1000 >/dev/null 2>&1 & wait", 2)
 }
 
-/// The inner leaderrun's two processes are visible to root only, since they are not dumpable.
+/// Returns a nested leaderrun. Only root sees its two processes, since they are not dumpable.
 fn nested() -> Shape {
     let leaderrun = env!("CARGO_BIN_EXE_leaderrun");
     let inner = unique("inner");

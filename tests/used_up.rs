@@ -55,7 +55,7 @@ fn started_with_few_descriptors_it_works_or_says_why_not() {
             failed.extend(ends.into_iter().map(|end| (files, shape.command.clone(), end)));
         }
     }
-    assert!(failed.is_empty(), "failed, as said above: {failed:?}");
+    assert!(failed.is_empty(), "failed, see above: {failed:?}");
 }
 
 fn works_or_says_why_not(stage: &Stage, shape: &Shape, end: End, files: u32) {
@@ -88,7 +88,7 @@ fn is_forking(pid: i32) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(b"sprout\0forks\0"))
 }
 
-/// The command itself reports when no process is available.
+/// Checks that the tree dies although no process is available. The command itself reports when that is so.
 fn dies_without_processes(shape: Shape) {
     let stage = Stage::with_ttl(LONG_TTL).led_by_spare_user();
     let forks = stage.for_all_users("sprout");

@@ -15,8 +15,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::{
     BETWEEN_FAULTS, TTL,
+    instances::Resource,
     nodes::{Node, Nodes, YOUNG},
-    replicas::Resource,
     support::{Mode, eventually, monotonic},
 };
 
@@ -70,8 +70,8 @@ const NODES: [Kind; 14] = [
 
 /// How a fault ends.
 enum End {
-    Continue { process: OwnedFd, resource: usize, replica: usize, stopped: Option<u64> },
-    Replica { resource: usize, replica: usize },
+    Continue { process: OwnedFd, resource: usize, instance: usize, stopped: Option<u64> },
+    Instance { resource: usize, instance: usize },
     Pass(usize),
     Start(usize),
     Thaw(usize),
@@ -151,33 +151,33 @@ impl Faults {
     fn disturb(&mut self, kind: Kind, resources: &mut [Resource]) -> Option<(Kind, End)> {
         let number = self.random.usize(0..resources.len());
         let resource = &mut resources[number];
-        let leader = resource.replicas.iter().position(|replica| replica.command().is_some());
-        let any = self.random.usize(0..resource.replicas.len());
+        let leader = resource.instances.iter().position(|instance| instance.command().is_some());
+        let any = self.random.usize(0..resource.instances.len());
         let index = leader.filter(|_| self.random.u8(0..4) > 0).unwrap_or(any);
-        let replica = &mut resource.replicas[index];
-        if replica.failing {
+        let instance = &mut resource.instances[index];
+        if instance.failing {
             return None;
         }
         let pid = match kind {
-            KillElector | StopElector => Some(replica.pid()),
-            KillGuard | StopGuard => replica.guard(),
-            _ => replica.command(),
+            KillElector | StopElector => Some(instance.pid()),
+            KillGuard | StopGuard => instance.guard(),
+            _ => instance.command(),
         };
         // A child of ours or of a live instance. Its pidfd is opened before its parent is checked again.
         let process = pidfd_open(Pid::from_raw(pid?)?, PidfdFlags::empty()).ok()?;
-        if ![Some(replica.pid()), replica.guard(), replica.command()].contains(&pid) {
+        if ![Some(instance.pid()), instance.guard(), instance.command()].contains(&pid) {
             return None;
         }
         let stops = matches!(kind, StopElector | StopGuard | StopCommand);
         pidfd_send_signal(&process, if stops { Signal::STOP } else { Signal::KILL }).ok()?;
-        replica.failing = true;
+        instance.failing = true;
         resource.disturb();
-        let (resource, replica) = (number, index);
+        let (resource, instance) = (number, index);
         let stopped = (kind == StopCommand).then(monotonic);
         let end = if stops {
-            End::Continue { process, resource, replica, stopped }
+            End::Continue { process, resource, instance, stopped }
         } else {
-            End::Replica { resource, replica }
+            End::Instance { resource, instance }
         };
         Some((kind, end))
     }
@@ -322,8 +322,8 @@ impl End {
     /// Names what fails.
     fn of(&self) -> String {
         match self {
-            End::Continue { resource, replica, .. } | End::Replica { resource, replica } => {
-                format!("replica {resource}-{replica}")
+            End::Continue { resource, instance, .. } | End::Instance { resource, instance } => {
+                format!("instance {resource}-{instance}")
             }
             End::Cpu(_) => "the host".into(),
             End::Pass(node) | End::Start(node) | End::Thaw(node) | End::Memory(node) => format!("node {node}"),
@@ -333,13 +333,13 @@ impl End {
 
     fn come_to_process(self, resources: &mut [Resource]) {
         match self {
-            End::Continue { process, resource, replica, stopped } => {
+            End::Continue { process, resource, instance, stopped } => {
                 let _ = pidfd_send_signal(&process, Signal::CONT);
                 resources[resource].stopped.extend(stopped.map(|from| (from, monotonic())));
-                resources[resource].replicas[replica].failing = false;
+                resources[resource].instances[instance].failing = false;
                 resources[resource].disturb();
             }
-            End::Replica { resource, replica } => resources[resource].replicas[replica].failing = false,
+            End::Instance { resource, instance } => resources[resource].instances[instance].failing = false,
             End::Cpu(busy) => {
                 for mut child in busy {
                     let _ = child.kill();

@@ -209,11 +209,11 @@ fn a_real_server_and_a_simulated_node_reply_and_store_alike() {
         for told in std::mem::take(&mut pair.node.told) {
             notifications.message(&listener.get_message().expect("a message"));
             let message: Notification = replies.try_recv().expect("news");
-            assert_eq!(message, told, "told, operation {operation} of seed {seed}");
+            assert_eq!(message, told, "notifications, operation {operation} of seed {seed}");
         }
     }
     listener.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
-    assert!(listener.get_message().is_err(), "the server told more");
+    assert!(listener.get_message().is_err(), "the server sent more notifications");
     let version = Some(line("valkey_version:")).filter(|v| !v.is_empty()).unwrap_or_else(|| line("redis_version:"));
     println!("{operations} operations alike on {} {version}", line("server_name:"));
 }

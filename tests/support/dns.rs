@@ -93,8 +93,8 @@ impl NameServer {
     /// Starts on port 53 of this address, as resolv.conf(5) requires. It knows no name yet.
     pub fn at(address: &str) -> Self {
         let address: IpAddr = address.parse().expect("an address");
-        let udp = UdpSocket::bind((address, 53)).expect("port 53 of UDP");
-        let tcp = TcpListener::bind((address, 53)).expect("port 53 of TCP");
+        let udp = UdpSocket::bind((address, 53)).expect("UDP port 53");
+        let tcp = TcpListener::bind((address, 53)).expect("TCP port 53");
         udp.set_read_timeout(Some(TICK)).expect("a time-out");
         tcp.set_nonblocking(true).expect("a listener that doesn't block");
         let zone = Arc::new(Zone::default());

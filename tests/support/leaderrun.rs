@@ -183,7 +183,7 @@ impl Running {
             if let Some(status) = self.child.try_wait().expect("our child") {
                 break status;
             }
-            assert!(began.elapsed() < LONG, "leaderrun goes on: {}", self.stderr());
+            assert!(began.elapsed() < LONG, "leaderrun still runs: {}", self.stderr());
             std::thread::sleep(Duration::from_millis(2));
         };
         Output { status, stdout: self.stdout(), stderr: self.stderr() }

@@ -33,7 +33,7 @@ pub enum End {
 /// Tries the ends that have nothing in common, each even if another fails.
 pub fn each_end(play: impl Fn(End)) {
     let failed = failing_ends(play);
-    assert!(failed.is_empty(), "failed, as said above: {failed:?}");
+    assert!(failed.is_empty(), "failed, see above: {failed:?}");
 }
 
 pub fn failing_ends(play: impl Fn(End)) -> Vec<End> {

@@ -150,7 +150,7 @@ impl Group {
             self.sentinels.iter().all(|s| well(s) == Some(true)).then_some(())
         });
         // Replication must work too: a replica that was never in sync isn't promoted.
-        eventually_within(DEMOTION, "replicas in step", || {
+        eventually_within(DEMOTION, "replicas in sync", || {
             // A server that becomes a replica closes its connections.
             let told = |server: &Server| server.try_query::<String>(&["INFO", "replication"]).unwrap_or_default();
             let replicas = self.servers.iter().filter(|s| s.is_up() && told(s).contains("master_link_status:up"));

@@ -40,7 +40,7 @@ impl Server {
                 return server;
             }
         }
-        panic!("no redis-server would start:\n{}", server.log());
+        panic!("no redis-server starts:\n{}", server.log());
     }
 
     /// Starts the process. Returns false if it ends at once: something else may have the port of its cluster's bus.

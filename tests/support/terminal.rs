@@ -80,7 +80,7 @@ impl Terminal {
                 break from + at + text.len();
             }
             let last = screen[from..].chars().rev().take(500).collect::<Vec<_>>().into_iter().rev().collect::<String>();
-            assert!(began.elapsed() < super::LONG, "waited in vain for {text:?} after {last:?}");
+            assert!(began.elapsed() < super::LONG, "timed out waiting for {text:?} after {last:?}");
             std::thread::sleep(std::time::Duration::from_millis(2));
         };
         self.read = end;

@@ -17,7 +17,7 @@ pub fn eventually_within<T>(limit: Duration, what: &str, mut look: impl FnMut() 
         if let Some(found) = look() {
             return found;
         }
-        assert!(began.elapsed() < limit, "waited in vain for {what}");
+        assert!(began.elapsed() < limit, "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

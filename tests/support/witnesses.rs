@@ -102,7 +102,7 @@ impl Witnesses {
         for pair in all.windows(2) {
             let [a, b] = pair else { continue };
             assert!(a.last < b.start, "two commands at once: {a:?} and {b:?}");
-            assert!(a.token < b.token, "the token did not grow: {a:?} and {b:?}");
+            assert!(a.token < b.token, "the token did not increase: {a:?} and {b:?}");
         }
         all
     }

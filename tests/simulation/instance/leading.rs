@@ -166,7 +166,7 @@ impl Instance {
         }
     }
 
-    /// The tree is empty: the elector records and releases once it runs again; for a dead elector the guard does.
+    /// Acts on an empty tree: the elector records and releases once it runs again; for a dead elector the guard does.
     pub(super) fn after_command(&mut self, succeeded: bool, world: &mut World) {
         self.round = None;
         let hold = self.rest_of(world.schedule.hold, world);

@@ -12,7 +12,7 @@ use std::{
 use nix::sys::signal::Signal;
 
 use crate::{
-    REPLICAS,
+    INSTANCES,
     support::{LONG, Tree, children, example, monotonic, signal},
 };
 
@@ -20,7 +20,7 @@ pub(crate) struct Resource {
     pub name: String,
     /// The nodes that hold its lease.
     pub cluster: usize,
-    pub replicas: Vec<Replica>,
+    pub instances: Vec<Instance>,
     pub watch: Watch,
     /// When one of its processes was made to fail or to continue: nanoseconds of CLOCK_MONOTONIC.
     pub disturbed: Vec<u64>,
@@ -31,14 +31,14 @@ pub(crate) struct Resource {
     random: fastrand::Rng,
 }
 
-pub(crate) struct Replica {
+pub(crate) struct Instance {
     pub child: Child,
     /// A fault is in progress.
     pub failing: bool,
     log: PathBuf,
 }
 
-impl Replica {
+impl Instance {
     pub(crate) fn pid(&self) -> i32 {
         self.child.id() as i32
     }
@@ -59,22 +59,22 @@ impl Resource {
         let witnesses = folder.join(format!("witnesses-{number}"));
         let random = fastrand::Rng::with_seed(seed * 1000 + number as u64);
         let watch = Watch::on(&witnesses);
-        let (replicas, disturbed, stopped) = (Vec::new(), Vec::new(), Vec::new());
-        let mut resource = Resource { name, cluster, replicas, watch, disturbed, stopped, witnesses, urls, random };
-        for replica in 0..REPLICAS {
-            let log = folder.join(format!("replica-{number}-{replica}.log"));
+        let (instances, disturbed, stopped) = (Vec::new(), Vec::new(), Vec::new());
+        let mut resource = Resource { name, cluster, instances, watch, disturbed, stopped, witnesses, urls, random };
+        for instance in 0..INSTANCES {
+            let log = folder.join(format!("instance-{number}-{instance}.log"));
             let child = resource.spawn(&log);
-            resource.replicas.push(Replica { child, failing: false, log });
+            resource.instances.push(Instance { child, failing: false, log });
         }
         resource
     }
 
     /// Restarts instances that have ended.
     pub(crate) fn keep_up(&mut self) {
-        for index in 0..self.replicas.len() {
-            if self.replicas[index].child.try_wait().expect("our child").is_some() {
-                let log = self.replicas[index].log.clone();
-                self.replicas[index].child = self.spawn(&log);
+        for index in 0..self.instances.len() {
+            if self.instances[index].child.try_wait().expect("our child").is_some() {
+                let log = self.instances[index].log.clone();
+                self.instances[index].child = self.spawn(&log);
             }
         }
     }
@@ -120,14 +120,14 @@ impl Resource {
     /// Ends all instances. Returns how many of their processes, including those of their commands, were left; these are
     /// then killed.
     pub(crate) fn end(&mut self) -> usize {
-        for replica in &mut self.replicas {
-            if replica.child.try_wait().expect("our child").is_none() {
-                signal(replica.pid(), Signal::SIGTERM);
+        for instance in &mut self.instances {
+            if instance.child.try_wait().expect("our child").is_none() {
+                signal(instance.pid(), Signal::SIGTERM);
             }
         }
         let began = Instant::now();
-        while self.replicas.iter_mut().any(|r| r.child.try_wait().expect("our child").is_none()) {
-            assert!(began.elapsed() < LONG, "a replica goes on");
+        while self.instances.iter_mut().any(|i| i.child.try_wait().expect("our child").is_none()) {
+            assert!(began.elapsed() < LONG, "an instance still runs");
             std::thread::sleep(Duration::from_millis(5));
         }
         self.watch.look();
@@ -148,7 +148,7 @@ fn started_with(argument: &str) -> Vec<i32> {
     processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(has_it).collect()
 }
 
-impl Drop for Replica {
+impl Drop for Instance {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
