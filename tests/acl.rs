@@ -1,4 +1,4 @@
-//! Redis users with few rights: the least that works does, and each that is missing is named.
+//! Redis users with few rights: the minimal rights suffice, and each missing right is named.
 
 mod support;
 
@@ -8,14 +8,14 @@ use support::{Leaderrun, Output, Server, Witnesses, eventually, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// As docs/servers.md gives them.
+/// The rights that docs/servers.md lists.
 const KEYS: [&str; 3] = ["resetkeys", "~leaderrun:*", "resetchannels"];
 const CHANNELS: &str = "&leaderrun:*";
 const NEEDED: [&str; 10] =
     ["+eval", "+get", "+set", "+del", "+expire", "+pexpire", "+pttl", "+info", "+time", "+publish"];
 const TO_BE_TOLD: [&str; 2] = ["+subscribe", "+pubsub|numsub"];
 
-/// A server with this one user, who has these rights besides.
+/// Starts a server with one user, who has these additional rights.
 fn server_for(rights: &[&str]) -> (Server, String) {
     let server = Server::start();
     let user = ["ACL", "SETUSER", "leaderrun", "reset", "on", ">secret", "-@all"];
@@ -30,7 +30,7 @@ fn run(url: &str, command: &[&str]) -> Output {
 }
 
 #[test]
-fn the_least_rights_elect_extend_note_release_and_hand_over() {
+fn the_minimal_rights_suffice_to_elect_extend_record_release_and_hand_over() {
     let rights = [&NEEDED[..], &TO_BE_TOLD].concat();
     let (server, url) = server_for(&rights);
     let (resource, witnesses) = (unique("acl"), Witnesses::new());
@@ -46,8 +46,8 @@ fn the_least_rights_elect_extend_note_release_and_hand_over() {
         (listen.1 == 1).then_some(())
     });
     server.query::<()>(&["ACL", "SETUSER", "default", "off"]);
-    let ends = |replica: support::Running, status: i32| {
-        let output = replica.wait();
+    let ends = |instance: support::Running, status: i32| {
+        let output = instance.wait();
         assert_eq!((output.code(), output.stderr.as_str()), (status, ""));
     };
     ends(leader, 1);
@@ -55,11 +55,11 @@ fn the_least_rights_elect_extend_note_release_and_hand_over() {
     ends(start(&[]), 0);
     let all = witnesses.check();
     assert_eq!(all.len(), 2);
-    assert!(Duration::from_nanos(all[1].start - all[0].last) < TTL / 2, "the standby was not told: {all:?}");
+    assert!(Duration::from_nanos(all[1].start - all[0].last) < TTL / 2, "the standby was not notified: {all:?}");
 }
 
 #[test]
-fn each_right_that_is_missing_is_named() {
+fn each_missing_right_is_named() {
     for missing in
         NEEDED.iter().filter(|right| !["+publish", "+del", "+expire", "+pexpire", "+pttl", "+time"].contains(right))
     {
@@ -74,7 +74,7 @@ fn each_right_that_is_missing_is_named() {
 }
 
 #[test]
-fn keys_that_the_user_may_not_use_are_told() {
+fn keys_that_the_user_may_not_use_are_reported() {
     let (server, url) = server_for(&NEEDED);
     server.query::<()>(&["ACL", "SETUSER", "leaderrun", "resetkeys", "~other:*"]);
     let output = run(&url, &["true"]);
@@ -83,7 +83,7 @@ fn keys_that_the_user_may_not_use_are_told() {
 }
 
 #[test]
-fn a_user_revoked_under_a_leader_ends_the_command_before_its_lease() {
+fn revoking_a_leaders_user_ends_the_command_before_its_lease() {
     let (server, url) = server_for(&NEEDED);
     let (resource, witnesses) = (unique("revoked"), Witnesses::new());
     let options = ["-t", "1s", "-R", &url, "-r", &resource];

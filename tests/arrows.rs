@@ -38,7 +38,7 @@ fn arrows_up(arrows: &Arrows, layers: &[&[&str]]) -> Vec<String> {
     let layer = |file: &str| layers.iter().position(|rooms| rooms.contains(&room(file)));
     let complaint = |(from, to): &(String, String)| match (layer(from), layer(to)) {
         (Some(above), Some(below)) if above <= below => None,
-        (Some(_), Some(_)) => Some(format!("{from} uses {to}, which is in a layer above it")),
+        (Some(_), Some(_)) => Some(format!("{from} uses {to}, which is in a higher layer")),
         (None, _) => Some(format!("{from} uses {to}: {} has no layer in {}", room(from), file!())),
         (_, None) => Some(format!("{from} uses {to}: {} has no layer in {}", room(to), file!())),
     };
@@ -107,12 +107,12 @@ fn no_rooms_use_each_other_in_a_circle() {
 }
 
 #[test]
-fn no_file_uses_one_of_a_layer_above_it() {
+fn no_file_uses_a_file_of_a_higher_layer() {
     let up = arrows_up(&of_the_program(), LAYERS);
     assert!(up.is_empty(), "{}", up.join("\n"));
 }
 
-/// A program of a few files. Comments, texts and tests are no arrows.
+/// Returns a program of a few files. Comments, strings and tests contribute no arrows.
 fn small_program(changed: &[(&str, &str)]) -> Sources {
     let files = [
         (
@@ -190,7 +190,7 @@ fn a_circle_of_rooms_whose_files_form_none_is_found() {
 fn an_arrow_that_points_up_is_found_and_names_both_files() {
     let shelf = ("store/shelf.rs", "pub struct Shelf; fn sell() { println!(\"{}\", crate::price::Price) }");
     let up = arrows_up(&arrows(&small_program(&[shelf])), SMALL_LAYERS);
-    assert_eq!(up, ["store/shelf.rs uses price.rs, which is in a layer above it"]);
+    assert_eq!(up, ["store/shelf.rs uses price.rs, which is in a higher layer"]);
 }
 
 #[test]

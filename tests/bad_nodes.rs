@@ -12,7 +12,7 @@ use support::{Leaderrun, Server, Servers, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// One node that is named with a reason where it is the only one, and is outvoted by two good ones.
+/// Checks that a node is named with a reason when it is the only one, and is outvoted by two good ones.
 fn is_outvoted(url: &str, label: &str, reason: &str) {
     let servers = Servers::settled(2, TTL);
     let alone = Leaderrun::new()
@@ -31,7 +31,7 @@ fn is_outvoted(url: &str, label: &str, reason: &str) {
 }
 
 #[test]
-fn a_node_that_wants_a_password() {
+fn a_node_that_requires_a_password() {
     let node = Server::start_with(&["--requirepass", "secret"]);
     is_outvoted(&node.url(), &node.url(), "wants a password (NOAUTH)");
 }
@@ -77,7 +77,7 @@ fn a_node_that_cannot_save() {
     let node = Server::start_with(&["--dbfilename", "dump"]);
     node.query::<()>(&["CONFIG", "SET", "save", "3600 1"]);
     node.query::<()>(&["SET", "something", "1"]);
-    // A folder stands where the dump is to go.
+    // A folder blocks the path of the dump.
     std::fs::create_dir(node.socket().with_file_name("dump")).expect("a folder");
     node.query::<()>(&["BGSAVE"]);
     support::eventually("a failed save", || {
@@ -98,14 +98,14 @@ fn a_node_that_is_loading() {
 }
 
 #[test]
-fn a_database_that_is_not_there() {
+fn a_database_that_does_not_exist() {
     let node = Server::start();
     let url = format!("{}/99", node.url());
     is_outvoted(&url, &url, "answered: ERR DB index is out of range");
 }
 
 #[test]
-fn something_that_is_no_redis() {
+fn a_server_that_is_not_redis() {
     for greeting in ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n"] {
         let listener = TcpListener::bind(("127.0.0.1", support::free_port())).expect("a port");
         let url = format!("redis://{}", listener.local_addr().expect("its address"));
@@ -126,7 +126,7 @@ fn something_that_is_no_redis() {
 }
 
 #[test]
-fn something_that_hangs_up() {
+fn a_server_that_closes_each_connection() {
     let listener = TcpListener::bind(("127.0.0.1", support::free_port())).expect("a port");
     let url = format!("redis://{}", listener.local_addr().expect("its address"));
     std::thread::spawn(move || listener.incoming().for_each(drop));
@@ -140,12 +140,12 @@ fn a_port_that_nobody_listens_on() {
 }
 
 #[test]
-fn a_host_name_that_is_not_known() {
+fn an_unknown_host_name() {
     is_outvoted("redis://no-such-host.invalid:6379", "redis://no-such-host.invalid:6379", "can't be resolved: ");
 }
 
 #[test]
-fn something_else_under_the_locks_name() {
+fn another_value_under_the_locks_name() {
     let servers = Servers::settled(1, TTL);
     let resource = unique("list");
     servers.0[0].query::<()>(&["LPUSH", &format!("leaderrun:{resource}"), "x"]);
@@ -155,7 +155,7 @@ fn something_else_under_the_locks_name() {
 }
 
 #[test]
-fn passwords_and_users_work_also_percent_encoded_and_in_another_database() {
+fn percent_encoded_passwords_and_users_work_also_in_another_database() {
     let node = Server::start();
     node.query::<()>(&["ACL", "SETUSER", "job", "on", ">s,cret", "~*", "&*", "+@all"]);
     node.query::<()>(&["CONFIG", "SET", "requirepass", "p@ss:w/rd"]);

@@ -1,17 +1,17 @@
-//! A campaign of faults: replicas of several resources lead by turns while processes, servers and connections fail at random;
-//! and no two commands overlap, tokens grow, nothing is left over, and nobody waits for a leader for longer than the times of
-//! the protocol give.
+//! A campaign of faults: instances of several resources lead in turn while processes, servers and connections fail at
+//! random. No two commands overlap, tokens increase, nothing is left over, and nobody waits for a leader longer than
+//! the protocol's times allow.
 //!
-//! `tests/campaign --minutes M --seed S` runs it for longer than everyday's tests do.
+//! `tests/campaign --minutes M --seed S` runs it for longer than the everyday tests do.
 
 mod support;
 
 #[path = "long/faults.rs"]
 mod faults;
+#[path = "long/instances.rs"]
+mod instances;
 #[path = "long/nodes.rs"]
 mod nodes;
-#[path = "long/replicas.rs"]
-mod replicas;
 #[path = "long/verdict.rs"]
 mod verdict;
 
@@ -21,8 +21,8 @@ use std::{
 };
 
 use faults::Faults;
+use instances::Resource;
 use nodes::Nodes;
-use replicas::Resource;
 use support::monotonic;
 
 const TTL: Duration = Duration::from_secs(1);
@@ -30,9 +30,9 @@ const TTL: Duration = Duration::from_secs(1);
 /// The sizes of the clusters, and the cluster of each resource.
 const CLUSTERS: [usize; 2] = [3, 1];
 const RESOURCES: [usize; 6] = [0, 0, 0, 0, 1, 1];
-const REPLICAS: usize = 4;
+const INSTANCES: usize = 4;
 
-/// The time between two faults, on average.
+/// The average time between two faults.
 const BETWEEN_FAULTS: Duration = Duration::from_millis(500);
 
 fn number(variable: &str, otherwise: u64) -> u64 {
@@ -45,7 +45,7 @@ fn whatever_fails_one_command_runs_at_a_time_and_somebody_leads() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("campaign-{seed}"));
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).expect("a folder");
-    println!("{minutes} minutes, seed {seed}; each replica's log is in {}", folder.display());
+    println!("{minutes} minutes, seed {seed}; each instance's log is in {}", folder.display());
 
     let mut nodes = Nodes::start(&CLUSTERS, seed);
     let mut resources: Vec<Resource> = (0..)

@@ -1,4 +1,4 @@
-//! `--check` looks at every node, says what is wrong with which and what to do, and leaves nothing behind.
+//! `--check` examines every node, says which has which problem and how to fix it, and leaves nothing behind.
 
 mod support;
 
@@ -19,7 +19,7 @@ fn check(urls: &str) -> Output {
     Leaderrun::new().args(["--check", "-t", "6s", "-R", urls]).output()
 }
 
-/// The node with one thing wrong: its finding's weight, and that it is told with advice.
+/// Checks a node with one problem: the weight of its finding, and that advice comes with it.
 fn finds(url: &str, weight: &str, what: &str) -> Output {
     let output = check(url);
     let found = output.stdout.lines().find(|line| line.contains(what));
@@ -32,7 +32,7 @@ fn finds(url: &str, weight: &str, what: &str) -> Output {
 }
 
 #[test]
-fn nodes_that_are_well_are_good_and_nothing_stays_on_them() {
+fn healthy_nodes_are_good_and_nothing_is_left_on_them() {
     let servers = Servers::settled(3, TTL);
     let before: Vec<u64> = servers.0.iter().map(|s| s.query::<u64>(&["DBSIZE"])).collect();
     let output = check(&servers.urls());
@@ -46,7 +46,7 @@ fn nodes_that_are_well_are_good_and_nothing_stays_on_them() {
 }
 
 #[test]
-fn a_minority_that_is_down_is_something_to_mend_and_a_majority_is_bad() {
+fn a_minority_that_is_down_needs_a_fix_and_a_majority_is_bad() {
     let mut servers = Servers::settled(3, TTL);
     servers.0[0].kill();
     let output = check(&servers.urls());
@@ -80,7 +80,7 @@ fn what_keeps_a_node_from_voting() {
 }
 
 #[test]
-fn what_a_node_that_votes_risks() {
+fn what_a_voting_node_risks() {
     let server = Server::start();
     server.settle(TTL);
     server.query::<()>(&["CONFIG", "SET", "maxmemory", "1gb"]);
@@ -115,7 +115,7 @@ fn data_that_could_not_be_saved() {
 }
 
 #[test]
-fn all_rights_that_are_missing_at_once() {
+fn all_missing_rights_at_once() {
     let server = Server::start();
     server.settle(TTL);
     let grant = |rights: &[&str]| {
@@ -147,7 +147,7 @@ fn all_rights_that_are_missing_at_once() {
 }
 
 #[test]
-fn a_master_with_a_replica_is_looked_at_like_any_other() {
+fn a_master_with_a_replica_is_checked_like_any_other() {
     let server = Server::start();
     let _replica = Server::start_with(&["--replicaof", "127.0.0.1", &server.port.to_string()]);
     server.settle(TTL);
@@ -173,7 +173,8 @@ fn a_ttl_that_is_too_short_for_the_round_trips() {
     finds(&proxy.url, "no vote", "with --ttl 6s it must within 300ms");
 }
 
-/// Answers INFO and TIME with the largest numbers that there are, and all else with an error. Returns its URL.
+/// Starts a server that answers INFO and TIME with the largest possible numbers, and all else with an error. Returns
+/// its URL.
 fn server_of_largest_numbers() -> String {
     let largest = u64::MAX;
     let info = format!(
@@ -205,7 +206,7 @@ fn server_of_largest_numbers() -> String {
 }
 
 #[test]
-fn the_largest_numbers_that_a_server_can_answer_are_shown_like_any_other() {
+fn the_largest_numbers_that_a_server_can_report_are_shown_like_any_other() {
     let url = server_of_largest_numbers();
     let output = finds(&url, "no vote", "answered: NONE of that");
     for part in [" ahead of this machine's: ", "has 100 % of its memory in use", &format!("has {} replicas", u64::MAX)]
@@ -221,7 +222,7 @@ fn the_largest_numbers_that_a_server_can_answer_are_shown_like_any_other() {
 }
 
 #[test]
-fn json_has_the_same_for_machines() {
+fn json_reports_the_same() {
     let (server, port) = (Server::start(), free_port());
     server.settle(TTL);
     let urls = format!("{},redis://127.0.0.1:{port}", server.url());

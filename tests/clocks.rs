@@ -1,4 +1,4 @@
-//! A replica whose clock is off by an hour, either way: it leads and stands by as any other does.
+//! An instance whose clock is off by an hour, either way, leads and stands by like any other.
 
 mod support;
 
@@ -17,13 +17,13 @@ const TTL: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug)]
 enum Clock {
     Right,
-    /// The wall clock, by libfaketime; it can only be put before programs that are linked dynamically.
+    /// The wall clock, shifted by libfaketime, which only works on dynamically linked programs.
     Wall(&'static str),
-    /// The clock since boot, by a time namespace.
+    /// The clock since boot, shifted by a time namespace.
     Boot(&'static str),
 }
 
-/// leaderrun as it is, but linked dynamically.
+/// Builds leaderrun as it is, but linked dynamically.
 fn dynamic() -> PathBuf {
     let root = env!("CARGO_MANIFEST_DIR");
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("dynamic");
@@ -101,7 +101,7 @@ fn a_clock_since_boot_that_is_off_by_an_hour_changes_nothing() {
 }
 
 #[test]
-fn a_check_tells_of_a_clock_that_is_off() {
+fn a_check_reports_a_clock_that_is_off() {
     dynamic();
     // Long enough for the round trips of a busy machine.
     let ttl = Duration::from_secs(6);

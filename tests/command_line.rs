@@ -11,7 +11,7 @@ fn local(name: &str) -> Leaderrun {
 }
 
 #[test]
-fn the_commands_exit_status_arrives() {
+fn the_commands_exit_status_is_passed_on() {
     for status in [0, 1, 2, 75, 76, 125, 255] {
         let output = local("status").shell(&format!("exit {status}")).wait();
         assert_eq!((output.status.code(), output.stderr.as_str()), (Some(status), ""));
@@ -19,7 +19,7 @@ fn the_commands_exit_status_arrives() {
 }
 
 #[test]
-fn a_signal_that_ended_the_command_arrives_as_128_and_its_number() {
+fn a_signal_that_ended_the_command_gives_128_plus_its_number() {
     for (signal, status) in [("TERM", 143), ("KILL", 137), ("PIPE", 141), ("SEGV", 139), ("34", 162), ("64", 192)] {
         let output = local("signal").shell(&format!("kill -{signal} $$")).wait();
         assert_eq!((output.code(), output.stderr.as_str()), (status, ""), "{signal}");
@@ -27,7 +27,7 @@ fn a_signal_that_ended_the_command_arrives_as_128_and_its_number() {
 }
 
 #[test]
-fn a_command_that_is_not_found_is_127_at_once_without_a_campaign() {
+fn a_command_that_is_not_found_gives_127_at_once_without_a_campaign() {
     let never = "redis://192.0.2.1:6379";
     for command in ["no-such-command", "/no/such/command", ""] {
         let output = Leaderrun::new().args(["-R", never, "-r", "x", "--", command]).output();
@@ -37,7 +37,7 @@ fn a_command_that_is_not_found_is_127_at_once_without_a_campaign() {
 }
 
 #[test]
-fn a_command_that_cannot_be_run_is_126() {
+fn a_command_that_cannot_be_run_gives_126() {
     let output = local("passwd").args(["/etc/passwd"]).output();
     assert_eq!(output.code(), 126);
     assert_eq!(output.stderr, "leaderrun: /etc/passwd: it can't be run: it is not an executable file\n");
@@ -69,7 +69,7 @@ fn make_executable(path: &std::path::Path) {
 }
 
 #[test]
-fn options_after_the_command_are_the_commands() {
+fn options_after_the_command_belong_to_it() {
     let output = local("options").args(["echo", "-n", "--ttl", "-v"]).output();
     assert_eq!(output.stdout, "--ttl -v");
 }
@@ -88,9 +88,9 @@ fn short_help_fits_a_screen_and_long_help_says_more() {
     }
 }
 
-/// The second text is a part of the message, which says what is wrong and what to do.
+/// The second text is part of the message, which says what is wrong and what to do.
 #[test]
-fn bad_input_is_one_clear_line_and_64() {
+fn bad_input_gives_one_clear_line_and_status_64() {
     let long = "x".repeat(513);
     let cases: &[(&[&str], &str)] = &[
         (&["-r", "x", "true"], "use --redis URL,... for many machines or --local for this one"),
@@ -227,7 +227,7 @@ fn a_password_on_the_command_line_is_not_shown_by_ps() {
 }
 
 #[test]
-fn quiet_says_nothing_not_even_errors() {
+fn quiet_prints_nothing_not_even_errors() {
     let output = Leaderrun::new().args(["-q", "-R", "redis://127.0.0.1:1", "-r", "x", "--try", "true"]).output();
     assert_eq!((output.code(), output.stderr.as_str()), (69, ""));
 }

@@ -1,16 +1,16 @@
-//! Where the kernel refuses system calls that leaderrun would like to make, as a container's profile does, every promise is
-//! kept, or nothing is started and the reason is told.
+//! Where the kernel refuses system calls that leaderrun makes, as a container's profile does, leaderrun keeps every
+//! promise, or starts nothing and reports the reason.
 
 mod support;
 
 use nix::unistd::geteuid;
 use support::{LONG_TTL, Leaderrun, Shape, Stage, Tree, each_end, program, unique, unshare_and};
 
-/// What Docker 19.03's default profile doesn't know of these, and so refuses.
+/// The system calls that Docker 19.03's default profile doesn't know and therefore refuses.
 const UNKNOWN_TO_DOCKER: &str =
     "pidfd_open,pidfd_send_signal,pidfd_getfd,clone3,close_range,openat2,faccessat2,epoll_pwait2";
 
-/// A leader to which these system calls are refused, which its command verifies.
+/// Returns a stage whose leader is refused these system calls. The leader's command verifies that.
 fn without(calls: &str, errno: &str) -> Stage {
     let confine = program("confine");
     Stage::with_ttl(LONG_TTL)
@@ -53,16 +53,16 @@ fn with_the_system_calls_of_an_old_kernel_processes_that_ignore_term() {
     dies_without_new_calls(&Shape::sprout("ignores", 2), "ENOSYS");
 }
 
-/// In a namespace the kernel does the killing where the guard dies.
+/// In a namespace the kernel kills the tree when the guard dies.
 #[test]
 fn with_the_system_calls_of_docker_19_in_a_namespace_detached_processes() {
     let stage = without(UNKNOWN_TO_DOCKER, "EPERM").with(&["--pid-namespace"]);
     each_end(|end| _ = stage.play(&Shape::double_fork(), end));
 }
 
-/// A deadline that nothing can wake the guard for is none.
+/// A deadline is useless if nothing can wake the guard for it.
 #[test]
-fn without_a_timer_no_command_lives_on_and_the_reason_is_told() {
+fn without_a_timer_no_command_survives_and_the_reason_is_reported() {
     let stage = without("timerfd_settime", "EINVAL");
     let resource = unique("timer");
     let mark = format!("TREE={resource}");
@@ -77,21 +77,21 @@ fn without_a_timer_no_command_lives_on_and_the_reason_is_told() {
     }
 }
 
-/// A thread needs clone3(2) where the C library doesn't take EPERM for its absence. Files of names and servers are read on one, or
-/// else at once.
+/// A thread needs clone3(2) unless the C library treats EPERM as its absence. Files with names and servers are read on
+/// a thread if possible, otherwise in place.
 #[test]
-fn with_the_system_calls_of_docker_19_a_name_is_looked_up() {
+fn with_the_system_calls_of_docker_19_a_name_is_resolved() {
     let stage = without(UNKNOWN_TO_DOCKER, "EPERM").by_name();
     let output = stage.run_confined(&unique("name")).args(["--try", "--", "echo", "led"]).output();
     assert_eq!((output.code(), output.stdout.as_str(), output.stderr.as_str()), (0, "led\n", ""));
 }
 
-/// An empty folder in the place of /proc.
+/// An empty folder in place of /proc.
 const COVERED: (&[&str], &str) = (&["--mount"], "mount -t tmpfs none /proc");
-/// A /proc that shows other processes than those that we see.
+/// A /proc that shows the processes of another namespace.
 const FOREIGN: (&[&str], &str) = (&["--pid", "--fork", "--kill-child"], "true");
 
-/// At the start: nothing is locked and nothing started, and one line tells why.
+/// Checks the refusal at startup: nothing is locked or started, and one line gives the reason.
 fn is_refused(proc: (&[&str], &str)) {
     let Some(words) = unshare_and(proc.0, proc.1) else { return };
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -112,12 +112,12 @@ fn is_refused(proc: (&[&str], &str)) {
 }
 
 #[test]
-fn without_proc_nothing_is_started_and_the_reason_is_told() {
+fn without_proc_nothing_starts_and_the_reason_is_reported() {
     is_refused(COVERED);
 }
 
 #[test]
-fn without_a_mount_at_proc_nothing_is_started_and_the_reason_is_told() {
+fn without_a_mount_at_proc_nothing_starts_and_the_reason_is_reported() {
     if !geteuid().is_root() {
         println!("not tried: an ordinary user can't unmount /proc");
         return;
@@ -126,11 +126,11 @@ fn without_a_mount_at_proc_nothing_is_started_and_the_reason_is_told() {
 }
 
 #[test]
-fn with_the_proc_of_another_namespace_nothing_is_started_and_the_reason_is_told() {
+fn with_the_proc_of_another_namespace_nothing_starts_and_the_reason_is_reported() {
     is_refused(FOREIGN);
 }
 
-/// The guard mounts its own.
+/// The guard mounts its own /proc.
 #[test]
 fn without_proc_a_namespace_of_its_own_keeps_every_promise() {
     if !geteuid().is_root() {
@@ -146,7 +146,7 @@ fn without_proc_a_namespace_of_its_own_keeps_every_promise() {
 }
 
 #[test]
-fn with_the_proc_of_another_namespace_one_of_its_own_has_its_own() {
+fn with_the_proc_of_another_namespace_a_namespace_of_its_own_mounts_its_own_proc() {
     let Some(words) = unshare_and(FOREIGN.0, FOREIGN.1) else { return };
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let stage = Stage::with_ttl(LONG_TTL).confined_by(&words).with(&["--pid-namespace"]);

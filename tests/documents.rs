@@ -1,4 +1,4 @@
-//! The man page, the completions and the short help follow from the options. UPDATE=1 rewrites the files.
+//! The man page, the completions and the short help match the options. UPDATE=1 rewrites the files.
 
 // The files that the program is built from.
 #[allow(dead_code, unused_imports)]
@@ -10,7 +10,7 @@ use std::{fs, path::Path, process::Command};
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-/// After `--`, bash completes the command as it would without leaderrun. clap_complete does so for zsh and fish only.
+/// After `--`, bash completes the command as it would without leaderrun. clap_complete does that only for zsh and fish.
 const BASH_COMMANDS: &str = r#"
 _leaderrun_or_command() {
     local i
@@ -67,9 +67,9 @@ fn printed(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Every option that the short help names is one, and has the letter that it gives.
+/// Every option that the short help names exists, and has the letter that it gives.
 #[test]
-fn the_short_help_names_options_that_there_are() {
+fn the_short_help_names_only_existing_options() {
     let (command, short_help) = (cli::Cli::command(), printed(&["-h"]));
     let words = short_help.split([' ', ',', ';', ':', '(', ')', '\n']).filter_map(|word| word.strip_prefix("--"));
     let mut named = 0;
@@ -172,7 +172,7 @@ fn the_man_page_has_no_faults() {
     assert_eq!(String::from_utf8_lossy(&lint.stdout), "");
 }
 
-/// Returns the man page: what clap knows, and the sections of man/sections.roff, which it can't know.
+/// Returns the man page: what clap knows, and the sections of man/sections.roff, which clap can't know.
 fn man_page() -> Vec<u8> {
     let man = clap_mangen::Man::new(cli::Cli::command()).manual("User Commands").date("2026-11-24");
     let mut page = Vec::new();

@@ -1,5 +1,5 @@
-//! What is in examples/ does what it says: the image that has nothing but the programs, units that systemd takes, a crontab that
-//! cron would read, and a store that refuses an older fencing token.
+//! The files in examples/ do what they say: the image contains only the programs, systemd accepts the units, cron would
+//! read the crontab, and the store refuses an older fencing token.
 
 mod support;
 
@@ -24,7 +24,7 @@ fn text(of: &str) -> String {
     fs::read_to_string(path(of)).expect("an example")
 }
 
-/// A container of the Dockerfile's image: the files that it copies and nothing else, and what every container gets besides.
+/// A container of the Dockerfile's image: only the files that it copies, and what every container gets besides.
 struct Container {
     root: TempDir,
     entrypoint: Vec<String>,
@@ -52,7 +52,7 @@ impl Container {
         Container { root, entrypoint: serde_json::from_str(entrypoint).expect("the form of exec") }
     }
 
-    /// As PID 1 of its own namespace, with this behind the entry point.
+    /// Runs leaderrun as PID 1 of its own namespace, with `command` after the entry point.
     fn run(&self, environment: &[(&str, &str)], command: &[&str]) -> Running {
         let mut run = Leaderrun::new();
         let inside = "mount -t proc proc \"$0/proc\" && exec chroot \"$0\" \"$@\"";
@@ -96,7 +96,7 @@ fn in_an_image_from_scratch_it_resolves_names_leads_and_hands_over_as_pid_one() 
 }
 
 #[test]
-fn the_units_are_ones_that_systemd_takes() {
+fn systemd_accepts_the_units() {
     let root = tempfile::tempdir().expect("a folder");
     let put = |place: &str| {
         let inside = root.path().join(place);
@@ -106,7 +106,7 @@ fn the_units_are_ones_that_systemd_takes() {
     for program in ["usr/bin/leaderrun", "opt/consumer", "opt/nightly.sh"] {
         fs::copy(env!("CARGO_BIN_EXE_leaderrun"), put(program)).expect("a program");
     }
-    // Those of the system's that they name.
+    // The system's units that they refer to.
     for unit in ["network-online.target", "multi-user.target", "timers.target", "sysinit.target", "basic.target"] {
         fs::write(put(&format!("usr/lib/systemd/system/{unit}")), "[Unit]\nDescription=x\n").expect("a unit");
     }
@@ -130,12 +130,12 @@ fn the_units_are_ones_that_systemd_takes() {
     let broken = text("systemd/consumer.service").replace("KillMode=control-group", "KillMode=never");
     fs::write(put("etc/systemd/system/broken.service"), broken).expect("a unit");
     let (_, said) = verify("broken.service");
-    assert!(said.contains("kill mode"), "what is wrong is found: {said}");
+    assert!(said.contains("kill mode"), "a wrong line is found: {said}");
 }
 
-/// Each command of the examples is one that leaderrun takes, but for files that aren't there.
+/// leaderrun accepts each command of the examples, except that some files are missing.
 #[test]
-fn their_command_lines_are_ones_that_leaderrun_takes() {
+fn leaderrun_accepts_the_command_lines() {
     let folder = tempfile::tempdir().expect("a folder");
     let urls = folder.path().join("urls");
     fs::write(&urls, "redis://127.0.0.1:1\n").expect("a file");
@@ -159,7 +159,7 @@ fn their_command_lines_are_ones_that_leaderrun_takes() {
         let (options, command) = line.split_once(" -- ").expect("a command");
         let options = options.replace("%d/redis", urls).replace("/etc/leaderrun", urls);
         let options: Vec<&str> = options.split_whitespace().skip(1).collect();
-        // Those that wait are not to.
+        // Instances that would wait must not.
         let at_once: &[&str] = if options.contains(&"-w") { &[] } else { &["-w", "0s"] };
         let options: Vec<&str> = options.iter().map(|&option| if option == "1h" { "0s" } else { option }).collect();
         let output = Leaderrun::new().args(&options).args(at_once).args(["--", "true"]).output();
@@ -181,7 +181,7 @@ fn store(folder: &Path, words: &[&str], token: u64) -> (bool, String) {
 }
 
 #[test]
-fn the_store_takes_growing_tokens_and_refuses_older_ones() {
+fn the_store_accepts_increasing_tokens_and_refuses_older_ones() {
     let folder = tempfile::tempdir().expect("a folder");
     let put = |value: &str, token| store(folder.path(), &["put", "report", value], token);
     assert_eq!(put("first", 10), (true, String::new()));
@@ -192,10 +192,10 @@ fn the_store_takes_growing_tokens_and_refuses_older_ones() {
     assert_eq!(store(folder.path(), &["get", "report"], 0), (true, "third\n".into()));
 }
 
-/// Both of leaderrun's processes and the command are stopped together, which no lock can make good (README says so); the old
-/// command then goes on alone. The store keeps what the new leader wrote.
+/// leaderrun's two processes and the command are stopped together, which no lock can prevent (README says so); then the
+/// old command alone continues. The store keeps what the new leader wrote.
 #[test]
-fn a_paused_old_leader_cannot_spoil_what_its_successor_wrote() {
+fn a_paused_old_leader_cannot_overwrite_what_its_successor_wrote() {
     let servers = Servers::settled(3, TTL);
     let (resource, folder, go) =
         (unique("paused"), tempfile::tempdir().expect("a folder"), TempDir::new().expect("a folder"));

@@ -1,4 +1,4 @@
-//! Faults of the system: a clear message, no panic, and no release while something of the tree lives.
+//! Faults of the system: a clear message, no panic, and no release while any process of the tree lives.
 
 mod support;
 
@@ -16,7 +16,7 @@ use support::{
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// leaderrun by a shell's line in which it is `$0`, with these arguments.
+/// Runs leaderrun from a shell line in which it is `$0`, with these arguments.
 fn by(line: &str, args: &[&str]) -> Running {
     let mut run = Leaderrun::new();
     let mut shell = Command::new("sh");
@@ -25,13 +25,14 @@ fn by(line: &str, args: &[&str]) -> Running {
     run.spawn()
 }
 
-/// As an ordinary user whom nobody else is: of those that systemd gives away for a time.
+/// Returns words that run a command as an ordinary user without other processes, from the range that systemd assigns
+/// dynamically.
 fn as_user(more: &str) -> String {
     let user = fastrand::u32(61_184..65_520);
     format!("exec setpriv --reuid {user} --regid {user} --clear-groups {more} \"$0\" \"$@\"")
 }
 
-/// As an ordinary user who may have so many processes, which are counted anew in a user namespace.
+/// Does the same with at most `number` processes, which a user namespace counts separately.
 fn with_processes(number: u32) -> Option<String> {
     let limit = |number| format!("prlimit --nproc={number}");
     if is_root() {
@@ -103,7 +104,7 @@ fn a_process_table_that_is_full_while_killing() {
 }
 
 #[test]
-fn proc_taken_away_while_the_command_runs() {
+fn proc_is_covered_while_the_command_runs() {
     if !may_make_namespaces() {
         return;
     }
@@ -126,7 +127,7 @@ fn proc_taken_away_while_the_command_runs() {
     }
 }
 
-/// A program that turns into root: leaderrun of an ordinary user may not kill it.
+/// Builds a setuid root program, which an ordinary user's leaderrun may not kill.
 fn unkillable() -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let program = folder.path().join("become-root");
@@ -147,7 +148,7 @@ fn end_unkillable(tree: &Tree) {
 }
 
 #[test]
-fn a_process_that_may_not_be_killed_keeps_the_lease() {
+fn a_process_that_cannot_be_killed_keeps_the_lease() {
     if !support::may_become_others() {
         return;
     }
@@ -170,7 +171,7 @@ fn a_process_that_may_not_be_killed_keeps_the_lease() {
 }
 
 #[test]
-fn a_process_that_may_not_be_killed_is_not_released_by_the_guard_either() {
+fn the_guard_does_not_release_either_while_a_process_cannot_be_killed() {
     if !support::may_become_others() {
         return;
     }
@@ -196,7 +197,7 @@ fn a_process_that_may_not_be_killed_is_not_released_by_the_guard_either() {
     tree.is_gone();
 }
 
-/// Elector or guard is killed at any moment of a short life, also between any two of their messages.
+/// Kills elector or guard at any moment of a short life, also between any two of their messages.
 #[test]
 fn a_death_between_any_two_messages_leaves_no_second_command() {
     let servers = Servers::settled(1, TTL);
@@ -229,7 +230,7 @@ fn a_refused_namespace_is_a_clear_error() {
     if !may_make_namespaces() {
         return;
     }
-    // Without the right, and without user namespaces.
+    // Without the privilege, and without user namespaces.
     let line = "exec unshare -U --map-root-user sh -c 'echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv \
                 --bounding-set -all --inh-caps -all \"$0\" \"$@\"' \"$0\" \"$@\"";
     let output = by(line, &["--pid-namespace", "--local", "-r", &unique("refused"), "echo", "led"]).wait();
@@ -252,7 +253,7 @@ fn a_guard_that_dies_while_standing_by_ends_the_standby_with_a_message() {
 }
 
 #[test]
-fn a_waiting_guard_has_at_most_a_mebibyte_of_its_own() {
+fn a_waiting_guard_uses_at_most_a_mebibyte_of_its_own() {
     if !may_make_namespaces() {
         return;
     }

@@ -1,4 +1,4 @@
-//! Standbys are told: silent while they wait, awake when the lead may be had, also over bad networks and with old servers.
+//! Notified standbys: silent while they wait, awake when the lock is free, even over bad networks and with old servers.
 
 mod support;
 
@@ -8,7 +8,7 @@ use support::{Leaderrun, Proxy, Server, Servers, Witnesses, eventually, unique};
 
 const TTL: Duration = Duration::from_secs(2);
 
-/// How many commands clients have sent to all nodes.
+/// Returns how many commands clients have sent to all nodes.
 fn commands(servers: &Servers) -> u64 {
     let sent = |server: &Server| -> u64 {
         let stats: String = server.query(&["INFO", "commandstats"]);
@@ -31,17 +31,17 @@ fn wait_for_listeners(servers: &Servers, resource: &str, number: usize) {
     }
 }
 
-/// Ends the leader's command and waits for the next one, in less time than the votes would take to run out.
+/// Ends the leader's command and waits for the next one, which must start before the votes would expire.
 fn hands_over(witnesses: &Witnesses, leaderships: usize) {
     let last = witnesses.started(leaderships).pop().expect("a leader");
     support::signal(last.pid, nix::sys::signal::Signal::SIGKILL);
     let ended = Instant::now();
     witnesses.started(leaderships + 1);
-    assert!(ended.elapsed() < TTL / 3, "nobody was told: {:?}", ended.elapsed());
+    assert!(ended.elapsed() < TTL / 3, "nobody was notified: {:?}", ended.elapsed());
 }
 
 #[test]
-fn a_standby_sends_nothing_while_it_waits_and_leads_when_it_is_told() {
+fn a_standby_sends_nothing_while_it_waits_and_leads_when_notified() {
     let servers = Servers::settled(3, TTL);
     let resource = unique("silent");
     let witnesses = Witnesses::new();
@@ -51,7 +51,7 @@ fn a_standby_sends_nothing_while_it_waits_and_leads_when_it_is_told() {
     let _standbys: Vec<_> =
         (0..5).map(|_| Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&[])).spawn()).collect();
     wait_for_listeners(&servers, &resource, 5);
-    // The round that each does once it listens.
+    // Each standby runs one round once it listens.
     let mut before = commands(&servers);
     eventually("the last round", || {
         std::thread::sleep(Duration::from_millis(50));
@@ -73,23 +73,23 @@ fn a_standby_sends_nothing_while_it_waits_and_leads_when_it_is_told() {
 }
 
 #[test]
-fn a_hundred_standbys_lead_one_after_the_other() {
-    // Time enough for one processor to start them all, before a node's silence is worth a message.
+fn a_hundred_standbys_lead_one_after_another() {
+    // Long enough for one processor to start them all before a node's silence causes a message.
     const TTL: Duration = Duration::from_secs(10);
     let servers = Servers::settled(3, TTL);
     let resource = unique("hundred");
     let witnesses = Witnesses::new();
     let start = || Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&["for", "1"])).spawn();
     let running: Vec<_> = (0..100).map(|_| start()).collect();
-    for replica in running {
-        let output = replica.wait();
+    for instance in running {
+        let output = instance.wait();
         assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
     }
     assert_eq!(witnesses.check().len(), 100);
 }
 
 #[test]
-fn servers_that_do_not_know_resp3_tell_on_a_second_connection() {
+fn servers_without_resp3_notify_on_a_second_connection() {
     let servers = Servers((0..3).map(|_| Server::start_with(&["--rename-command", "HELLO", ""])).collect());
     servers.0.iter().for_each(|server| server.settle(TTL));
     let resource = unique("old");
@@ -105,7 +105,7 @@ fn servers_that_do_not_know_resp3_tell_on_a_second_connection() {
 }
 
 #[test]
-fn connections_that_are_cut_are_made_again_and_listen_again() {
+fn broken_connections_are_reestablished_and_listen_again() {
     let servers = Servers::settled(3, TTL);
     let resource = unique("cut");
     let witnesses = Witnesses::new();
@@ -164,14 +164,14 @@ fn a_user_who_may_not_use_channels_still_waits_and_leads() {
         Leaderrun::new().args(args).args(witnesses.command(&["for", "200"])).spawn()
     };
     let running = [start(), start()];
-    for replica in running {
-        let output = replica.wait();
+    for instance in running {
+        let output = instance.wait();
         assert_eq!(output.code(), 0, "{}", output.stderr);
     }
     witnesses.check();
 }
 
-/// Connections are reset at random, one in so many chunks of bytes.
+/// Resets connections at random, one per `one_in` chunks of bytes on average.
 fn survives_resets(one_in: u32) {
     let ttl = Duration::from_secs(1);
     let servers = Servers::settled(3, ttl);
@@ -186,8 +186,8 @@ fn survives_resets(one_in: u32) {
     let mut running: Vec<_> = (0..8).map(|_| start(&["for", "20"])).collect();
     // One of them keeps its lead for several ttl.
     running.push(start(&["for", "4000"]));
-    for replica in running {
-        let output = replica.wait();
+    for instance in running {
+        let output = instance.wait();
         assert_eq!(output.code(), 0, "{}", output.stderr);
     }
     let all = witnesses.check();
@@ -196,11 +196,11 @@ fn survives_resets(one_in: u32) {
 }
 
 #[test]
-fn with_one_chunk_in_a_hundred_lost_with_its_connection_it_elects_and_keeps_its_leader() {
+fn a_leader_is_elected_and_stays_while_one_chunk_in_a_hundred_is_lost_with_its_connection() {
     survives_resets(100);
 }
 
 #[test]
-fn with_one_chunk_in_ten_lost_with_its_connection_it_elects_and_keeps_its_leader() {
+fn a_leader_is_elected_and_stays_while_one_chunk_in_ten_is_lost_with_its_connection() {
     survives_resets(10);
 }

@@ -1,4 +1,5 @@
-//! The program itself: static, at random addresses, and with nothing that can be written and run, or rewritten after the start.
+//! The binary itself: static, loaded at random addresses, with no memory that is both writable and executable, and with
+//! relocated data read-only after startup.
 
 use std::process::Command;
 
@@ -9,7 +10,7 @@ fn readelf(what: &str) -> String {
     String::from_utf8(read.stdout).expect("text")
 }
 
-/// The flags column of a program header.
+/// Returns the flags column of a program header.
 fn flags(headers: &str, header: &str) -> String {
     let line = headers.lines().find(|line| line.trim_start().starts_with(header));
     let line = line.unwrap_or_else(|| panic!("no {header} in {headers}"));
@@ -28,14 +29,14 @@ fn it_is_static_and_position_independent() {
 }
 
 #[test]
-fn what_is_relocated_at_the_start_is_read_only_after_it() {
+fn relocated_data_is_read_only_after_startup() {
     assert_eq!(flags(&readelf("--program-headers"), "GNU_RELRO"), "R");
     let dynamic = readelf("--dynamic");
     assert!(dynamic.lines().any(|line| line.contains("(FLAGS_1)") && line.contains("NOW")), "{dynamic}");
 }
 
 #[test]
-fn no_memory_can_be_written_and_run() {
+fn no_memory_is_both_writable_and_executable() {
     let headers = readelf("--program-headers");
     assert_eq!(flags(&headers, "GNU_STACK"), "RW");
     let loaded = headers.lines().filter(|line| line.trim_start().starts_with("LOAD"));

@@ -1,4 +1,5 @@
-//! `--hold`: the lock stays taken from the start of the command for so long, though all has ended; and no longer than that.
+//! `--hold`: the lock stays taken for the given time from the start of the command, even if everything has ended, and
+//! no longer.
 
 mod support;
 
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 const TTL: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_secs(3);
 
-/// On the nodes, or with a runtime directory of its own on this machine.
+/// The lock's place: the nodes, or this machine with a runtime directory of its own.
 enum Place {
     Nodes(Servers),
     ThisMachine(TempDir),
@@ -33,20 +34,20 @@ impl Place {
 }
 
 #[test]
-fn replicas_whose_clock_is_late_find_the_lock_taken_until_the_time_is_over() {
+fn instances_whose_clock_is_late_find_the_lock_taken_until_the_hold_is_over() {
     for place in Place::each() {
         let (resource, witnesses) = (unique("late"), Witnesses::new());
         for status in ["0", "3"] {
             let job = witnesses.command(&["for", "500", "exit", status]);
             let began = Instant::now();
             assert_eq!(place.run(&resource).args(["--hold", "3s"]).args(job).output().code().to_string(), status);
-            assert!(began.elapsed() < HOLD, "leaderrun itself has not waited");
+            assert!(began.elapsed() < HOLD, "leaderrun itself did not wait");
             let output = place.run(&resource).args(["--try", "true"]).output();
             assert_eq!((output.code(), output.stderr.as_str()), (75, ""));
             let output = place.run(&resource).args(["-v", "--try", "true"]).output();
             assert!(output.stderr.contains("has led and keeps the lock (--hold)"), "{}", output.stderr);
-            assert!(began.elapsed() < HOLD, "too late to say anything");
-            // Who waits runs as soon as it is over, and not before.
+            assert!(began.elapsed() < HOLD, "too late to be conclusive");
+            // A waiting instance runs as soon as the hold is over, and not before.
             assert_eq!(place.run(&resource).args(witnesses.command(&["for", "1"])).output().code(), 0);
         }
         let all = witnesses.check();
@@ -59,8 +60,8 @@ fn replicas_whose_clock_is_late_find_the_lock_taken_until_the_time_is_over() {
 }
 
 #[test]
-fn a_standby_that_waits_is_told_for_how_long_the_lock_is_kept() {
-    // Untold, it would look when the votes that it saw run out.
+fn a_waiting_standby_is_notified_how_long_the_lock_is_held() {
+    // Without the notification, it would look when the votes that it saw expire.
     let ttl = Duration::from_secs(4);
     let servers = Servers::settled(3, ttl);
     let (resource, witnesses) = (unique("told"), Witnesses::new());
@@ -79,7 +80,7 @@ fn a_standby_that_waits_is_told_for_how_long_the_lock_is_kept() {
 }
 
 #[test]
-fn a_command_that_ran_for_longer_is_followed_at_once() {
+fn a_command_that_outlasts_the_hold_is_followed_at_once() {
     for place in Place::each() {
         let (resource, witnesses) = (unique("longer"), Witnesses::new());
         let run = |job: &[&str]| place.run(&resource).args(["--hold", "500ms"]).args(witnesses.command(job)).output();
@@ -89,7 +90,7 @@ fn a_command_that_ran_for_longer_is_followed_at_once() {
 }
 
 #[test]
-fn a_crash_frees_it_as_ever() {
+fn a_crash_still_releases_the_lock() {
     for place in Place::each() {
         let (resource, witnesses) = (unique("crash"), Witnesses::new());
         let leader = place.run(&resource).args(["--hold", "1h"]).args(witnesses.command(&[])).spawn();
@@ -102,7 +103,7 @@ fn a_crash_frees_it_as_ever() {
 }
 
 #[test]
-fn a_command_that_could_not_be_started_holds_nothing() {
+fn a_command_that_cannot_be_started_holds_nothing() {
     let servers = Servers::settled(1, TTL);
     let resource = unique("unstarted");
     let folder = tempfile::tempdir().expect("a folder");
@@ -115,7 +116,7 @@ fn a_command_that_could_not_be_started_holds_nothing() {
 }
 
 #[test]
-fn a_lock_that_no_quorum_keeps_is_told() {
+fn a_hold_without_a_quorum_is_reported() {
     let mut servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("unkept"), Witnesses::new());
     let job = witnesses.command(&["for", "200"]);
@@ -130,7 +131,7 @@ fn a_lock_that_no_quorum_keeps_is_told() {
 }
 
 #[test]
-fn with_one_success_per_period_a_failure_is_tried_again_after_it() {
+fn with_once_per_a_failure_is_retried_after_the_hold() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("both"), Witnesses::new());
     let run = |job: &[&str]| {

@@ -1,5 +1,5 @@
-//! A node that sends nonsense, floods or never ends an answer: nothing panics, no memory grows, and nobody loses the lead while
-//! a quorum of the others is well.
+//! A node that sends nonsense, floods, or never ends a reply: nothing panics, memory doesn't grow, and nobody loses the
+//! lead while a quorum of the others is well.
 
 mod support;
 
@@ -16,18 +16,18 @@ use std::{
 
 use support::{Leaderrun, Running, Servers, Witnesses, eventually, unique};
 
-/// Longer than one processor takes to give everybody a turn, beside a flood.
+/// Long enough for one processor to give every process a turn during a flood.
 const TTL: Duration = Duration::from_secs(2);
 
-/// More memory than this, in KiB, no leaderrun takes because of a node.
+/// The limit, in KiB, on the memory that a node can make leaderrun take.
 const GROWN: u64 = 8 * 1024;
 
-/// What is sent to everybody who connects: once a beginning, then again and again the rest.
+/// What every client is sent: a beginning once, then the rest repeatedly.
 #[derive(Clone, Copy)]
 struct Attack {
     beginning: &'static [u8],
     then: &'static [u8],
-    /// It is sent only in answer to what is asked.
+    /// Sends only in reply to requests.
     answers: bool,
 }
 
@@ -39,7 +39,7 @@ const fn answer(then: &'static [u8]) -> Attack {
     Attack { beginning: b"", then, answers: true }
 }
 
-/// A server that isn't one; it counts what it could send.
+/// A hostile server, which counts the bytes that it could send.
 struct Hostile {
     url: String,
     sent: Arc<AtomicU64>,
@@ -76,21 +76,21 @@ fn serve(mut client: TcpStream, attack: Attack, sent: &AtomicU64) {
         }
         sent.fetch_add(many.len() as u64, Relaxed);
         if many.is_empty() {
-            // Nothing more comes; the connection stays.
+            // Sends nothing more and keeps the connection open.
             while matches!(client.read(&mut asked), Ok(1..)) {}
             return;
         }
     }
 }
 
-/// The most memory that a process has had, in KiB.
+/// Returns the peak memory of a process, in KiB.
 fn peak(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// A leader and a standby bear it for several ttl.
+/// Checks that a leader and a standby withstand an attack for several ttl.
 fn is_borne(attack: Attack) {
     let servers = Servers::settled(2, TTL);
     let hostile = Hostile::start(attack);
@@ -122,14 +122,14 @@ fn is_borne(attack: Attack) {
     witnesses.check();
 }
 
-fn ends_well(replica: Running) {
-    let output = replica.wait();
+fn ends_well(instance: Running) {
+    let output = instance.wait();
     assert_eq!(output.code(), 0, "{}", output.stderr);
     assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
 }
 
 #[test]
-fn bytes_that_mean_nothing() {
+fn meaningless_bytes() {
     is_borne(flood(b"\x00\xff\x80\r\n\r\n$$$***", b"\x13\x37\xfe\r\n@!?~"));
 }
 
@@ -139,12 +139,12 @@ fn a_bulk_string_that_never_ends() {
 }
 
 #[test]
-fn a_bulk_string_of_more_bytes_than_there_can_be() {
+fn a_bulk_string_longer_than_possible() {
     is_borne(flood(b"$9223372036854775808\r\n", b"x"));
 }
 
 #[test]
-fn a_bulk_string_of_all_bytes_that_there_can_be() {
+fn a_bulk_string_of_the_greatest_length() {
     is_borne(flood(b"$9223372036854775807\r\n", b"x"));
 }
 
@@ -154,12 +154,12 @@ fn an_array_that_never_ends() {
 }
 
 #[test]
-fn arrays_in_arrays_without_end() {
+fn endlessly_nested_arrays() {
     is_borne(flood(b"", b"*1\r\n"));
 }
 
 #[test]
-fn arrays_of_more_than_memory_holds() {
+fn arrays_larger_than_memory() {
     is_borne(answer(b"*9223372036854775807\r\n"));
 }
 
@@ -169,42 +169,42 @@ fn a_line_that_never_ends() {
 }
 
 #[test]
-fn answers_that_nobody_asked_for() {
+fn unsolicited_replies() {
     is_borne(flood(b"", b"+OK\r\n"));
 }
 
 #[test]
-fn pushes_without_end() {
+fn endless_pushes() {
     is_borne(flood(b"", b">3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$1\r\ny\r\n"));
 }
 
 #[test]
-fn news_without_end() {
+fn endless_notifications() {
     is_borne(flood(b"", b">3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$14\r\nreleased 1 abc\r\n"));
 }
 
-/// While one of the others is out of reach, its answer is one of the two that a quorum needs.
+/// While another node is unreachable, its reply is one of the two that a quorum needs.
 #[test]
-fn an_absurd_fence_while_another_node_is_out_of_reach() {
+fn an_absurd_fence_while_another_node_is_unreachable() {
     let servers = Servers::settled(2, TTL);
     let hostile = Hostile::start(answer(b"*3\r\n$5\r\nstale\r\n$1\r\nr\r\n$16\r\n9007199254740990\r\n"));
     let (resource, witnesses) = (unique("fence"), Witnesses::new());
     let urls = format!("{},{}", hostile.url, servers.urls());
     servers.0[1].freeze();
     let options = ["-vv", "-R", &urls, "-r", &resource, "-t", "2s"];
-    let replica = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
-    eventually("some rounds", || (replica.stderr().matches("lost a round").count() >= 8).then_some(()));
+    let instance = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
+    eventually("some rounds", || (instance.stderr().matches("lost a round").count() >= 8).then_some(()));
     let fence =
         servers.0[0].get(&format!("{resource}:fence")).map_or(0, |fence| fence.parse::<u64>().expect("a number"));
     assert!(fence < 9_000_000_000_000_000, "{fence}");
     servers.0[1].thaw();
     witnesses.started(1);
     witnesses.stop_last();
-    assert_eq!(replica.wait().code(), 0);
+    assert_eq!(instance.wait().code(), 0);
 }
 
 #[test]
-fn answers_of_other_types() {
+fn replies_of_other_types() {
     let answers = [
         &b"+OK\r\n"[..],
         b":5\r\n",
@@ -230,6 +230,6 @@ fn answers_of_other_types() {
 }
 
 #[test]
-fn silence_after_half_an_answer() {
+fn silence_after_half_a_reply() {
     is_borne(Attack { beginning: b"*5\r\n$7\r\ngran", then: b"", answers: true });
 }

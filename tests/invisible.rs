@@ -1,4 +1,4 @@
-//! The command can't tell: pipes, descriptors, limits, signals and all else are as without us.
+//! The command can't tell that leaderrun is there: pipes, descriptors, limits, signals and all else are as without us.
 
 mod support;
 
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use support::{Leaderrun, path, unique};
 
-/// A shell's line, with `$L` for leaderrun and its options. Gives status, stdout and stderr.
+/// Runs a shell line, with `$L` for leaderrun and its options. Returns status, stdout and stderr.
 fn bash(line: &str) -> (i32, String, String) {
     let line = format!("L='leaderrun --local -r {} --'\n{line}", unique("pipe"));
     let mut bash = Command::new("bash");
@@ -15,7 +15,7 @@ fn bash(line: &str) -> (i32, String, String) {
     (output.status.code().expect("a status"), text(&output.stdout), text(&output.stderr))
 }
 
-/// Pipes have numbers, which differ each time.
+/// Removes the numbers of pipes, which differ each time.
 fn without_numbers(text: &str) -> String {
     let lines = text.split_inclusive('\n');
     lines.map(|l| l.split_once("pipe:[").map_or(l.to_owned(), |(before, _)| format!("{before}pipe\n"))).collect()
@@ -44,7 +44,7 @@ fn pipes_end_as_they_do_without_us() {
     }
 }
 
-/// Whoever is at the other end of a pipe sees it closed when the command closes it, not when we end.
+/// The other end of a pipe sees it closed when the command closes it, not when leaderrun ends.
 #[test]
 fn what_the_command_closes_is_closed() {
     is_as_without_us("($L sh -c 'exec >&-; read x <&7' 7< <(sleep 0.3; echo)) | (cat; echo end of file)");
@@ -62,7 +62,7 @@ fn closed_standard_descriptors_stay_closed() {
     for closed in ["<&-", ">&-", "2>&-", "<&- 2>&-"] {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let at = file.path().display();
-        // The descriptors are told to a file of their own.
+        // Print the descriptors to a separate file.
         let line = format!("$L sh -c 'sprout print | grep ^fd >{at}' {closed}; cat {at}");
         let with = bash(&line);
         let without = bash(&line.replace("$L", "env"));
@@ -110,21 +110,21 @@ fn a_blocked_signal_mask_is_inherited() {
 }
 
 #[test]
-fn the_environment_is_the_same_in_the_same_order_but_for_ours() {
+fn the_environment_is_unchanged_and_in_order_except_for_our_variables() {
     let line = "export Z=1 A=2; $L env | grep -v -e ^LEADERRUN_ -e ^_=";
     is_as_without_us(line);
 }
 
 #[test]
-fn nohup_keeps_its_meaning() {
+fn nohup_still_works() {
     let (status, stdout, _) = bash("nohup $L sh -c 'kill -HUP $PPID; kill -HUP $$; echo alive' 2>/dev/null");
     assert_eq!((status, stdout.as_str()), (0, "alive\n"));
 }
 
 #[test]
-fn messages_that_nobody_reads_hold_up_nothing() {
+fn messages_that_nobody_reads_block_nothing() {
     let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("a pipe");
-    // Full, and read by nobody.
+    // Fill the pipe, which nobody reads.
     nix::fcntl::fcntl(&write, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).expect("a flag");
     while nix::unistd::write(&write, &[0; 4096]).is_ok() {}
     while nix::unistd::write(&write, &[0; 1]).is_ok() {}
@@ -138,7 +138,7 @@ fn messages_that_nobody_reads_hold_up_nothing() {
 }
 
 #[test]
-fn a_command_of_a_million_bytes_of_arguments_and_environment_is_run() {
+fn a_command_with_a_million_bytes_of_arguments_and_environment_runs() {
     let long = "x".repeat(100_000);
     let output = Leaderrun::new()
         .args(["--local", "-r", &unique("long"), "sh", "-c", "echo ${#LONG} $#"])

@@ -1,4 +1,4 @@
-//! `--local`: the same promises on one machine, with no server.
+//! `--local`: the same promises on one machine, without a server.
 
 mod support;
 
@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use support::{Leaderrun, Tree, Witnesses, unique};
 use tempfile::TempDir;
 
-/// A runtime directory of its own for each test.
+/// A separate runtime directory for each test.
 struct Machine(TempDir);
 
 impl Machine {
@@ -31,20 +31,20 @@ impl Machine {
 }
 
 #[test]
-fn replicas_lead_one_after_the_other_with_tokens_that_grow() {
+fn instances_lead_one_after_another_with_increasing_tokens() {
     let machine = Machine::new();
     let witnesses = Witnesses::new();
     let start = |_| machine.run("x").args(witnesses.command(&["for", "10"])).spawn();
     let running: Vec<_> = (0..20).map(start).collect();
-    for replica in running {
-        let output = replica.wait();
+    for instance in running {
+        let output = instance.wait();
         assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
     }
     assert_eq!(witnesses.check().len(), 20);
 }
 
 #[test]
-fn the_token_grows_also_when_the_clock_is_behind_the_file() {
+fn the_token_increases_even_when_the_clock_is_behind_the_file() {
     let machine = Machine::new();
     machine.run("x").args(["true"]).output();
     fs::write(machine.lock("x"), r#"{"token":9000000000000000,"holder":"old"}"#).expect("a file");
@@ -53,7 +53,7 @@ fn the_token_grows_also_when_the_clock_is_behind_the_file() {
 }
 
 #[test]
-fn without_waiting_a_second_one_ends_with_75() {
+fn a_second_instance_that_does_not_wait_exits_with_75() {
     let machine = Machine::new();
     let mut leader = machine.run("x").shell("echo up; sleep 60");
     leader.says("up");
@@ -68,7 +68,7 @@ fn without_waiting_a_second_one_ends_with_75() {
 }
 
 #[test]
-fn a_killed_elector_or_guard_frees_the_lock_only_when_the_command_is_dead() {
+fn a_killed_elector_or_guard_frees_the_lock_only_once_the_command_is_dead() {
     let machine = Machine::new();
     let witnesses = Witnesses::new();
     let start = || machine.run("x").args(witnesses.command(&["ignore"])).spawn();
@@ -85,7 +85,7 @@ fn a_killed_elector_or_guard_frees_the_lock_only_when_the_command_is_dead() {
     witnesses.check();
 }
 
-/// flock(2): the lock is free when the last descriptor of the open file is closed, so that both must be gone.
+/// flock(2): the lock is free once the last descriptor of the open file is closed, so both processes must be gone.
 #[test]
 fn elector_and_guard_both_hold_the_lock_and_the_command_does_not() {
     if !support::may_make_namespaces() {
@@ -104,7 +104,7 @@ fn elector_and_guard_both_hold_the_lock_and_the_command_does_not() {
 }
 
 #[test]
-fn a_standby_polls_nothing() {
+fn a_standby_does_not_poll() {
     let machine = Machine::new();
     let mut leader = machine.run("x").shell("echo up; sleep 60");
     leader.says("up");
@@ -131,7 +131,7 @@ fn the_command_does_not_inherit_the_lock() {
 }
 
 #[test]
-fn the_locks_file_is_private_and_named_by_the_resource() {
+fn the_lock_file_is_private_and_named_after_the_resource() {
     let machine = Machine::new();
     machine.run("a/b").args(["true"]).output();
     let lock = machine.lock("a%2Fb");
@@ -142,7 +142,7 @@ fn the_locks_file_is_private_and_named_by_the_resource() {
 }
 
 #[test]
-fn another_users_links_are_not_followed() {
+fn links_of_another_user_are_not_followed() {
     let machine = Machine::new();
     let target = machine.0.path().join("target");
     fs::create_dir(machine.0.path().join("leaderrun")).expect("a folder");
@@ -159,7 +159,7 @@ fn another_users_links_are_not_followed() {
 }
 
 #[test]
-fn a_lock_whose_file_is_removed_ends_the_command() {
+fn removing_the_lock_file_ends_the_command() {
     let machine = Machine::new();
     let tree = Tree::of("x-removed");
     let mut leader = machine.run("x-removed").args(["--ttl", "500ms"]).shell("echo up; sleep 60");

@@ -8,7 +8,7 @@ use support::{Leaderrun, Running, Servers, Witness, Witnesses, eventually, monot
 
 const TTL: Duration = Duration::from_secs(2);
 
-/// A leader whose command heeds SIGTERM only by noting it.
+/// A leader whose command notes SIGTERM but keeps running.
 struct Leader {
     running: Running,
     witnesses: Witnesses,
@@ -24,7 +24,7 @@ fn lead(servers: &Servers) -> Leader {
     Leader { running, witnesses, resource }
 }
 
-/// The command is signalled and then killed before a lease that was extended at the latest at `since` ends.
+/// Checks that the command is signalled and then killed before a lease ends that was last extended at `since`.
 fn is_stopped_in_time(leader: Leader, since: u64) -> Witness {
     let output = leader.running.wait();
     assert_eq!(output.code(), 76, "{}", output.stderr);
@@ -86,9 +86,9 @@ fn a_minority_killed_or_frozen_goes_unnoticed() {
     assert_eq!(leader.running.stderr(), "");
 }
 
-/// DESIGN: an extension is sent each ttl/3, the signal comes kill-after (ttl/3) before the deadline, which is 1 %, 2 ms and
-/// the margin (50 ms) before the ttl ends. What is left between is the slack that an outage may take, less one answer's
-/// time-out (ttl/20) and one pause before the next attempt (ttl/20).
+/// Returns how long an outage may last without ending the command. An extension is sent each ttl/3. The signal comes
+/// kill-after (ttl/3) before the deadline, which is 1 %, 2 ms and the margin (50 ms) before the ttl ends. The slack is
+/// the time in between, less the time-out of one reply (ttl/20) and one pause before the next attempt (ttl/20).
 fn slack() -> Duration {
     TTL - TTL / 100 - Duration::from_millis(52) - TTL / 3 - TTL / 3 - TTL / 20 - TTL / 20 - TTL / 20
 }
@@ -112,14 +112,14 @@ fn an_outage_of_a_majority_that_is_shorter_than_the_slack_goes_unnoticed() {
     }
     servers.0[1].start_again();
     servers.0[2].start_again();
-    eventually("both keys healed", || (servers.locked(&leader.resource) == 3).then_some(()));
+    eventually("both keys restored", || (servers.locked(&leader.resource) == 3).then_some(()));
     assert!(!leader.running.has_ended());
     assert_eq!(leader.witnesses.all()[0].term, None);
     assert_eq!(leader.running.stderr(), "");
 }
 
 #[test]
-fn a_lock_deleted_by_hand_is_healed() {
+fn a_lock_deleted_by_hand_is_restored() {
     let servers = Servers::settled(3, TTL);
     let mut leader = lead(&servers);
     let value = servers.0[0].lock(&leader.resource);
@@ -150,7 +150,9 @@ fn a_lock_overwritten_on_a_minority_goes_unnoticed() {
     let mut leader = lead(&servers);
     let lock = format!("leaderrun:{}", leader.resource);
     servers.0[0].query::<()>(&["SET", &lock, "another", "PX", "1000"]);
-    eventually("it to be ours again", || servers.0[0].lock(&leader.resource).filter(|value| value.contains("holder")));
+    eventually("the lock to be ours again", || {
+        servers.0[0].lock(&leader.resource).filter(|value| value.contains("holder"))
+    });
     leader.witnesses.ticks_on();
     assert!(!leader.running.has_ended());
 }

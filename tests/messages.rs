@@ -1,5 +1,5 @@
-//! What is said, and to whom: JSON for machines with events from a short list, colour and a line of what is waited for on a
-//! terminal only.
+//! What is printed, and where: JSON for machines with events from a short list; colour and a status line only on a
+//! terminal.
 
 mod support;
 
@@ -11,7 +11,7 @@ use support::{Leaderrun, Servers, Terminal, Witnesses, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// As the man page gives them.
+/// Returns the events that the man page lists.
 fn documented() -> BTreeSet<String> {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/man/sections.roff")).expect("the page");
     let (_, from) = page.split_once(".SH LOGS").expect("its section");
@@ -59,14 +59,14 @@ fn json_has_the_time_resource_holder_token_and_a_documented_event() {
     assert!(events.is_subset(&documented()), "{events:?} of {:?}", documented());
 }
 
-/// leaderrun on a terminal, with this in its environment.
+/// Runs leaderrun on a terminal, with this in its environment.
 fn on_terminal(environment: &[&str], args: &[&str]) -> Terminal {
     let program = [&["env", "TERM=xterm"], environment, &[env!("CARGO_BIN_EXE_leaderrun"), "--local"], args].concat();
     Terminal::with(&program)
 }
 
 #[test]
-fn colour_is_for_terminals_and_those_who_want_it() {
+fn colour_appears_on_terminals_and_on_request() {
     let resource = unique("colour");
     let args = ["-v", "-r", &resource, "true"];
     let shown = |environment: &[&str]| {
@@ -84,7 +84,7 @@ fn colour_is_for_terminals_and_those_who_want_it() {
 }
 
 #[test]
-fn on_a_terminal_a_line_says_who_is_waited_for_and_goes_without_a_trace() {
+fn on_a_terminal_a_status_line_names_the_leader_and_is_erased_afterwards() {
     let (resource, witnesses) = (unique("line"), Witnesses::new());
     let options = ["--local", "-r", &resource, "--holder", "web-2"];
     let leader = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
@@ -99,7 +99,7 @@ fn on_a_terminal_a_line_says_who_is_waited_for_and_goes_without_a_trace() {
 }
 
 #[test]
-fn a_pipe_a_dumb_terminal_and_the_quiet_see_no_such_line() {
+fn a_pipe_a_dumb_terminal_and_quiet_mode_get_no_status_line() {
     let (resource, witnesses) = (unique("no-line"), Witnesses::new());
     let leader = Leaderrun::new().args(["--local", "-r", &resource]).args(witnesses.command(&["drain", "1"])).spawn();
     witnesses.started(1);

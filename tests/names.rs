@@ -1,5 +1,5 @@
-//! Names are resolved without the system's C library: whatever nsswitch.conf says, where there is no such library, and while a
-//! leader can't have a thread.
+//! Names are resolved without the system's C library: whatever nsswitch.conf says, without any libc, and while a leader
+//! can't start a thread.
 
 mod support;
 
@@ -18,7 +18,7 @@ use support::{
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// What Debian, Ubuntu, Fedora and Arch have for hosts, by what is installed.
+/// The `hosts` lines of Debian, Ubuntu, Fedora and Arch, which depend on what is installed.
 const SWITCHES: [&str; 4] = [
     "files dns",
     "files myhostname dns",
@@ -32,7 +32,7 @@ fn settled() -> Server {
     server
 }
 
-/// Three ttl later the command still runs, and is the only one that there was.
+/// Checks that three ttl later the command still runs, and is the only one there was.
 fn leads_on(leader: &Running, witnesses: &Witnesses) {
     let began = Instant::now();
     eventually("three ttl", || (began.elapsed() > 3 * TTL).then_some(()));
@@ -46,8 +46,8 @@ fn ends_well(leader: Running, witnesses: &Witnesses) {
     assert!(output.code() == 0 && !output.stderr.contains("panicked"), "{output:?}");
 }
 
-/// A debug build keeps a part of the loader that nothing reaches, but not what calls a module's functions. A release is stripped of
-/// symbols, and has nothing of it.
+/// A debug build keeps an unreachable part of the loader, but not what calls a module's functions. A release is
+/// stripped of symbols and has none of it.
 #[test]
 fn the_program_has_no_loader_of_nss_modules() {
     let program = fs::read(env!("CARGO_BIN_EXE_leaderrun")).expect("the program");
@@ -58,8 +58,8 @@ fn the_program_has_no_loader_of_nss_modules() {
 }
 
 #[test]
-fn names_are_found_or_not_whatever_nsswitch_conf_says() {
-    let Some(apart) = Apart::enter(names_are_found_or_not_whatever_nsswitch_conf_says) else { return };
+fn names_resolve_or_fail_whatever_nsswitch_conf_says() {
+    let Some(apart) = Apart::enter(names_resolve_or_fail_whatever_nsswitch_conf_says) else { return };
     let server = Server::start();
     let _six = Proxy::at(&format!("[::1]:{}", server.port), server.port, 1);
     let names = NameServer::at("127.0.0.53")
@@ -96,8 +96,8 @@ fn a_name_in_the_hosts_file_costs_no_query_and_needs_no_name_server() {
 }
 
 #[test]
-fn localhost_and_names_below_it_need_no_files() {
-    let Some(_apart) = Apart::enter(localhost_and_names_below_it_need_no_files) else { return };
+fn localhost_and_its_subdomains_need_no_files() {
+    let Some(_apart) = Apart::enter(localhost_and_its_subdomains_need_no_files) else { return };
     assert!(["hosts", "resolv.conf", "nsswitch.conf"].iter().all(|file| !Path::new("/etc").join(file).exists()));
     let four = Server::start();
     let six = Proxy::at("[::1]:0", four.port, 1);
@@ -126,8 +126,8 @@ fn a_root_without_any_libc_resolves_names() {
 }
 
 #[test]
-fn an_address_of_ipv6() {
-    let Some(_apart) = Apart::enter(an_address_of_ipv6) else { return };
+fn an_ipv6_address() {
+    let Some(_apart) = Apart::enter(an_ipv6_address) else { return };
     let server = settled();
     let proxy = Proxy::at("[::1]:0", server.port, 1);
     assert!(proxy.url.starts_with("redis://[::1]:"), "{}", proxy.url);
@@ -140,7 +140,7 @@ fn an_address_of_ipv6() {
 fn a_name_with_several_addresses_is_reached_by_the_one_that_answers() {
     let Some(apart) = Apart::enter(a_name_with_several_addresses_is_reached_by_the_one_that_answers) else { return };
     let server = Server::start();
-    // What is sent there is lost.
+    // Packets to this address are lost.
     let route = Command::new("ip").args(["route", "add", "198.51.100.0/24", "dev", "lo"]).status();
     assert!(route.expect("ip").success());
     let names = NameServer::at("127.0.0.53");
@@ -161,10 +161,10 @@ fn a_name_with_several_addresses_is_reached_by_the_one_that_answers() {
     lists("::1").iter().for_each(|list| found(list, port));
 }
 
-/// The container's network is changed under it: first the server's address in the hosts file, then the name server, too.
+/// The container's network changes under it: first the server's address in the hosts file, then the name server too.
 #[test]
-fn a_name_whose_address_changes_under_a_leader_is_followed() {
-    let Some(apart) = Apart::enter(a_name_whose_address_changes_under_a_leader_is_followed) else { return };
+fn a_leader_follows_a_name_whose_address_changes() {
+    let Some(apart) = Apart::enter(a_leader_follows_a_name_whose_address_changes) else { return };
     let (server, port) = (settled(), free_port());
     let places = [71, 72, 73, 74].map(|n| format!("127.0.0.{n}"));
     let [one, two, three, _four] = places.each_ref().map(|ip| Proxy::at(&format!("{ip}:{port}"), server.port, 1));
@@ -197,10 +197,10 @@ fn a_name_whose_address_changes_under_a_leader_is_followed() {
     assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
 }
 
-/// Connections stand, and need no names. The third of three may break: the others are a quorum.
+/// Open connections need no names. The third of three may break: the others are a quorum.
 #[test]
-fn an_outage_of_the_name_servers_costs_a_leader_nothing() {
-    let Some(apart) = Apart::enter(an_outage_of_the_name_servers_costs_a_leader_nothing) else { return };
+fn an_outage_of_the_name_servers_does_not_affect_a_leader() {
+    let Some(apart) = Apart::enter(an_outage_of_the_name_servers_does_not_affect_a_leader) else { return };
     let (servers, urls, proxies) = named(&apart);
     let names = || {
         let names = NameServer::at("127.0.0.53");
@@ -236,7 +236,8 @@ fn an_outage_of_the_name_servers_costs_a_leader_nothing() {
     ends_well(leader, &witnesses);
 }
 
-/// Three servers behind proxies, the URLs in which redis-1.test to redis-3.test stand for these, and a hosts file that has them.
+/// Returns three servers behind proxies, the URLs that name the proxies redis-1.test to redis-3.test, and the proxies.
+/// A hosts file has these names.
 fn named(apart: &Apart) -> (Servers, String, Vec<Proxy>) {
     let servers = Servers::settled(3, TTL);
     let proxies: Vec<_> = servers.0.iter().map(|server| Proxy::new(server.port, 1)).collect();
@@ -246,7 +247,7 @@ fn named(apart: &Apart) -> (Servers, String, Vec<Proxy>) {
     (servers, urls.join(","), proxies)
 }
 
-/// The command has used up the processes and threads that its user may have: a connection that breaks is made again nevertheless.
+/// Checks that a broken connection is reestablished after the command has used up its user's processes and threads.
 fn reconnects_without_a_thread(apart: &Apart, source: impl FnOnce(&str) -> [String; 2]) {
     let (servers, urls, proxies) = named(apart);
     let words = apart.limited(40);
@@ -266,7 +267,7 @@ fn reconnects_without_a_thread(apart: &Apart, source: impl FnOnce(&str) -> [Stri
     eventually("all processes to be used up", || {
         fs::read_to_string(witnesses.log()).expect("the log").contains(" crowded ").then_some(())
     });
-    // None that was there before may serve.
+    // No thread from before may help.
     eventually("the last thread but one to end", || {
         let status = fs::read_to_string(format!("/proc/{}/status", leader.pid())).expect("a running elector");
         status.contains("\nThreads:\t1\n").then_some(())
@@ -285,14 +286,14 @@ fn reconnects_without_a_thread(apart: &Apart, source: impl FnOnce(&str) -> [Stri
 }
 
 #[test]
-fn an_elector_that_can_have_no_thread_connects_again() {
-    let Some(apart) = Apart::enter(an_elector_that_can_have_no_thread_connects_again) else { return };
+fn an_elector_that_cannot_start_a_thread_reconnects() {
+    let Some(apart) = Apart::enter(an_elector_that_cannot_start_a_thread_reconnects) else { return };
     reconnects_without_a_thread(&apart, |urls| ["-R".into(), urls.into()]);
 }
 
 #[test]
-fn an_elector_that_can_have_no_thread_reads_the_list_of_servers_again() {
-    let Some(apart) = Apart::enter(an_elector_that_can_have_no_thread_reads_the_list_of_servers_again) else { return };
+fn an_elector_that_cannot_start_a_thread_rereads_the_list_of_servers() {
+    let Some(apart) = Apart::enter(an_elector_that_cannot_start_a_thread_rereads_the_list_of_servers) else { return };
     reconnects_without_a_thread(&apart, |urls| {
         let file = apart.folder("list").join("urls");
         fs::write(&file, urls.replace(',', "\n")).expect("a file");

@@ -1,4 +1,4 @@
-//! `--once-per`: at most one success per period, and a success that is on record before anybody else can lead.
+//! `--once-per`: at most one success per period, recorded before anybody else can lead.
 
 mod support;
 
@@ -9,17 +9,17 @@ use support::{Leaderrun, Running, Servers, Witnesses, children, eventually, sign
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// A replica with these options and this job.
-fn replica(servers: &Servers, resource: &str, options: &[&str], witnesses: &Witnesses, job: &[&str]) -> Leaderrun {
+/// Returns an instance with these options and this job.
+fn instance(servers: &Servers, resource: &str, options: &[&str], witnesses: &Witnesses, job: &[&str]) -> Leaderrun {
     let options = ["--once-per", "60s"].iter().chain(options);
     Leaderrun::on(servers, resource, TTL).args(options).args(witnesses.command(job))
 }
 
 #[test]
-fn a_replica_that_comes_after_a_success_ends_with_0_and_says_nothing() {
+fn an_instance_that_starts_after_a_success_exits_with_0_silently() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("done"), Witnesses::new());
-    let run = |options: &[&str]| replica(&servers, &resource, options, &witnesses, &["for", "10"]).output();
+    let run = |options: &[&str]| instance(&servers, &resource, options, &witnesses, &["for", "10"]).output();
     assert_eq!(run(&[]).code(), 0);
     for options in [&[][..], &["--try"], &["--wait", "5s"], &["--attempts", "3"]] {
         let output = run(options);
@@ -33,7 +33,7 @@ fn a_replica_that_comes_after_a_success_ends_with_0_and_says_nothing() {
 }
 
 #[test]
-fn the_success_is_on_every_node_with_its_token_holder_and_end_and_runs_out_by_itself() {
+fn a_success_is_on_every_node_with_its_token_holder_and_end_and_expires_by_itself() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("note"), Witnesses::new());
     let job = witnesses.command(&["for", "1200"]);
@@ -52,7 +52,7 @@ fn the_success_is_on_every_node_with_its_token_holder_and_end_and_runs_out_by_it
 }
 
 #[test]
-fn standbys_end_with_0_as_soon_as_the_leader_succeeds() {
+fn standbys_exit_with_0_as_soon_as_the_leader_succeeds() {
     const TTL: Duration = Duration::from_secs(3);
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("told"), Witnesses::new());
@@ -73,28 +73,28 @@ fn standbys_end_with_0_as_soon_as_the_leader_succeeds() {
         assert_eq!(output.code(), 0, "{}", output.stderr);
         assert!(output.stderr.contains("has succeeded for this period"), "{}", output.stderr);
     }
-    assert!(ended.elapsed() < TTL / 3, "not told: {:?}", ended.elapsed());
+    assert!(ended.elapsed() < TTL / 3, "not notified: {:?}", ended.elapsed());
     assert_eq!(witnesses.check().len(), 1);
 }
 
 #[test]
-fn a_replica_that_does_not_wait_ends_with_75_while_the_job_runs() {
+fn an_instance_that_does_not_wait_exits_with_75_while_the_job_runs() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("try"), Witnesses::new());
-    let leader = replica(&servers, &resource, &[], &witnesses, &[]).spawn();
+    let leader = instance(&servers, &resource, &[], &witnesses, &[]).spawn();
     witnesses.started(1);
     for (options, status) in [(&["--try"][..], 75), (&["--try", "-E", "0"], 0), (&["--wait", "100ms"], 75)] {
-        let output = replica(&servers, &resource, options, &witnesses, &[]).output();
+        let output = instance(&servers, &resource, options, &witnesses, &[]).output();
         assert_eq!((output.code(), output.stderr.as_str()), (status, ""), "{options:?}");
     }
     drop(leader);
 }
 
 #[test]
-fn a_failure_lets_the_next_one_run_it_again_until_one_succeeds() {
+fn after_a_failure_the_next_instance_runs_the_job_until_one_succeeds() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("fails"), Witnesses::new());
-    let start = |job: &[&str]| replica(&servers, &resource, &[], &witnesses, job).spawn();
+    let start = |job: &[&str]| instance(&servers, &resource, &[], &witnesses, job).spawn();
     let first = start(&["for", "600", "exit", "1"]);
     witnesses.started(1);
     let others = [start(&["for", "100", "exit", "2"]), start(&["for", "100", "exit", "2"])];
@@ -108,27 +108,28 @@ fn a_failure_lets_the_next_one_run_it_again_until_one_succeeds() {
 }
 
 #[test]
-fn all_give_up_once_it_has_failed_as_often_as_it_may() {
+fn all_give_up_once_the_attempts_are_used_up() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("attempts"), Witnesses::new());
-    let start = || replica(&servers, &resource, &["--attempts", "2"], &witnesses, &["for", "300", "exit", "1"]).spawn();
+    let start =
+        || instance(&servers, &resource, &["--attempts", "2"], &witnesses, &["for", "300", "exit", "1"]).spawn();
     let mut statuses: Vec<i32> =
         (0..5).map(|_| start()).collect::<Vec<_>>().into_iter().map(|r| r.wait().code()).collect();
     statuses.sort();
     assert_eq!(statuses, [1, 1, 75, 75, 75]);
-    let late = replica(&servers, &resource, &["--attempts", "2", "-v"], &witnesses, &[]).output();
+    let late = instance(&servers, &resource, &["--attempts", "2", "-v"], &witnesses, &[]).output();
     assert_eq!(late.code(), 75);
     assert!(late.stderr.contains("the command has failed 2 times in this period"), "{}", late.stderr);
     assert_eq!(witnesses.check().len(), 2);
-    let more = replica(&servers, &resource, &["--attempts", "3"], &witnesses, &["for", "1"]).output();
+    let more = instance(&servers, &resource, &["--attempts", "3"], &witnesses, &["for", "1"]).output();
     assert_eq!(more.code(), 0, "a third time would have been allowed: {}", more.stderr);
 }
 
 #[test]
-fn a_success_that_no_quorum_can_record_is_told_by_the_exit_status_and_stands_where_it_could() {
+fn a_success_that_no_quorum_records_sets_the_exit_status_and_stays_on_the_other_nodes() {
     let mut servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("unrecorded"), Witnesses::new());
-    let leader = replica(&servers, &resource, &[], &witnesses, &["for", "300"]).spawn();
+    let leader = instance(&servers, &resource, &[], &witnesses, &["for", "300"]).spawn();
     witnesses.started(1);
     servers.0[1].kill();
     servers.0[2].kill();
@@ -142,10 +143,14 @@ fn a_success_that_no_quorum_can_record_is_told_by_the_exit_status_and_stands_whe
         servers.0[node].start_again();
         servers.0[node].settle(TTL);
     }
-    let output = replica(&servers, &resource, &[], &witnesses, &["for", "1"]).output();
-    assert_eq!((output.code(), witnesses.check().len()), (0, 1), "whoever reaches the one witness runs nothing");
+    let output = instance(&servers, &resource, &[], &witnesses, &["for", "1"]).output();
+    assert_eq!(
+        (output.code(), witnesses.check().len()),
+        (0, 1),
+        "an instance that reaches the node with the record runs nothing"
+    );
     servers.0[0].kill();
-    let output = replica(&servers, &resource, &[], &witnesses, &["for", "1"]).output();
+    let output = instance(&servers, &resource, &[], &witnesses, &["for", "1"]).output();
     assert_eq!((output.code(), witnesses.check().len()), (0, 2), "without it the job runs again");
 }
 
@@ -153,7 +158,7 @@ fn a_success_that_no_quorum_can_record_is_told_by_the_exit_status_and_stands_whe
 fn a_success_is_recorded_when_the_nodes_come_back_within_the_lease() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("later"), Witnesses::new());
-    let leader = replica(&servers, &resource, &["-k", "10ms"], &witnesses, &["for", "100"]).spawn();
+    let leader = instance(&servers, &resource, &["-k", "10ms"], &witnesses, &["for", "100"]).spawn();
     witnesses.started(1);
     servers.0[1].freeze();
     servers.0[2].freeze();
@@ -171,13 +176,13 @@ fn a_success_is_recorded_when_the_nodes_come_back_within_the_lease() {
 fn the_guard_records_the_success_of_a_dead_electors_command() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("elector"), Witnesses::new());
-    let leader = replica(&servers, &resource, &[], &witnesses, &["for", "100"]).spawn();
+    let leader = instance(&servers, &resource, &[], &witnesses, &["for", "100"]).spawn();
     witnesses.started(1);
     leader.signal(Signal::SIGSTOP);
     eventually("the end of the job", || (witnesses.successes() == 1).then_some(()));
     leader.signal(Signal::SIGKILL);
     assert_eq!(leader.wait().code(), 137);
-    let output = replica(&servers, &resource, &[], &witnesses, &["for", "1"]).output();
+    let output = instance(&servers, &resource, &[], &witnesses, &["for", "1"]).output();
     assert_eq!((output.code(), witnesses.check().len()), (0, 1));
 }
 
@@ -185,7 +190,7 @@ fn the_guard_records_the_success_of_a_dead_electors_command() {
 fn the_elector_records_the_success_of_a_dead_guards_command() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("guard"), Witnesses::new());
-    let leader = replica(&servers, &resource, &["-v"], &witnesses, &["for", "300"]).spawn();
+    let leader = instance(&servers, &resource, &["-v"], &witnesses, &["for", "300"]).spawn();
     leader.reports(": started ");
     let job = witnesses.started(1)[0].pid;
     let guard = leader.guard();
@@ -195,29 +200,29 @@ fn the_elector_records_the_success_of_a_dead_guards_command() {
     signal(guard, Signal::SIGKILL);
     let output = leader.wait();
     assert_eq!(output.code(), 0, "{}", output.stderr);
-    let output = replica(&servers, &resource, &[], &witnesses, &["for", "1"]).output();
+    let output = instance(&servers, &resource, &[], &witnesses, &["for", "1"]).output();
     assert_eq!((output.code(), witnesses.check().len()), (0, 1));
 }
 
 #[test]
-fn names_of_all_kinds_and_other_resources_are_kept_apart() {
+fn successes_of_resources_with_names_of_all_kinds_are_kept_apart() {
     let servers = Servers::settled(3, TTL);
     let names = ["night job", "a/b//c", "{tag}x", "{tag}y", "größe-夜", "*?[a]", "night job 2", "\"q\" 'x' $HOME"];
     for name in names {
         let resource = format!("{name} {}", unique(""));
         let witnesses = Witnesses::new();
-        let run = || replica(&servers, &resource, &[], &witnesses, &["for", "1"]).output();
+        let run = || instance(&servers, &resource, &[], &witnesses, &["for", "1"]).output();
         assert_eq!([run().code(), run().code()], [0, 0], "{name}");
         assert_eq!(witnesses.check().len(), 1, "{name}");
     }
 }
 
 #[test]
-fn a_node_that_is_out_of_memory_does_not_vote_and_the_others_do() {
+fn a_node_out_of_memory_does_not_vote_and_the_others_do() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("oom"), Witnesses::new());
     servers.0[1].query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
-    let run = |options: &[&str]| replica(&servers, &resource, options, &witnesses, &["for", "1500"]).output();
+    let run = |options: &[&str]| instance(&servers, &resource, options, &witnesses, &["for", "1500"]).output();
     let output = run(&[]);
     assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
     assert_eq!(run(&["--try"]).code(), 0);
@@ -225,13 +230,13 @@ fn a_node_that_is_out_of_memory_does_not_vote_and_the_others_do() {
 }
 
 #[test]
-fn a_crontab_gets_no_mail_from_replicas_that_do_not_lead_and_verbose_ones_say_who_does() {
+fn instances_that_do_not_lead_cause_no_cron_mail_and_verbose_ones_name_the_leader() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("mail"), Witnesses::new());
-    let leader = replica(&servers, &resource, &["-v", "--holder", "web-1"], &witnesses, &["drain", "1"]).spawn();
+    let leader = instance(&servers, &resource, &["-v", "--holder", "web-1"], &witnesses, &["drain", "1"]).spawn();
     witnesses.started(1);
-    let quiet = replica(&servers, &resource, &[], &witnesses, &[]).spawn();
-    let verbose = replica(&servers, &resource, &["-v"], &witnesses, &[]).spawn();
+    let quiet = instance(&servers, &resource, &[], &witnesses, &[]).spawn();
+    let verbose = instance(&servers, &resource, &["-v"], &witnesses, &[]).spawn();
     verbose.reports(": stands by: web-1 leads since 20");
     servers.listened_to(&resource, 2);
     leader.signal(Signal::SIGTERM);

@@ -9,21 +9,21 @@ use support::{Leaderrun, Running, Servers, Witnesses, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// Several replicas that lead again and again until `leaderships` have been, then all end.
-fn lead_by_turns(servers: &Servers, resource: &str, replicas: usize, leaderships: usize) {
+/// Runs several instances that lead again and again until there have been `leaderships`, then ends them all.
+fn lead_by_turns(servers: &Servers, resource: &str, instances: usize, leaderships: usize) {
     let witnesses = Witnesses::new();
     let start = |status: usize| {
         let status = (status % 100).to_string();
         let command = witnesses.command(&["for", "5", "exit", &status]);
         (status, Leaderrun::on(servers, resource, TTL).args(command).spawn())
     };
-    let mut running: Vec<(String, Running)> = (0..replicas).map(start).collect();
-    let mut next = replicas;
+    let mut running: Vec<(String, Running)> = (0..instances).map(start).collect();
+    let mut next = instances;
     let mut done = 0;
     while done < leaderships {
         let ended = support::eventually("the end of a leadership", || running.iter_mut().position(|r| r.1.has_ended()));
-        let (status, replica) = running.swap_remove(ended);
-        let output = replica.wait();
+        let (status, instance) = running.swap_remove(ended);
+        let output = instance.wait();
         assert_eq!(output.code().to_string(), status, "{}", output.stderr);
         assert_eq!(output.stderr, "", "a quiet run");
         done += 1;
@@ -39,7 +39,7 @@ fn lead_by_turns(servers: &Servers, resource: &str, replicas: usize, leaderships
 }
 
 #[test]
-fn five_replicas_lead_two_hundred_times_one_after_the_other() {
+fn five_instances_lead_two_hundred_times_one_after_another() {
     let servers = Servers::settled(3, TTL);
     lead_by_turns(&servers, &unique("turns"), 5, 200);
 }
@@ -52,7 +52,7 @@ fn every_number_of_nodes_elects_one_leader_at_a_time() {
     }
 }
 
-/// A node is restarted empty under a leader again and again, while standbys wait to lead.
+/// Restarts a node empty under a leader again and again, while standbys wait to lead.
 fn restart_under_a_leader(nodes: usize, restarts: usize) {
     let mut servers = Servers::settled(nodes, TTL);
     let resource = unique("restarts");
@@ -64,19 +64,19 @@ fn restart_under_a_leader(nodes: usize, restarts: usize) {
     for restart in 0..restarts {
         let node = restart % nodes;
         servers.0[node].start_again();
-        support::eventually("the key to be healed", || servers.0[node].lock(&resource));
+        support::eventually("the key to be restored", || servers.0[node].lock(&resource));
         witnesses.ticks_on();
     }
-    assert_eq!(witnesses.check().len(), 1, "the leader goes on: {}", leader.stderr());
+    assert_eq!(witnesses.check().len(), 1, "the leader continues: {}", leader.stderr());
 }
 
 #[test]
-fn a_single_node_restarted_empty_under_a_leader_elects_no_second_one() {
+fn a_single_node_restarted_empty_under_a_leader_elects_no_second_leader() {
     restart_under_a_leader(1, 8);
 }
 
 #[test]
-fn nodes_restarted_empty_one_after_the_other_under_a_leader_elect_no_second_one() {
+fn nodes_restarted_empty_one_after_another_under_a_leader_elect_no_second_leader() {
     restart_under_a_leader(3, 9);
 }
 
@@ -92,7 +92,7 @@ fn the_command_of_a_frozen_leader_is_dead_before_the_next_one_starts() {
     leader.signal(Signal::SIGSTOP);
     let frozen = Instant::now();
     witnesses.started(2);
-    // It wakes up long after its lease and must not touch what is another's.
+    // It wakes up long after its lease and must not touch another's lock.
     support::eventually("three ttl to pass", || (frozen.elapsed() > 3 * TTL).then_some(()));
     leader.signal(Signal::SIGCONT);
     let output = leader.wait();
@@ -101,9 +101,9 @@ fn the_command_of_a_frozen_leader_is_dead_before_the_next_one_starts() {
     assert_eq!(witnesses.check().len(), 2);
 }
 
-/// Frozen between its election and the start of its command, until another has led.
+/// The instance is frozen between its election and the start of its command, until another has led.
 #[test]
-fn a_command_whose_lease_has_run_out_before_it_starts_is_not_started() {
+fn a_command_whose_lease_expires_before_it_starts_is_not_started() {
     let servers = Servers::settled(3, TTL);
     let resource = unique("late");
     let witnesses = Witnesses::new();

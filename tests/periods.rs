@@ -1,7 +1,7 @@
-//! The same cron entry on every replica: their clocks differ, jobs are shorter than that, leaders crash, nodes are restarted;
-//! and in each period the job succeeds exactly once.
+//! The same cron entry on every machine: clocks differ by more than a job takes, leaders crash and nodes restart; and
+//! in each period the job succeeds exactly once.
 //!
-//! PERIODS=N runs each of these through N periods in place of the few that fit in everyday's tests.
+//! PERIODS=N runs each test through N periods instead of the few that fit in the everyday tests.
 
 mod support;
 
@@ -15,29 +15,29 @@ use support::{Leaderrun, Output, Running, Servers, Witnesses, children, eventual
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// How far the replicas' clocks are apart.
+/// How far apart the instances' clocks are.
 const APART: Duration = Duration::from_secs(3);
 
-/// A period: longer than the clocks are apart, shorter than the time between two runs.
+/// A period: longer than the difference between the clocks, shorter than the time between two runs.
 const ONCE_PER: &str = "4s";
 
-const REPLICAS: usize = 5;
+const INSTANCES: usize = 5;
 
 /// What goes wrong in each period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
     None,
-    /// The job fails on the replicas that come first.
+    /// The job fails on this many instances, those that come first.
     Failures(usize),
     /// The first leader's elector, guard and job are killed, in turn.
     Kills,
-    /// A node is restarted empty, in turn.
+    /// The nodes are restarted empty, in turn.
     Restarts,
-    /// A node is down all the time.
+    /// A node is down throughout.
     NodeDown,
 }
 
-/// So many periods in all, spread over crontabs of their own that run side by side, as far as there are processors for them.
+/// Runs the periods, spread over separate crontabs that run side by side, as far as there are processors for them.
 fn exactly_one_success_in_each_period(name: &str, crontabs: usize, few: usize, trouble: Trouble) {
     let crontabs = crontabs.min(5 * thread::available_parallelism().map_or(1, usize::from));
     let periods = std::env::var("PERIODS").map_or(few, |n| n.parse().expect("a number of periods"));
@@ -60,24 +60,24 @@ fn exactly_one_success_in_each_period(name: &str, crontabs: usize, few: usize, t
 
 fn one_period(servers: &mut Servers, resource: &str, period: usize, trouble: Trouble, random: &mut fastrand::Rng) {
     let witnesses = Witnesses::new();
-    let mut offsets: Vec<Duration> = (0..REPLICAS).map(|_| APART.mul_f64(random.f64())).collect();
+    let mut offsets: Vec<Duration> = (0..INSTANCES).map(|_| APART.mul_f64(random.f64())).collect();
     offsets.sort();
     let began = Instant::now();
-    let mut replicas: Vec<Running> = Vec::new();
+    let mut instances: Vec<Running> = Vec::new();
     let mut troubled = false;
     let mut outputs: Vec<Output> = Vec::new();
-    while replicas.len() < REPLICAS {
-        let number = replicas.len();
-        eventually("a replica's clock", || (began.elapsed() >= offsets[number]).then_some(()));
+    while instances.len() < INSTANCES {
+        let number = instances.len();
+        eventually("an instance's clock", || (began.elapsed() >= offsets[number]).then_some(()));
         let shortest = if trouble == Trouble::Kills { 300 } else { 10 };
         let length = random.u32(shortest..1000).to_string();
         let status = if matches!(trouble, Trouble::Failures(fail) if number < fail) { "1" } else { "0" };
         let job = witnesses.command(&["for", &length, "exit", status]);
-        replicas.push(Leaderrun::on(servers, resource, TTL).args(["--once-per", ONCE_PER]).args(job).spawn());
+        instances.push(Leaderrun::on(servers, resource, TTL).args(["--once-per", ONCE_PER]).args(job).spawn());
         if !troubled {
             troubled = true;
             match trouble {
-                Trouble::Kills => kill_one_of(&replicas[0], period, &witnesses),
+                Trouble::Kills => kill_one_of(&instances[0], period, &witnesses),
                 Trouble::Restarts => {
                     witnesses.started(1);
                     servers.0[period % 3].start_again();
@@ -86,18 +86,18 @@ fn one_period(servers: &mut Servers, resource: &str, period: usize, trouble: Tro
             }
         }
     }
-    outputs.extend(replicas.into_iter().map(Running::wait));
+    outputs.extend(instances.into_iter().map(Running::wait));
     let successes = witnesses.successes();
     let attempts = witnesses.check();
     let shown = || format!("{trouble:?}, period {period}: {attempts:#?}\n{outputs:#?}");
-    let expected = usize::from(trouble != Trouble::Failures(REPLICAS));
+    let expected = usize::from(trouble != Trouble::Failures(INSTANCES));
     assert_eq!(successes, expected, "{}", shown());
     let done = outputs.iter().filter(|o| o.code() == 0).count();
-    let most = if trouble == Trouble::Kills || matches!(trouble, Trouble::Failures(_)) { 0 } else { REPLICAS };
+    let most = if trouble == Trouble::Kills || matches!(trouble, Trouble::Failures(_)) { 0 } else { INSTANCES };
     assert!(done >= most.max(expected), "{}", shown());
     let quiet = |o: &&Output| o.code() != 0 || o.stderr.is_empty();
     assert!(outputs.iter().all(|o| quiet(&o)), "{}", shown());
-    // The next period begins when this one is over, on every node that is up.
+    // The next period begins when this one is over on every node that is up.
     for server in servers.0.iter().filter(|server| server.is_up()) {
         eventually("the end of the period", || server.get(&format!("{resource}:done")).is_none().then_some(()));
     }
@@ -113,23 +113,23 @@ fn kill_one_of(leader: &Running, period: usize, witnesses: &Witnesses) {
 }
 
 #[test]
-fn with_clocks_that_are_apart() {
+fn with_clocks_that_differ() {
     exactly_one_success_in_each_period("apart", 10, 100, Trouble::None);
 }
 
 #[test]
-fn with_a_job_that_fails_on_the_first_replica() {
+fn with_a_job_that_fails_on_the_first_instance() {
     exactly_one_success_in_each_period("first", 3, 6, Trouble::Failures(1));
 }
 
 #[test]
-fn with_a_job_that_fails_on_all_replicas_but_the_last() {
-    exactly_one_success_in_each_period("last", 3, 6, Trouble::Failures(REPLICAS - 1));
+fn with_a_job_that_fails_on_all_instances_but_the_last() {
+    exactly_one_success_in_each_period("last", 3, 6, Trouble::Failures(INSTANCES - 1));
 }
 
 #[test]
 fn with_a_job_that_always_fails_there_is_none() {
-    exactly_one_success_in_each_period("none", 2, 4, Trouble::Failures(REPLICAS));
+    exactly_one_success_in_each_period("none", 2, 4, Trouble::Failures(INSTANCES));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! As PID 1 of a container.
+//! leaderrun as PID 1 of a container.
 
 mod support;
 
@@ -7,12 +7,12 @@ use std::{fs, process::Command, time::Duration};
 use nix::sys::signal::Signal;
 use support::{Leaderrun, Running, Servers, Tree, children, eventually, example, signal, state, unique};
 
-/// leaderrun as PID 1 of a new PID namespace; what is spawned is unshare(1), which passes the status on.
+/// Starts leaderrun as PID 1 of a new PID namespace. The direct child is unshare(1), which passes the status on.
 fn as_pid_one(resource: &str, command: &[&str]) -> Running {
     in_container(&format!("exec \"$0\" --local -r {resource} -- \"$@\""), command)
 }
 
-/// A shell's line, in which `$0` is leaderrun, in namespaces of its own.
+/// Runs a shell line, in which `$0` is leaderrun, in namespaces of its own.
 fn in_container(line: &str, command: &[&str]) -> Running {
     let run = Leaderrun::new();
     let program = run.command.get_program().to_owned();
@@ -21,13 +21,13 @@ fn in_container(line: &str, command: &[&str]) -> Running {
     run.through(words).args(command).spawn()
 }
 
-/// PID 1, as we see it.
+/// Returns the pid of PID 1 as seen from here.
 fn first(running: &Running) -> i32 {
     eventually("PID 1", || children(running.pid()).first().copied())
 }
 
 #[test]
-fn the_exit_status_arrives() {
+fn the_exit_status_is_passed_on() {
     if !support::may_make_namespaces() {
         return;
     }
@@ -90,7 +90,7 @@ fn orphans_of_the_command_are_reaped() {
 }
 
 #[test]
-fn killed_it_leaves_nothing() {
+fn killing_it_leaves_nothing_behind() {
     if !support::may_make_namespaces() {
         return;
     }
@@ -117,7 +117,7 @@ fn an_ordinary_user_with_a_read_only_root_and_no_tmp_can_lead() {
     } else {
         "unshare --user --map-user=65534 --map-group=65534"
     };
-    // By its descriptor, since its path may be in what is taken away.
+    // Runs the program by its descriptor, since its path may be hidden by the mounts.
     let line = format!(
         "exec 9<\"$0\"; mount -o remount,bind,ro / && mount -t tmpfs -o ro none /tmp && exec {user} /proc/self/fd/9 -t 1s \
          -R {} -r {resource} -- \"$@\"",

@@ -13,7 +13,7 @@ fn write(file: &Path, text: &str, mode: u32) {
     fs::set_permissions(file, fs::Permissions::from_mode(mode)).expect("a mode");
 }
 
-/// A URL for each server, with this password.
+/// Returns a URL for each server, with this password.
 fn urls(servers: &Servers, password: &str) -> String {
     let url = |server: &Server| format!("redis://job:{password}@127.0.0.1:{}\n", server.port);
     format!("# the nodes\n\n{}", servers.0.iter().map(url).collect::<String>())
@@ -25,7 +25,7 @@ fn set_password(server: &Server, password: &str) {
 }
 
 #[test]
-fn a_password_is_rotated_under_a_leader_which_keeps_its_lead() {
+fn a_leader_keeps_its_lead_while_its_password_is_rotated() {
     let servers = Servers::settled(3, TTL);
     servers.0.iter().for_each(|server| set_password(server, "old"));
     let folder = tempfile::tempdir().expect("a folder");
@@ -61,7 +61,7 @@ fn a_password_is_rotated_under_a_leader_which_keeps_its_lead() {
 }
 
 #[test]
-fn a_file_that_is_gone_or_half_written_changes_nothing() {
+fn a_missing_or_half_written_file_changes_nothing() {
     let servers = Servers::settled(1, TTL);
     set_password(&servers.0[0], "secret");
     let folder = tempfile::tempdir().expect("a folder");
@@ -84,7 +84,7 @@ fn a_file_that_is_gone_or_half_written_changes_nothing() {
 }
 
 #[test]
-fn passwords_that_others_can_read_are_warned_of_and_nothing_else_is() {
+fn only_passwords_that_others_can_read_cause_a_warning() {
     let servers = Servers::settled(1, TTL);
     set_password(&servers.0[0], "secret");
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,4 @@
-//! Name servers are asked as resolv.conf(5) says.
+//! Name servers are queried as resolv.conf(5) specifies.
 
 mod support;
 
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use support::{Apart, Leaderrun, NameServer, Query, Says, Server, addresses, is_found, is_not_resolved, look};
 
-/// Where the server is that is looked for.
+/// The address of the server that the names stand for.
 const HERE: &str = "127.0.0.1";
 
 fn here() -> Says {
     Says::addresses(HERE)
 }
 
-/// The names that are asked for while this one is looked up, in their order.
+/// Returns the names that are queried while this host is looked up, in order.
 fn asked_for(names: &NameServer, host: &str, port: u16) -> Vec<String> {
     let before = names.queries().len();
     is_found(host, port);
@@ -31,7 +31,7 @@ fn a_short_name_is_searched_for_in_each_domain() {
         .with("redis.third.test", Says::addresses("127.0.0.66"));
     apart.etc("resolv.conf", &format!("{}search first.test second.test third.test\n", names.line()));
     assert_eq!(asked_for(&names, "redis", server.port), ["redis.first.test", "redis.second.test"]);
-    // A name without records of an address is none.
+    // A name without address records doesn't count.
     names.set("redis.first.test", Says::Addresses(Vec::new()));
     assert_eq!(asked_for(&names, "redis", server.port), ["redis.first.test", "redis.second.test"]);
     is_not_resolved("missing");
@@ -43,8 +43,8 @@ fn a_short_name_is_searched_for_in_each_domain() {
 }
 
 #[test]
-fn a_name_with_enough_dots_is_asked_for_as_it_is_first() {
-    let Some(apart) = Apart::enter(a_name_with_enough_dots_is_asked_for_as_it_is_first) else { return };
+fn a_name_with_enough_dots_is_first_tried_as_it_is() {
+    let Some(apart) = Apart::enter(a_name_with_enough_dots_is_first_tried_as_it_is) else { return };
     let server = Server::start();
     let names = NameServer::at("127.0.0.53")
         .with("redis.web", here())
@@ -60,7 +60,7 @@ fn a_name_with_enough_dots_is_asked_for_as_it_is_first() {
     configure("options ndots:2");
     assert_eq!(asked_for(&names, "redis.web", server.port), ["redis.web.first.test"]);
     assert_eq!(asked_for(&names, "third.web", server.port), ["third.web.first.test", "third.web"]);
-    // One with a dot at its end is complete.
+    // A name with a dot at its end is complete.
     assert_eq!(asked_for(&names, "redis.web.", server.port), ["redis.web"]);
     configure("options ndots:0");
     names.set("redis", here());
@@ -68,8 +68,8 @@ fn a_name_with_enough_dots_is_asked_for_as_it_is_first() {
 }
 
 #[test]
-fn a_query_that_is_lost_is_sent_again() {
-    let Some(apart) = Apart::enter(a_query_that_is_lost_is_sent_again) else { return };
+fn a_lost_query_is_sent_again() {
+    let Some(apart) = Apart::enter(a_lost_query_is_sent_again) else { return };
     let server = Server::start();
     let names = NameServer::at("127.0.0.53");
     for (lost, options) in [(1, "timeout:1 attempts:2"), (2, "timeout:1 attempts:3")] {
@@ -80,13 +80,13 @@ fn a_query_that_is_lost_is_sent_again() {
     }
 }
 
-/// `--status` with this ttl.
+/// Checks that `--status` with this ttl finds the host.
 fn is_found_within(ttl: Duration, host: &str, port: u16) {
     let output = look(Leaderrun::new().args(["-t", &format!("{}s", ttl.as_secs())]), host, port);
     assert_eq!((output.code(), output.stderr.as_str()), (1, ""), "{host}: {output:?}");
 }
 
-/// A connection may take ttl/5: 6 s. That has not passed where the name server is said to be at fault.
+/// A connection may take ttl/5, here 6 s. The name server is reported as the cause before that time is up.
 #[test]
 fn name_servers_that_are_silent_for_all_attempts_are_given_up() {
     let Some(apart) = Apart::enter(name_servers_that_are_silent_for_all_attempts_are_given_up) else { return };
@@ -104,13 +104,13 @@ fn name_servers_that_are_silent_for_all_attempts_are_given_up() {
     }
 }
 
-/// With the time-outs that a resolv.conf has which says nothing of them.
+/// Uses the default time-outs of a resolv.conf that sets none.
 #[test]
-fn another_name_server_answers_where_the_first_is_dead() {
-    let Some(apart) = Apart::enter(another_name_server_answers_where_the_first_is_dead) else { return };
+fn another_name_server_answers_if_the_first_is_dead() {
+    let Some(apart) = Apart::enter(another_name_server_answers_if_the_first_is_dead) else { return };
     let server = Server::start();
     let (first, second) = (NameServer::at("127.0.0.53"), NameServer::at("127.0.0.54"));
-    // Its name says what is the matter with the first, which is known before the second answers.
+    // The name of each server says what is wrong with the first, which shows before the second answers.
     let found_after = |matter: &str| {
         let name = format!("{matter}.test");
         second.set(&name, Says::Late(Duration::from_millis(50), addresses(HERE)));
@@ -144,17 +144,18 @@ fn name_servers_that_only_fail_resolve_nothing() {
     is_not_reached("node.test");
 }
 
-/// Where nothing answers, the time for a connection may end before that for a name.
+/// Checks that the host is not reached. If nothing answers, the time for a connection may end before the time for a
+/// name.
 fn is_not_reached(host: &str) {
     let output = look(Leaderrun::new(), host, 6379);
     assert!(output.code() == 69 && output.stderr.is_empty(), "{host}: {output:?}");
 }
 
 #[test]
-fn an_answer_that_is_cut_off_is_fetched_over_tcp() {
-    let Some(apart) = Apart::enter(an_answer_that_is_cut_off_is_fetched_over_tcp) else { return };
+fn a_truncated_answer_is_fetched_over_tcp() {
+    let Some(apart) = Apart::enter(a_truncated_answer_is_fetched_over_tcp) else { return };
     let server = Server::start();
-    // More than fit into 512 bytes; nothing is at most of them.
+    // More than fit into 512 bytes; most of the addresses lead nowhere.
     let many: Vec<String> = (2..60).map(|n| format!("127.0.1.{n}")).chain([HERE.to_owned()]).collect();
     let names = NameServer::at("127.0.0.53").with("many.test", Says::OverTcp(addresses(&many.join(" "))));
     apart.etc("resolv.conf", &names.line());
@@ -163,8 +164,8 @@ fn an_answer_that_is_cut_off_is_fetched_over_tcp() {
 }
 
 #[test]
-fn an_alias_leads_to_the_addresses_of_its_target() {
-    let Some(apart) = Apart::enter(an_alias_leads_to_the_addresses_of_its_target) else { return };
+fn an_alias_resolves_to_the_addresses_of_its_target() {
+    let Some(apart) = Apart::enter(an_alias_resolves_to_the_addresses_of_its_target) else { return };
     let server = Server::start();
     let names = NameServer::at("127.0.0.53")
         .with("alias.test", Says::Alias("node.example"))
@@ -178,8 +179,8 @@ fn an_alias_leads_to_the_addresses_of_its_target() {
 }
 
 #[test]
-fn without_a_name_server_that_of_this_machine_is_asked() {
-    let Some(apart) = Apart::enter(without_a_name_server_that_of_this_machine_is_asked) else { return };
+fn without_a_name_server_the_local_one_is_queried() {
+    let Some(apart) = Apart::enter(without_a_name_server_the_local_one_is_queried) else { return };
     let server = Server::start();
     let names = NameServer::at(HERE).with("node.test", here());
     is_found("node.test", server.port);
@@ -192,18 +193,18 @@ fn without_a_name_server_that_of_this_machine_is_asked() {
 }
 
 #[test]
-fn a_name_server_may_have_an_address_of_ipv6() {
-    let Some(apart) = Apart::enter(a_name_server_may_have_an_address_of_ipv6) else { return };
+fn a_name_server_may_have_an_ipv6_address() {
+    let Some(apart) = Apart::enter(a_name_server_may_have_an_ipv6_address) else { return };
     let server = Server::start();
     let names = NameServer::at("::1").with("node.test", here());
     apart.etc("resolv.conf", &names.line());
     is_found("node.test", server.port);
 }
 
-/// As systemd-resolved, Docker, Kubernetes and NetworkManager write them.
+/// The files as systemd-resolved, Docker, Kubernetes and NetworkManager write them.
 #[test]
-fn options_and_lines_that_mean_nothing_here_are_passed_over() {
-    let Some(apart) = Apart::enter(options_and_lines_that_mean_nothing_here_are_passed_over) else { return };
+fn meaningless_options_and_lines_are_ignored() {
+    let Some(apart) = Apart::enter(meaningless_options_and_lines_are_ignored) else { return };
     let server = Server::start();
     let _names = NameServer::at("127.0.0.53").with("redis.default.svc.cluster.test", here());
     for text in [

@@ -1,4 +1,4 @@
-//! The scripts on a real server: every answer of each, what they leave, and that each is one round trip.
+//! The scripts on a real server: every reply of each, what they store, and that each takes one round trip.
 
 mod support;
 
@@ -40,12 +40,12 @@ impl Node {
         answer.into_iter().map(|v| redis::from_redis_value(v).expect("a string")).collect()
     }
 
-    /// Without the server's run id, which is the second part.
+    /// Runs `acquire` and leaves out the second part of the reply, the server's run id.
     fn acquire(&mut self, value: &str, token: &str, settle: &str) -> Vec<String> {
         self.acquire_once(value, token, settle, "")
     }
 
-    /// `may_fail`: how often the command may fail in its period.
+    /// Does the same with a limit: `may_fail` is how often the command may fail in its period.
     fn acquire_once(&mut self, value: &str, token: &str, settle: &str, may_fail: &str) -> Vec<String> {
         let mut answer = self.eval(ACQUIRE, &[value, "10000", token, settle, "1", "old", may_fail]);
         let run_id = answer.remove(1);
@@ -66,7 +66,7 @@ impl Node {
         self.server.query(args)
     }
 
-    /// The lock, its time to live in ms to the nearest second, and the fence.
+    /// Returns the lock, its time to live in ms rounded to seconds, and the fence.
     fn state(&mut self) -> (Option<String>, i64, Option<String>) {
         let left: i64 = self.query(&["PTTL", "l"]);
         if self.query::<bool>(&["EXISTS", "l:fence"]) {
@@ -97,7 +97,7 @@ fn acquire_grants_a_free_lock() {
 }
 
 #[test]
-fn acquire_finds_a_lock_that_is_anothers_held() {
+fn acquire_reports_anothers_lock_as_held() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
     let answer = node.acquire("b", "8", "0");
@@ -112,20 +112,20 @@ fn acquire_finds_a_lock_that_is_anothers_held() {
 }
 
 #[test]
-fn acquire_takes_over_a_lock_that_was_told_to_be_released() {
+fn acquire_takes_over_a_lock_announced_as_released() {
     let mut node = Node::start();
     node.acquire("old", "7", "0");
     assert_eq!(node.acquire("a", "8", "0"), strings(&["granted", "8", "0", "-2"]));
-    assert_eq!(node.release("old", "7"), strings(&["kept", "8"]), "the release that comes late does no harm");
+    assert_eq!(node.release("old", "7"), strings(&["kept", "8"]), "a late release does no harm");
     assert_eq!(node.extend("old", "7"), strings(&["lost", "8", "a"]));
     assert_eq!(node.state(), held("a", "8"));
 }
 
 #[test]
-fn acquire_is_stale_unless_its_token_is_above_the_last() {
+fn acquire_is_stale_unless_its_token_exceeds_the_last() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
-    assert_eq!(node.acquire("a", "7", "0"), strings(&["stale", "7"]), "also for the lock's own value");
+    assert_eq!(node.acquire("a", "7", "0"), strings(&["stale", "7"]), "even for the lock's own value");
     assert_eq!(node.acquire("a", "8", "0"), strings(&["granted", "8", "0", "-2"]));
     node.query::<()>(&["DEL", "l"]);
     assert_eq!(node.acquire("b", "8", "60000"), strings(&["stale", "8"]), "stale comes before young");
@@ -133,7 +133,7 @@ fn acquire_is_stale_unless_its_token_is_above_the_last() {
 }
 
 #[test]
-fn acquire_grants_nothing_while_the_server_is_young() {
+fn acquire_grants_nothing_during_the_startup_grace() {
     let mut node = Node::start();
     let answer = node.acquire("a", "7", "60000");
     assert_eq!(answer[..2], strings(&["young", "0"]));
@@ -142,7 +142,7 @@ fn acquire_grants_nothing_while_the_server_is_young() {
 }
 
 #[test]
-fn extend_extends_heals_and_loses() {
+fn extend_renews_restores_and_loses() {
     let mut node = Node::start();
     assert_eq!(node.extend("a", "7"), strings(&["healed", "7"]), "on a server that has lost everything");
     assert_eq!(node.state(), held("a", "7"));
@@ -159,7 +159,7 @@ fn extend_extends_heals_and_loses() {
 }
 
 #[test]
-fn release_frees_closes_the_token_and_tells() {
+fn release_frees_the_lock_closes_the_token_and_notifies() {
     let mut node = Node::start();
     let mut listener = node.server.connect();
     let mut listener = listener.as_pubsub();
@@ -175,28 +175,32 @@ fn release_frees_closes_the_token_and_tells() {
     assert_eq!(node.state(), free("8"));
     let message: String = listener.get_message().expect("a message").get_payload().expect("a text");
     assert_eq!(message, "released 1 a", "with the number of listeners");
-    assert_eq!(node.extend("a", "7"), strings(&["lost", "8"]), "an extension that comes late does no harm");
+    assert_eq!(node.extend("a", "7"), strings(&["lost", "8"]), "a late extension does no harm");
     assert_eq!(node.acquire("a", "8", "0"), strings(&["stale", "8"]));
     assert_eq!(node.release("a", "7"), strings(&["kept", "8"]));
 }
 
 #[test]
-fn a_note_of_success_is_the_first_answer_to_those_who_ask_for_it() {
+fn a_recorded_success_is_the_first_reply_to_those_who_ask_for_it() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
     assert_eq!(node.eval(EXTEND, &["a", "10000", "7", "it went well", "60000"]), strings(&["extended", "7", "0"]));
     let answer = node.acquire_once("b", "8", "60000", "0");
     assert_eq!(answer[..3], strings(&["done", "7", "it went well"]), "before held, stale and young");
     assert!((50_000..=60_000).contains(&answer[3].parse::<i64>().expect("a time")), "{answer:?}");
-    assert_eq!(node.acquire("b", "8", "0")[0], "held", "to others it is nothing");
+    assert_eq!(node.acquire("b", "8", "0")[0], "held", "others don't see it");
     assert_eq!(node.eval(EXTEND, &["b", "10000", "8", "so did this", "50000"])[0], "lost", "it doesn't count");
-    assert_eq!(node.query::<String>(&["GET", "l:done"]), "it went well", "nor replaces a note that lasts longer");
+    assert_eq!(
+        node.query::<String>(&["GET", "l:done"]),
+        "it went well",
+        "and doesn't replace a record that lasts longer"
+    );
     assert_eq!(node.eval(EXTEND, &["b", "10000", "8", "so did this", "90000"])[0], "lost", "a later one doesn't count");
-    assert_eq!(node.query::<String>(&["GET", "l:done"]), "so did this", "and is true all the same");
+    assert_eq!(node.query::<String>(&["GET", "l:done"]), "so did this", "but is recorded nevertheless");
 }
 
 #[test]
-fn a_note_that_comes_late_replaces_none_that_is_newer() {
+fn a_late_record_does_not_replace_a_newer_one() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
     for (note, lasts, stands) in [("first", "5000", "first"), ("second", "9000", "second"), ("first", "4000", "second")]
@@ -207,12 +211,12 @@ fn a_note_that_comes_late_replaces_none_that_is_newer() {
     node.query::<()>(&["DEL", "l:done"]);
     for (count, lasts, stands) in [("1", "5000", "1"), ("3", "4000", "3"), ("2", "9000", "3")] {
         node.eval(EXTEND, &["a", "10000", "7", count, lasts]);
-        assert_eq!(node.query::<String>(&["GET", "l:done"]), stands, "as for a number of failures");
+        assert_eq!(node.query::<String>(&["GET", "l:done"]), stands, "the same as a number of failures");
     }
 }
 
 #[test]
-fn failures_are_told_with_a_grant_until_there_are_too_many() {
+fn a_grant_reports_the_failures_until_there_are_too_many() {
     let mut node = Node::start();
     node.query::<()>(&["SET", "l:failed", "2", "PX", "60000"]);
     let answer = node.acquire_once("a", "7", "0", "3");
@@ -221,11 +225,15 @@ fn failures_are_told_with_a_grant_until_there_are_too_many() {
     assert_eq!(node.acquire_once("b", "8", "0", "2")[0], "held", "while another tries");
     node.release("a", "7");
     assert_eq!(node.acquire_once("b", "9", "0", "2")[..3], strings(&["spent", "8", "2"]));
-    assert_eq!(node.acquire_once("b", "9", "0", "0")[..3], strings(&["granted", "9", "2"]), "any number may");
+    assert_eq!(
+        node.acquire_once("b", "9", "0", "0")[..3],
+        strings(&["granted", "9", "2"]),
+        "any number of failures is allowed"
+    );
 }
 
 #[test]
-fn a_lock_that_is_kept_is_anothers_also_to_its_own_leader() {
+fn a_lock_that_is_kept_counts_as_anothers_even_for_its_own_leader() {
     let mut node = Node::start();
     let mut listener = node.server.connect();
     let mut listener = listener.as_pubsub();
@@ -234,25 +242,25 @@ fn a_lock_that_is_kept_is_anothers_also_to_its_own_leader() {
     let kept = ["a", "7", "8", "0", "held", "5000", "a kept", "5000"];
     assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8"]));
     assert_eq!(node.state(), (Some("a kept".into()), 5000, Some("8".into())));
-    assert_eq!(node.extend("a", "7"), strings(&["lost", "8", "a kept"]), "an extension that comes late");
+    assert_eq!(node.extend("a", "7"), strings(&["lost", "8", "a kept"]), "a late extension");
     assert_eq!(node.eval(RELEASE, &kept), strings(&["kept", "8"]));
     let mut message = || listener.get_message().expect("a message").get_payload::<String>().expect("a text");
     assert_eq!([message(), message()], ["acquired old", "held 1 5000"]);
 }
 
 #[test]
-fn extend_tells_the_one_who_is_asked_to_step_down_and_nobody_else() {
+fn extend_passes_a_request_to_step_down_to_its_leader_and_nobody_else() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
     node.query::<()>(&["SET", "l:step-down", "b"]);
-    assert_eq!(node.extend("a", "7"), strings(&["extended", "7", "0"]), "another was asked");
+    assert_eq!(node.extend("a", "7"), strings(&["extended", "7", "0"]), "another leader was asked");
     node.query::<()>(&["SET", "l:step-down", "a"]);
     assert_eq!(node.extend("a", "7"), strings(&["extended", "7", "1"]));
     assert_eq!(node.state(), held("a", "7"));
 }
 
 #[test]
-fn look_tells_what_is_there_and_changes_nothing() {
+fn look_reports_what_is_stored_and_changes_nothing() {
     let mut node = Node::start();
     assert_eq!(node.eval(LOOK, &[]), strings(&["", "-2", "", "", "-2"]));
     assert_eq!(node.query::<u64>(&["DBSIZE"]), 0);
@@ -264,7 +272,7 @@ fn look_tells_what_is_there_and_changes_nothing() {
 }
 
 #[test]
-fn a_lock_is_extended_where_the_memory_is_full() {
+fn a_lock_is_extended_even_if_the_memory_is_full() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
     node.query::<()>(&["PEXPIRE", "l", "1000"]);
@@ -274,7 +282,7 @@ fn a_lock_is_extended_where_the_memory_is_full() {
 }
 
 #[test]
-fn tell_tells_of_a_release_with_the_number_of_listeners() {
+fn tell_announces_a_release_with_the_number_of_listeners() {
     let node = Node::start();
     let mut listeners = [node.server.connect(), node.server.connect()];
     let mut listeners = listeners.iter_mut().map(Connection::as_pubsub).collect::<Vec<_>>();
@@ -294,7 +302,7 @@ fn tell_tells_of_a_release_with_the_number_of_listeners() {
 }
 
 #[test]
-fn each_is_one_round_trip_on_a_server_that_never_saw_it() {
+fn each_script_takes_one_round_trip_on_a_server_that_never_saw_it() {
     let mut node = Node::start();
     for (script, args) in [
         (ACQUIRE, &["a", "10000", "7", "0", "1", "", "2"][..]),

@@ -1,5 +1,5 @@
-//! A password that is marked is found nowhere but where it was given: not in any message, the arguments that `ps` shows, the
-//! command's environment, a core dump, or what stands on the servers.
+//! A marked password appears only where it was given: not in messages, the arguments that `ps` shows, the command's
+//! environment, a core dump, or the data on the servers.
 
 mod support;
 
@@ -9,7 +9,7 @@ use support::{Group, Leaderrun, Mode, Proxy, Server, Servers, Tree, as_ordinary_
 
 const MARKED: &str = "mArK3dSecr3t";
 
-/// Whom root makes itself.
+/// The user that root switches to.
 const USER: &str = "65534";
 
 /// The ways to give the servers.
@@ -69,7 +69,7 @@ fn while_it_leads() {
     }
 }
 
-/// What makes a core dump is what makes a process's memory readable for its user: the flag of prctl(2), PR_SET_DUMPABLE.
+/// One flag of prctl(2), PR_SET_DUMPABLE, allows core dumps and makes a process's memory readable for its user.
 #[test]
 fn no_core_dump_and_no_other_process_of_the_user_has_it() {
     let server = Server::start_with(&["--requirepass", MARKED]);

@@ -1,6 +1,6 @@
-//! A node behind Sentinel, with real ones: failovers of every kind, an old master that comes back, and Sentinels that lie still.
+//! A node behind real Sentinels: failovers of every kind, an old master that comes back, and frozen Sentinels.
 //!
-//! FAILOVERS=N is for more of them than fit in everyday's tests.
+//! FAILOVERS=N runs more failovers than fit in the everyday tests.
 
 mod support;
 
@@ -18,11 +18,11 @@ const TTL: Duration = Duration::from_secs(1);
 /// What makes the Sentinels choose another master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    /// The master is killed; it comes back empty when another leads.
+    /// The master is killed; it comes back empty once another leads.
     Killed,
-    /// The master is frozen, and goes on as if nothing had happened when another leads.
+    /// The master is frozen, and continues as if nothing had happened once another leads.
     Frozen,
-    /// Somebody asks for it; the master is well.
+    /// Somebody requests the failover; the master is well.
     Asked,
 }
 
@@ -51,7 +51,7 @@ fn commands_never_overlap_through_failovers_of_the_only_node() {
     let mut group = Group::settled(TTL);
     let (witnesses, resource, over) = (Witnesses::new(), unique("failovers"), AtomicBool::new(false));
     let url = group.url();
-    let replica = || {
+    let instance = || {
         while !over.load(Relaxed) {
             let job = witnesses.command(&["for", "300"]);
             Leaderrun::new().args(["-t", "1s", "-w", "10s", "-R", &url, "-r", &resource]).args(job).output();
@@ -62,11 +62,11 @@ fn commands_never_overlap_through_failovers_of_the_only_node() {
         witnesses.started(before + 2);
     };
     thread::scope(|scope| {
-        (0..3).for_each(|_| drop(scope.spawn(replica)));
+        (0..3).for_each(|_| drop(scope.spawn(instance)));
         let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             led_again();
             for number in 0..failovers {
-                // Where one lies still, the other two are enough.
+                // When one Sentinel is frozen, the other two are enough.
                 if number % 2 == 1 {
                     group.sentinels[number % 3].freeze();
                 }
@@ -85,7 +85,7 @@ fn commands_never_overlap_through_failovers_of_the_only_node() {
 }
 
 #[test]
-fn a_leader_on_three_nodes_outlives_a_failover_of_one_and_heals_its_new_master() {
+fn a_leader_on_three_nodes_survives_a_failover_of_one_and_restores_its_lock_on_the_new_master() {
     let plain = [Server::start(), Server::start()];
     let mut group = Group::settled(TTL);
     plain.iter().for_each(|server| server.settle(TTL));
@@ -97,7 +97,7 @@ fn a_leader_on_three_nodes_outlives_a_failover_of_one_and_heals_its_new_master()
     let old = eventually("a master", || group.master());
     group.servers[old].kill();
     let new = group.master_other_than(old);
-    // One of the other two may go now: the new master's vote is needed.
+    // One of the other two may fail now: the new master's vote is needed.
     eventually("the lock on the new master", || group.servers[new].lock(&resource));
     plain[0].freeze();
     let began = std::time::Instant::now();
@@ -133,7 +133,7 @@ fn a_standby_that_slept_through_a_failover_does_not_lead_on_the_old_master() {
     assert_eq!(leader.wait().code(), 76);
     let mut second = start();
     witnesses.started(2);
-    // Its lock on the old master has run out, and its connection to that is still there.
+    // Its lock on the old master has expired, and its connection to it still exists.
     group.servers[old].thaw();
     sleeper.signal(Signal::SIGCONT);
     let began = std::time::Instant::now();
@@ -159,7 +159,7 @@ fn a_new_master_grants_nothing_for_a_ttl() {
 }
 
 #[test]
-fn without_a_majority_of_the_sentinels_the_node_has_no_vote_and_that_is_told() {
+fn without_a_majority_of_the_sentinels_the_node_has_no_vote_and_that_is_reported() {
     let mut group = Group::settled(TTL);
     let run = |url: &str| Leaderrun::new().args(["-n", "-t", "1s", "-R", url, "-r", &unique("lone"), "true"]).output();
     group.sentinels[0].kill();
@@ -174,7 +174,7 @@ fn without_a_majority_of_the_sentinels_the_node_has_no_vote_and_that_is_told() {
 }
 
 #[test]
-fn what_is_no_sentinel_or_knows_no_such_master_is_told() {
+fn a_server_that_is_no_sentinel_or_does_not_know_the_master_is_reported() {
     let (group, server) = (Group::settled(TTL), Server::start());
     let stderr = |url: &str| {
         let output = Leaderrun::new().args(["-n", "-t", "1s", "-R", url, "-r", &unique("wrong"), "true"]).output();
@@ -191,7 +191,7 @@ fn what_is_no_sentinel_or_knows_no_such_master_is_told() {
 }
 
 #[test]
-fn sentinels_and_servers_have_passwords_of_their_own() {
+fn sentinels_and_servers_have_separate_passwords() {
     let server = Server::start_with(&["--requirepass", "served"]);
     let sentinel = Sentinel::start(server.port, &["requirepass watched", "sentinel auth-pass mymaster served"]);
     let run = |wait: &str, served: &str, watched: &str| {

@@ -1,4 +1,4 @@
-//! As a systemd service of Type=notify, on a real notify socket: ready, status, watchdog, stopping.
+//! leaderrun as a systemd service of Type=notify, on a real notify socket: ready, status, watchdog, stopping.
 
 mod support;
 
@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use support::{Leaderrun, Running, Servers, Witnesses, unique};
 use tempfile::TempDir;
 
-/// What systemd would listen on.
+/// The socket that systemd would listen on.
 struct Manager {
     socket: UnixDatagram,
     folder: TempDir,
@@ -28,7 +28,7 @@ impl Manager {
         Leaderrun::new().env("NOTIFY_SOCKET", socket).args(options).args(command).spawn()
     }
 
-    /// The next word that isn't a sign of life.
+    /// Returns the next notification that isn't a watchdog ping.
     fn hears(&self) -> String {
         loop {
             let mut bytes = [0; 4096];
@@ -40,7 +40,7 @@ impl Manager {
         }
     }
 
-    /// The next word begins so.
+    /// Checks that the next notification begins with this.
     fn hears_of(&self, beginning: &str) {
         let word = self.hears();
         assert!(word.starts_with(beginning), "{word:?} in place of {beginning:?}");
@@ -71,7 +71,7 @@ fn ready_as_a_standby_then_a_leader_then_stopping() {
 }
 
 #[test]
-fn ready_only_as_a_leader_where_that_is_asked_for() {
+fn ready_only_as_a_leader_on_request() {
     let (resource, witnesses) = (unique("leads"), Witnesses::new());
     let leader = Leaderrun::new().args(["--local", "-r", &resource]).args(witnesses.command(&["drain", "1"])).spawn();
     witnesses.started(1);
@@ -117,9 +117,9 @@ fn the_watchdog_is_fed_while_the_elector_runs_and_not_while_it_is_stopped() {
     leader.signal(Signal::SIGCONT);
 }
 
-/// The unit's own command line, but for where its files are.
+/// Runs the unit's own command line, with other paths for its files.
 #[test]
-fn the_example_unit_is_ready_as_it_says() {
+fn the_example_unit_reports_ready_as_a_standby() {
     let unit = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/systemd/consumer.service"));
     let unit = unit.expect("the example");
     assert!(unit.contains("\nType=notify\n") && unit.contains("\nWatchdogSec="), "{unit}");
@@ -128,21 +128,21 @@ fn the_example_unit_is_ready_as_it_says() {
     let urls = manager.folder.path().join("redis");
     std::fs::write(&urls, servers.urls().replace(',', "\n")).expect("a file");
     let words = line.replace("%d/redis", urls.to_str().expect("a path")).replace("/opt/consumer", "/bin/true");
-    let replica = Leaderrun::new()
+    let instance = Leaderrun::new()
         .env("NOTIFY_SOCKET", manager.folder.path().join("notify"))
         .env("WATCHDOG_USEC", "30000000")
         .args(words.split_whitespace())
         .spawn();
-    // The servers are too young to elect anybody.
+    // The servers are in their startup grace and elect nobody.
     assert_eq!(manager.hears(), "READY=1");
     manager.hears_of("STATUS=stands by: ");
-    replica.signal(Signal::SIGTERM);
+    instance.signal(Signal::SIGTERM);
     assert_eq!(manager.hears(), "STOPPING=1");
-    assert_eq!(replica.wait().code(), 143);
+    assert_eq!(instance.wait().code(), 143);
 }
 
 #[test]
-fn the_socket_is_the_commands_unless_it_is_ours() {
+fn the_command_gets_the_socket_unless_we_use_it() {
     let manager = Manager::new();
     let run = |options: &[&str]| {
         let run = Leaderrun::new().env("NOTIFY_SOCKET", manager.folder.path().join("notify"));
@@ -154,9 +154,9 @@ fn the_socket_is_the_commands_unless_it_is_ours() {
 }
 
 #[test]
-fn a_manager_that_does_not_read_holds_nothing_up() {
+fn a_manager_that_does_not_read_blocks_nothing() {
     let (manager, resource, witnesses) = (Manager::new(), unique("deaf"), Witnesses::new());
-    // Its socket takes no more.
+    // Fill the socket.
     let full = UnixDatagram::unbound().expect("a socket");
     full.set_nonblocking(true).expect("a mode");
     full.connect(manager.folder.path().join("notify")).expect("a connection");

@@ -1,4 +1,4 @@
-//! Every signal that can be caught: what leaderrun does with it as a standby, as a leader, and while it shuts down.
+//! Every signal that can be caught: what leaderrun does with it as a standby, as a leader, and during shutdown.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::{libc, sys::signal::Signal};
 use support::{Leaderrun, Running, Servers, Witnesses, eventually, example, state, unique};
 
-/// What becomes of a signal.
+/// What happens to a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standby {
     Ends,
@@ -22,7 +22,7 @@ enum Leader {
     KeepsIt,
 }
 
-/// All but SIGKILL, SIGSTOP and the two that the C library keeps for itself.
+/// Returns all signals except SIGKILL, SIGSTOP and the two that the C library reserves.
 fn table() -> Vec<(i32, Standby, Leader)> {
     let row = |signal: i32| {
         let standby = match signal {
@@ -42,7 +42,7 @@ fn table() -> Vec<(i32, Standby, Leader)> {
 }
 
 fn send(running: &Running, signal: i32) {
-    // The shell's kill knows real-time signals, too.
+    // The shell's kill also knows real-time signals.
     let sent = std::process::Command::new("sh").args(["-c", &format!("kill -{signal} {}", running.pid())]).status();
     assert!(sent.expect("a shell").success(), "signal {signal}");
 }
@@ -52,7 +52,7 @@ fn local(resource: &str) -> Leaderrun {
 }
 
 #[test]
-fn a_standby_does_what_a_process_does_by_default_and_starts_nothing() {
+fn a_standby_takes_each_signals_default_action_and_starts_nothing() {
     let resource = unique("standby");
     let mut leader = local(&resource).shell("echo up; exec sleep 1000");
     leader.says("up");
@@ -85,7 +85,7 @@ fn a_standby_does_what_a_process_does_by_default_and_starts_nothing() {
     }
 }
 
-/// A leader whose command and a child of it say which signals they get.
+/// Starts a leader whose command and its child print the signals that they get.
 fn telling() -> Running {
     let program = example("sprout").into_os_string();
     let mut leader = local(&unique("leader")).args([program, "tell".into()]).spawn();
@@ -100,7 +100,7 @@ fn check_leader(leader: &mut Running, table: &[(i32, Standby, Leader)]) {
         let count = |leader: &Running, who: &str| leader.stdout().matches(&format!("{who}{got}")).count();
         let before = (count(leader, "main"), count(leader, "child"));
         send(leader, signal);
-        // What comes after it shows that it has been dealt with.
+        // A later signal shows that this one has been handled.
         let after = count_of(leader, "main got 12.");
         if does != Leader::KeepsIt {
             eventually(&format!("signal {signal} in the command"), || (count(leader, "main") > before.0).then_some(()));
@@ -127,10 +127,10 @@ fn count_of(leader: &Running, text: &str) -> usize {
 #[test]
 fn a_leader_passes_on_every_signal_to_the_group_or_to_the_command_alone() {
     let mut leader = telling();
-    // SIGSEGV ends the command, and SIGUSR2 is what shows that another signal has been dealt with.
+    // SIGSEGV ends the command, and SIGUSR2 shows that another signal has been handled.
     let table: Vec<_> = table().into_iter().filter(|row| ![libc::SIGSEGV, libc::SIGUSR2].contains(&row.0)).collect();
     check_leader(&mut leader, &table);
-    // TERM has been among them: it shuts down, and goes on passing on.
+    // TERM was among them: leaderrun is shutting down and still passes signals on.
     check_leader(&mut leader, &table);
     assert!(!leader.has_ended());
     send(&leader, libc::SIGSEGV);
@@ -175,7 +175,7 @@ fn a_command_that_drains_for_longer_than_a_ttl_keeps_its_leadership() {
 }
 
 #[test]
-fn a_command_that_ends_by_term_while_we_are_told_to_end_has_its_own_status() {
+fn a_command_that_ends_on_term_during_shutdown_has_its_own_status() {
     let mut leader = local(&unique("status")).shell("trap 'exit 9' TERM; echo up; while :; do sleep 0.01; done");
     leader.says("up");
     leader.signal(Signal::SIGTERM);

@@ -1,4 +1,4 @@
-//! Standing by: who waits, for how long, and what it costs to end.
+//! Standing by: who waits, how long, and how a waiting instance ends.
 
 mod support;
 
@@ -10,7 +10,7 @@ use support::{Leaderrun, Servers, Tree, Witnesses, children, eventually, unique}
 const TTL: Duration = Duration::from_secs(1);
 
 #[test]
-fn another_librarys_lock_on_a_quorum_keeps_us_out_for_as_long_as_it_lasts() {
+fn another_librarys_lock_on_a_quorum_keeps_us_out_while_it_lasts() {
     let servers = Servers::settled(3, TTL);
     let resource = unique("foreign");
     for server in &servers.0[..2] {
@@ -26,7 +26,7 @@ fn another_librarys_lock_on_a_quorum_keeps_us_out_for_as_long_as_it_lasts() {
 }
 
 #[test]
-fn a_terminated_standby_ends_at_once_with_143_and_leaves_nothing() {
+fn a_terminated_standby_exits_at_once_with_143_and_leaves_nothing_behind() {
     let servers = Servers::settled(3, TTL);
     let resource = unique("terminated");
     let witnesses = Witnesses::new();
@@ -50,7 +50,7 @@ fn a_terminated_standby_ends_at_once_with_143_and_leaves_nothing() {
 }
 
 #[test]
-fn a_leader_passes_term_on_and_goes_on_leading_until_the_command_has_ended() {
+fn a_leader_passes_on_term_and_keeps_leading_until_the_command_ends() {
     let servers = Servers::settled(3, TTL);
     let resource = unique("drain");
     let witnesses = Witnesses::new();
@@ -66,7 +66,7 @@ fn a_leader_passes_term_on_and_goes_on_leading_until_the_command_has_ended() {
 }
 
 #[test]
-fn without_waiting_a_second_replica_ends_with_75_and_says_nothing() {
+fn a_second_instance_that_does_not_wait_exits_with_75_silently() {
     let servers = Servers::settled(3, TTL);
     let resource = unique("try");
     let witnesses = Witnesses::new();
@@ -85,7 +85,7 @@ fn without_waiting_a_second_replica_ends_with_75_and_says_nothing() {
 }
 
 #[test]
-fn of_replicas_that_try_at_the_same_instant_one_leads() {
+fn of_instances_that_start_at_the_same_time_one_leads() {
     let servers = Servers::settled(3, TTL);
     for _ in 0..10 {
         let resource = unique("instant");
@@ -98,7 +98,7 @@ fn of_replicas_that_try_at_the_same_instant_one_leads() {
 }
 
 #[test]
-fn without_a_quorum_it_ends_with_69_and_names_each_node_once() {
+fn without_a_quorum_it_exits_with_69_and_names_each_node_once() {
     let mut servers = Servers::settled(3, TTL);
     servers.0[0].kill();
     servers.0[1].freeze();
@@ -114,7 +114,7 @@ fn without_a_quorum_it_ends_with_69_and_names_each_node_once() {
 }
 
 #[test]
-fn a_standby_leads_within_a_ttl_after_the_leaders_host_is_gone() {
+fn a_standby_leads_within_a_ttl_after_the_leaders_host_dies() {
     let servers = Servers::settled(3, TTL);
     let resource = unique("host");
     let witnesses = Witnesses::new();
@@ -122,7 +122,7 @@ fn a_standby_leads_within_a_ttl_after_the_leaders_host_is_gone() {
     let leader = start();
     witnesses.started(1);
     let _standbys = [start(), start()];
-    // As if the host were gone: nobody is left to release the lease.
+    // Act as if the host were gone: nobody is left to release the lease.
     let tree = Tree::of(&resource);
     let mut processes = vec![leader.pid(), leader.guard()];
     processes.extend(children(leader.guard()));
@@ -157,7 +157,7 @@ fn a_standby_that_starts_before_its_nodes_leads_when_they_come_up() {
 }
 
 #[test]
-fn a_moment_without_a_quorum_is_not_told_and_a_lasting_one_is_once() {
+fn a_moment_without_a_quorum_is_not_reported_and_a_lasting_outage_is_reported_once() {
     let ttl = Duration::from_secs(3);
     let servers = Servers::settled(3, ttl);
     for (lasts, lines) in [(Duration::from_millis(1500), 0), (2 * ttl, 1)] {

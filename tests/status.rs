@@ -1,4 +1,5 @@
-//! `--status`, `--leads` and `--watch`: who leads, as the nodes or this machine have it, without disturbing anybody.
+//! `--status`, `--leads` and `--watch` show who leads, according to the nodes or this machine, without disturbing
+//! anybody.
 
 mod support;
 
@@ -9,7 +10,7 @@ use support::{Leaderrun, Output, Running, Servers, Witnesses, eventually, unique
 
 const TTL: Duration = Duration::from_secs(1);
 
-/// Where a leader is looked for.
+/// Where to look for a leader.
 enum Place {
     Nodes(Servers),
     ThisMachine,
@@ -92,7 +93,7 @@ fn each_nodes_view_and_why_one_has_none() {
 }
 
 #[test]
-fn a_lock_that_is_kept_is_nobodys_lead_and_a_success_is_told() {
+fn a_lock_that_is_kept_shows_no_leader_and_a_success_is_shown() {
     for place in Place::both() {
         let resource = unique("kept");
         let options = ["--hold", "30s", "--once-per", "60s", "--holder", "web-2", "true"];
@@ -106,7 +107,7 @@ fn a_lock_that_is_kept_is_nobodys_lead_and_a_success_is_told() {
 }
 
 #[test]
-fn watching_tells_each_change_as_it_happens() {
+fn watch_prints_each_change_as_it_happens() {
     for place in Place::both() {
         let (resource, witnesses) = (unique("watch"), Witnesses::new());
         let mut watch = place.leaderrun(&resource).args(["--watch"]).spawn();
@@ -126,7 +127,7 @@ fn watching_tells_each_change_as_it_happens() {
 }
 
 #[test]
-fn a_leader_whose_host_dies_is_seen_to_be_gone_when_its_lease_is_over() {
+fn a_leader_whose_host_dies_is_shown_as_gone_when_its_lease_ends() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("dies"), Witnesses::new());
     let mut watch = Leaderrun::on(&servers, &resource, TTL).args(["--watch"]).spawn();
@@ -139,7 +140,7 @@ fn a_leader_whose_host_dies_is_seen_to_be_gone_when_its_lease_is_over() {
 }
 
 #[test]
-fn a_reader_who_has_seen_enough_is_no_failure() {
+fn a_reader_that_closes_the_pipe_causes_no_failure() {
     let line = "\"$0\" --status --local -r enough | true; echo ${PIPESTATUS[0]}; \"$0\" --man | head -n 1; echo ${PIPESTATUS[0]}";
     let run =
         std::process::Command::new("bash").args(["-c", line, env!("CARGO_BIN_EXE_leaderrun")]).output().expect("bash");
@@ -159,7 +160,7 @@ fn asking_changes_nothing() {
     let local = || Leaderrun::new().env("XDG_RUNTIME_DIR", folder.path()).args(["--local", "-r", &resource]);
     assert_eq!(local().args(["--status"]).output().code(), 1);
     assert_eq!(fs::read_dir(folder.path().join("leaderrun")).expect("a folder").count(), 0);
-    // A candidate that doesn't wait never finds the lock taken by those who only look.
+    // A candidate that doesn't wait never finds the lock taken by instances that only look.
     std::thread::scope(|scope| {
         let look = || (0..100).for_each(|_| drop(local().args(["--status"]).output()));
         let looking = [scope.spawn(look), scope.spawn(look)];

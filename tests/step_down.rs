@@ -1,4 +1,4 @@
-//! `--step-down`: the leader gives up in good order, and another leads; with `--rejoin` it stands by again.
+//! `--step-down`: the leader steps down in good order and another leads; with `--rejoin` it stands by again.
 
 mod support;
 
@@ -17,7 +17,7 @@ fn on(servers: Option<&Servers>, resource: &str) -> Leaderrun {
 }
 
 #[test]
-fn its_command_is_stopped_another_leads_and_the_call_returns() {
+fn the_command_stops_another_instance_leads_and_the_call_returns() {
     let servers = Servers::settled(3, TTL);
     for place in [Some(&servers), None] {
         let (resource, witnesses) = (unique("step-down"), Witnesses::new());
@@ -51,7 +51,7 @@ fn its_command_is_stopped_another_leads_and_the_call_returns() {
 }
 
 #[test]
-fn a_command_that_does_not_stop_is_killed_after_its_time_and_the_lease_is_kept_until_then() {
+fn a_command_that_does_not_stop_is_killed_in_time_and_the_lease_is_kept_until_then() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("ignores"), Witnesses::new());
     let start = || on(Some(&servers), &resource).args(["-k", "100ms"]).args(witnesses.command(&["ignore"])).spawn();
@@ -67,7 +67,7 @@ fn a_command_that_does_not_stop_is_killed_after_its_time_and_the_lease_is_kept_u
 }
 
 #[test]
-fn who_rejoins_stands_by_again_and_lets_another_lead_first() {
+fn with_rejoin_the_leader_stands_by_again_and_lets_another_lead_first() {
     let servers = Servers::settled(3, TTL);
     for place in [Some(&servers), None] {
         let (resource, witnesses) = (unique("rejoin"), Witnesses::new());
@@ -75,34 +75,36 @@ fn who_rejoins_stands_by_again_and_lets_another_lead_first() {
             let options = ["--rejoin", "-v", "--holder", holder];
             on(place, &resource).args(options).args(witnesses.command(&["drain", "1"])).spawn()
         };
-        let mut replicas = [start("web-1"), start("web-2")];
+        let mut instances = [start("web-1"), start("web-2")];
         witnesses.started(1);
         for turn in 0..4 {
-            eventually("both to be there", || replicas.iter().all(|r| !r.stderr().is_empty()).then_some(()));
+            eventually("both to run", || instances.iter().all(|i| !i.stderr().is_empty()).then_some(()));
             let asked = on(place, &resource).args(["--step-down"]).output();
             assert_eq!(asked.code(), 0, "{}", asked.stderr);
             witnesses.started(turn + 2);
             let waits = |r: &support::Running| r.stderr().matches("stands by again").count();
-            eventually("the other to rejoin", || (replicas.iter().map(waits).sum::<usize>() == turn + 1).then_some(()));
+            eventually("the other to rejoin", || {
+                (instances.iter().map(waits).sum::<usize>() == turn + 1).then_some(())
+            });
         }
         let all = witnesses.check();
         assert_eq!(all.len(), 5);
         let led = |r: &support::Running| r.stderr().matches("leads with fencing token").count();
-        let mut leads = replicas.each_ref().map(led);
+        let mut leads = instances.each_ref().map(led);
         leads.sort_unstable();
-        assert_eq!(leads, [2, 3], "each in turn: {}{}", replicas[0].stderr(), replicas[1].stderr());
-        for replica in &mut replicas {
-            assert!(!replica.has_ended(), "{}", replica.stderr());
-            replica.signal(Signal::SIGTERM);
+        assert_eq!(leads, [2, 3], "each in turn: {}{}", instances[0].stderr(), instances[1].stderr());
+        for instance in &mut instances {
+            assert!(!instance.has_ended(), "{}", instance.stderr());
+            instance.signal(Signal::SIGTERM);
         }
-        for replica in replicas {
-            assert!([0, 143].contains(&replica.wait().code()));
+        for instance in instances {
+            assert!([0, 143].contains(&instance.wait().code()));
         }
     }
 }
 
 #[test]
-fn who_rejoins_gives_another_the_time_to_lead() {
+fn with_rejoin_the_leader_gives_another_time_to_lead() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("time"), Witnesses::new());
     let start = || {
@@ -117,7 +119,7 @@ fn who_rejoins_gives_another_the_time_to_lead() {
     let asked = on(Some(&servers), &resource).args(["--step-down"]).spawn();
     leader.reports("asked to step down");
     eventually("the release", || (servers.locked(&resource) == 0).then_some(()));
-    // Long enough for the one that has stepped down to take it again, and shorter than a ttl.
+    // Long enough for the former leader to take the lock again, and shorter than a ttl.
     let released = std::time::Instant::now();
     eventually("a third of a ttl", || (released.elapsed() > TTL / 3).then_some(()));
     assert_eq!(servers.locked(&resource), 0, "{}", leader.stderr());
@@ -128,7 +130,7 @@ fn who_rejoins_gives_another_the_time_to_lead() {
 }
 
 #[test]
-fn a_lost_lease_with_rejoin_is_won_again_with_all_that_the_command_was_given() {
+fn with_rejoin_a_lost_lease_is_won_again_and_the_command_has_its_input_and_output() {
     let servers = Servers::settled(1, TTL);
     let (resource, witnesses) = (unique("lost"), Witnesses::new());
     let command = ["--", "sh", "-c", "printf 'in: '; head -n 1; shift; exec \"$@\"", "sh"];
@@ -145,13 +147,13 @@ fn a_lost_lease_with_rejoin_is_won_again_with_all_that_the_command_was_given() {
     witnesses.started(2);
     witnesses.check();
     assert!(leader.stdout().contains("in: first\n"), "{}", leader.stdout());
-    assert_eq!(leader.stdout().matches("in: ").count(), 2, "the command has its stdout again");
+    assert_eq!(leader.stdout().matches("in: ").count(), 2, "the command still has its stdout");
     leader.signal(Signal::SIGTERM);
     assert_eq!(leader.wait().code(), 0);
 }
 
 #[test]
-fn where_nobody_leads_or_the_leader_does_not_hear_that_is_said() {
+fn without_a_leader_or_a_reaction_of_it_the_call_says_so() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("deaf"), Witnesses::new());
     let ask = |wait: &[&str]| on(Some(&servers), &resource).args(["--step-down"]).args(wait).output();

@@ -1,4 +1,4 @@
-//! Under a terminal everything is as without us: ^C, ^\, ^Z, fg, bg, reading, raw mode, the window's size.
+//! On a terminal everything works as without us: ^C, ^\, ^Z, fg, bg, reading, raw mode, the window's size.
 
 mod support;
 
@@ -6,7 +6,7 @@ use std::{process::Command, time::Duration};
 
 use support::{Servers, Terminal, Tree, unique};
 
-/// The beginning of a line that runs something under leaderrun on this machine.
+/// Returns the beginning of a line that runs something under leaderrun on this machine.
 fn local(resource: &str) -> String {
     format!("leaderrun --local -r {resource} --")
 }
@@ -71,7 +71,7 @@ fn control_z_stops_and_fg_continues_a_command_that_reads_the_terminal() {
 }
 
 #[test]
-fn bg_lets_it_go_on_in_the_background() {
+fn bg_continues_it_in_the_background() {
     let mut terminal = Terminal::with_shell();
     terminal.run(&format!("{} sh -c '{UP}; while :; do sleep 0.01; echo tic''k; done'", run()));
     terminal.shows("tick");
@@ -93,7 +93,7 @@ fn started_in_the_background_it_is_stopped_when_it_reads_and_reads_after_fg() {
     let mut terminal = Terminal::with_shell();
     terminal.run(&format!("{} sh -c '{UP}; read x; echo go''t $x' &", run()));
     terminal.shows("up");
-    support::eventually("the shell's word of it", || {
+    support::eventually("the shell's report", || {
         terminal.type_in("jobs\n");
         terminal.shows("ready> ").contains("Stopped").then_some(())
     });
@@ -120,7 +120,7 @@ fn in_a_pipeline_a_pager_can_read_the_terminal() {
 }
 
 #[test]
-fn raw_mode_of_a_killed_command_is_put_back() {
+fn raw_mode_of_a_killed_command_is_reset() {
     for kill in ["kill -9 $$", "kill -9 $(ps -o ppid= $PPID)", "kill -9 $PPID; sleep 100"] {
         let line = format!("{} sh -c '{UP}; stty raw -echo; {kill}'; sleep 0.2; stty -a; echo don''e", run());
         let mut terminal = Terminal::with(&["sh", "-c", &line]);
@@ -139,7 +139,7 @@ fn raw_mode_that_a_command_leaves_on_purpose_stays() {
 }
 
 #[test]
-fn a_change_of_the_windows_size_reaches_the_command_once() {
+fn a_change_of_window_size_reaches_the_command_once() {
     let mut terminal = Terminal::with_shell();
     terminal.run(&format!(
         "{} bash -c 'trap \"echo siz\"\"e \\$(stty size)\" WINCH; {UP}; while :; do sleep 0.01; done'",
@@ -155,7 +155,7 @@ fn a_change_of_the_windows_size_reaches_the_command_once() {
 }
 
 #[test]
-fn suspended_for_longer_than_the_lease_the_tree_is_dead_and_fg_says_why() {
+fn after_a_suspension_longer_than_the_lease_the_tree_is_dead_and_fg_says_why() {
     let servers = Servers::settled(3, Duration::from_secs(1));
     let resource = unique("suspended");
     let tree = Tree::of(&resource);

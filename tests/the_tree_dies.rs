@@ -34,7 +34,7 @@ fn dies_in_a_namespace(shape: &Shape) {
     }
 }
 
-/// No ttl has to pass after a death that can be seen.
+/// Checks that no ttl has to pass after a death that can be seen.
 fn check_time(end: End, took: Duration) {
     assert!(![End::ElectorKilled, End::GuardKilled].contains(&end) || took < TTL / 2, "after {end:?}: {took:?}");
 }
@@ -51,7 +51,7 @@ fn nohup() -> Shape {
     Shape::shell("nohup sleep 1000 >/dev/null 2>&1 & wait", 2)
 }
 
-/// The two processes of the inner leaderrun are for root alone to see, since they are not dumpable.
+/// Returns a nested leaderrun. Only root sees its two processes, since they are not dumpable.
 fn nested() -> Shape {
     let leaderrun = env!("CARGO_BIN_EXE_leaderrun");
     let inner = unique("inner");
@@ -167,9 +167,9 @@ fn in_a_namespace_a_child_of_another_user() {
     }
 }
 
-/// Without a namespace the command itself dies with its parent, and what it has detached may live on, as README says.
+/// Without a namespace the command itself dies with its parent, but what it has detached may survive, as README says.
 #[test]
-fn both_killed_in_the_same_instant_takes_the_command_with_it() {
+fn killing_both_processes_at_once_kills_the_command_too() {
     let stage = Stage::new();
     let resource = unique("both");
     let mark = format!("TREE={resource}");

@@ -1,4 +1,4 @@
-//! TLS to the servers: who is trusted is, who is not isn't, and the message says why.
+//! TLS to the servers: a server is trusted if its authority is, and the message says why another isn't.
 
 mod support;
 
@@ -37,7 +37,7 @@ impl Authority {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
 
-    /// A certificate for this host name or address, valid for so many days, or until yesterday.
+    /// Signs a certificate for this host name or address, valid for some days, or expired yesterday.
     fn sign(&self, name: &str, host: &str, expired: bool) {
         let kind = if host.parse::<std::net::IpAddr>().is_ok() { "IP" } else { "DNS" };
         let extensions = format!("subjectAltName={kind}:{host}\nbasicConstraints=CA:FALSE\n");
@@ -101,7 +101,7 @@ impl Authority {
         path(&self.0.path().join(name))
     }
 
-    /// A server with this certificate, old enough to vote; its URL by this name.
+    /// Starts a server with this certificate, old enough to vote. Returns it and its port.
     fn serve(&self, name: &str, wants_ours: bool) -> (Server, u16) {
         let port = free_port();
         let (certificate, key, ca, number) =
@@ -138,7 +138,7 @@ fn leads(url: &str, options: &[&str]) {
     assert_eq!((output.code(), output.stdout.as_str(), output.stderr.as_str()), (0, "led\n", ""));
 }
 
-/// No vote; the message names the node and the reason.
+/// Checks that there is no vote, and that the message names the node and the reason.
 fn is_refused(url: &str, options: &[&str], reason: &str) {
     let output = run(url, options);
     assert_eq!((output.code(), output.stdout.as_str()), (69, ""), "{}", output.stderr);
@@ -147,7 +147,7 @@ fn is_refused(url: &str, options: &[&str], reason: &str) {
 }
 
 #[test]
-fn a_server_is_trusted_whose_authority_is() {
+fn a_server_is_trusted_if_its_authority_is() {
     let authority = Authority::new();
     authority.sign("server", "localhost", false);
     let (_server, port) = authority.serve("server", false);
@@ -169,7 +169,7 @@ fn a_server_is_trusted_whose_authority_is() {
 }
 
 #[test]
-fn a_certificate_that_has_expired_is_not_trusted() {
+fn an_expired_certificate_is_not_trusted() {
     let authority = Authority::new();
     authority.sign("server", "localhost", true);
     let (_server, port) = authority.serve("server", false);
@@ -181,7 +181,7 @@ fn a_certificate_that_has_expired_is_not_trusted() {
 }
 
 #[test]
-fn a_server_that_wants_our_certificate_gets_it() {
+fn a_server_that_requires_our_certificate_gets_it() {
     let authority = Authority::new();
     authority.sign("server", "localhost", false);
     authority.sign("client", "client", false);
@@ -189,7 +189,7 @@ fn a_server_that_wants_our_certificate_gets_it() {
     let url = format!("rediss://localhost:{port}");
     let (ca, certificate, key) = (authority.path("ca"), authority.path("client"), authority.path("client.key"));
     leads(&url, &["--tls-ca", &ca, "--tls-cert", &certificate, "--tls-key", &key]);
-    // The server's reason may come too late to be read, after it has closed the connection.
+    // The server may send its reason too late to be read, after it has closed the connection.
     let output = run(&url, &["--tls-ca", &ca]);
     assert_eq!((output.code(), output.stdout.as_str()), (69, ""), "{}", output.stderr);
     let told = |reason: &str| output.stderr.contains(&format!("({url} {reason}"));
@@ -202,7 +202,7 @@ fn a_server_that_wants_our_certificate_gets_it() {
 }
 
 #[test]
-fn tls_where_there_is_none_and_none_where_there_is_are_told() {
+fn tls_to_a_plain_port_and_plain_tcp_to_a_tls_port_are_reported() {
     let authority = Authority::new();
     authority.sign("server", "localhost", false);
     let (server, port) = authority.serve("server", false);
@@ -238,7 +238,7 @@ fn a_master_and_its_sentinel_both_with_tls() {
 }
 
 #[test]
-fn bad_files_are_one_clear_line_and_64() {
+fn bad_files_give_one_clear_line_and_status_64() {
     let authority = Authority::new();
     authority.sign("server", "localhost", false);
     let (ca, key) = (authority.path("ca"), authority.path("server.key"));

@@ -1,4 +1,4 @@
-//! Where nothing more is to be had, no descriptor, no process, no memory, the tree is killed all the same before another leads.
+//! Without free descriptors, processes or memory, the tree is still killed before another leads.
 
 mod support;
 
@@ -9,7 +9,7 @@ use support::{
     program, threads, unique,
 };
 
-/// Elector and guard, limited once they have what they need to run.
+/// Limits elector and guard once they have what they need to run.
 fn for_both(leading: &Leading, limit: Limit, to: impl Fn(i32) -> u64) {
     for pid in [leading.leader.pid(), leading.leader.guard()] {
         lower(pid, limit, to(pid));
@@ -36,7 +36,7 @@ fn without_free_descriptors_processes_that_ignore_term() {
     dies_without_descriptors(&Shape::sprout("ignores", 2), 4);
 }
 
-/// With a limit below the number of descriptors that are waited for, poll(2) fails too.
+/// With a limit below the number of descriptors to wait for, poll(2) fails too.
 #[test]
 fn with_no_descriptors_allowed_detached_processes() {
     dies_without_descriptors(&Shape::double_fork(), 0);
@@ -55,7 +55,7 @@ fn started_with_few_descriptors_it_works_or_says_why_not() {
             failed.extend(ends.into_iter().map(|end| (files, shape.command.clone(), end)));
         }
     }
-    assert!(failed.is_empty(), "failed, as said above: {failed:?}");
+    assert!(failed.is_empty(), "failed, see above: {failed:?}");
 }
 
 fn works_or_says_why_not(stage: &Stage, shape: &Shape, end: End, files: u32) {
@@ -76,7 +76,7 @@ fn works_or_says_why_not(stage: &Stage, shape: &Shape, end: End, files: u32) {
     assert!(says_why, "{files}: {}", output.stderr);
 }
 
-/// The user of a leader has a process more than is allowed, which also limits threads.
+/// Limits the leader's user to one process, fewer than it has. Threads count too.
 fn allow_no_process(stage: &Stage, pid: i32) {
     let words =
         [stage.as_user(), ["prlimit", "--nproc=1:1", "--pid", &pid.to_string()].map(Into::into).to_vec()].concat();
@@ -88,7 +88,7 @@ fn is_forking(pid: i32) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(b"sprout\0forks\0"))
 }
 
-/// The command itself says when there is no process to be had.
+/// Checks that the tree dies although no process is available. The command itself reports when that is so.
 fn dies_without_processes(shape: Shape) {
     let stage = Stage::with_ttl(LONG_TTL).led_by_spare_user();
     let forks = stage.for_all_users("sprout");
@@ -99,7 +99,7 @@ fn dies_without_processes(shape: Shape) {
     let shape = Shape { command: command.collect(), size: shape.size };
     each_end(|end| {
         let leading = stage.lead(&shape);
-        // Those that it forks come and go.
+        // The processes that it forks come and go.
         leading.grows_to(shape.size, |pid| !is_forking(pid));
         let (elector, guard) = (leading.leader.pid(), leading.leader.guard());
         let main = eventually("the command", || children(guard).first().copied());
@@ -127,15 +127,15 @@ fn without_processes_processes_that_ignore_term() {
     dies_without_processes(Shape::sprout("ignores", 2));
 }
 
-/// A name is looked up in a thread of its own. Where there is none, the server can't be reached, which ends the lease at most.
+/// A name is looked up in a separate thread. Without one, the server is unreachable, which at worst ends the lease.
 #[test]
-fn without_processes_a_server_whose_name_can_not_be_looked_up_is_out_of_reach() {
+fn without_processes_a_server_whose_name_cannot_be_looked_up_is_unreachable() {
     let stage = Stage::with_ttl(LONG_TTL).led_by_spare_user().by_name();
     let resource = unique("name");
     let tree = Tree::of(&resource);
     let mut leader = stage.run_confined(&resource).args(["--", "sleep", "1000"]).spawn();
     tree.grows_to(1);
-    // The one that looked the name up is kept for a while.
+    // The thread that looked the name up is kept for a while.
     eventually("no other thread", || (threads(leader.pid()) == 1).then_some(()));
     for pid in [leader.pid(), leader.guard()] {
         allow_no_process(&stage, pid);
@@ -175,7 +175,7 @@ fn without_memory_processes_that_ignore_term() {
     dies_without_memory(&Shape::sprout("ignores", 2));
 }
 
-/// The more there are, the more room a list of them takes.
+/// More processes need more room for their list.
 #[test]
 fn without_memory_a_thousand_processes() {
     let line = "i=0; while [ $i -lt 1000 ]; do sleep 1000 & i=$((i + 1)); done; wait";

@@ -1,4 +1,4 @@
-//! Many of a tool at once, for the same resource.
+//! Many instances of one tool, all after the same resource.
 
 use std::{
     path::{Path, PathBuf},
@@ -26,7 +26,7 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Each runs a command for so long when it leads.
+    /// Creates a crowd whose members each run a command for `milliseconds` when they lead.
     pub fn new(tool: &Tool, resource: &str, milliseconds: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("log"), "").expect("a log");
@@ -48,7 +48,7 @@ impl Crowd {
         runs(&self.log())
     }
 
-    /// Waits for so many starts; whoever ends meanwhile is replaced if it is to be.
+    /// Waits for `starts` starts. Replaces members that end meanwhile if `replace` is set.
     pub fn wait_for(&mut self, starts: usize, replace: bool) -> Vec<Run> {
         let began = Instant::now();
         loop {
@@ -66,13 +66,13 @@ impl Crowd {
         }
     }
 
-    /// The pid of the member whose command is running now.
+    /// Returns the pid of the member whose command is running now.
     pub fn leader(&self) -> i32 {
         let descends = |pid: i32| descendants(pid).into_iter().any(is_child_command);
         self.members.iter().map(|m| m.id() as i32).find(|&pid| descends(pid)).expect("a leader")
     }
 
-    /// How many of the commands that have been started are alive now.
+    /// Returns how many of the started commands are alive now.
     pub fn commands_alive(&self) -> usize {
         let log = self.log();
         let mine = |pid: &i32| {

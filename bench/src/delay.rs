@@ -1,4 +1,4 @@
-//! A handover over a network of 20 ms: proxies that hold every byte back for 10 ms each way.
+//! A handover over a network with a round trip of 20 ms: proxies delay every byte by 10 ms each way.
 
 use std::{
     io::{Read, Write},
@@ -13,7 +13,7 @@ use crate::{servers::Servers, table::Table, tools::Tool};
 
 const ONE_WAY: Duration = Duration::from_millis(10);
 
-/// The URL of a proxy for this port.
+/// Starts a proxy for a port and returns its URL.
 fn proxy(port: u16) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("redis://{}", listener.local_addr().expect("its address"));

@@ -1,4 +1,4 @@
-//! The command that is run: it writes its start and its end, on CLOCK_MONOTONIC, through O_APPEND.
+//! The command under measurement. It appends its start and its end, on CLOCK_MONOTONIC, through O_APPEND.
 
 use std::{
     fs::{self, OpenOptions},
@@ -9,7 +9,7 @@ use std::{
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds.
+/// Returns CLOCK_MONOTONIC in nanoseconds.
 pub fn now() -> u64 {
     Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).expect("a clock")).as_nanos() as u64
 }
@@ -25,14 +25,14 @@ pub fn child(args: &[String]) {
     write("end", now());
 }
 
-/// A command's start, and its end if it has written one.
+/// The start of a command, and its end if it has written one.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
     pub start: u64,
     pub end: Option<u64>,
 }
 
-/// All runs in the order of their starts.
+/// Returns all runs in the order of their starts.
 pub fn runs(log: &Path) -> Vec<Run> {
     let text = fs::read_to_string(log).expect("the log");
     let mut runs: Vec<(&str, Run)> = Vec::new();
@@ -49,7 +49,7 @@ pub fn runs(log: &Path) -> Vec<Run> {
     runs
 }
 
-/// Times from the end of one command to the start of the next, in ms. Panics where two overlap.
+/// Returns the times from the end of one command to the start of the next, in ms. Panics if two commands overlap.
 pub fn gaps(runs: &[Run]) -> Vec<f64> {
     let gap = |pair: &[Run]| {
         let end = pair[0].end.expect("an end before the next start");

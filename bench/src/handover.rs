@@ -1,4 +1,4 @@
-//! From the end of a leader's command to the start of the next one, and from the death of a leader to that.
+//! The time from the end of a leader's command, or from the death of a leader, to the start of the next command.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ use crate::{
 
 const HANDOVERS: usize = 30;
 
-/// With so many standbys all the time.
+/// Measures handovers with a constant number of standbys.
 pub fn measure(tools: &[Tool], standbys: usize, table: &mut Table) {
     for tool in tools {
         let mut crowd = Crowd::new(tool, &format!("handover{standbys}"), 80);
         crowd.join(standbys + 1);
-        // The first ones happen while the crowd still gathers.
+        // Skips the first handovers, which happen while the crowd still gathers.
         std::thread::sleep(Duration::from_millis(500 + 20 * standbys as u64));
         let first = crowd.runs().len();
         let runs = crowd.wait_for(first + HANDOVERS + 1, true);
@@ -30,7 +30,7 @@ pub fn measure(tools: &[Tool], standbys: usize, table: &mut Table) {
     }
 }
 
-/// The wrapper of a leader is killed with -9, while two stand by.
+/// Kills the wrapper of a leader with SIGKILL while two others stand by.
 pub fn after_death(tools: &[(Tool, usize)], table: &mut Table) {
     for (tool, rounds) in tools {
         let mut took = Vec::new();

@@ -1,4 +1,4 @@
-//! What a handover and an election cost the servers when many take part.
+//! What a handover and an election with many participants cost the servers.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl<'a> Gate<'a> {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
-        // Each has asked once more after it had begun to listen.
+        // Each standby asks once more after it begins to listen.
         std::thread::sleep(Duration::from_millis(1500));
     }
 
@@ -50,7 +50,7 @@ impl<'a> Gate<'a> {
     }
 }
 
-/// Commands of all nodes together for a handover, without those of the leader's own life.
+/// Counts the commands on all nodes per handover, without those of the leader's own life.
 pub fn measure(tool: &Tool, servers: &Servers, standbys: usize, handovers: usize, table: &mut Table) {
     let resource = format!("herd{standbys}");
     let gate = Gate::close(servers, &resource);
@@ -71,7 +71,7 @@ pub fn measure(tool: &Tool, servers: &Servers, standbys: usize, handovers: usize
     );
 }
 
-/// Candidates that start at the same instant: the servers are stopped until all have asked.
+/// Starts all candidates at the same instant: the servers are stopped until every candidate has asked.
 pub fn elect(tool: &Tool, servers: &Servers, candidates: usize, table: &mut Table) {
     let (mut commands, mut took) = (Vec::new(), Vec::new());
     for election in 0..10 {
@@ -95,7 +95,7 @@ pub fn elect(tool: &Tool, servers: &Servers, candidates: usize, table: &mut Tabl
     );
 }
 
-/// A crowd of standbys for a minute, with a leader that ends every second.
+/// Runs a crowd of standbys for a minute, with a leader that ends every second.
 pub fn campaign(tool: &Tool, servers: &Servers, standbys: usize, seconds: usize, table: &mut Table) {
     let gate = Gate::close(servers, "campaign");
     let mut crowd = Crowd::new(tool, "campaign", 1000);

@@ -1,4 +1,4 @@
-//! What a standby costs while it waits.
+//! What a waiting standby costs.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ struct Memory {
     pss: f64,
 }
 
-/// In MiB.
+/// Returns the memory of a process in MiB.
 fn memory(pid: i32) -> Memory {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("its memory");
     let mib = |name: &str| -> f64 {
@@ -29,7 +29,7 @@ fn memory(pid: i32) -> Memory {
     Memory { rss: mib("Rss:"), pss: mib("Pss:") }
 }
 
-/// Seconds on a processor so far.
+/// Returns the CPU time of a process so far, in seconds.
 fn cpu(pid: i32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("its time");
     stat.split(' ').next().expect("nanoseconds").parse::<f64>().expect("a number") / 1e9
@@ -69,7 +69,7 @@ pub fn measure(tool: &Tool, servers: &Servers, table: &mut Table) {
     );
 }
 
-/// Connections of one node, and the memory that it counts for them.
+/// Returns the number of connections to one node, and the memory that the node counts for them.
 fn client_memory(servers: &Servers) -> (usize, f64) {
     let list: String = servers.query(0, &["CLIENT", "LIST"]);
     let memory = |line: &str| {

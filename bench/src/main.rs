@@ -1,5 +1,5 @@
-//! What leaderrun costs, measured beside others in one run on the loopback: machines differ and are noisy, so that only
-//! ratios within a run say something.
+//! Measures what leaderrun costs, side by side with other tools in one run on the loopback. Machines differ and are
+//! noisy, so only ratios within a run are meaningful.
 
 mod crowd;
 mod delay;
@@ -19,7 +19,7 @@ use servers::Servers;
 use table::Table;
 use tools::Tool;
 
-/// The ttl of all rows but for those that name another.
+/// The ttl of all rows except those that name another.
 const TTL: Duration = Duration::from_secs(15);
 
 fn main() {

@@ -1,4 +1,4 @@
-//! rslock's `using` around a command.
+//! Runs a command under the `using` function of rslock.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Servers on free ports of the loopback, which end with us: Redis, old enough to vote, and etcd.
+//! Servers on free ports of the loopback that end with the benchmark: Redis, old enough to vote, and etcd.
 
 use std::{
     net::TcpListener,
@@ -34,7 +34,7 @@ fn free_ports(number: usize) -> Vec<u16> {
 }
 
 impl Servers {
-    /// Redis servers; `ttl` is the longest lease that is measured: they are as old as that before this returns.
+    /// Starts Redis servers and returns once they are old enough to vote at `ttl`, the longest lease measured.
     pub fn redis(number: usize, ttl: Duration) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ports = free_ports(number);
@@ -50,7 +50,7 @@ impl Servers {
         Servers { children, ports, _folder: folder }
     }
 
-    /// A cluster of three.
+    /// Starts a cluster of three.
     pub fn etcd() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ports = free_ports(6);
@@ -76,7 +76,7 @@ impl Servers {
         Servers { children, ports, _folder: folder }
     }
 
-    /// The Redis URLs of the first so many.
+    /// Returns the Redis URLs of the first `number` servers.
     pub fn urls(&self, number: usize) -> String {
         self.ports[..number].iter().map(|p| format!("redis://127.0.0.1:{p}")).collect::<Vec<_>>().join(",")
     }
@@ -96,12 +96,13 @@ impl Servers {
         cmd.query(&mut client.get_connection().expect("a connection")).expect("an answer")
     }
 
-    /// How many scripts all nodes have run: leaderrun's commands, each of which is one.
+    /// Returns how many scripts all nodes have run. Each command of leaderrun is one script.
     pub fn scripts_run(&self) -> u64 {
         self.calls("eval")
     }
 
-    /// How many candidacies all nodes have turned down because another holds the lock: each counts the listeners.
+    /// Returns how many campaigns all nodes have turned down because another holds the lock. Each of these counts the
+    /// listeners.
     pub fn turned_down(&self) -> u64 {
         self.calls("pubsub|numsub")
     }

@@ -1,4 +1,4 @@
-//! The result: rows of a measured thing, what measured it, and figures.
+//! The result: rows that name what is measured and with which tool, and the figures.
 
 use std::{fs, path::Path};
 
@@ -56,7 +56,7 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// "median (least to most)", in ms.
+/// Formats "median (minimum to maximum)", in ms.
 pub fn spread(values: Vec<f64>) -> String {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(0.0, f64::max);

@@ -1,11 +1,11 @@
-//! The tools that run a command under a lock, each as its user would call it.
+//! The tools that run a command under a lock, each called as a user would call it.
 
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-/// A tool and where it locks.
+/// A tool and the place of its lock.
 #[derive(Clone)]
 pub enum Tool {
     Leaderrun {
@@ -20,7 +20,7 @@ pub enum Tool {
         endpoints: String,
         ttl: &'static str,
     },
-    /// The crate's `using` around a command (see rslock.rs).
+    /// Wraps the crate's `using` around a command (see rslock.rs).
     Rslock {
         urls: String,
         ttl: &'static str,
@@ -37,7 +37,7 @@ impl Tool {
         }
     }
 
-    /// The tool, about to run this command when it has locked.
+    /// Returns a call of the tool that runs `command` once it has the lock.
     pub fn command(&self, resource: &str, command: &[String]) -> Command {
         let mut run;
         match self {
@@ -68,7 +68,7 @@ pub fn ourselves() -> PathBuf {
     std::env::current_exe().expect("our own path")
 }
 
-/// A command that writes its start and, after so many milliseconds, its end (see events.rs).
+/// Returns a command that writes its start and, after `milliseconds`, its end (see events.rs).
 pub fn child(log: &Path, milliseconds: u64) -> Vec<String> {
     let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
     vec![text(&ourselves()), "child".into(), text(log), milliseconds.to_string()]

@@ -1,4 +1,4 @@
-//! A run that nobody competes with, beside flock(1) and beside the command alone.
+//! A run without competitors, compared with flock(1) and with the command alone.
 
 use std::{
     os::unix::process::CommandExt,
@@ -25,7 +25,7 @@ struct Cost {
     cpu: f64,
 }
 
-/// Wall and CPU time of one run, in ms.
+/// Returns the wall and CPU time of one run, in ms.
 fn run(command: &mut Command) -> Cost {
     let cpu = || {
         let used = getrusage(UsageWho::RUSAGE_CHILDREN).expect("our children's usage");
@@ -39,7 +39,7 @@ fn run(command: &mut Command) -> Cost {
     Cost { wall, cpu: cpu() - before }
 }
 
-/// The peak memory of the process that was started, in MB.
+/// Returns the peak memory of the started process, in MB.
 fn peak_memory(command: &mut Command) -> f64 {
     let mut child = command.stdin(Stdio::null()).process_group(0).spawn().expect("a command");
     let mut peak = 0.0_f64;

@@ -1,5 +1,5 @@
-//! The faults of the campaign, drawn at random, and their ends. They stay within what leaderrun promises: of one replica only one
-//! process fails at a time, and data is deleted from one node only until its locks are back.
+//! The campaign's faults, drawn at random, and their ends. They stay within what leaderrun promises: only one process
+//! of an instance fails at a time, and data is deleted from one node only until its locks are restored.
 
 use std::{
     collections::BTreeMap,
@@ -15,8 +15,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::{
     BETWEEN_FAULTS, TTL,
+    instances::Resource,
     nodes::{Node, Nodes, YOUNG},
-    replicas::Resource,
     support::{Mode, eventually, monotonic},
 };
 
@@ -47,10 +47,10 @@ pub(crate) enum Kind {
 
 use Kind::*;
 
-/// Those of processes.
+/// The faults of processes.
 const PROCESSES: [Kind; 6] = [KillElector, KillGuard, KillCommand, StopElector, StopGuard, StopCommand];
 
-/// Those of nodes, the ones of their connections at the end.
+/// The faults of nodes, with those of their connections at the end.
 const NODES: [Kind; 14] = [
     KillNodeEmpty,
     KillNodeWithData,
@@ -68,10 +68,10 @@ const NODES: [Kind; 14] = [
     OneByteASecond,
 ];
 
-/// What ends a fault.
+/// How a fault ends.
 enum End {
-    Continue { process: OwnedFd, resource: usize, replica: usize, stopped: Option<u64> },
-    Replica { resource: usize, replica: usize },
+    Continue { process: OwnedFd, resource: usize, instance: usize, stopped: Option<u64> },
+    Instance { resource: usize, instance: usize },
     Pass(usize),
     Start(usize),
     Thaw(usize),
@@ -90,7 +90,7 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    /// They are written to a log in this folder.
+    /// Creates the faults of a seed, which are logged in this folder.
     pub(crate) fn new(seed: u64, folder: &Path) -> Self {
         Faults {
             log: File::create(folder.join("faults.log")).expect("a log"),
@@ -101,7 +101,7 @@ impl Faults {
         }
     }
 
-    /// Ends what is due, and begins the next fault when it is.
+    /// Ends the faults that are due, and begins the next one when it is due.
     pub(crate) fn go_on(&mut self, nodes: &mut Nodes, resources: &mut [Resource]) {
         let now = Instant::now();
         while let Some(due) = self.under_way.iter().position(|(until, _)| *until <= now) {
@@ -136,7 +136,7 @@ impl Faults {
         }
     }
 
-    /// Ends all that is under way.
+    /// Ends all faults in progress.
     pub(crate) fn end_all(&mut self, nodes: &mut Nodes, resources: &mut [Resource]) {
         for (_, end) in self.under_way.drain(..) {
             end.come(nodes, resources);
@@ -147,37 +147,37 @@ impl Faults {
         Duration::from_millis(self.random.u64(shortest..longest))
     }
 
-    /// A process of a replica, more often the leader's.
+    /// Disturbs a process of an instance, more often the leader's.
     fn disturb(&mut self, kind: Kind, resources: &mut [Resource]) -> Option<(Kind, End)> {
         let number = self.random.usize(0..resources.len());
         let resource = &mut resources[number];
-        let leader = resource.replicas.iter().position(|replica| replica.command().is_some());
-        let any = self.random.usize(0..resource.replicas.len());
+        let leader = resource.instances.iter().position(|instance| instance.command().is_some());
+        let any = self.random.usize(0..resource.instances.len());
         let index = leader.filter(|_| self.random.u8(0..4) > 0).unwrap_or(any);
-        let replica = &mut resource.replicas[index];
-        if replica.failing {
+        let instance = &mut resource.instances[index];
+        if instance.failing {
             return None;
         }
         let pid = match kind {
-            KillElector | StopElector => Some(replica.pid()),
-            KillGuard | StopGuard => replica.guard(),
-            _ => replica.command(),
+            KillElector | StopElector => Some(instance.pid()),
+            KillGuard | StopGuard => instance.guard(),
+            _ => instance.command(),
         };
-        // A child of ours, or of one of ours that lives: held before its parent is looked at again.
+        // A child of ours or of a live instance. Its pidfd is opened before its parent is checked again.
         let process = pidfd_open(Pid::from_raw(pid?)?, PidfdFlags::empty()).ok()?;
-        if ![Some(replica.pid()), replica.guard(), replica.command()].contains(&pid) {
+        if ![Some(instance.pid()), instance.guard(), instance.command()].contains(&pid) {
             return None;
         }
         let stops = matches!(kind, StopElector | StopGuard | StopCommand);
         pidfd_send_signal(&process, if stops { Signal::STOP } else { Signal::KILL }).ok()?;
-        replica.failing = true;
+        instance.failing = true;
         resource.disturb();
-        let (resource, replica) = (number, index);
+        let (resource, instance) = (number, index);
         let stopped = (kind == StopCommand).then(monotonic);
         let end = if stops {
-            End::Continue { process, resource, replica, stopped }
+            End::Continue { process, resource, instance, stopped }
         } else {
-            End::Replica { resource, replica }
+            End::Instance { resource, instance }
         };
         Some((kind, end))
     }
@@ -190,8 +190,8 @@ impl Faults {
         if nodes.all[index].failing || cluster.iter().any(|node| Instant::now() < node.alone_until) {
             return None;
         }
-        // A quorum is out of reach now and then, not most of the time. Data is deleted from a minority, with all locks on all
-        // others: nobody could know of a deletion from a second one.
+        // A quorum is unreachable now and then, not most of the time. Data is deleted from a minority, with all locks
+        // present on all other nodes: nobody could detect a deletion from a second one.
         let failing = cluster.iter().any(|node| node.failing);
         let others_healed = cluster.len() > 2 && cluster.iter().all(Node::is_healed);
         if (deletes && !others_healed) || (failing && self.random.u8(0..6) > 0) {
@@ -219,7 +219,7 @@ impl Faults {
             }
             FlushAll | DeleteKeys => End::Settled(index),
             FullDisk => {
-                // A save that can't put its file in place fails as one on a full disk does, and so do all writes then.
+                // A save that can't put its file in place fails as on a full disk, and so do all later writes.
                 let _ = fs::remove_file(node.server.folder().join("dump.rdb"));
                 fs::create_dir_all(node.server.folder().join("dump.rdb/full")).expect("a folder in the way");
                 node.server.query::<()>(&["CONFIG", "SET", "save", "3600 1"]);
@@ -264,8 +264,8 @@ impl Faults {
     }
 }
 
-/// Deletes everything, or every lock and fence, from a node; false where a lock does not stand there as on all others, so that
-/// it may be one of a bare quorum: in the moment of an election.
+/// Deletes everything, or every lock and fence, from a node. Returns false if any lock is not on all nodes, since it
+/// may then have a bare quorum, in the moment of an election.
 fn delete(index: usize, all: bool, nodes: &Nodes, resources: &[Resource]) -> bool {
     let cluster = nodes.clusters.iter().position(|cluster| cluster.members.contains(&index)).expect("its cluster");
     let (mut keys, mut expected) = (Vec::new(), Vec::new());
@@ -319,11 +319,11 @@ impl End {
         node.mended = Instant::now();
     }
 
-    /// What fails.
+    /// Names what fails.
     fn of(&self) -> String {
         match self {
-            End::Continue { resource, replica, .. } | End::Replica { resource, replica } => {
-                format!("replica {resource}-{replica}")
+            End::Continue { resource, instance, .. } | End::Instance { resource, instance } => {
+                format!("instance {resource}-{instance}")
             }
             End::Cpu(_) => "the host".into(),
             End::Pass(node) | End::Start(node) | End::Thaw(node) | End::Memory(node) => format!("node {node}"),
@@ -333,13 +333,13 @@ impl End {
 
     fn come_to_process(self, resources: &mut [Resource]) {
         match self {
-            End::Continue { process, resource, replica, stopped } => {
+            End::Continue { process, resource, instance, stopped } => {
                 let _ = pidfd_send_signal(&process, Signal::CONT);
                 resources[resource].stopped.extend(stopped.map(|from| (from, monotonic())));
-                resources[resource].replicas[replica].failing = false;
+                resources[resource].instances[instance].failing = false;
                 resources[resource].disturb();
             }
-            End::Replica { resource, replica } => resources[resource].replicas[replica].failing = false,
+            End::Instance { resource, instance } => resources[resource].instances[instance].failing = false,
             End::Cpu(busy) => {
                 for mut child in busy {
                     let _ = child.kill();

@@ -13,20 +13,20 @@ use crate::{
 pub(crate) struct Node {
     pub server: Server,
     pub proxy: Proxy,
-    /// A fault is under way.
+    /// A fault is in progress.
     pub failing: bool,
-    /// It doesn't vote before, since it has just started.
+    /// The end of the startup grace, before which it doesn't vote.
     pub young_until: Instant,
-    /// The last fault ended.
+    /// When the last fault ended.
     pub mended: Instant,
-    /// No other of its cluster may fail before: data was deleted from this one.
+    /// No other node of its cluster may fail before then, because data was deleted from this one.
     pub alone_until: Instant,
 }
 
 /// Nodes that hold the lease of some resources together.
 pub(crate) struct Cluster {
     pub members: Range<usize>,
-    /// When there came to be a quorum, or none any more: nanoseconds of CLOCK_MONOTONIC.
+    /// When a quorum was gained or lost: nanoseconds of CLOCK_MONOTONIC.
     pub quorum: Vec<(u64, bool)>,
 }
 
@@ -35,11 +35,11 @@ pub(crate) struct Nodes {
     pub clusters: Vec<Cluster>,
 }
 
-/// How long a node that has started doesn't vote: the protocol's time, and the seconds that its uptime is counted in.
+/// The startup grace of a node: the protocol's time, plus two seconds because uptime is counted in whole seconds.
 pub(crate) const YOUNG: Duration = Duration::from_millis(TTL.as_millis() as u64 * 101 / 100 + 2 + 2000);
 
 impl Nodes {
-    /// Clusters of so many nodes each.
+    /// Starts clusters of these sizes.
     pub(crate) fn start(sizes: &[usize], seed: u64) -> Self {
         let mut nodes = Nodes { all: Vec::new(), clusters: Vec::new() };
         for size in sizes {
@@ -67,13 +67,13 @@ impl Nodes {
         members.iter().map(|node| node.proxy.url.as_str()).collect::<Vec<_>>().join(",")
     }
 
-    /// The cluster of a node.
+    /// Returns the cluster of a node.
     pub(crate) fn around(&self, node: usize) -> &[Node] {
         let cluster = self.clusters.iter().find(|cluster| cluster.members.contains(&node)).expect("its cluster");
         &self.all[cluster.members.clone()]
     }
 
-    /// Notes whether a quorum is up, where that has changed.
+    /// Notes whether a quorum is up, if that has changed.
     pub(crate) fn note_quorum(&mut self) {
         for cluster in &mut self.clusters {
             let members = &self.all[cluster.members.clone()];
@@ -86,7 +86,7 @@ impl Nodes {
 }
 
 impl Node {
-    /// It has been well for so long that a leader has put back what it had lost.
+    /// Returns whether the node has been well long enough for a leader to restore its locks.
     pub(crate) fn is_healed(&self) -> bool {
         self.is_well() && self.mended.elapsed() > TTL
     }

@@ -1,8 +1,8 @@
-//! What a campaign has shown.
+//! The result of a campaign.
 
 use std::{fmt, time::Duration};
 
-use crate::{TTL, faults::Faults, nodes::Nodes, replicas::Resource};
+use crate::{TTL, faults::Faults, instances::Resource, nodes::Nodes};
 
 pub(crate) struct Verdict {
     minutes: f64,
@@ -19,13 +19,13 @@ pub(crate) struct Verdict {
 struct Vacancy {
     lasted: Duration,
     resource: String,
-    /// When it ended, as the witnesses write it.
+    /// When it ended, as the witnesses recorded it.
     until: u64,
 }
 
-/// The longest time without a leader that the protocol's times give while a quorum is up and nothing else happens: the votes
-/// that are out run out (a ttl and its drift); a connection that was broken is tried again after at most half a ttl, and takes
-/// up to ttl/5; then comes a standby's turn, and one more round where the first was split.
+/// Returns the longest time without a leader that the protocol allows while a quorum is up and nothing else happens.
+/// The outstanding votes expire (a ttl and its drift); a broken connection is retried after at most half a ttl, and
+/// takes up to ttl/5; then comes a standby's turn, and one more round if the first was split.
 pub(crate) fn bound() -> Duration {
     TTL + TTL / 100 + Duration::from_millis(2) + TTL / 2 + TTL / 5 + Duration::from_millis(300)
 }
@@ -60,11 +60,12 @@ impl Verdict {
     }
 }
 
-/// Counted while a quorum is up, from the last time that a process of this resource was made to fail or go on again.
+/// Counts only while a quorum is up, from the last time that a process of this resource was made to fail or to
+/// continue.
 fn longest_without_leader(resource: &Resource, quorum: &[(u64, bool)], (began, ended): (u64, u64)) -> Vacancy {
     let mut longest = Vacancy::default();
     let mut last = began;
-    // A command that is stopped writes nothing and leads all the same.
+    // A stopped command writes nothing but still leads.
     let mut led: Vec<(u64, u64)> = resource.watch.all.iter().map(|l| (l.start, l.last)).collect();
     led.extend(&resource.stopped);
     led.push((ended, ended));

@@ -1,7 +1,7 @@
-//! The simulated node answers as a real server does, and keeps the same: random sequences of the scripts' operations against
-//! both. So what the simulation shows holds for the real thing.
+//! The simulated node replies as a real server does and stores the same: random sequences of the scripts' operations
+//! run against both. What the simulation shows therefore holds for real servers.
 //!
-//! REDIS_SERVER=PROGRAM takes another server; OPERATIONS=N and SEED=S other sequences.
+//! REDIS_SERVER=PROGRAM uses another server; OPERATIONS=N and SEED=S choose other sequences.
 
 use std::time::{Duration, Instant};
 
@@ -21,10 +21,10 @@ use crate::{
 
 const LOCK: &str = "leaderrun:conformance";
 
-/// More than any server has been up.
+/// Longer than any server has been up.
 const NEVER: Duration = Duration::from_secs(100 * 24 * 60 * 60);
 
-/// Closer to each other than this, times may come in any order on a busy machine.
+/// Times closer to each other than this may come in any order on a busy machine.
 const NEAR: Duration = Duration::from_millis(300);
 
 struct Pair {
@@ -58,7 +58,7 @@ impl Pair {
         cmd.query(&mut self.connection).expect("an answer")
     }
 
-    /// One operation against both; what each answered.
+    /// Runs one operation against both; returns what each replied.
     fn step(&mut self) -> (Seen, Seen) {
         let value = LockValue::from_node(self.one(&["a", "b", "c", "größe \" 夜"]));
         let (token, ttl) = (self.token(), Duration::from_secs(self.random.u64(10..30)));
@@ -79,7 +79,7 @@ impl Pair {
             9..14 => {
                 let mut lasts = Duration::from_secs(self.random.u64(10..30));
                 if self.node.data.done.left(now).is_some_and(|left| left.abs_diff(lasts) < NEAR) {
-                    // Which of two notes lasts longer must not hang on a millisecond.
+                    // A millisecond must not decide which of two records lasts longer.
                     lasts += 2 * NEAR;
                 }
                 let note = match self.random.u8(0..6) {
@@ -107,7 +107,7 @@ impl Pair {
                 Default::default()
             }
             19 => {
-                // As if its time had run out.
+                // As if its time had expired.
                 let gone = self.one(&["", ":done", ":failed", ":step-down"]);
                 redis::cmd("DEL").arg(format!("{LOCK}{gone}")).exec(&mut self.connection).expect("an answer");
                 match gone {
@@ -128,7 +128,7 @@ impl Pair {
         }
     }
 
-    /// What the server keeps, and what the node does.
+    /// Returns what the server stores, and what the node stores.
     fn kept(&mut self) -> (Seen, Seen) {
         type Key = (Option<String>, i64);
         let [lock, fence, done, failed]: [Key; 4] = ["", ":fence", ":done", ":failed"].map(|suffix| {
@@ -150,7 +150,8 @@ impl Pair {
     }
 }
 
-/// What was seen of a server or a node: what must be the same, and times, in ms, which may differ by what a busy machine takes.
+/// What a server or a node showed: values that must be the same, and times in ms that may differ by the delays of a
+/// busy machine.
 #[derive(Debug, Default)]
 struct Seen {
     what: String,
@@ -185,7 +186,7 @@ impl Seen {
 }
 
 #[test]
-fn a_real_server_and_a_simulated_node_answer_and_keep_the_same() {
+fn a_real_server_and_a_simulated_node_reply_and_store_alike() {
     let (operations, seed) = (number("OPERATIONS").unwrap_or(10_000), number("SEED").unwrap_or(1));
     let server = Server::start();
     let info: String = server.query(&["INFO", "server"]);
@@ -208,11 +209,11 @@ fn a_real_server_and_a_simulated_node_answer_and_keep_the_same() {
         for told in std::mem::take(&mut pair.node.told) {
             notifications.message(&listener.get_message().expect("a message"));
             let message: Notification = replies.try_recv().expect("news");
-            assert_eq!(message, told, "told, operation {operation} of seed {seed}");
+            assert_eq!(message, told, "notifications, operation {operation} of seed {seed}");
         }
     }
     listener.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
-    assert!(listener.get_message().is_err(), "the server told more");
+    assert!(listener.get_message().is_err(), "the server sent more notifications");
     let version = Some(line("valkey_version:")).filter(|v| !v.is_empty()).unwrap_or_else(|| line("redis_version:"));
     println!("{operations} operations alike on {} {version}", line("server_name:"));
 }

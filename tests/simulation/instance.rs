@@ -1,4 +1,5 @@
-//! An instance: the real decisions of election and leadership, with messages and timers of the simulated world around them.
+//! An instance: the real decisions of election and leadership, with messages and timers of the simulated world around
+//! them.
 
 mod leading;
 mod standing;
@@ -21,7 +22,7 @@ use crate::{
     renewal::RenewalSchedule,
 };
 
-/// Something of an instance's that comes with time. Those of the guard come whether the elector is frozen or not.
+/// A timer of an instance. The guard's timers fire whether the elector is frozen or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
     Begin,
@@ -30,7 +31,7 @@ pub enum Timer {
     Extend(u32),
     NoteAgain,
     End,
-    /// The guard's: the command is exec'd, ends by itself, is to be dead by the deadline, is dead.
+    /// The guard's timers: the command is exec'd, ends by itself, must be dead by the deadline, is dead.
     Exec,
     Exit,
     Deadline(u32),
@@ -60,7 +61,7 @@ impl Answered {
     }
 }
 
-/// A round that is under way.
+/// A round in progress.
 struct Round {
     number: u32,
     sent: Moment,
@@ -98,7 +99,7 @@ pub struct Instance {
     index: usize,
     number: u32,
     rate: f64,
-    /// Its wall clock is ahead by so many µs.
+    /// How far its wall clock is ahead, in µs.
     skew: i64,
     once_per: Option<OncePer>,
     session: LockSession,
@@ -106,7 +107,7 @@ pub struct Instance {
     phase: Phase,
     rounds: u32,
     round: Option<Round>,
-    /// The round that was won: what comes of it late is still of use.
+    /// The round that was won; its late replies are still useful.
     won: Option<u32>,
     lost_rounds: u32,
     go: u32,
@@ -117,7 +118,7 @@ pub struct Instance {
     lost: bool,
 }
 
-/// A process's session, with a value that no other has.
+/// Returns the session of a process, with a unique value.
 fn session(index: usize, number: u32) -> LockSession {
     let value = LockValue::from_node(format!("{index}.{number}"));
     LockSession::proven("lock", NodesKey { value, token: FencingToken::ZERO })
@@ -164,7 +165,7 @@ impl Instance {
         at((world.now as f64 * self.rate) as u64)
     }
 
-    /// The world's time until a moment of our clock.
+    /// Returns the world's time until a moment of our clock.
     fn until(&self, moment: Moment, world: &World) -> u64 {
         (moment.since(self.clock(world)).as_nanos() as f64 / self.rate) as u64 + 1
     }
@@ -173,7 +174,7 @@ impl Instance {
         world.schedule.nodes
     }
 
-    /// How many nodes votes are counted against.
+    /// Returns the number of nodes that votes are counted against.
     fn counted(&self, world: &World, answered: usize) -> usize {
         if world.rules.configured_nodes { self.nodes(world) } else { answered.max(1) }
     }
@@ -184,7 +185,7 @@ impl Instance {
         Deadlines { stop_at: stop_at + more, kill_at: kill_at + more }
     }
 
-    /// A new process in place of one that has ended.
+    /// Replaces a process that has ended by a new one.
     fn begin_anew(&mut self, world: &mut World) {
         self.number += 1;
         self.session = session(self.index, self.number);
@@ -217,7 +218,7 @@ impl Instance {
             Timer::Exit => self.command_ends(true, world),
             Timer::Deadline(version) => {
                 if self.guarded.is_some_and(|guarded| guarded.version == version && guarded.runs) {
-                    // To kill takes time, all of the margin at the worst.
+                    // Killing takes time, in the worst case all of the margin.
                     let most = MARGIN.as_nanos() as u64 * 99 / 100;
                     let takes = if world.random.bool() { most } else { world.random.u64(0..most) };
                     world.timer(takes, Timer::Dead, self.process());
@@ -240,7 +241,7 @@ impl Instance {
         world.timer(over, Timer::RoundOver(number), self.process());
     }
 
-    /// Its wall clock, in microseconds.
+    /// Returns its wall clock, in microseconds.
     fn wall(&self, world: &World) -> u64 {
         (world.now / 1000).saturating_add_signed(self.skew)
     }
@@ -296,14 +297,14 @@ impl Instance {
             _ => return,
         };
         round.tally.count(vote);
-        // Where a success may be known to one node only, all are waited for.
+        // If one node alone may know of a success, wait for all.
         let waits = self.once_per.is_some() && matches!(round.kind, Kind::Campaign(_));
         if round.tally.result() != VoteResult::Pending && !waits {
             self.decide(world);
         }
     }
 
-    /// The nodes that have not answered don't vote.
+    /// Ends the wait: the nodes that have not replied don't vote.
     fn time_out(&mut self, world: &mut World) {
         let nodes = self.nodes(world);
         if let Some(round) = &mut self.round {

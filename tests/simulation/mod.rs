@@ -1,11 +1,12 @@
-//! A simulation of the protocol: the real rules of the lease and the real decisions of election and leadership, against nodes in
-//! memory, in virtual time. Messages are late beyond a ttl, lost and out of order; nodes crash and come back empty, with old
-//! data, with clocks of another rate; electors are frozen and killed. All of a schedule follows from its seed.
+//! A simulation of the protocol: the real rules of the lease and the real decisions of election and leadership, against
+//! nodes in memory, in virtual time. Messages are delayed beyond a ttl, lost and reordered; nodes crash and come back
+//! empty, with old data, or with clocks of another rate; electors are frozen and killed. A schedule follows entirely
+//! from its seed.
 //!
-//! SCHEDULES=N runs N of them, SEED=S one, with its trace.
+//! SCHEDULES=N runs N schedules; SEED=S runs one and prints its trace.
 
 mod conformance;
-// What the tests of processes share; a part of it serves here.
+// Shared with the tests of processes; the simulation uses a part of it.
 #[path = "../support/connection.rs"]
 mod connection;
 mod instance;
@@ -35,13 +36,13 @@ const TTL: Duration = Duration::from_secs(1);
 /// The time that killing may take at this ttl.
 const MARGIN: Duration = Duration::from_millis(50);
 
-/// A moment so many nanoseconds after a boot.
+/// Returns the moment `nanos` nanoseconds after boot.
 fn at(nanos: u64) -> Moment {
     static BOOT: LazyLock<Moment> = LazyLock::new(|| Moment::now() - Duration::MAX);
     *BOOT + Duration::from_nanos(nanos)
 }
 
-/// The rules of the protocol that can be left out, to see that this is found.
+/// The protocol's rules, each of which can be left out to see that the simulation finds it.
 #[derive(Clone, Copy, Debug)]
 struct Rules {
     startup_grace: bool,
@@ -54,7 +55,7 @@ struct Rules {
 const ALL: Rules =
     Rules { startup_grace: true, token_check: true, release_check: true, drift: true, configured_nodes: true };
 
-/// What is to happen; times in nanoseconds, 0 for never.
+/// What is to happen. Times are in nanoseconds, 0 for never.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     seed: u64,
@@ -76,13 +77,13 @@ pub struct Schedule {
     impatient: u8,
 }
 
-/// At which rates the clocks run: within 1 % of each other.
+/// The rates of the clocks, which differ by at most 1 %.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Clocks {
     Alike,
     /// Each is fast or slow.
     Mixed,
-    /// Those of the instances are slow and those of the nodes fast, so that a lease ends early where it is counted.
+    /// The instances' clocks are slow and the nodes' fast, so that a lease ends early where it is counted.
     Apart,
 }
 
@@ -153,7 +154,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|n| n.parse().expect(variable))
 }
 
-/// What is wrong with a schedule, with its trace.
+/// Returns what is wrong with a schedule, with its trace.
 fn fault_in(seed: u64, rules: Rules) -> Option<String> {
     World::new(Schedule::drawn(seed), rules, false).run()
 }
@@ -193,18 +194,18 @@ fn no_schedule_breaks_a_promise() {
     let commands: u64 = counts.iter().map(|(commands, _)| commands).sum();
     let steps: u64 = counts.iter().map(|(_, steps)| steps).sum();
     println!("{schedules} schedules, {steps} steps, {commands} commands: nothing is wrong");
-    assert!(commands > schedules, "hardly anything has happened");
+    assert!(commands > schedules, "too little happened");
 }
 
-/// A thousand schedules find that a rule is left out.
+/// Checks that a thousand schedules find a missing rule.
 fn is_found(rules: Rules) {
     let found = (0..1000).find_map(|seed| fault_in(seed, rules).map(|fault| (seed, fault)));
     println!("{rules:?}: {found:?}");
-    assert!(found.is_some(), "a thousand schedules have not found that a rule is left out: {rules:?}");
+    assert!(found.is_some(), "a thousand schedules did not find the missing rule: {rules:?}");
 }
 
 #[test]
-fn a_young_node_that_grants_is_found() {
+fn a_node_that_grants_during_its_startup_grace_is_found() {
     is_found(Rules { startup_grace: false, ..ALL });
 }
 
@@ -214,12 +215,12 @@ fn a_node_that_grants_any_token_is_found() {
 }
 
 #[test]
-fn a_release_that_comes_late_and_is_obeyed_is_found() {
+fn a_late_release_that_is_obeyed_is_found() {
     is_found(Rules { release_check: false, ..ALL });
 }
 
 #[test]
-fn a_lease_that_allows_for_no_drift_is_found() {
+fn a_lease_without_an_allowance_for_drift_is_found() {
     is_found(Rules { drift: false, ..ALL });
 }
 

@@ -1,4 +1,5 @@
-//! A node as its scripts make it, in memory. That a real server gives the same answers is shown by the test of conformance.
+//! A node with the behaviour of its scripts, in memory. The conformance test shows that a real server gives the same
+//! replies.
 
 use std::time::Duration;
 
@@ -10,10 +11,10 @@ use crate::{
     redlock::simulated::{AcquireReply, Acquisition, Answer, ExtendReply, Notification, ReleaseReply},
 };
 
-/// In nanoseconds.
+/// One second in nanoseconds.
 const SECOND: u64 = 1_000_000_000;
 
-/// A key's value and when it runs out, in nanoseconds of the node's clock.
+/// A key's value, and its expiry in nanoseconds of the node's clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Key {
     value: Option<String>,
@@ -29,13 +30,13 @@ impl Key {
         self.value.as_deref().filter(|_| now < self.until)
     }
 
-    /// As PTTL gives it.
+    /// Returns the time to live as PTTL does.
     pub fn left(&self, now: u64) -> Option<Duration> {
         self.get(now).map(|_| Duration::from_millis((self.until - now) / 1_000_000))
     }
 }
 
-/// What a node keeps.
+/// What a node stores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Data {
     pub lock: Key,
@@ -54,11 +55,11 @@ impl Default for Data {
 
 pub struct Node {
     pub data: Data,
-    /// On its own clock.
+    /// When the node started, on its own clock.
     pub started: u64,
     pub run_id: String,
     pub rules: Rules,
-    /// What it has told and nobody has taken yet.
+    /// The notifications that it has sent and nobody has taken yet.
     pub told: Vec<Notification>,
     pub listeners: u32,
 }
@@ -108,7 +109,7 @@ impl Node {
         if self.rules.token_check && ask.key.token <= data.fence {
             return Answer::Stale;
         }
-        // The uptime is counted in whole seconds of the clock, which grants with the beginning of one.
+        // The uptime is counted in whole seconds of the clock, so granting begins at the start of a second.
         let uptime = Duration::from_secs(now / SECOND - self.started / SECOND);
         if self.rules.startup_grace && uptime < ask.settle {
             let seconds = (ask.settle - uptime).as_millis().div_ceil(1000) as u64;

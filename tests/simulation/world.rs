@@ -27,7 +27,7 @@ pub enum Ask {
     Release { key: NodesKey, tell: bool, options: ReleaseOptions },
 }
 
-/// A process of an instance: what is meant for one that has ended reaches nobody.
+/// A process of an instance: messages to one that has ended reach nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
     pub instance: usize,
@@ -60,12 +60,12 @@ enum Event {
     Start(usize),
     Snapshot(usize),
     Freeze(usize),
-    /// Of an elector, or of a whole host.
+    /// Kills an elector, or a whole host.
     Kill(usize),
     Settle,
 }
 
-/// A server: its node, and its clock.
+/// A server: its node and its clock.
 struct Server {
     node: Node,
     up: bool,
@@ -85,7 +85,7 @@ pub struct World {
     pub rules: Rules,
     pub random: fastrand::Rng,
     pub now: u64,
-    /// What has gone on, for a trace; kept only where it is wanted.
+    /// The events so far, kept only if a trace is wanted.
     pub trace: Option<Vec<String>>,
     pub commands: u64,
     pub steps: u64,
@@ -95,10 +95,10 @@ pub struct World {
     serial: u64,
     servers: Vec<Server>,
     instances: Vec<Option<Instance>>,
-    /// Whose command runs.
+    /// The process whose command runs.
     running: Option<Process>,
     last_token: FencingToken,
-    /// Until when a success that is on record, or a lock that is kept, keeps all others from starting, by the slowest clock.
+    /// Until when a recorded success or a lock kept by --hold stops all others from starting, by the slowest clock.
     closed_until: u64,
     last_start: u64,
     /// Nothing fails any more.
@@ -124,7 +124,7 @@ impl World {
             times,
             rules,
             random,
-            // Servers have been up for long enough.
+            // Servers have been up long enough.
             now: 10_000 * MS,
             trace: trace.then(Vec::new),
             commands: 0,
@@ -171,7 +171,7 @@ impl World {
         (-(1.0 - self.random.f64()).ln() * mean as f64) as u64
     }
 
-    /// Runs the schedule to its end. What is wrong with it, if anything.
+    /// Runs the schedule to its end. Returns what is wrong with it, if anything.
     pub fn run(&mut self) -> Option<String> {
         let end = self.now + self.schedule.lasts + self.quiet_time();
         while let Some(Reverse((at, _, slot))) = self.queue.pop() {
@@ -223,10 +223,10 @@ impl World {
         self.after(after, Event::Timer { timer, of });
     }
 
-    /// How long a message takes; `None` for one that is lost.
+    /// Returns how long a message takes; `None` if it is lost.
     fn delay(&mut self) -> Option<u64> {
         if self.quiet {
-            // All alike, so that they keep their order, as on a connection.
+            // Equal delays keep messages in order, as on a connection.
             return Some(MS);
         }
         if self.random.f64() < self.schedule.loss {
@@ -289,7 +289,7 @@ impl World {
         }
     }
 
-    /// To an elector, which may be frozen.
+    /// Delivers an event to an elector, which may be frozen.
     fn deliver(&mut self, to: Process, event: Event) {
         let frozen_until = self.instances[to.instance].as_ref().map_or(0, |instance| instance.frozen_until);
         if self.now < frozen_until {

@@ -1,7 +1,7 @@
-//! A network and an /etc of a test's own: its name server has port 53, and its hosts, resolv.conf and nsswitch.conf are the
-//! machine's. An ordinary user may do that, too, where users may make namespaces.
+//! A network and an /etc of a test's own: its name server has port 53, and its hosts, resolv.conf and nsswitch.conf are
+//! the machine's. This also works for an ordinary user where users may create namespaces.
 //!
-//! The test runs once more, in a process of its own in there, and all that it starts with it.
+//! The test runs a second time, in a separate process inside, together with all that it starts.
 
 use std::{
     any::type_name,
@@ -14,10 +14,10 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Has the name of the test in that process.
+/// Holds the name of the test in that process.
 const VARIABLE: &str = "LEADERRUN_TEST_APART";
 
-/// Everything in /etc but these three files is as it was.
+/// Everything in /etc except these three files stays as it was.
 const SET_UP: &str = r#"
 set -e
 ip link set lo up
@@ -34,8 +34,8 @@ pub struct Apart {
 }
 
 impl Apart {
-    /// In the process apart, where the test goes on; `None` in the other one, which has waited for that, or can't have it.
-    /// `test` is the test's own function.
+    /// Returns a value in the process apart, where the test continues. Returns `None` in the outer process, after
+    /// waiting for the inner one, or if the machine doesn't allow this. `test` is the test's own function.
     pub fn enter<T>(_test: T) -> Option<Self> {
         let (_, test) = type_name::<T>().split_once("::").expect("a function of the test file's");
         if std::env::var_os(VARIABLE).is_some_and(|name| name == test) {
@@ -57,14 +57,15 @@ impl Apart {
         None
     }
 
-    /// A file of /etc, from now on: another one, as programs that write it carefully do it.
+    /// Replaces a file of /etc by a new one, as careful programs do.
     pub fn etc(&self, name: &str, text: &str) {
         let new = Path::new("/etc").join(format!("{name}.new"));
         fs::write(&new, text).expect("a file of our own /etc");
         fs::rename(&new, Path::new("/etc").join(name)).expect("a file of our own /etc");
     }
 
-    /// The words that make a program run as a user who has processes of his own, this many at most: other tests count theirs.
+    /// Returns words that run a program as a user limited to this many processes, counted separately from those of
+    /// other tests.
     pub fn limited(&self, processes: usize) -> Vec<String> {
         let user = (30_000 + std::process::id() % 30_000).to_string();
         let user = if has_other_users() {
@@ -77,14 +78,14 @@ impl Apart {
         user.into_iter().chain(["prlimit", &limit]).map(ToOwned::to_owned).collect()
     }
 
-    /// A copy of a program that every user can run.
+    /// Copies a program to where every user can run it.
     pub fn copy(&self, program: &Path) -> PathBuf {
         let copy = self.folder.path().join(program.file_name().expect("a program's name"));
         fs::copy(program, &copy).expect("a copy");
         copy
     }
 
-    /// An empty folder that every user can read.
+    /// Creates an empty folder that every user can read.
     pub fn folder(&self, name: &str) -> PathBuf {
         let folder = self.folder.path().join(name);
         fs::create_dir_all(&folder).expect("a folder");
@@ -92,14 +93,14 @@ impl Apart {
     }
 }
 
-/// A temporary folder that every user can read.
+/// Creates a temporary folder that every user can read.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
     folder
 }
 
-/// Root has all users; one who is root only in there has but one.
+/// Returns whether other users exist: real root has them all; root of the namespace has only itself.
 fn has_other_users() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").expect("our users");
     map.split_ascii_whitespace().nth(2).is_some_and(|number| number != "1")

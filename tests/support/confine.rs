@@ -1,14 +1,14 @@
-//! Takes something away from itself, then execs the rest of its command line, so that a test can run any program confined.
+//! Confines itself, then execs the rest of its command line, so that a test can run any program confined.
 //!
 //! confine deny SYSCALL[,SYSCALL...] ERRNO -- COMMAND...: the kernel answers these system calls with this error (seccomp(2))
-//! confine expect SYSCALL[,SYSCALL...] ERRNO -- COMMAND...: execs only where the kernel does so
+//! confine expect SYSCALL[,SYSCALL...] ERRNO -- COMMAND...: execs only if the kernel does so
 //! confine files N -- COMMAND...: at most N descriptors (RLIMIT_NOFILE, soft and hard)
 
 use std::os::unix::process::CommandExt;
 
 use nix::{errno::Errno, libc, sys::prctl::set_no_new_privs};
 
-/// By name; the numbers differ between architectures.
+/// System calls by name; the numbers differ between architectures.
 const SYSCALLS: [(&str, libc::c_long); 9] = [
     ("pidfd_open", libc::SYS_pidfd_open),
     ("pidfd_send_signal", libc::SYS_pidfd_send_signal),
@@ -55,13 +55,14 @@ fn named(errno: &str) -> Errno {
     ERRNOS.iter().find(|(name, _)| *name == errno).expect("an error that we know").1
 }
 
-/// What the kernel says to a call with arguments that no system call takes.
+/// Returns the kernel's error for a call with arguments that no system call accepts.
 fn answer(number: libc::c_long) -> Errno {
-    // SAFETY: descriptors and flags that there are none of, and null pointers: each call fails before it does anything.
+    // SAFETY: the descriptors and flags don't exist, and the pointers are null: each call fails before it does
+    // anything.
     Errno::result(unsafe { libc::syscall(number, -1, 0, 0, -1, 0, -1) }).expect_err("a call that fails")
 }
 
-/// A filter in classic BPF: load the call's number, compare it with each, and give the error or allow it.
+/// Installs a filter in classic BPF: load the call's number, compare it with each, and return the error or allow it.
 fn deny(numbers: &[libc::c_long], errno: Errno) {
     let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let give = |what: u32| statement(libc::BPF_RET | libc::BPF_K, what);

@@ -1,5 +1,5 @@
-//! One connection to a server, kept from question to question: a new one for each would use up the ports of outgoing connections
-//! where a test polls.
+//! One connection to a server, reused for every request: a new one each time would use up the outgoing ports when a
+//! test polls.
 
 use std::sync::Mutex;
 
@@ -9,7 +9,7 @@ use redis::{Cmd, Connection, FromRedisValue, RedisError, RedisResult};
 pub struct Kept(Mutex<Option<Connection>>);
 
 impl Kept {
-    /// Asks on the connection that is kept, and on a new one where there is none or the server has closed it.
+    /// Asks on the connection that is open, or on a new one if there is none or the server has closed it.
     pub fn ask<T: FromRedisValue>(&self, cmd: &Cmd, open: impl FnOnce() -> RedisResult<Connection>) -> RedisResult<T> {
         let mut kept = self.0.lock().expect("no thread of ours panics");
         if let Some(connection) = kept.take() {
@@ -21,13 +21,13 @@ impl Kept {
         ask_on(open()?, cmd, &mut kept)
     }
 
-    /// Closes it.
+    /// Closes the connection.
     pub fn close(&self) {
         self.0.lock().expect("no thread of ours panics").take();
     }
 }
 
-/// Keeps the connection unless it is broken, or its next answer would be the one to this question.
+/// Keeps the connection unless it is broken, or its next reply would belong to this request.
 fn ask_on<T: FromRedisValue>(mut connection: Connection, cmd: &Cmd, kept: &mut Option<Connection>) -> RedisResult<T> {
     let answer = cmd.query(&mut connection);
     *kept = Some(connection).filter(|_| !answer.as_ref().is_err_and(RedisError::is_io_error));

@@ -1,7 +1,7 @@
-//! A name server that a test tells what to answer, over UDP and TCP, and that counts what it is asked.
+//! A name server over UDP and TCP. A test sets its answers and counts its queries.
 //!
-//! It behaves as a recursive server does: an alias is answered together with the addresses of its target. Its messages are put
-//! together by hand (RFC 1035, section 4), not by the library that leaderrun reads them with.
+//! It behaves like a recursive server: an alias is answered together with the addresses of its target. Its messages are
+//! built by hand (RFC 1035, section 4), not by the library with which leaderrun reads them.
 
 use std::{
     collections::HashMap,
@@ -15,10 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often the server looks whether it is to end.
+/// How often the server checks whether to end.
 const TICK: Duration = Duration::from_millis(20);
 
-/// The types of records that are known here.
+/// The record types that it knows.
 const A: u16 = 1;
 const CNAME: u16 = 5;
 const SOA: u16 = 6;
@@ -30,10 +30,10 @@ const SERVFAIL: u8 = 2;
 const NXDOMAIN: u8 = 3;
 const REFUSED: u8 = 5;
 
-/// What a name server says of a name.
+/// What a name server answers for a name.
 #[derive(Clone, Debug)]
 pub enum Says {
-    /// All of its addresses, of both families; none of a family is an answer without records.
+    /// All addresses, of both families; a family without any gets an answer without records.
     Addresses(Vec<IpAddr>),
     /// Another name for this one.
     Alias(&'static str),
@@ -44,37 +44,37 @@ pub enum Says {
     Refuses,
     /// No answer.
     Nothing,
-    /// No answer to the first queries of each type, so many; then these addresses.
+    /// No answer to the first queries of each type, this many; then these addresses.
     NothingAtFirst(usize, Vec<IpAddr>),
-    /// These addresses, so much later.
+    /// These addresses, after a delay.
     Late(Duration, Vec<IpAddr>),
-    /// These addresses, but over UDP only that they don't fit.
+    /// These addresses; over UDP only a truncated answer.
     OverTcp(Vec<IpAddr>),
 }
 
 impl Says {
-    /// These addresses, separated by spaces.
+    /// Parses addresses separated by spaces.
     pub fn addresses(list: &str) -> Self {
         Says::Addresses(addresses(list))
     }
 }
 
-/// IP addresses, separated by spaces.
+/// Parses IP addresses separated by spaces.
 pub fn addresses(list: &str) -> Vec<IpAddr> {
     list.split(' ').map(|address| address.parse().expect("an address")).collect()
 }
 
-/// A question that came.
+/// A query that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// In lower case, without the dot at its end.
+    /// The name in lower case, without the dot at its end.
     pub name: String,
     pub kind: u16,
     pub tcp: bool,
     pub at: Instant,
 }
 
-/// It ends when it is dropped: then its port is closed.
+/// Ends when it is dropped, which closes its port.
 pub struct NameServer {
     pub address: IpAddr,
     zone: Arc<Zone>,
@@ -90,11 +90,11 @@ struct Zone {
 }
 
 impl NameServer {
-    /// On port 53 of this address, as resolv.conf(5) wants it. It knows no name yet.
+    /// Starts on port 53 of this address, as resolv.conf(5) requires. It knows no name yet.
     pub fn at(address: &str) -> Self {
         let address: IpAddr = address.parse().expect("an address");
-        let udp = UdpSocket::bind((address, 53)).expect("port 53 of UDP");
-        let tcp = TcpListener::bind((address, 53)).expect("port 53 of TCP");
+        let udp = UdpSocket::bind((address, 53)).expect("UDP port 53");
+        let tcp = TcpListener::bind((address, 53)).expect("TCP port 53");
         udp.set_read_timeout(Some(TICK)).expect("a time-out");
         tcp.set_nonblocking(true).expect("a listener that doesn't block");
         let zone = Arc::new(Zone::default());
@@ -105,33 +105,33 @@ impl NameServer {
         NameServer { address, zone, thread: Some(thread) }
     }
 
-    /// From now on it says this of a name.
+    /// Sets the answer for a name from now on.
     pub fn set(&self, name: &str, says: Says) {
         held(&self.zone.names).insert(name.to_owned(), says);
     }
 
-    /// The same, for a server that is just being made.
+    /// Does the same for a server under construction.
     pub fn with(self, name: &str, says: Says) -> Self {
         self.set(name, says);
         self
     }
 
-    /// From now on it says this of all names; `None` for what it says of each.
+    /// Sets one answer for all names from now on; `None` returns to the answer of each name.
     pub fn set_all(&self, says: Option<Says>) {
         *held(&self.zone.otherwise) = says;
     }
 
-    /// The line for resolv.conf.
+    /// Returns the line for resolv.conf.
     pub fn line(&self) -> String {
         format!("nameserver {}\n", self.address)
     }
 
-    /// All queries so far, in the order in which they came.
+    /// Returns all queries so far, in the order in which they arrived.
     pub fn queries(&self) -> Vec<Query> {
         held(&self.zone.queries).clone()
     }
 
-    /// The names that were asked for, each once, in the order in which they first came.
+    /// Returns the queried names, each once, in the order in which they first arrived.
     pub fn names_asked(&self) -> Vec<String> {
         let mut names = Vec::new();
         for query in self.queries() {
@@ -168,7 +168,7 @@ impl Zone {
         }
     }
 
-    /// Answers what comes on a connection, until either side has enough of it.
+    /// Answers what arrives on a connection, until either side closes it.
     fn serve_stream(&self, mut stream: TcpStream) -> io::Result<()> {
         stream.set_read_timeout(Some(TICK))?;
         let mut received = Vec::new();
@@ -192,7 +192,7 @@ impl Zone {
         Ok(())
     }
 
-    /// What is sent back, if anything is.
+    /// Returns the answer to a message, if there is one.
     fn answer(&self, message: &[u8], tcp: bool) -> Option<Vec<u8>> {
         let (name, question) = question(message)?;
         let kind = u16::from_be_bytes(question.last_chunk::<4>()?.first_chunk().copied()?);
@@ -234,7 +234,7 @@ impl Zone {
             Says::Refuses => REFUSED,
             Says::Nothing | Says::NothingAtFirst(..) => return None,
         };
-        // Where there is nothing, for how long that holds (RFC 2308).
+        // A negative answer says how long it holds (RFC 2308).
         let nothing = matches!(code, NOERROR | NXDOMAIN) && records.is_empty() && !truncated;
         let authority =
             if nothing { record("", SOA, &[&[0, 0][..], &[0, 0, 0, 1].repeat(5)].concat()) } else { vec![] };
@@ -254,7 +254,7 @@ impl Zone {
     }
 }
 
-/// The name that a message asks for, and the bytes of its question.
+/// Returns the name that a message asks for, and the bytes of its question.
 fn question(message: &[u8]) -> Option<(String, &[u8])> {
     let question = message.get(12..)?;
     let (mut labels, mut at) = (Vec::new(), 0);
@@ -270,7 +270,7 @@ fn question(message: &[u8]) -> Option<(String, &[u8])> {
     Some((labels.join("."), question.get(..at + 4)?))
 }
 
-/// A name's labels.
+/// Encodes a name as labels.
 fn encoded(name: &str) -> Vec<u8> {
     let labels = name.split('.').filter(|label| !label.is_empty());
     let mut bytes: Vec<u8> = labels.flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat()).collect();
@@ -278,7 +278,7 @@ fn encoded(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// A record of the internet, good for a second.
+/// Returns a record of class IN, valid for a second.
 fn record(name: &str, kind: u16, data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u16).to_be_bytes();
     [&encoded(name), &kind.to_be_bytes()[..], &[0, 1, 0, 0, 0, 1], &length, data].concat()

@@ -1,5 +1,5 @@
-//! Which file of a Rust program uses what of which other file, from `use` lines and paths. Reads tokens, not macros'
-//! meaning; leaves out what is compiled for tests only.
+//! Finds which file of a Rust program uses what from which other file, from `use` lines and paths. Reads tokens, not
+//! the meaning of macros; leaves out what is compiled for tests only.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -52,7 +52,7 @@ pub(crate) fn arrows(sources: &Sources) -> Arrows {
     program.modules.iter().flat_map(|(path, module)| program.arrows_from(path, module)).collect()
 }
 
-/// `a/b.rs` and `a/b/mod.rs` are `a::b`; `main.rs` is the root.
+/// Returns the module of a file: `a/b.rs` and `a/b/mod.rs` are `a::b`; `main.rs` is the root.
 fn module_path(file: &str) -> ModulePath {
     let path = file.trim_end_matches(".rs").trim_end_matches("/mod");
     path.split('/').filter(|part| *part != "main").map(ToOwned::to_owned).collect()
@@ -74,7 +74,7 @@ struct Module {
 /// One name that a `use` brings in.
 struct Use {
     path: Vec<String>,
-    /// The name in this file; `*` for all of the module.
+    /// The name in this file; `*` for the whole module.
     name: String,
     is_public: bool,
 }
@@ -94,7 +94,7 @@ impl Program {
                 Some(Target::Module(target)) if used.name != "*" => {
                     aliases.insert(&used.name, target);
                 }
-                // A module that only hands on what a child defines doesn't use it.
+                // A module that only re-exports what a child defines doesn't use it.
                 Some(Target::ItemOf(target)) if used.is_public && target.starts_with(path) => {}
                 Some(Target::Module(target) | Target::ItemOf(target)) => targets.push(target),
                 None => {}
@@ -166,14 +166,14 @@ impl Module {
         module
     }
 
-    /// Takes in what stands at a token; returns where the next thing stands.
+    /// Reads the item at a token; returns the position of the next one.
     fn take(&mut self, tokens: &[String], at: usize) -> usize {
         let token = |index: usize| tokens.get(index).map_or("", String::as_str);
         let before = at.checked_sub(1).map_or("", token);
         if token(at) == "#" && token(at + 1) == "[" {
             let end = closing(tokens, at + 1);
             if tokens[at + 2..end].concat() != "cfg(test)" {
-                // What other attributes hold may be paths.
+                // Other attributes may contain paths.
                 return at + 1;
             }
             let (item, end) = item_after(tokens, end + 1);
@@ -229,7 +229,7 @@ fn use_tree(tokens: &[String], prefix: &[String], is_public: bool, uses: &mut Ve
     }
 }
 
-/// Splits at the commas that are in no braces.
+/// Splits at the commas outside braces.
 fn branches(tokens: &[String]) -> Vec<&[String]> {
     let (mut depth, mut start, mut branches) = (0, 0, Vec::new());
     for (index, token) in tokens.iter().enumerate() {
@@ -281,7 +281,7 @@ fn is_name(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// Splits a program into names, `::` and single characters, without comments, texts and numbers.
+/// Splits a program into names, `::` and single characters, without comments, strings and numbers.
 fn tokens(text: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     let mut rest = text;
@@ -336,7 +336,7 @@ fn text_literal(text: &str) -> Option<usize> {
     None
 }
 
-/// Returns the length of a text in quotes, with what `\` escapes.
+/// Returns the length of a quoted text, including what `\` escapes.
 fn quoted(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (index, c) in text.char_indices().skip(1) {

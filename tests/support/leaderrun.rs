@@ -20,13 +20,13 @@ pub struct Leaderrun {
     folder: TempDir,
 }
 
-/// A leaderrun that has been started; it is ended with its test.
+/// A running leaderrun, which ends with its test.
 pub struct Running {
     child: Child,
     folder: TempDir,
 }
 
-/// What a leaderrun that has ended has left.
+/// What an ended leaderrun has left.
 #[derive(Debug)]
 pub struct Output {
     pub status: ExitStatus,
@@ -34,14 +34,14 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// Copies a program in a process of its own: written by us, it might still be open in what another test has just forked, and
-/// could not be run (ETXTBSY).
+/// Copies a program in a separate process. If the test itself wrote the file, a child that another test has just forked
+/// might still have it open, and it could not be run (ETXTBSY).
 pub fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").args([from, to]).status().expect("cp").success(), "a copy of {}", from.display());
 }
 
 impl Output {
-    /// As a shell's $?.
+    /// Returns the exit status as a shell's $?.
     pub fn code(&self) -> i32 {
         self.status.code().unwrap_or_else(|| 128 + self.status.signal().expect("a code or a signal"))
     }
@@ -59,7 +59,7 @@ impl Leaderrun {
         Leaderrun { command, folder }
     }
 
-    /// For a resource on these nodes.
+    /// Runs for a resource on these nodes.
     pub fn on(servers: &Servers, resource: &str, ttl: Duration) -> Self {
         let ttl = format!("{}ms", ttl.as_millis());
         Self::new().args(["--redis", &servers.urls(), "--resource", resource, "--ttl", &ttl])
@@ -75,7 +75,7 @@ impl Leaderrun {
         self
     }
 
-    /// By way of other programs: their words, with the path of leaderrun as the last one.
+    /// Starts leaderrun through other programs: their words, with the path of leaderrun as the last one.
     pub fn through(mut self, words: Vec<std::ffi::OsString>) -> Self {
         if let [first, rest @ ..] = words.as_slice() {
             let mut command = Command::new(first);
@@ -91,8 +91,8 @@ impl Leaderrun {
         self
     }
 
-    /// By way of a user namespace, if an ordinary user runs it: root of that may read all that /proc tells of a process that
-    /// isn't dumpable.
+    /// Starts it through a user namespace if an ordinary user runs it: root of the namespace may read all that /proc
+    /// shows of a process that isn't dumpable.
     pub fn readable(self) -> Self {
         if is_root() {
             return self;
@@ -107,7 +107,7 @@ impl Leaderrun {
         self
     }
 
-    /// The program where every user can run it, wherever the project is.
+    /// Copies the program to where every user can run it, wherever the project is.
     pub fn copy_for_all_users(&self) -> PathBuf {
         std::fs::set_permissions(self.folder.path(), std::fs::Permissions::from_mode(0o755)).expect("a mode");
         let path = self.folder.path().join("leaderrun");
@@ -115,7 +115,7 @@ impl Leaderrun {
         path
     }
 
-    /// Starts it with a shell's line as its command.
+    /// Starts it with a shell line as its command.
     pub fn shell(self, line: &str) -> Running {
         self.args(["--", "sh", "-c", line]).spawn()
     }
@@ -138,7 +138,7 @@ impl Running {
         self.child.id() as i32
     }
 
-    /// The guard's process.
+    /// Returns the guard's process.
     pub fn guard(&self) -> i32 {
         eventually("the guard", || children(self.pid()).first().copied())
     }
@@ -183,7 +183,7 @@ impl Running {
             if let Some(status) = self.child.try_wait().expect("our child") {
                 break status;
             }
-            assert!(began.elapsed() < LONG, "leaderrun goes on: {}", self.stderr());
+            assert!(began.elapsed() < LONG, "leaderrun still runs: {}", self.stderr());
             std::thread::sleep(Duration::from_millis(2));
         };
         Output { status, stdout: self.stdout(), stderr: self.stderr() }

@@ -1,6 +1,6 @@
-//! What the tests share: real servers, real leaderruns, and the checker for overlap.
+//! What the tests share: real servers, real instances, and the checker for overlap.
 
-// Each test file is a program of its own and uses a part of this.
+// Each test file is a separate program and uses a part of this.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 mod apart;
@@ -38,14 +38,14 @@ pub use self::{
     witnesses::{Witness, Witnesses, monotonic},
 };
 
-/// A name that no other test uses.
+/// Returns a name that no other test uses.
 pub fn unique(name: &str) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// An example's program, built beside the tests.
+/// Returns the path of an example's program, which is built beside the tests.
 pub fn example(name: &str) -> std::path::PathBuf {
     let mut path = std::env::current_exe().expect("our own path");
     path.pop();

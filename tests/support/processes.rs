@@ -14,14 +14,14 @@ pub fn signal(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).expect("a process of this test");
 }
 
-/// Has signals that are ignored end processes again. Whoever runs the tests in the background of a shell or under nohup(1)
-/// hands down some that are ignored, as we would to leaderrun, which leaves them so.
+/// Restores the default action of ignored signals. A shell that runs the tests in the background, or nohup(1), passes
+/// on ignored signals, and leaderrun would inherit and keep them.
 pub fn heed_signals() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // Rust ignores SIGPIPE, and puts it back for what it starts.
+        // Rust ignores SIGPIPE, and restores it for the programs that it starts.
         for number in (1..=64).filter(|&number| number != libc::SIGPIPE) {
-            // SAFETY: all zeros is a valid sigaction; it is read, and put back to the default where it was ignored.
+            // SAFETY: all zeros is a valid sigaction; it is read, and reset to the default if it was ignored.
             unsafe {
                 let mut action: libc::sigaction = std::mem::zeroed();
                 let known = libc::sigaction(number, std::ptr::null(), &raw mut action) == 0;
@@ -33,24 +33,24 @@ pub fn heed_signals() {
     });
 }
 
-/// The children of a process that are no zombies.
+/// Returns the children of a process that are not zombies.
 pub fn children(pid: i32) -> Vec<i32> {
     let Ok(list) = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")) else { return Vec::new() };
     list.split_ascii_whitespace().map(|n| n.parse().expect("a pid")).filter(|&p| state(p) != 'Z').collect()
 }
 
-/// The letter of a process's state; X for one that is gone.
+/// Returns the letter of a process's state; X if it is gone.
 pub fn state(pid: i32) -> char {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('X')
 }
 
-/// How many threads a process has.
+/// Returns the number of threads of a process.
 pub fn threads(pid: i32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
 }
 
-/// Everything that was started by the commands of one resource: they have its name in their environment.
+/// Everything that the commands of one resource started, recognized by the resource's name in the environment.
 pub struct Tree(pub String);
 
 impl Tree {
@@ -58,7 +58,7 @@ impl Tree {
         Tree(format!("LEADERRUN_RESOURCE={resource}"))
     }
 
-    /// The processes that are alive now.
+    /// Returns the processes that are alive now.
     pub fn alive(&self) -> Vec<i32> {
         let marked = |pid: &i32| {
             let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
@@ -69,7 +69,7 @@ impl Tree {
         pids.filter(marked).filter(|&pid| !['Z', 'X'].contains(&state(pid))).collect()
     }
 
-    /// Waits until so many processes are there.
+    /// Waits until there are this many processes.
     pub fn grows_to(&self, number: usize) -> Vec<i32> {
         eventually(&format!("{number} processes with {}", self.0), || Some(self.alive()).filter(|p| p.len() >= number))
     }
@@ -81,7 +81,7 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        // Only after a test that failed is anything left.
+        // Anything is left only after a failed test.
         for pid in self.alive() {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }

@@ -1,4 +1,4 @@
-//! A bad network before a server, or a bad server: connections that are reset, held up or answered with nonsense.
+//! A bad network in front of a server, or a bad server: connections that are reset, delayed or answered with nonsense.
 
 use std::{
     io::{Read, Write},
@@ -10,25 +10,25 @@ use std::{
 
 use super::free_port;
 
-/// What is done to what passes.
+/// What happens to passing bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Pass,
-    /// One chunk in so many is lost, and its connection with it.
+    /// One chunk in this many is lost, together with its connection.
     Resetting(u32),
     /// Every connection is closed at once.
     Refuse,
-    /// Nothing passes; it comes through when the mode changes.
+    /// Nothing passes until the mode changes.
     Hold,
-    /// Each chunk is late by so much.
+    /// Each chunk is delayed by this much.
     Late(Duration),
-    /// Answers are random bytes.
+    /// Replies are random bytes.
     Garbage,
-    /// Of each answer the first half comes through.
+    /// Only the first half of each reply passes.
     Half,
-    /// No answer comes through.
+    /// No reply passes.
     Silent,
-    /// One byte of the answers a second.
+    /// One byte of the replies passes each second.
     Dribble,
 }
 
@@ -44,12 +44,12 @@ struct State {
 }
 
 impl Proxy {
-    /// Passes bytes on to this port. The random numbers have a seed. The threads end with the test.
+    /// Passes bytes on to this port, with random numbers from a seed. The threads end with the test.
     pub fn new(port: u16, seed: u64) -> Self {
         Self::at(&format!("127.0.0.1:{}", free_port()), port, seed)
     }
 
-    /// At this address.
+    /// Does the same at this address.
     pub fn at(address: &str, port: u16, seed: u64) -> Self {
         let listener = TcpListener::bind(address).expect("a free port");
         let url = format!("redis://{}", listener.local_addr().expect("its address"));
@@ -73,7 +73,8 @@ impl Proxy {
         proxy
     }
 
-    /// From now on. After what breaks the order of answers, and to refuse, the connections that are open are closed.
+    /// Sets the mode from now on. Closes open connections to refuse them, and after a mode that breaks the order of
+    /// replies.
     pub fn set(&self, mode: Mode) {
         let old = std::mem::replace(&mut *held(&self.state.mode), mode);
         let broken = matches!(old, Mode::Garbage | Mode::Half | Mode::Silent | Mode::Dribble);

@@ -1,5 +1,5 @@
-//! A tree of processes is grown under a leader, its leadership is ended in one way or another, and the next leader looks
-//! whether anything of it is alive.
+//! Grows a tree of processes under a leader, ends the leadership in one way or another, and has the next leader check
+//! whether any process of the tree is alive.
 
 use std::{
     ffi::OsString,
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::{Leaderrun, Running, Servers, Tree, children, eventually, example, leaderrun::copy, signal, unique};
 
 pub const TTL: Duration = Duration::from_secs(1);
-/// One that isn't lost on a busy host.
+/// A ttl long enough to keep the lease on a busy host.
 pub const LONG_TTL: Duration = Duration::from_secs(3);
 
 /// How leadership ends.
@@ -30,10 +30,10 @@ pub enum End {
     BothKilled,
 }
 
-/// Tries the ends that have nothing in common, each of them even if another fails.
+/// Tries the ends that have nothing in common, each even if another fails.
 pub fn each_end(play: impl Fn(End)) {
     let failed = failing_ends(play);
-    assert!(failed.is_empty(), "failed, as said above: {failed:?}");
+    assert!(failed.is_empty(), "failed, see above: {failed:?}");
 }
 
 pub fn failing_ends(play: impl Fn(End)) -> Vec<End> {
@@ -45,7 +45,7 @@ pub fn failing_ends(play: impl Fn(End)) -> Vec<End> {
 /// A kind of tree.
 pub struct Shape {
     pub command: Vec<String>,
-    /// How many processes it has when it is grown.
+    /// The number of processes in the full-grown tree.
     pub size: usize,
 }
 
@@ -67,21 +67,21 @@ impl Shape {
     }
 }
 
-/// An example's path as a word of a command line.
+/// Returns an example's path as a word of a command line.
 pub fn program(name: &str) -> String {
     example(name).into_os_string().into_string().expect("a path in UTF-8")
 }
 
 /// A leader and the tree of its command.
 pub struct Leading {
-    // In this order: what a failed test leaves of the tree is killed after its leader.
+    // The order matters: what a failed test leaves of the tree is killed after its leader.
     pub leader: Running,
     pub tree: Tree,
     pub resource: String,
 }
 
 impl Leading {
-    /// Waits until the tree has so many processes that count. Nobody has anything to say until then.
+    /// Waits until the tree has this many processes that count. Checks that nobody prints anything until then.
     pub fn grows_to(&self, size: usize, counts: impl Fn(i32) -> bool) {
         eventually("a grown tree", || {
             assert_eq!(self.leader.stderr(), "");
@@ -99,9 +99,9 @@ pub struct Stage {
     ttl: Duration,
     options: Vec<String>,
     runtime: TempDir,
-    /// The words that the leader is started through.
+    /// The words through which the leader is started.
     confined_by: Vec<String>,
-    /// The words that its command is started through.
+    /// The words through which its command is started.
     probed_by: Vec<String>,
     /// What is done to the leader before its leadership ends.
     hardship: Option<Hardship>,
@@ -130,50 +130,50 @@ impl Stage {
         }
     }
 
-    /// With more options for all leaderruns.
+    /// Adds options for all instances.
     pub fn with(mut self, options: &[&str]) -> Self {
         self.options = options.iter().map(ToString::to_string).collect();
         self
     }
 
-    /// With a leader that is started through these words; the next one isn't.
+    /// Starts the leader through these words, but not the next one.
     pub fn confined_by(mut self, words: &[&str]) -> Self {
         self.confined_by = words.iter().map(ToString::to_string).collect();
         self
     }
 
-    /// With a command that is started through these words.
+    /// Starts the command through these words.
     pub fn probed_by(mut self, words: &[&str]) -> Self {
         self.probed_by = words.iter().map(ToString::to_string).collect();
         self
     }
 
-    /// With something that is done to the leader once the tree is grown.
+    /// Does something to the leader once the tree is grown.
     pub fn hardship(mut self, hardship: impl Fn(&Leading) + 'static) -> Self {
         self.hardship = Some(Box::new(hardship));
         self
     }
 
-    /// With a leader of a user that no other process belongs to, where we are root, whom some limits don't bind.
+    /// Runs the leader as a user without other processes if the tests run as root, whom some limits don't bind.
     pub fn led_by_spare_user(mut self) -> Self {
         self.spare_user = geteuid().is_root();
         self
     }
 
-    /// The words that start a program as the leader's user.
+    /// Returns the words that start a program as the leader's user.
     pub fn as_user(&self) -> Vec<String> {
         let user = (300_000 + std::process::id() % 100_000).to_string();
         let words = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"];
         if self.spare_user { words.map(Into::into).to_vec() } else { Vec::new() }
     }
 
-    /// With a name for the server, to be looked up in /etc/hosts.
+    /// Gives the server a name, to be looked up in /etc/hosts.
     pub fn by_name(mut self) -> Self {
         self.urls = self.urls.replace("127.0.0.1", "localhost");
         self
     }
 
-    /// A program where every user can run it.
+    /// Copies a program to where every user can run it.
     pub fn for_all_users(&self, name: &str) -> String {
         let path = self.runtime.path().join(name);
         copy(&example(name), &path);
@@ -186,7 +186,7 @@ impl Stage {
         leaderrun.env("XDG_RUNTIME_DIR", self.runtime.path()).args(&self.options)
     }
 
-    /// The same, confined.
+    /// Does the same, confined.
     pub fn run_confined(&self, resource: &str) -> Leaderrun {
         let leaderrun = self.run(resource);
         let mut words: Vec<OsString> = self.confined_by.iter().map(Into::into).collect();
@@ -199,15 +199,15 @@ impl Stage {
         leaderrun.through(words)
     }
 
-    /// Grows a tree, ends its leadership, and has the next leader look whether anything is alive. Gives how long the change
-    /// took.
+    /// Grows a tree, ends its leadership, and has the next leader check whether any process is alive. Returns how long
+    /// the change took.
     pub fn play(&self, shape: &Shape, end: End) -> Duration {
         let leading = self.lead(shape);
         leading.grows_to(shape.size, |_| true);
         self.end(leading, shape, end)
     }
 
-    /// Starts a leader whose command is to grow a tree.
+    /// Starts a leader whose command grows a tree.
     pub fn lead(&self, shape: &Shape) -> Leading {
         let resource = unique("tree");
         let mark = format!("TREE={resource}");
@@ -218,7 +218,7 @@ impl Stage {
         Leading { leader, tree, resource }
     }
 
-    /// The second half of [`Stage::play`].
+    /// Plays the second half of [`Stage::play`].
     pub fn end(&self, leading: Leading, shape: &Shape, end: End) -> Duration {
         let Leading { leader, tree, resource } = &leading;
         let (elector, guard) = (leader.pid(), leader.guard());
@@ -244,7 +244,7 @@ impl Stage {
             End::MainEnded => signal(main, Signal::SIGKILL),
             End::TermFromOutside => {
                 signal(elector, Signal::SIGTERM);
-                // What ignores it goes on, and we with it.
+                // A command that ignores it continues, and so does leaderrun.
                 std::thread::sleep(Duration::from_millis(20));
                 let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(elector), Signal::SIGKILL);
             }
@@ -265,14 +265,14 @@ impl Stage {
         took
     }
 
-    /// Another holder, for longer than the lease that is lost.
+    /// Gives the lock to another holder, for longer than the lease that is lost.
     fn take_lock(&self, resource: &str) {
         let lasting = (self.ttl * 3 / 2).as_millis().to_string();
         self.servers.0[0].query::<()>(&["SET", &format!("leaderrun:{resource}"), "another", "PX", &lasting]);
     }
 }
 
-/// What the leader says, and its status.
+/// Checks the leader's messages and status.
 fn check_leader(leader: Running, end: End) {
     let (status, message) = match end {
         End::ElectorKilled => (137, "main process died; its guard killed"),

@@ -1,4 +1,4 @@
-//! A master with replicas, and the Sentinels that watch it: real ones, which end with the test.
+//! A real master with replicas and the Sentinels that watch it, which end with the test.
 
 use std::{
     fs,
@@ -15,10 +15,10 @@ use super::{Server, connection::Kept, eventually, eventually_within, free_port, 
 /// The name under which the Sentinels watch the master.
 pub const NAME: &str = "mymaster";
 
-/// The Sentinels look at a server's role each ten seconds, and let an old master be one for eight more.
+/// The Sentinels check a server's role every ten seconds, and leave an old master as it is for eight more.
 const DEMOTION: Duration = Duration::from_secs(60);
 
-/// How long a server must be silent for the Sentinels to take it for down.
+/// How long a server must be silent for the Sentinels to consider it down.
 const DOWN_AFTER: &str = "300";
 
 /// How long a Sentinel may take to answer.
@@ -38,7 +38,7 @@ pub struct Group {
 }
 
 impl Sentinel {
-    /// For the server on this port, with more lines in its configuration.
+    /// Starts a Sentinel for the server on this port, with additional lines in its configuration.
     pub fn start(master: u16, more: &[&str]) -> Self {
         let (port, folder) = (free_port(), tempfile::tempdir().expect("a temporary folder"));
         let conf = folder.path().join("conf");
@@ -52,7 +52,7 @@ impl Sentinel {
         ];
         lines.extend(more.iter().map(ToString::to_string));
         fs::write(&conf, lines.join("\n")).expect("a file");
-        // It dies with us, also if we are killed.
+        // The child dies with the test, even if the test is killed.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
             .arg(std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()))
@@ -92,7 +92,7 @@ impl Sentinel {
         self.kept.ask(redis::cmd("SENTINEL").arg(args), open).ok()
     }
 
-    /// One of the things that it knows of the master.
+    /// Returns one of the things that it knows about the master.
     fn knows(&self, what: &str) -> Option<String> {
         let pairs: Vec<(String, String)> = redis::from_redis_value(self.ask(&["MASTER", NAME])?).ok()?;
         pairs.into_iter().find(|(name, _)| name == what).map(|(_, value)| value)
@@ -106,7 +106,7 @@ impl Drop for Sentinel {
 }
 
 impl Group {
-    /// Started, and its master old enough to vote at this ttl.
+    /// Starts a group and waits until its master is old enough to vote at this ttl.
     pub fn settled(ttl: Duration) -> Self {
         let master = Server::start();
         let port = master.port.to_string();
@@ -124,7 +124,7 @@ impl Group {
         format!("redis-sentinel://{}/{NAME}", hosts.join(","))
     }
 
-    /// The server that two Sentinels have for the master.
+    /// Returns the server that two Sentinels take for the master.
     pub fn master(&self) -> Option<usize> {
         let named: Vec<u16> = self.sentinels.iter().filter_map(|s| s.knows("port")?.parse().ok()).collect();
         let twice = named.iter().find(|port| named.iter().filter(|other| other == port).count() >= 2)?;
@@ -149,16 +149,16 @@ impl Group {
         eventually_within(DEMOTION, "a whole group", || {
             self.sentinels.iter().all(|s| well(s) == Some(true)).then_some(())
         });
-        // Replication goes on, too: a replica that never was in step isn't promoted.
-        eventually_within(DEMOTION, "replicas in step", || {
-            // One that is being made a replica closes its connections.
+        // Replication must work too: a replica that was never in sync isn't promoted.
+        eventually_within(DEMOTION, "replicas in sync", || {
+            // A server that becomes a replica closes its connections.
             let told = |server: &Server| server.try_query::<String>(&["INFO", "replication"]).unwrap_or_default();
             let replicas = self.servers.iter().filter(|s| s.is_up() && told(s).contains("master_link_status:up"));
             (replicas.count() == 2).then_some(())
         });
     }
 
-    /// Asks a Sentinel for a failover without a cause, until one begins.
+    /// Requests a failover without a cause from a Sentinel, until one begins.
     pub fn fail_over(&self) {
         eventually("a failover", || self.sentinels.iter().find_map(|sentinel| sentinel.ask(&["FAILOVER", NAME])));
     }

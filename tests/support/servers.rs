@@ -1,4 +1,5 @@
-//! Real redis-servers on free ports of the loopback, in temporary folders; each ends with its test, however that ends.
+//! Real redis-servers on free ports of the loopback, in temporary folders. Each ends with its test, however the test
+//! ends.
 
 use std::{
     fs::File,
@@ -28,7 +29,7 @@ impl Server {
         Self::start_with(&[])
     }
 
-    /// With more options than a test server has anyway.
+    /// Starts a server with additional options.
     pub fn start_with(extra: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let extra = extra.iter().map(ToString::to_string).collect();
@@ -39,13 +40,13 @@ impl Server {
                 return server;
             }
         }
-        panic!("no redis-server would start:\n{}", server.log());
+        panic!("no redis-server starts:\n{}", server.log());
     }
 
-    /// Starts the process; false if it ends at once: something else may have the port of its cluster's bus.
+    /// Starts the process. Returns false if it ends at once: something else may have the port of its cluster's bus.
     fn launch(&mut self) -> bool {
         let log = File::create(self.folder.path().join("log")).expect("a log");
-        // The server dies with us, also if we are killed.
+        // The server dies with the test, even if the test is killed.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
             .arg(std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()))
@@ -63,7 +64,7 @@ impl Server {
             if self.child.as_mut().is_none_or(|c| c.try_wait().expect("our child").is_some()) {
                 return Some(false);
             }
-            // Any answer will do: it may want a password.
+            // Any reply counts: the server may require a password.
             Client::open(self.url()).expect("a URL").get_connection().map_or_else(
                 |e| (!e.is_io_error()).then_some(true),
                 |mut c| {
@@ -92,7 +93,7 @@ impl Server {
         self.child.as_ref().expect("a running server").id() as i32
     }
 
-    /// A connection of the test's own.
+    /// Opens a connection for the test.
     pub fn connect(&self) -> Connection {
         let client = Client::open(self.url()).expect("a URL");
         let connection = eventually("a connection", || client.get_connection().ok());
@@ -114,7 +115,7 @@ impl Server {
         self.get(resource)
     }
 
-    /// What is under a name of the resource's.
+    /// Returns the value of one of the resource's keys.
     pub fn get(&self, name: &str) -> Option<String> {
         self.query(&["GET", &format!("{PREFIX}{name}")])
     }
@@ -131,7 +132,7 @@ impl Server {
         self.kept.close();
     }
 
-    /// Starts it again on the same port, empty unless the test has had it saved.
+    /// Restarts it on the same port, empty unless the test made it save.
     pub fn start_again(&mut self) {
         self.kill();
         assert!(self.launch(), "the port is free: {}", self.log());
@@ -174,7 +175,7 @@ impl Servers {
         Servers((0..number).map(|_| Server::start()).collect())
     }
 
-    /// Started, and old enough to vote at this ttl.
+    /// Starts servers and waits until they are old enough to vote at this ttl.
     pub fn settled(number: usize, ttl: Duration) -> Self {
         let servers = Self::start(number);
         for server in &servers.0 {
@@ -187,12 +188,12 @@ impl Servers {
         self.0.iter().map(Server::url).collect::<Vec<_>>().join(",")
     }
 
-    /// How many nodes have a lock of this resource.
+    /// Returns how many nodes have a lock of this resource.
     pub fn locked(&self, resource: &str) -> usize {
         self.0.iter().filter(|s| s.lock(resource).is_some()).count()
     }
 
-    /// Waits until so many standbys listen on every node.
+    /// Waits until this many standbys listen on every node.
     pub fn listened_to(&self, resource: &str, standbys: usize) {
         let channel = format!("{PREFIX}{resource}");
         eventually("the standbys to listen", || {
@@ -201,7 +202,7 @@ impl Servers {
         });
     }
 
-    /// All keys on all nodes.
+    /// Returns all keys on all nodes.
     pub fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.0.iter().flat_map(|s| s.query::<Vec<String>>(&["KEYS", "*"])).collect();
         keys.sort();

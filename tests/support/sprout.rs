@@ -1,12 +1,12 @@
-//! Grows the trees of processes that are hard to kill, and looks whether anything of one is alive.
+//! Grows trees of processes that are hard to kill, and checks whether any process of one is alive.
 //!
 //! sprout SHAPE: `ignores` every signal that can be ignored · `stopped` stops itself and a child · `forker` forks and exits
 //! 500 times in a row once it gets SIGUSR1 · `subreaper` keeps its orphans for itself
 //! sprout alive VARIABLE: prints the ids of the processes with this variable, NAME=VALUE, in their environment
-//! sprout tell: says which signals it and a child of it get; SIGSEGV ends them
-//! sprout print: what this process was started with: signals, mask, group, limits
-//! sprout orphans N: makes N orphans that end at once
-//! sprout forks: forks a child that ends at once, again and again, and says on stdout when that is refused
+//! sprout tell: prints the signals that it and its child get; SIGSEGV ends them
+//! sprout print: prints what this process was started with: signals, mask, group, limits
+//! sprout orphans N: creates N orphans that end at once
+//! sprout forks: forks a child that ends at once, again and again, and prints a line when that is refused
 
 use std::{fs, io::Write, time::Duration};
 
@@ -80,7 +80,7 @@ fn main() {
 }
 
 fn ignore(number: Signal) {
-    // SAFETY: ignoring runs no code.
+    // SAFETY: ignoring a signal runs no code.
     unsafe { signal(number, SigHandler::SigIgn) }.expect("a signal that can be ignored");
 }
 
@@ -102,7 +102,7 @@ fn in_child(what: impl FnOnce()) -> Pid {
     }
 }
 
-/// Whether there is a process to be had.
+/// Returns whether a fork succeeds.
 fn forks() -> bool {
     // SAFETY: this program has one thread.
     match unsafe { fork() } {
@@ -115,7 +115,7 @@ fn forks() -> bool {
     }
 }
 
-/// Each link forks the next one and exits, so that none is there for long.
+/// Forks a chain in which each link forks the next one and exits, so that none lives long.
 fn chain(links: u32) {
     if links == 0 {
         sleep_on();
@@ -138,7 +138,7 @@ fn alive(variable: &str) -> Vec<String> {
     found
 }
 
-/// Says each signal on stdout, until SIGSEGV.
+/// Prints each signal on stdout, until SIGSEGV.
 fn tell(who: &str) {
     let all = SigSet::all();
     all.thread_block().expect("blocked signals");
@@ -152,7 +152,7 @@ fn tell(who: &str) {
     }
 }
 
-/// A line in one piece.
+/// Writes a line in one piece.
 fn say(line: &str) {
     std::io::stdout().write_all(format!("{line}\n").as_bytes()).expect("stdout");
 }

@@ -1,4 +1,4 @@
-//! A real terminal with a real shell in it, typed to and read as by a person.
+//! A real terminal with a real shell, used the way a person would: by typing and reading.
 
 use std::{
     fs::File,
@@ -13,23 +13,23 @@ use super::eventually;
 pub struct Terminal {
     keyboard: File,
     seen: Arc<Mutex<String>>,
-    /// How much of it has been waited for.
+    /// How much of the output previous waits have consumed.
     read: usize,
     shell: Child,
     pub name: String,
 }
 
 impl Terminal {
-    /// An interactive bash with job control.
+    /// Starts an interactive bash with job control.
     pub fn with_shell() -> Self {
         let mut terminal = Self::with(&["bash", "--norc", "--noprofile", "--noediting", "-i"]);
-        // Its prompt says that it is ready; the terminal's echo of this line doesn't have the text as one.
+        // The prompt says that it is ready; the echo of this line doesn't contain the text in one piece.
         terminal.type_in("PS1='rea''dy> '\n");
         terminal.shows("ready> ");
         terminal
     }
 
-    /// A program whose controlling terminal it is.
+    /// Starts a program that has this as its controlling terminal.
     pub fn with(program: &[&str]) -> Self {
         super::heed_signals();
         let pair = nix::pty::openpty(None, None).expect("a pseudo-terminal");
@@ -64,13 +64,13 @@ impl Terminal {
         self.keyboard.write_all(text.as_bytes()).expect("a keyboard");
     }
 
-    /// Types a line that the shell runs; what it shows from then on is what is waited for.
+    /// Types a line for the shell. Later waits see only what appears from then on.
     pub fn run(&mut self, line: &str) {
         self.type_in(&format!("{line}\n"));
         self.shows(line.split('\n').next().expect("a line"));
     }
 
-    /// Waits until this is on the screen, after what was waited for before.
+    /// Waits until this appears on the screen, after the previous wait.
     pub fn shows(&mut self, text: &str) -> String {
         let (seen, from) = (self.seen.clone(), self.read);
         let began = std::time::Instant::now();
@@ -80,14 +80,14 @@ impl Terminal {
                 break from + at + text.len();
             }
             let last = screen[from..].chars().rev().take(500).collect::<Vec<_>>().into_iter().rev().collect::<String>();
-            assert!(began.elapsed() < super::LONG, "waited in vain for {text:?} after {last:?}");
+            assert!(began.elapsed() < super::LONG, "timed out waiting for {text:?} after {last:?}");
             std::thread::sleep(std::time::Duration::from_millis(2));
         };
         self.read = end;
         seen.lock().expect("the screen")[from..end].to_owned()
     }
 
-    /// All that has been shown.
+    /// Returns everything shown so far.
     pub fn screen(&self) -> String {
         self.seen.lock().expect("the screen").clone()
     }

@@ -1,4 +1,4 @@
-//! Who runs the tests. Most that root alone may do, an ordinary user may do in a user namespace.
+//! Who runs the tests. An ordinary user can do most of root's actions in a user namespace.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -9,7 +9,7 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Whether root runs the tests; says so otherwise.
+/// Returns whether root runs the tests; prints a note otherwise.
 pub fn may_become_others() -> bool {
     if !is_root() {
         println!("not tried: only root can start processes of another user");
@@ -17,12 +17,12 @@ pub fn may_become_others() -> bool {
     is_root()
 }
 
-/// unshare(1), which makes an ordinary user root of a user namespace.
+/// Returns unshare(1) with the options that make an ordinary user root of a user namespace.
 pub fn unshare() -> &'static [&'static str] {
     if is_root() { &["unshare"] } else { &["unshare", "--map-root-user"] }
 }
 
-/// Whether this user may make namespaces; says so otherwise.
+/// Returns whether this user may create namespaces; prints a note otherwise.
 pub fn may_make_namespaces() -> bool {
     let [program, options @ ..] = unshare() else { return false };
     let made = Command::new(program).args(options).args(["--mount", "--pid", "--fork", "true"]).output();
@@ -33,7 +33,7 @@ pub fn may_make_namespaces() -> bool {
     made
 }
 
-/// Words before a command that make root this ordinary user; another user stays who it is.
+/// Returns words before a command that turn root into this ordinary user and leave another user as is.
 pub fn as_ordinary_user(user: &str) -> Vec<OsString> {
     if !is_root() {
         return Vec::new();
@@ -41,7 +41,7 @@ pub fn as_ordinary_user(user: &str) -> Vec<OsString> {
     ["setpriv", "--reuid", user, "--regid", user, "--clear-groups"].map(Into::into).to_vec()
 }
 
-/// A PATH on which leaderrun and the examples come first: where the project is may not be fit for a shell's line.
+/// Returns a PATH on which leaderrun and the examples come first: the project's own path may not fit in a shell line.
 pub fn path() -> OsString {
     let folders = [env!("CARGO_BIN_EXE_leaderrun").into(), super::example("sprout")];
     let folders = folders.iter().filter_map(|program| program.parent()).map(OsStr::new).map(ToOwned::to_owned);
@@ -49,8 +49,8 @@ pub fn path() -> OsString {
     std::env::join_paths(folders.chain(std::env::split_paths(&others).map(Into::into))).expect("a PATH")
 }
 
-/// unshare(1) with these options and a shell's line that is run first; a command may follow. `None`, said on stdout, where
-/// the machine doesn't let this user do that.
+/// Returns unshare(1) with these options and a shell line that runs first; a command may follow. Returns `None` and
+/// says so on stdout if the machine doesn't let this user do that.
 pub fn unshare_and(options: &[&str], first: &str) -> Option<Vec<String>> {
     let line = format!("{first} && exec \"$@\"");
     let words: Vec<String> =

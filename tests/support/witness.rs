@@ -1,10 +1,11 @@
-//! A command for tests: it writes its start, a tick each few milliseconds, and its end, with the time of CLOCK_MONOTONIC.
+//! A command for tests: it writes its start, a tick every few milliseconds, and its end, with the time of
+//! CLOCK_MONOTONIC.
 //!
 //! witness LOG [for MILLISECONDS] [exit N] [ignore] [drain MILLISECONDS] [every MILLISECONDS] [crowd]
 //!
-//! It runs for ever unless told how long. SIGTERM ends it as it would any process; with `ignore` it goes on; with `drain` it
-//! goes on for so long and then ends by itself. With `crowd` it starts processes until there is none left for its user, before each
-//! tick.
+//! It runs until it is killed unless a time is given. SIGTERM ends it like any process. With `ignore` it continues;
+//! with `drain` it continues for the given time and then ends by itself. With `crowd` it uses up its user's processes
+//! before each tick.
 
 use std::{
     fs::OpenOptions,

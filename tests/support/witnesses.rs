@@ -1,5 +1,5 @@
-//! The checker for overlap. Every command of a test is a witness: it writes its start, ticks and its end, with the time of
-//! CLOCK_MONOTONIC, to one file, and no two of them may overlap.
+//! The checker for overlap. Every command of a test is a witness: it writes its start, ticks and its end, with the time
+//! of CLOCK_MONOTONIC, to one file, and no two of them may overlap.
 
 use std::{fs, path::PathBuf};
 
@@ -18,13 +18,13 @@ pub struct Witnesses {
 pub struct Witness {
     pub pid: i32,
     pub token: u64,
-    /// Nanoseconds of CLOCK_MONOTONIC.
+    /// The start in nanoseconds of CLOCK_MONOTONIC.
     pub start: u64,
     /// The last sign of life.
     pub last: u64,
-    /// With what it ended by itself; a killed one writes no end.
+    /// The status with which it ended by itself; a killed command writes none.
     pub status: Option<i32>,
-    /// When it got SIGTERM, if it heeds that.
+    /// When it got SIGTERM, if it handles that.
     pub term: Option<u64>,
 }
 
@@ -39,14 +39,14 @@ impl Witnesses {
         self.folder.path().join("log")
     }
 
-    /// A command that writes here and does what `what` says (see the program).
+    /// Returns a command that writes here and does what `what` says (see the program).
     pub fn command(&self, what: &[&str]) -> Vec<String> {
         let mut command = vec!["--".to_owned(), path(example("witness")), path(self.log())];
         command.extend(what.iter().map(ToString::to_string));
         command
     }
 
-    /// All commands in the order of their starts.
+    /// Returns all commands in the order of their starts.
     pub fn all(&self) -> Vec<Witness> {
         let mut all: Vec<Witness> = Vec::new();
         let log = fs::read_to_string(self.log()).expect("the log");
@@ -75,40 +75,40 @@ impl Witnesses {
         all
     }
 
-    /// Waits until so many commands have started.
+    /// Waits until this many commands have started.
     pub fn started(&self, number: usize) -> Vec<Witness> {
         eventually(&format!("{number} starts"), || Some(self.all()).filter(|all| all.len() >= number))
     }
 
-    /// Waits for a sign of life that is later than all that are there.
+    /// Waits for a sign of life later than all existing ones.
     pub fn ticks_on(&self) {
         let before = self.all().last().map_or(0, |w| w.last);
         eventually("another tick", || (self.all().last().map_or(0, |w| w.last) > before).then_some(()));
     }
 
-    /// Asks the one that started last to end.
+    /// Asks the command that started last to end.
     pub fn stop_last(&self) {
         signal(self.all().last().expect("a witness").pid, Signal::SIGTERM);
     }
 
-    /// How many have ended with 0.
+    /// Returns how many have ended with 0.
     pub fn successes(&self) -> usize {
         self.all().iter().filter(|w| w.status == Some(0)).count()
     }
 
-    /// No two commands overlap, and each has a larger token than the one before.
+    /// Checks that no two commands overlap, and that each has a larger token than the one before.
     pub fn check(&self) -> Vec<Witness> {
         let all = self.all();
         for pair in all.windows(2) {
             let [a, b] = pair else { continue };
             assert!(a.last < b.start, "two commands at once: {a:?} and {b:?}");
-            assert!(a.token < b.token, "the token did not grow: {a:?} and {b:?}");
+            assert!(a.token < b.token, "the token did not increase: {a:?} and {b:?}");
         }
         all
     }
 }
 
-/// CLOCK_MONOTONIC in nanoseconds, as witnesses write it.
+/// Returns CLOCK_MONOTONIC in nanoseconds, as witnesses write it.
 pub fn monotonic() -> u64 {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("a clock");
     std::time::Duration::from(now).as_nanos() as u64

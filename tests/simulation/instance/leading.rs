@@ -1,4 +1,4 @@
-//! Leading: the lease in time, the guard's part, and the end.
+//! Leading: the timely extension of the lease, the guard's part, and the end.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl Instance {
         self.ask_all(Kind::Extension { replies: Vec::new(), notes: false }, ask, world);
     }
 
-    /// A success is to be on record before the lease is given back.
+    /// Records a success before the lease is released.
     pub(super) fn note(&mut self, world: &mut World) {
         self.phase = Phase::Noting;
         let key = self.session.key();
@@ -70,7 +70,7 @@ impl Instance {
         self.guarded = Some(Guarded { deadlines, version: 0, runs: false, began: world.now, succeeds });
         world.timer(self.until(renewal.next_extension(), world), Timer::Extend(self.rounds), self.process());
         self.renewal = Some(renewal);
-        // Between the order and the exec the guard may be frozen.
+        // The guard may be frozen between the order and the exec.
         let frozen = !world.quiet && world.random.u8(0..20) == 0;
         let after = if frozen { world.random.u64(0..2 * TTL.as_nanos() as u64) } else { MS / 5 };
         world.timer(after, Timer::Exec, self.process());
@@ -81,7 +81,7 @@ impl Instance {
         world.send(node, Ask::Extend { key, note: None }, self.process(), FILL_IN);
     }
 
-    /// In the guard, or in the command's process just before its exec.
+    /// Runs in the guard, or in the command's process just before its exec.
     pub(super) fn exec(&mut self, world: &mut World) {
         let Some(mut guarded) = self.guarded else { return };
         if self.clock(world) >= guarded.deadlines.stop_at {
@@ -166,7 +166,7 @@ impl Instance {
         }
     }
 
-    /// The tree is empty: the elector notes and releases, when it runs again; for a dead elector the guard does.
+    /// Acts on an empty tree: the elector records and releases once it runs again; for a dead elector the guard does.
     pub(super) fn after_command(&mut self, succeeded: bool, world: &mut World) {
         self.round = None;
         let hold = self.rest_of(world.schedule.hold, world);
@@ -194,7 +194,7 @@ impl Instance {
         world.timer(0, Timer::End, self.process());
     }
 
-    /// The elector is killed, or all of the host is.
+    /// Kills the elector, or the whole host.
     pub fn killed(&mut self, host: bool, world: &mut World) {
         world.tell(|| format!("instance {}: {} killed", self.index, if host { "host" } else { "elector" }));
         if host {

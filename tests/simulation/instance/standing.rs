@@ -1,4 +1,4 @@
-//! What follows a campaign: leading, going again, or standing by for news.
+//! What follows a campaign: leading, campaigning again, or standing by for notifications.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ impl Instance {
         }
     }
 
-    /// `pause`: to go after so long, whatever is heard.
+    /// Stands by. After `pause`, campaigns again whatever it hears.
     fn stand_by(&mut self, pause: Option<u64>, world: &mut World) {
         self.phase = Phase::StandingBy;
         self.go += 1;

@@ -1,4 +1,4 @@
-//! What must hold after every step, and in the end.
+//! What must hold after every step, and at the end.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use super::{MS, Process, World};
 use crate::lease::FencingToken;
 
 impl World {
-    /// How long nobody may lead once all is quiet: nodes are startup_grace, then old votes run out, then it is somebody's turn.
+    /// Returns how long nobody may lead once all is quiet: the startup grace passes, then old votes expire, then comes
+    /// an instance's turn.
     pub(super) fn vacant_at_most(&self) -> u64 {
         let longest = self.times.startup_grace() + Duration::from_secs(1) + 2 * (self.times.ttl() + self.times.drift());
         (longest + self.schedule.hold).as_nanos() as u64
@@ -16,7 +17,7 @@ impl World {
         self.vacant_at_most() + 500 * MS
     }
 
-    /// A command starts: nobody else's may run, its token is the largest, and nothing keeps it from starting.
+    /// Notes that a command starts: no other may run, its token must be the largest, and nothing may forbid the start.
     pub fn command_starts(&mut self, of: Process, token: FencingToken) {
         self.tell(|| format!("{of:?}: its command starts, token {token}"));
         self.commands += 1;
@@ -45,7 +46,8 @@ impl World {
         }
     }
 
-    /// A success is on record, or a lock is kept by a quorum, for so long from the command's start on, by the fastest clock.
+    /// Notes that a success is recorded, or a quorum keeps the lock, for `lasts` from the command's start, by the
+    /// fastest clock.
     pub fn closes(&mut self, began: u64, lasts: Duration) {
         let until = began + (lasts.as_nanos() as f64 * 0.99) as u64;
         self.closed_until = self.closed_until.max(until);

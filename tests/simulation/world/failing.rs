@@ -8,7 +8,7 @@ impl World {
         if self.quiet {
             return;
         }
-        // Where a note must be found again, a server comes back with what it had.
+        // If a record must be found again, a server comes back with its data.
         let keeps = self.schedule.keeps_data;
         let old = !keeps && self.random.bool();
         let server = &mut self.servers[index];

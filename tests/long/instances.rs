@@ -1,5 +1,5 @@
-//! The campaign's replicas: for each resource several leaderruns, each started again as soon as it ends, and the checker of
-//! what their commands write.
+//! The campaign's instances: several for each resource, each restarted as soon as it ends, and the checker of what
+//! their commands write.
 
 use std::{
     fs::{File, OpenOptions},
@@ -12,7 +12,7 @@ use std::{
 use nix::sys::signal::Signal;
 
 use crate::{
-    REPLICAS,
+    INSTANCES,
     support::{LONG, Tree, children, example, monotonic, signal},
 };
 
@@ -20,25 +20,25 @@ pub(crate) struct Resource {
     pub name: String,
     /// The nodes that hold its lease.
     pub cluster: usize,
-    pub replicas: Vec<Replica>,
+    pub instances: Vec<Instance>,
     pub watch: Watch,
-    /// When a process of it was made to fail, or go on again: nanoseconds of CLOCK_MONOTONIC.
+    /// When one of its processes was made to fail or to continue: nanoseconds of CLOCK_MONOTONIC.
     pub disturbed: Vec<u64>,
-    /// From when to when the main process of a leader's command was stopped.
+    /// The times in which the main process of a leader's command was stopped.
     pub stopped: Vec<(u64, u64)>,
     witnesses: PathBuf,
     urls: String,
     random: fastrand::Rng,
 }
 
-pub(crate) struct Replica {
+pub(crate) struct Instance {
     pub child: Child,
-    /// A fault is under way.
+    /// A fault is in progress.
     pub failing: bool,
     log: PathBuf,
 }
 
-impl Replica {
+impl Instance {
     pub(crate) fn pid(&self) -> i32 {
         self.child.id() as i32
     }
@@ -47,7 +47,7 @@ impl Replica {
         children(self.pid()).first().copied()
     }
 
-    /// The main process of its command, if it leads.
+    /// Returns the main process of its command, if it leads.
     pub(crate) fn command(&self) -> Option<i32> {
         self.guard().and_then(|guard| children(guard).first().copied())
     }
@@ -59,27 +59,27 @@ impl Resource {
         let witnesses = folder.join(format!("witnesses-{number}"));
         let random = fastrand::Rng::with_seed(seed * 1000 + number as u64);
         let watch = Watch::on(&witnesses);
-        let (replicas, disturbed, stopped) = (Vec::new(), Vec::new(), Vec::new());
-        let mut resource = Resource { name, cluster, replicas, watch, disturbed, stopped, witnesses, urls, random };
-        for replica in 0..REPLICAS {
-            let log = folder.join(format!("replica-{number}-{replica}.log"));
+        let (instances, disturbed, stopped) = (Vec::new(), Vec::new(), Vec::new());
+        let mut resource = Resource { name, cluster, instances, watch, disturbed, stopped, witnesses, urls, random };
+        for instance in 0..INSTANCES {
+            let log = folder.join(format!("instance-{number}-{instance}.log"));
             let child = resource.spawn(&log);
-            resource.replicas.push(Replica { child, failing: false, log });
+            resource.instances.push(Instance { child, failing: false, log });
         }
         resource
     }
 
-    /// Starts what has ended again.
+    /// Restarts instances that have ended.
     pub(crate) fn keep_up(&mut self) {
-        for index in 0..self.replicas.len() {
-            if self.replicas[index].child.try_wait().expect("our child").is_some() {
-                let log = self.replicas[index].log.clone();
-                self.replicas[index].child = self.spawn(&log);
+        for index in 0..self.instances.len() {
+            if self.instances[index].child.try_wait().expect("our child").is_some() {
+                let log = self.instances[index].log.clone();
+                self.instances[index].child = self.spawn(&log);
             }
         }
     }
 
-    /// A command and something that it leaves behind, both of which tick; some of them ignore that they are asked to stop.
+    /// Starts an instance whose command leaves a process behind. Both tick, and some ignore the request to stop.
     fn spawn(&mut self, log: &Path) -> Child {
         let random = &mut self.random;
         let lasts = if random.u8(0..4) == 0 { random.u32(3000..8000) } else { random.u32(50..1500) };
@@ -117,16 +117,17 @@ impl Resource {
         self.disturbed.push(monotonic());
     }
 
-    /// Ends all replicas; how many processes of theirs and of their commands are left, which are ended then.
+    /// Ends all instances. Returns how many of their processes, including those of their commands, were left; these are
+    /// then killed.
     pub(crate) fn end(&mut self) -> usize {
-        for replica in &mut self.replicas {
-            if replica.child.try_wait().expect("our child").is_none() {
-                signal(replica.pid(), Signal::SIGTERM);
+        for instance in &mut self.instances {
+            if instance.child.try_wait().expect("our child").is_none() {
+                signal(instance.pid(), Signal::SIGTERM);
             }
         }
         let began = Instant::now();
-        while self.replicas.iter_mut().any(|r| r.child.try_wait().expect("our child").is_none()) {
-            assert!(began.elapsed() < LONG, "a replica goes on");
+        while self.instances.iter_mut().any(|i| i.child.try_wait().expect("our child").is_none()) {
+            assert!(began.elapsed() < LONG, "an instance still runs");
             std::thread::sleep(Duration::from_millis(5));
         }
         self.watch.look();
@@ -137,7 +138,7 @@ impl Resource {
     }
 }
 
-/// The processes that have this among their arguments.
+/// Returns the processes that have this among their arguments.
 fn started_with(argument: &str) -> Vec<i32> {
     let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
     let has_it = |pid: &i32| {
@@ -147,14 +148,14 @@ fn started_with(argument: &str) -> Vec<i32> {
     processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(has_it).collect()
 }
 
-impl Drop for Replica {
+impl Drop for Instance {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// All that one leader's command and its descendants wrote.
+/// Everything that one leader's command and its descendants wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Leadership {
     pub token: u64,
@@ -162,11 +163,11 @@ pub(crate) struct Leadership {
     pub last: u64,
 }
 
-/// Reads what the commands of a resource write, as it comes.
+/// Reads what the commands of a resource write, as it arrives.
 pub(crate) struct Watch {
     lines: BufReader<File>,
     unfinished: String,
-    /// In the order of their starts.
+    /// All leaderships in the order of their starts.
     pub all: Vec<Leadership>,
     pub overlaps: Vec<(Leadership, Leadership)>,
     pub tokens_out_of_order: usize,
@@ -179,7 +180,7 @@ impl Watch {
         Watch { lines, unfinished: String::new(), all: Vec::new(), overlaps: Vec::new(), tokens_out_of_order: 0 }
     }
 
-    /// Takes what is new; says what is wrong with it.
+    /// Reads what is new; returns what is wrong with it.
     pub(crate) fn look(&mut self) -> Option<String> {
         let found = self.overlaps.len() + self.tokens_out_of_order;
         while self.lines.read_line(&mut self.unfinished).is_ok_and(|n| n > 0) && self.unfinished.ends_with('\n') {
