@@ -273,3 +273,19 @@ fn a_waiting_guard_uses_at_most_a_mebibyte_of_its_own() {
         assert!(own <= 1024, "{own} KiB");
     }
 }
+
+/// As with `helper & exec leaderrun …` in an entrypoint: the helper's zombie is leaderrun's child.
+#[test]
+fn a_zombie_from_before_leaderrun_hides_nothing_of_a_dead_guards_tree() {
+    let servers = Servers::settled(1, TTL);
+    let resource = unique("zombie");
+    let tree = Tree::of(&resource);
+    let line = "true & exec \"$0\" \"$@\"";
+    let leader = by(line, &["-R", &servers.urls(), "-t", "1s", "-r", &resource, "sh", "-c", "sleep 1000 & wait"]);
+    tree.grows_to(2);
+    signal(leader.guard(), Signal::SIGKILL);
+    tree.is_gone();
+    let output = leader.wait();
+    assert_eq!(output.code(), 125, "{}", output.stderr);
+    assert_eq!(servers.locked(&resource), 0);
+}

@@ -108,6 +108,16 @@ fn localhost_and_its_subdomains_need_no_files() {
     }
 }
 
+/// Lists that block advertisers make hosts files of megabytes.
+#[test]
+fn a_hosts_file_of_megabytes_is_searched_in_time() {
+    let Some(apart) = Apart::enter(a_hosts_file_of_megabytes_is_searched_in_time) else { return };
+    let server = Server::start();
+    let blocked: String = (0..100_000).map(|n| format!("0.0.0.0 ads{n}.tracker.example.com\n")).collect();
+    apart.etc("hosts", &format!("{blocked}127.0.0.1 node.test\n"));
+    is_found("node.test", server.port);
+}
+
 #[test]
 fn a_root_without_any_libc_resolves_names() {
     let Some(apart) = Apart::enter(a_root_without_any_libc_resolves_names) else { return };

@@ -12,23 +12,20 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, future::select, stream::FuturesUnordered};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use hickory_resolver::{
     Resolver,
-    config::{LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
     net::{DnsError, NetError, runtime::TokioRuntimeProvider},
     proto::rr::Name,
     system_conf::parse_resolv_conf,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::files;
 
 #[cfg(test)]
 mod tests;
-
-/// How long the addresses of one family wait for those of the other (RFC 8305, section 3).
-const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
 /// Why a name has no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,26 +129,7 @@ fn for_one(configuration: &ResolverConfig, server: &NameServerConfig) -> Resolve
     ResolverConfig::from_parts(domain, search, vec![server.clone()])
 }
 
-/// Asks one name server for addresses of both families. Once one family is known, the other is waited for no longer than
-/// [`RESOLUTION_DELAY`].
 async fn ask(name: Name, server: ResolverConfig, options: ResolverOpts) -> Result<Vec<IpAddr>, ResolveError> {
-    let family = |strategy| {
-        let mut options = options.clone();
-        options.ip_strategy = strategy;
-        Box::pin(ask_for(name.clone(), server.clone(), options))
-    };
-    let (first, second) =
-        select(family(LookupIpStrategy::Ipv4Only), family(LookupIpStrategy::Ipv6Only)).await.factor_first();
-    match first {
-        Ok(mut addresses) => {
-            addresses.extend(timeout(RESOLUTION_DELAY, second).await.ok().and_then(Result::ok).unwrap_or_default());
-            Ok(addresses)
-        }
-        Err(failure) => second.await.map_err(|other| if failure == other { failure } else { ResolveError::Unanswered }),
-    }
-}
-
-async fn ask_for(name: Name, server: ResolverConfig, options: ResolverOpts) -> Result<Vec<IpAddr>, ResolveError> {
     let mut resolver = Resolver::builder_with_config(server, TokioRuntimeProvider::default());
     *resolver.options_mut() = options;
     let resolver = resolver.build().map_err(|_| ResolveError::Unanswered)?;
