@@ -1,9 +1,9 @@
 #!/bin/sh
-# A small store that keeps what the newest leader wrote: store.sh put FOLDER KEY VALUE, store.sh get FOLDER KEY
+# A small store that keeps what the latest leader wrote: store.sh put FOLDER KEY VALUE, store.sh get FOLDER KEY
 #
-# Under leaderrun each write carries the fencing token of its leader. The store refuses a token smaller than the largest
-# it has seen: a leader that was paused between its last check and its write can't overwrite what its successor wrote.
-# What matters is that the store compares under its own lock; in SQL that is one line (see README).
+# Under leaderrun each write carries the fencing token of its leader. The store refuses a token smaller than the largest it has
+# seen, so a leader that was paused between its last check and its write can't overwrite what its successor wrote. The store
+# must compare tokens under its own lock. In SQL that is one line (see README).
 set -eu
 
 usage() {
@@ -30,7 +30,7 @@ case $action in
       echo "store.sh: refused: token $token is older than $largest; another leads by now" >&2
       exit 1
     fi
-    # Write the token first: if the store is killed in between, it still refuses an older leader.
+    # The token first: if we are killed in between, an older leader is still refused.
     echo "$token" >"$folder/.token.new" && mv "$folder/.token.new" "$folder/.token"
     printf '%s\n' "$4" >"$folder/$key.new" && mv "$folder/$key.new" "$folder/$key.value"
     ;;
