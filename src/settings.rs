@@ -11,16 +11,13 @@ use crate::{
     lease::Times,
     once_per::OncePer,
     program::Program,
-    redlock::{Address, RedlockConfig, Tls, urls},
+    redlock::{Address, KEY_SUFFIXES, RedlockConfig, Tls, urls},
     report::Report,
     server_url,
 };
 
 /// The longest name, in bytes.
 const LONGEST_NAME: usize = 512;
-
-/// What leaderrun appends to the name of a lock for the keys beside it.
-const KEY_SUFFIXES: [&str; 4] = [":fence", ":done", ":failed", ":step-down"];
 
 /// The longest time that a lock is kept or a success is remembered.
 const LONGEST_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);

@@ -27,4 +27,5 @@ pub(crate) use self::{
         tls::Tls,
     },
     observer::RedlockObserver,
+    scripts::KEY_SUFFIXES,
 };

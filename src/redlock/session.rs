@@ -94,6 +94,11 @@ impl LockSession {
         self.once_per.is_some()
     }
 
+    /// Returns the key of the fence, which a release leaves on the nodes.
+    pub(crate) fn fence_key(&self) -> &str {
+        &self.keys.fence
+    }
+
     /// Returns the channel on which the nodes report changes of this lock.
     pub(crate) fn channel(&self) -> &str {
         &self.keys.lock

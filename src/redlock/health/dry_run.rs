@@ -79,7 +79,7 @@ fn commands_of_scripts(lock: &str) -> [(&'static str, Cmd); 10] {
 async fn lead(node: &Node, session: &LockSession, times: &Times) -> Result<(), Failure> {
     session.next_token(wall_micros());
     let mut delete = redis::cmd("DEL");
-    delete.arg(format!("{}:fence", session.channel()));
+    delete.arg(session.fence_key());
     for cmd in [
         session.acquisition(times, false, None),
         session.extension(times, None),

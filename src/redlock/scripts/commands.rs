@@ -18,11 +18,14 @@ const LOOK: &str = include_str!("look.lua");
 /// The argument of a script for an unlimited number of failures.
 const ANY_NUMBER: u16 = 0;
 
+/// What follows the name of a lock in the names of the keys beside it.
+pub(crate) const KEY_SUFFIXES: [&str; 4] = [":fence", ":done", ":failed", ":step-down"];
+
 /// A lock's keys on a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     pub lock: String,
-    fence: String,
+    pub(crate) fence: String,
     done: String,
     failed: String,
     step_down: String,
@@ -31,14 +34,8 @@ pub(crate) struct Keys {
 impl Keys {
     /// Creates the keys of the lock with this name.
     pub(crate) fn new(lock: &str) -> Self {
-        let of = |what: &str| format!("{lock}:{what}");
-        Keys {
-            lock: lock.to_owned(),
-            fence: of("fence"),
-            done: of("done"),
-            failed: of("failed"),
-            step_down: of("step-down"),
-        }
+        let [fence, done, failed, step_down] = KEY_SUFFIXES.map(|suffix| format!("{lock}{suffix}"));
+        Keys { lock: lock.to_owned(), fence, done, failed, step_down }
     }
 
     fn eval(&self, script: &str, more: &[&String]) -> Cmd {
