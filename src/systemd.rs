@@ -19,7 +19,7 @@ const LAST_NOTIFICATION: Duration = Duration::from_secs(1);
 pub(crate) const VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
 #[derive(Debug)]
-enum Notification {
+enum ServiceState {
     Ready,
     Stopping,
     Status(String),
@@ -30,7 +30,7 @@ enum Notification {
 #[derive(Debug)]
 pub(crate) struct Service {
     ready_when: ReadyWhen,
-    notifications: Sender<Notification>,
+    notifications: Sender<ServiceState>,
 }
 
 /// Waits until systemd has got the last notification.
@@ -49,12 +49,12 @@ impl Service {
             for notification in received {
                 // It fails if there is no socket, or nobody listens on it. Nobody wants to know then.
                 let _ = sd_notify::notify(&[match &notification {
-                    Notification::Ready => NotifyState::Ready,
-                    Notification::Stopping => NotifyState::Stopping,
-                    Notification::Status(status) => NotifyState::Status(status),
-                    Notification::Alive => NotifyState::Watchdog,
+                    ServiceState::Ready => NotifyState::Ready,
+                    ServiceState::Stopping => NotifyState::Stopping,
+                    ServiceState::Status(status) => NotifyState::Status(status),
+                    ServiceState::Alive => NotifyState::Watchdog,
                 }]);
-                if matches!(notification, Notification::Stopping) {
+                if matches!(notification, ServiceState::Stopping) {
                     let _ = stopped.send(());
                 }
             }
@@ -63,7 +63,7 @@ impl Service {
         if let Some(within) = sd_notify::watchdog_enabled() {
             let notifications = notifications.clone();
             tokio::spawn(async move {
-                while notifications.send(Notification::Alive).is_ok() {
+                while notifications.send(ServiceState::Alive).is_ok() {
                     // As sd_watchdog_enabled(3) recommends.
                     tokio::time::sleep(within / 2).await;
                 }
@@ -81,17 +81,17 @@ impl Service {
             _ => return,
         };
         if ready {
-            self.notify(Notification::Ready);
+            self.notify(ServiceState::Ready);
         }
-        self.notify(Notification::Status(message.to_owned()));
+        self.notify(ServiceState::Status(message.to_owned()));
     }
 
     /// Notifies systemd that leaderrun is stopping.
     pub(crate) fn stop(&self) {
-        self.notify(Notification::Stopping);
+        self.notify(ServiceState::Stopping);
     }
 
-    fn notify(&self, notification: Notification) {
+    fn notify(&self, notification: ServiceState) {
         let _ = self.notifications.send(notification);
     }
 }

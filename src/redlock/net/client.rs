@@ -23,7 +23,7 @@ pub(super) struct Client {
 }
 
 /// An answer, and the server that gave it.
-pub(super) struct Answer {
+pub(super) struct ServerAnswer {
     pub value: Value,
     pub server: ConnectionAddr,
 }
@@ -42,7 +42,7 @@ impl Client {
     ///
     /// # Errors
     /// Why there is no answer.
-    pub(super) fn ask(&self, cmd: Cmd) -> impl Future<Output = Result<Answer, Failure>> + Send + use<> {
+    pub(super) fn ask(&self, cmd: Cmd) -> impl Future<Output = Result<ServerAnswer, Failure>> + Send + use<> {
         let is_first = matches!(*self.state.borrow(), ConnectionState::First);
         let within = self.answer_timeout + if is_first { self.connect_timeout } else { Duration::ZERO };
         let mut request = Request { client: self.clone(), cmd, retried: false, unconnected: None };
@@ -90,7 +90,7 @@ struct Request {
 
 impl Request {
     /// Asks once, and once more over a new connection if the present one is down or turns out to be broken.
-    async fn answer(&mut self) -> Result<Answer, Failure> {
+    async fn answer(&mut self) -> Result<ServerAnswer, Failure> {
         loop {
             let state = self.client.state.borrow_and_update().clone();
             match state {
@@ -113,11 +113,11 @@ impl Request {
     }
 
     /// Returns `None` if the connection is broken and a new one is on its way.
-    async fn ask_over(&mut self, mut connection: Connection) -> Result<Option<Answer>, Failure> {
+    async fn ask_over(&mut self, mut connection: Connection) -> Result<Option<ServerAnswer>, Failure> {
         let answer = self.cmd.query_async::<Value>(&mut connection.commands).await;
         connection.budget.settle();
         match answer {
-            Ok(value) => Ok(Some(Answer { value, server: connection.server })),
+            Ok(value) => Ok(Some(ServerAnswer { value, server: connection.server })),
             Err(error) if error.is_unrecoverable_error() && !self.retried => {
                 self.retry();
                 Ok(None)

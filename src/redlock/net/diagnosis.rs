@@ -149,7 +149,7 @@ mod tests {
     use redis::{Value, parse_redis_value};
 
     use super::*;
-    use crate::redlock::net::failure::Wanted;
+    use crate::redlock::net::failure::ServerDemand;
 
     const SCRIPT: &str = "local x = 1\nlocal y = redis.call('get', KEYS[1])";
 
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_is_closed_unanswered_hints_at_the_other_kind() {
-        assert_eq!(Failure::closed_unanswered(true), Failure::Closed { may_want: Some(Wanted::Tls) });
+        assert_eq!(Failure::closed_unanswered(true), Failure::Closed { may_want: Some(ServerDemand::Tls) });
         assert!(Failure::from(io::Error::from(io::ErrorKind::BrokenPipe)).is_unconnected());
         let unresolved = Failure::from(io::Error::other(ResolveError::NotFound));
         assert_eq!(unresolved, Failure::Unresolved(ResolveError::NotFound));

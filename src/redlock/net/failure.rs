@@ -16,7 +16,7 @@ pub(crate) enum Failure {
     /// The round ended before the node answered.
     NotHeard,
     /// The server closed the connection. One that never answers may want a connection of another kind.
-    Closed { may_want: Option<Wanted> },
+    Closed { may_want: Option<ServerDemand> },
     /// The server sent more than it may, and was cut off.
     Flooded,
     /// The host name has no address.
@@ -69,7 +69,7 @@ pub(crate) enum Failure {
 
 /// What a server may have expected that closes connections without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum ServerDemand {
     Tls,
     ClientCertificate,
 }
@@ -98,7 +98,7 @@ impl Failure {
     /// Returns the failure of a connection that was closed before anything was answered on it. A server may close it
     /// before its reason can be read, so that only the kind of the connection hints at one.
     pub(crate) fn closed_unanswered(plain: bool) -> Self {
-        let may_want = if plain { Wanted::Tls } else { Wanted::ClientCertificate };
+        let may_want = if plain { ServerDemand::Tls } else { ServerDemand::ClientCertificate };
         Failure::Closed { may_want: Some(may_want) }
     }
 
@@ -207,8 +207,10 @@ impl fmt::Display for Failure {
             Failure::TimedOut => "timed out",
             Failure::NotHeard => "has not answered yet",
             Failure::Closed { may_want: None } => "closed the connection",
-            Failure::Closed { may_want: Some(Wanted::Tls) } => "closed the connection (one with TLS wants rediss://)",
-            Failure::Closed { may_want: Some(Wanted::ClientCertificate) } => {
+            Failure::Closed { may_want: Some(ServerDemand::Tls) } => {
+                "closed the connection (one with TLS wants rediss://)"
+            }
+            Failure::Closed { may_want: Some(ServerDemand::ClientCertificate) } => {
                 "closed the connection (it may want a certificate of ours: --tls-cert and --tls-key)"
             }
             Failure::Flooded => "sends more than it was asked for",

@@ -6,7 +6,7 @@ use redis::{Cmd, Value};
 
 use super::{
     address::Address,
-    client::{Answer, Client},
+    client::{Client, ServerAnswer},
     connection::{Endpoint, Locate},
     failure::Failure,
     pubsub::{NotificationSender, Subscription},
@@ -96,11 +96,11 @@ fn located_by(sentinels: &Arc<Sentinels>) -> Locate {
 
 /// Returns an answer as a vote if the Sentinels name the server that gave it.
 async fn confirmed(
-    answered: Result<Answer, Failure>,
+    answered: Result<ServerAnswer, Failure>,
     client: Client,
     sentinels: Arc<Sentinels>,
 ) -> Result<Vote, Failure> {
-    let Answer { value, server } = match answered {
+    let ServerAnswer { value, server } = match answered {
         Ok(answer) => answer,
         Err(failure) => {
             tokio::spawn(leave_replaced(client, sentinels));
