@@ -5,8 +5,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
 use serde::{Deserialize, Serialize};
+
+use crate::sys::boottime::since_boot;
 
 /// A moment on CLOCK_BOOTTIME, in nanoseconds since boot. All processes of a host share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,9 +16,7 @@ pub(crate) struct Moment(u64);
 impl Moment {
     /// Returns the present moment.
     pub(crate) fn now() -> Self {
-        // Asks the kernel, as the guard's timer does: a preloaded library can replace the C library's clock.
-        let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
-        Moment(nanos(Duration::new(tv_sec as u64, tv_nsec as u32)))
+        Moment(nanos(since_boot()))
     }
 
     /// Returns the time since boot.

@@ -12,9 +12,9 @@ use nix::{
     sys::{prctl::set_pdeathsig, signal::Signal},
     unistd::{ForkResult, Pid, fork, getpid, getppid, pipe2, read, setpgid, write},
 };
-use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::{
+    boottime::since_boot,
     inherited::Inherited,
     process::{exec, exit_now},
     strings::CStringArray,
@@ -139,9 +139,4 @@ impl AsFd for PendingExec {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
-}
-
-fn since_boot() -> Duration {
-    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
-    Duration::new(tv_sec as u64, tv_nsec as u32)
 }

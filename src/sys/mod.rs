@@ -4,6 +4,7 @@
 #[macro_use]
 pub(crate) mod entry;
 
+pub(crate) mod boottime;
 pub(crate) mod descriptors;
 pub(crate) mod inherited;
 pub(crate) mod launch;
