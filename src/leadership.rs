@@ -2,7 +2,11 @@
 
 use std::{fmt, future::Future, pin::Pin, time::Duration};
 
-use nix::{errno::Errno, libc, unistd::Pid};
+use nix::{
+    errno::Errno,
+    libc,
+    unistd::{Pid, getppid},
+};
 use tokio::time::sleep;
 
 use crate::{
@@ -15,6 +19,7 @@ use crate::{
     once_per::Failures,
     renewal::RenewalSchedule,
     settings::Settings,
+    systemd,
 };
 
 /// How often to search the tree of a dead guard until nothing is left.
@@ -42,6 +47,8 @@ struct Leadership<'a> {
     /// We were asked to step down: the command has been signalled, and the lease is extended until it has ended.
     stepping_down: bool,
     guard_dead: bool,
+    /// The number of the command's last suspension that we know of.
+    suspension: u32,
 }
 
 /// A leadership that is over.
@@ -114,6 +121,7 @@ pub(crate) async fn run(
         lost: false,
         stepping_down: false,
         guard_dead: false,
+        suspension: 0,
     };
     if started.is_err() {
         leadership.guard_died();
@@ -180,7 +188,7 @@ impl Leadership<'_> {
                 self.fails(format_args!("leaderrun's guard can't set its timer: {why}; killing {command}"));
                 self.command_end = Some(LeadershipOutcome::NoTimer);
             }
-            GuardMessage::Suspended => self.suspend(),
+            GuardMessage::Suspended { suspension } => self.suspend(suspension),
             GuardMessage::Exited { ending } => {
                 self.command_end.get_or_insert(LeadershipOutcome::Exited(ending));
             }
@@ -270,27 +278,32 @@ impl Leadership<'_> {
         }
     }
 
+    /// Passes a signal on to whom it would have reached without us.
     fn pass_on(&self, signal: Signaled) {
         let to = match signal.number {
+            _ if signal.by_terminal() && self.guard.has_terminal() => self.recipient_of_terminal(signal),
+            _ if self.guard.is_from_command(signal) => return,
             libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT => Recipient::Group,
             _ => Recipient::Command,
         };
         let order = match signal.number {
-            // The kernel sends a terminal's signals to the whole process group, the command included.
-            _ if signal.by_kernel && self.guard.shares_group() => return,
-            libc::SIGCONT if self.guard.shares_group() => Order::Continue,
-            signal => Order::Signal { signal, to },
+            libc::SIGCONT if self.guard.has_terminal() => Order::Continue { suspension: self.suspension },
+            signal_number => Order::Signal { signal: signal_number, to, manager: manager_behind(signal) },
         };
         let _ = self.guard.order(&order, None);
     }
 
+    /// The kernel sends a terminal's signals to our whole process group, but a hang-up to the session's leader alone.
+    fn recipient_of_terminal(&self, signal: Signaled) -> Recipient {
+        let for_leader = signal.number == libc::SIGHUP && self.guard.leads_session();
+        if for_leader { Recipient::Group } else { Recipient::GroupApart }
+    }
+
     /// Stops this process together with the command, under a shell with job control, until both are continued. The
     /// guard isn't stopped: it kills the command if the stop outlasts the lease.
-    fn suspend(&self) {
-        if self.guard.shares_group() {
-            guard::stop_self();
-            let _ = self.guard.order(&Order::Continue, None);
-        }
+    fn suspend(&mut self, suspension: u32) {
+        self.suspension = suspension;
+        self.guard.stop_self();
     }
 
     fn guard_died(&mut self) {
@@ -351,6 +364,13 @@ impl fmt::Display for Loss {
             Loss::NotInTime => f.write_str("it could not be extended in time"),
         }
     }
+}
+
+/// Returns the service manager that has sent a signal. It may have sent that to the command, too.
+fn manager_behind(signal: Signaled) -> Option<i32> {
+    let sender = signal.sender;
+    let is_manager = !signal.by_kernel && (sender.as_raw() == 1 || sender == getppid());
+    (is_manager && systemd::has_unit()).then_some(sender.as_raw())
 }
 
 async fn in_flight(extension: &mut Option<Pin<Box<dyn Future<Output = ExtendOutcome> + '_>>>) -> ExtendOutcome {

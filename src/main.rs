@@ -51,6 +51,10 @@ entry_point!(start);
 
 fn start(arguments: Vec<OsString>) -> i32 {
     let exit = Cli::try_parse_from(&arguments).map_or_else(|e| usage::answer(&e), |cli| dispatch(cli, &arguments));
+    if let Exit::Signal(signal) = exit {
+        // What ended the command ends us, so that whoever waits for us sees what they would see without us.
+        guard::die_of(signal);
+    }
     exit.status().into()
 }
 

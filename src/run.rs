@@ -3,7 +3,6 @@
 use std::{ffi::OsString, pin::pin};
 
 use anyhow::{Context, Result};
-use nix::{libc::SIGINT, sys::signal::Signal};
 use tokio::{runtime::Builder, task::yield_now};
 
 use crate::{
@@ -34,6 +33,9 @@ enum Acquired {
 /// # Errors
 /// What the system refuses.
 pub(crate) fn run(settings: &Settings, arguments: &[OsString]) -> Result<Exit> {
+    if settings.rejoin {
+        guard::restore_name(arguments);
+    }
     let forked = guard::fork_guard(guard_options(settings), |lease| release_orphaned(lease, settings))?;
     let inherited = forked.inherited;
     let runtime = Builder::new_current_thread().enable_all().build().context("can't start the event loop")?;
@@ -105,11 +107,7 @@ async fn compete(settings: &Settings, forked: ForkedGuard) -> Result<RunEnd> {
             end
         }
     };
-    guard.kill();
-    if end.exit(settings) == Exit::Signal(SIGINT) && guard.shares_group() {
-        // A shell ends its script on ^C only if that signal ended what it ran.
-        guard::end_self(Signal::SIGINT);
-    }
+    guard.end().await;
     Ok(end)
 }
 

@@ -18,6 +18,18 @@ const LAST_NOTIFICATION: Duration = Duration::from_secs(1);
 /// The variables of the notify socket. The command doesn't get them: it must not use the socket as well.
 pub(crate) const VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
+/// The variables that name the process that they, or others, are for: sd_listen_fds(3), sd_watchdog_enabled(3),
+/// systemd.exec(5).
+pub(crate) const PID_VARIABLES: [&str; 3] = ["LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"];
+
+/// The same by the inode of a pidfd. It is optional beside the process id.
+pub(crate) const PIDFD_VARIABLES: [&str; 1] = ["LISTEN_PIDFDID"];
+
+/// Returns whether this process belongs to a unit of systemd (systemd.exec(5), INVOCATION_ID).
+pub(crate) fn has_unit() -> bool {
+    std::env::var_os("INVOCATION_ID").is_some()
+}
+
 #[derive(Debug)]
 enum ServiceState {
     Ready,

@@ -127,7 +127,7 @@ fn systemd_accepts_the_units() {
         let (good, said) = verify(unit);
         assert!(good && !said.contains(unit), "{unit}: {said}");
     }
-    let broken = text("systemd/consumer.service").replace("KillMode=control-group", "KillMode=never");
+    let broken = text("systemd/consumer.service").replace("KillMode=mixed", "KillMode=never");
     fs::write(put("etc/systemd/system/broken.service"), broken).expect("a unit");
     let (_, said) = verify("broken.service");
     assert!(said.contains("kill mode"), "a wrong line is found: {said}");

@@ -115,6 +115,70 @@ fn the_environment_is_unchanged_and_in_order_except_for_our_variables() {
     is_as_without_us(line);
 }
 
+/// As under a shell without job control, the command leads no process group.
+#[test]
+fn the_command_can_become_a_session_leader() {
+    for line in [
+        "$L setsid sh -c 'sleep 0.2; echo done; exit 7'",
+        "$L python3 -c 'import os; os.setsid(); print(os.getsid(0) == os.getpid())'",
+        "$L sh -c '[ $(ps -o pgid= $$) != $$ ]; echo $?'",
+    ] {
+        is_as_without_us(line);
+    }
+}
+
+/// Socket activation: systemd names the process that it has started, which would be the command.
+#[test]
+fn variables_that_name_our_process_name_the_commands() {
+    for name in ["LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"] {
+        is_as_without_us(&format!("export {name}=$$; exec $L sh -c '[ ${{{name}}} = $$ ]; echo $?'"));
+        is_as_without_us(&format!("export {name}=1; exec $L sh -c 'echo ${{{name}}}'"));
+    }
+    if support::may_make_namespaces() {
+        let (_, stdout, _) =
+            bash("export LISTEN_PID=$$; exec ${L% --} --pid-namespace -- sh -c '[ $LISTEN_PID = $$ ]; echo $?'");
+        assert_eq!(stdout, "0\n");
+    }
+}
+
+#[test]
+fn entries_of_the_environment_that_are_no_variables_are_passed_on() {
+    let start = "import ctypes, sys\nfrom ctypes import c_char_p\nwords = [w.encode() for w in sys.argv[1:]]\n\
+                 pointers = lambda l: (c_char_p * (len(l) + 1))(*l, None)\n\
+                 ctypes.CDLL(None).execvpe(words[0], pointers(words), pointers([b\"odd\", b\"A=1\", b\"=x\", b\"\", b\"A=2\"]))";
+    let line = format!(
+        "python3 -c '{start}' $(command -v ${{L%% *}}) ${{L#* }} cat /proc/self/environ | tr '\\0' '\\n' | grep -v ^LEADERRUN_"
+    );
+    let (_, stdout, _) = bash(&line);
+    assert_eq!(stdout, "odd\nA=1\n=x\n\nA=2\n");
+}
+
+#[test]
+fn makes_job_server_works() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let makefile = "all: a b\na b:\n\t+@$(L) $(MAKE) -s sub\nsub: c d\nc d:\n\t@true\n";
+    std::fs::write(folder.path().join("Makefile"), makefile).expect("a file");
+    is_as_without_us(&format!("cd {}; make -s -j2 L=\"${{L/-r /-r \\$@}}\"", folder.path().display()));
+}
+
+#[test]
+fn xargs_runs_several_at_once() {
+    is_as_without_us("seq 8 | xargs -P 4 -I{} ${L/-r /-r {\\}} sh -c 'exit 0'; echo $?");
+}
+
+#[test]
+fn a_descriptor_that_does_not_block_stays_so() {
+    let flags = "import fcntl; print([fcntl.fcntl(fd, fcntl.F_GETFL) & 0o4000 for fd in (0, 1)])";
+    let set =
+        "import fcntl, os, sys; fcntl.fcntl(0, fcntl.F_SETFL, os.O_NONBLOCK); os.execvp(sys.argv[1], sys.argv[1:])";
+    is_as_without_us(&format!("sleep 0.1 | python3 -c '{set}' $L python3 -c '{flags}'; true"));
+}
+
+#[test]
+fn it_runs_under_strace() {
+    is_as_without_us("strace -f -qq -o /dev/null $L sh -c 'setsid true; echo x | cat; exit 3'");
+}
+
 #[test]
 fn nohup_still_works() {
     let (status, stdout, _) = bash("nohup $L sh -c 'kill -HUP $PPID; kill -HUP $$; echo alive' 2>/dev/null");

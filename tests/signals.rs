@@ -2,10 +2,14 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    io::{PipeWriter, Write},
+    os::unix::process::CommandExt,
+    time::Duration,
+};
 
 use nix::{libc, sys::signal::Signal};
-use support::{Leaderrun, Running, Servers, Witnesses, eventually, example, state, unique};
+use support::{Leaderrun, Running, Servers, Witnesses, children, eventually, example, state, unique};
 
 /// What happens to a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +61,10 @@ fn a_standby_takes_each_signals_default_action_and_starts_nothing() {
     let mut leader = local(&resource).shell("echo up; exec sleep 1000");
     leader.says("up");
     let start = || {
-        let standby = local(&resource).args(["-v", "echo", "led"]).spawn();
+        let mut standby = local(&resource).args(["-v", "echo", "led"]);
+        // Its stops need a parent in another process group, as a shell with job control is (setpgid(2), orphaned groups).
+        standby.command.process_group(0);
+        let standby = standby.spawn();
         standby.reports("stands by");
         standby
     };
@@ -135,6 +142,78 @@ fn a_leader_passes_on_every_signal_to_the_group_or_to_the_command_alone() {
     assert!(!leader.has_ended());
     send(&leader, libc::SIGSEGV);
     assert_eq!(leader.wait().code(), 0);
+}
+
+/// A service manager: a process that starts leaderrun and sends signals, as told through a pipe.
+struct Manager {
+    orders: PipeWriter,
+    leader: Running,
+    elector: i32,
+    guard: i32,
+    command: i32,
+}
+
+impl Manager {
+    /// Starts leaderrun as systemd does, with a command that tells its signals.
+    fn start(options: &[&str]) -> Self {
+        let (orders, read) = std::io::pipe().map(|(read, write)| (write, read)).expect("a pipe");
+        let leaderrun = local(&unique("unit")).env("INVOCATION_ID", "x").args(options);
+        let program = leaderrun.command.get_program().to_owned();
+        let script = "\"$0\" \"$@\" & while read -r line; do kill $line; done; wait $!";
+        let words = ["sh", "-c", script].map(Into::into).into_iter().chain([program]).collect();
+        let tell = [example("sprout").into_os_string(), "tell".into()];
+        let mut leader = leaderrun.through(words).stdin(read).args(tell).spawn();
+        leader.says("child up");
+        let only_child = |pid| eventually("a child", || children(pid).first().copied());
+        let elector = only_child(leader.pid());
+        let guard = only_child(elector);
+        Manager { orders, leader, elector, guard, command: only_child(guard) }
+    }
+
+    fn sends(&mut self, signal: i32, to: &[i32]) {
+        let to: Vec<String> = to.iter().map(ToString::to_string).collect();
+        writeln!(self.orders, "-{signal} {}", to.join(" ")).expect("a shell");
+    }
+
+    /// Returns how often the command has got a signal, once that is certain.
+    fn arrived(&mut self, signal: i32) -> usize {
+        let before = count_of(&self.leader, "main got 12.");
+        self.sends(libc::SIGUSR2, &[self.elector]);
+        eventually("a later signal", || (count_of(&self.leader, "main got 12.") > before).then_some(()));
+        count_of(&self.leader, &format!("main got {signal}."))
+    }
+}
+
+/// As with KillMode=control-group.
+#[test]
+fn a_signal_that_a_service_manager_sends_to_all_processes_reaches_the_command_once() {
+    let namespaces: &[&str] = if support::may_make_namespaces() { &["--pid-namespace"] } else { &[] };
+    for options in [&[], namespaces] {
+        let mut manager = Manager::start(options);
+        let all = [manager.elector, manager.guard, manager.command];
+        // Not SIGINT: a shell starts what runs in its background with that ignored.
+        for signal in [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1] {
+            manager.sends(signal, &all);
+            assert_eq!(manager.arrived(signal), 1, "signal {signal} to all: {options:?}");
+            manager.sends(signal, &all[..1]);
+            assert_eq!(manager.arrived(signal), 2, "signal {signal} to leaderrun: {options:?}");
+        }
+        manager.sends(libc::SIGSEGV, &[manager.command]);
+        // The manager ends with its orders.
+        drop(manager.orders);
+        assert_eq!(manager.leader.wait().code(), 0);
+    }
+}
+
+/// As pkill(1) does: the command hasn't got it.
+#[test]
+fn a_signal_that_others_send_to_both_processes_is_passed_on() {
+    let mut manager = Manager::start(&[]);
+    let (elector, guard) = (manager.elector.to_string(), manager.guard.to_string());
+    let killed = std::process::Command::new("/bin/kill").args(["-TERM", &elector, &guard]).status();
+    assert!(killed.expect("kill").success());
+    eventually("the signal", || (count_of(&manager.leader, "main got 15.") == 1).then_some(()));
+    assert_eq!(manager.arrived(libc::SIGTERM), 1);
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 mod support;
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
-use support::{Servers, Terminal, Tree, unique};
+use nix::sys::signal::Signal;
+use support::{Leaderrun, Servers, Terminal, Tree, children, eventually, signal, unique};
 
 /// Returns the beginning of a line that runs something under leaderrun on this machine.
 fn local(resource: &str) -> String {
@@ -73,7 +74,7 @@ fn control_z_stops_and_fg_continues_a_command_that_reads_the_terminal() {
 #[test]
 fn bg_continues_it_in_the_background() {
     let mut terminal = Terminal::with_shell();
-    terminal.run(&format!("{} sh -c '{UP}; while :; do sleep 0.01; echo tic''k; done'", run()));
+    terminal.run(&format!("{} bash -c '{UP}; while :; do sleep 0.01; echo tic''k; done'", run()));
     terminal.shows("tick");
     terminal.type_in("\x1a");
     terminal.shows("Stopped");
@@ -146,8 +147,7 @@ fn a_change_of_window_size_reaches_the_command_once() {
         run()
     ));
     terminal.shows("up");
-    let resized = Command::new("stty").args(["-F", &terminal.name, "rows", "33", "cols", "77"]).status();
-    assert!(resized.expect("stty").success());
+    terminal.resize(33, 77);
     terminal.shows("size 33 77");
     terminal.type_in("\x03");
     let shown = terminal.shows("ready> ");
@@ -190,4 +190,232 @@ fn a_standby_is_suspended_and_continued_too() {
     terminal.shows("ready> ");
     terminal.run("kill %1; wait %1; fg");
     terminal.shows("led");
+}
+
+/// Returns the pids of leaderrun's two processes, which this terminal's shell has started.
+fn leaderrun_of(terminal: &Terminal) -> (i32, i32) {
+    let only_child = |pid| eventually("a child", || children(pid).first().copied());
+    let elector = only_child(terminal.pid());
+    (elector, only_child(elector))
+}
+
+fn namespaces() -> &'static [&'static str] {
+    if support::may_make_namespaces() { &["", "--pid-namespace"] } else { &[""] }
+}
+
+/// bash execs its only command, which so leads the session, as under `ssh -t` or in a pane of tmux.
+#[test]
+fn a_closed_terminal_ends_a_command_whose_session_leaderrun_leads() {
+    for option in namespaces() {
+        let resource = unique("hang-up");
+        let tree = Tree::of(&resource);
+        let line = format!("leaderrun {option} --local -r {resource} -- sh -c 'sleep 1000 & sleep 1000'");
+        let mut terminal = Terminal::with(&["bash", "-c", &line]);
+        tree.grows_to(3);
+        terminal.close();
+        tree.is_gone();
+        terminal.wait();
+        assert_eq!(Leaderrun::new().args(["--local", "-r", &resource, "-w", "30s", "true"]).output().code(), 0);
+    }
+}
+
+#[test]
+fn a_closed_terminal_ends_a_shells_job() {
+    let resource = unique("hang-up");
+    let tree = Tree::of(&resource);
+    let mut terminal = Terminal::with_shell();
+    terminal.run(&format!("{} sh -c '{UP}; exec sleep 1000'", local(&resource)));
+    terminal.shows("up");
+    terminal.close();
+    tree.is_gone();
+}
+
+/// What a command says that gets signals. It is for bash: a shell that forks by vfork(2) can't stop while its child is
+/// stopped before its exec.
+const TELLS: &str = "trap 'echo got I''NT' INT; trap 'echo got TE''RM' TERM; trap 'echo got H''UP; exit' HUP; \
+                     echo u''p; while :; do sleep 0.01; done";
+
+/// Starts what tells its signals, behind these words, in the foreground of a shell.
+fn telling(words: &str) -> Terminal {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), TELLS).expect("a script");
+    let mut terminal = Terminal::with_shell();
+    terminal.run(&format!("leaderrun {words} bash {}", file.path().display()));
+    terminal.shows("up");
+    terminal
+}
+
+fn each_signal_arrives(words: &str) {
+    let resource = unique("group");
+    let tree = Tree::of(&resource);
+    let mut terminal = telling(&format!("--local -r {resource} {words}"));
+    let (elector, _) = leaderrun_of(&terminal);
+    terminal.type_in("\x03");
+    terminal.shows("got INT");
+    signal(elector, Signal::SIGTERM);
+    terminal.shows("got TERM");
+    terminal.type_in("\x1a");
+    terminal.shows("Stopped");
+    terminal.shows("ready> ");
+    let stopped = |pid: &i32| matches!(support::state(*pid), 'T' | 'Z');
+    eventually("all to be stopped", || tree.alive().iter().all(stopped).then_some(()));
+    terminal.run("fg");
+    terminal.shows("leaderrun");
+    signal(elector, Signal::SIGINT);
+    terminal.shows("got INT");
+    signal(elector, Signal::SIGHUP);
+    terminal.shows("got HUP");
+    tree.is_gone();
+}
+
+#[test]
+fn a_command_in_a_group_of_its_own_gets_the_terminals_and_others_signals() {
+    // timeout(1) makes a group of its own, whose signals it doesn't get from the terminal.
+    each_signal_arrives("-- timeout 1000");
+}
+
+#[test]
+fn a_command_in_a_pid_namespace_gets_the_terminals_and_others_signals() {
+    if support::may_make_namespaces() {
+        each_signal_arrives("--pid-namespace --");
+        each_signal_arrives("--pid-namespace -- timeout 1000");
+    }
+}
+
+#[test]
+fn a_lost_lease_asks_a_command_in_a_group_of_its_own_to_stop() {
+    for option in namespaces() {
+        let servers = Servers::settled(1, Duration::from_secs(1));
+        let resource = unique("lost");
+        let mut terminal = telling(&format!("-R {} -t 1s -r {resource} {option} -- timeout 1000", servers.urls()));
+        servers.0[0].query::<()>(&["SET", &format!("leaderrun:{resource}"), "another", "PX", "1500"]);
+        terminal.shows("got TERM");
+        terminal.shows("ready> ");
+    }
+}
+
+#[test]
+fn a_shell_that_suspends_itself_has_the_terminal_again_after_fg() {
+    let mut terminal = Terminal::with_shell();
+    terminal.run(&format!("{} bash --norc --noprofile --noediting -i", run()));
+    terminal.type_in("PS1='inn''er> '\n");
+    terminal.shows("inner> ");
+    for _ in 0..2 {
+        terminal.run("suspend");
+        terminal.shows("Stopped");
+        terminal.shows("ready> ");
+        terminal.run("fg");
+        terminal.type_in("echo al''ive\n");
+        terminal.shows("alive");
+    }
+    terminal.type_in("exit 3\n");
+    terminal.shows("ready> ");
+    terminal.run("echo status $?");
+    terminal.shows("status 3");
+}
+
+#[test]
+fn control_z_is_ignored_where_no_shell_could_continue() {
+    for words in ["", "timeout 1000"] {
+        let line = format!("{} {words} bash -c '{UP}; while :; do sleep 0.01; echo tic''k; done'", run());
+        let mut terminal = Terminal::with(&["bash", "-c", &line]);
+        terminal.shows("up");
+        terminal.type_in("\x1a");
+        terminal.shows("^Z");
+        for _ in 0..20 {
+            terminal.shows("tick");
+        }
+        terminal.type_in("\x03");
+        terminal.wait();
+    }
+}
+
+#[test]
+fn a_command_that_is_stopped_where_no_shell_could_continue_it_stays_stopped() {
+    let resource = unique("stop");
+    let tree = Tree::of(&resource);
+    let line = format!("{} bash -c '{UP}; while :; do sleep 0.01; echo tic''k; done'", local(&resource));
+    let mut terminal = Terminal::with(&["bash", "-c", &line]);
+    terminal.shows("up");
+    let (elector, guard) = (terminal.pid(), children(terminal.pid())[0]);
+    let main = children(guard)[0];
+    signal(main, Signal::SIGSTOP);
+    eventually("its stop", || (support::state(main) == 'T').then_some(()));
+    // The elector has handled the stop when it handles a later signal.
+    signal(elector, Signal::SIGWINCH);
+    eventually("the signal", || (support::state(elector) == 'S').then_some(()));
+    assert_eq!(support::state(main), 'T');
+    signal(main, Signal::SIGCONT);
+    terminal.shows("tick");
+    signal(elector, Signal::SIGTERM);
+    tree.is_gone();
+}
+
+#[test]
+fn control_c_between_the_election_and_the_start_ends_the_command() {
+    let resource = unique("between");
+    let mut leader = Leaderrun::new().args(["--local", "-r", &resource]).shell("echo up; exec sleep 1000");
+    leader.says("up");
+    let mut terminal = Terminal::with_shell();
+    terminal.run(&format!("LEADERRUN_VERBOSE=1 {} sleep 1000", local(&resource)));
+    terminal.shows("stands by");
+    let (elector, guard) = leaderrun_of(&terminal);
+    signal(guard, Signal::SIGSTOP);
+    leader.signal(Signal::SIGTERM);
+    leader.wait();
+    // The new leader tells its guard to start the command, which that can't do yet.
+    let holder = format!(":{elector}");
+    eventually("the election", || {
+        let status = Leaderrun::new().args(["--local", "-r", &resource, "--status"]).output();
+        status.stdout.contains(&holder).then_some(())
+    });
+    terminal.type_in("\x03");
+    terminal.shows("^C");
+    signal(guard, Signal::SIGCONT);
+    terminal.shows("ready> ");
+    terminal.run("echo status $?");
+    terminal.shows("status 130");
+}
+
+#[test]
+fn a_signal_that_the_command_sends_to_its_group_arrives_once() {
+    let mut terminal = Terminal::with_shell();
+    terminal.run(&format!(
+        "{} sh -c 'n=0; trap \"n=\\$((n+1))\" USR1; trap \"echo n is \\$n\" USR2; kill -USR1 0; {UP}; while :; do sleep 0.01; done'",
+        run()
+    ));
+    terminal.shows("up");
+    let (elector, _) = leaderrun_of(&terminal);
+    signal(elector, Signal::SIGUSR2);
+    terminal.shows("n is 1");
+    signal(elector, Signal::SIGUSR1);
+    signal(elector, Signal::SIGUSR2);
+    terminal.shows("n is 2");
+    terminal.type_in("\x03");
+    terminal.shows("ready> ");
+}
+
+/// The alarm of a process goes on when it execs.
+#[test]
+fn an_alarm_from_before_leaderrun_ends_the_command() {
+    let mut terminal = Terminal::with_shell();
+    let alarm = "import signal, os, sys; signal.alarm(1); os.execvp(sys.argv[1], sys.argv[1:])";
+    terminal.run(&format!("python3 -c '{alarm}' {} sleep 1000", run()));
+    terminal.shows("Alarm clock");
+    terminal.shows("ready> ");
+    terminal.run("echo status $?");
+    terminal.shows("status 142");
+}
+
+#[test]
+fn the_process_id_in_messages_is_that_outside_of_a_pid_namespace() {
+    if !support::may_make_namespaces() {
+        return;
+    }
+    let resource = unique("number");
+    let tree = Tree::of(&resource);
+    let leader = Leaderrun::new().args(["--local", "-v", "--pid-namespace", "-r", &resource, "sleep", "1000"]).spawn();
+    leader.reports("started sleep (pid ");
+    let pid = tree.grows_to(1)[0];
+    leader.reports(&format!("started sleep (pid {pid})"));
 }

@@ -103,6 +103,21 @@ fn a_subreaper() {
     dies(&Shape::sprout("subreaper", 2));
 }
 
+/// clone(2), CLONE_PARENT: a child of the command's child is the guard's at once.
+#[test]
+fn a_child_of_its_grandparent() {
+    dies(&Shape::shell(&format!("'{}' sibling & wait", support::program("sprout")), 3));
+}
+
+#[test]
+fn namespaces_in_namespaces() {
+    if support::may_make_namespaces() {
+        let inner = "unshare --pid --fork sh -c \"setsid sleep 1000 & wait\" & wait";
+        let outer = support::unshare().join(" ");
+        dies(&Shape::shell(&format!("{outer} --pid --fork --mount-proc sh -c '{inner}' & wait"), 5));
+    }
+}
+
 #[test]
 fn a_nested_leaderrun() {
     dies(&nested());

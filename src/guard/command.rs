@@ -1,6 +1,10 @@
 //! The command's main process: started once, then running or suspended, and known until it is reaped.
 
-use nix::{errno::Errno, libc::c_int, unistd::Pid};
+use nix::{
+    errno::Errno,
+    libc::{SIGKILL, c_int},
+    unistd::{Pid, getpgid},
+};
 
 use super::spawn::CommandSpec;
 use crate::{
@@ -20,7 +24,8 @@ pub(super) struct Command {
     /// The main process, until it is reaped or its exec has failed.
     main: Option<Pid>,
     exec: Option<PendingExec>,
-    suspended: bool,
+    /// The group that was made for it; none under a terminal.
+    made_group: Option<Pid>,
 }
 
 /// How the start of the command went.
@@ -34,17 +39,18 @@ pub(super) enum StartResult {
 
 impl Command {
     pub(super) fn new(spec: CommandSpec) -> Self {
-        Command { spec, main: None, exec: None, suspended: false }
+        Command { spec, main: None, exec: None, made_group: None }
     }
 
     /// Forks the command's main process, which execs the command unless `by` has passed.
     ///
     /// # Errors
-    /// Those of pipe2(2) and fork(2).
+    /// Those of pipe2(2), clone(2) and fork(2).
     pub(super) fn start(&mut self, token: FencingToken, by: Option<Moment>) -> Result<(), Errno> {
-        let Launched { pid, exec } = self.spec.spawn(token, by)?;
+        let Launched { pid, exec, group } = self.spec.spawn(token, by)?;
         self.main = Some(pid);
         self.exec = Some(exec);
+        self.made_group = group;
         Ok(())
     }
 
@@ -64,8 +70,18 @@ impl Command {
         }
     }
 
-    /// Returns whether the main process exists. Only until it is reaped is its id, and that of the group that it leads,
-    /// certain to be its own.
+    /// Returns the process group of the main process, while that exists: the one in which it was started, or one of its
+    /// own making.
+    pub(super) fn group(&self) -> Option<Pid> {
+        self.main.and_then(|main| getpgid(Some(main)).ok())
+    }
+
+    /// Returns the process group that was made for the command. A child of ours in it is proof that it still exists.
+    pub(super) fn made_group(&self) -> Option<Pid> {
+        self.made_group
+    }
+
+    /// Returns whether the main process exists. Only until it is reaped is its id certain to be its own.
     pub(super) fn is_running(&self) -> bool {
         self.main.is_some()
     }
@@ -85,15 +101,6 @@ impl Command {
         self.main.take().is_some()
     }
 
-    /// Remembers whether a signal has suspended the main process.
-    pub(super) fn set_suspended(&mut self, suspended: bool) {
-        self.suspended = suspended;
-    }
-
-    pub(super) fn is_suspended(&self) -> bool {
-        self.suspended
-    }
-
     /// Sends a signal to the main process. A failure means that there is no such process, or that we may not signal it.
     pub(super) fn signal(&self, number: c_int) {
         if let Some(main) = self.main {
@@ -101,10 +108,19 @@ impl Command {
         }
     }
 
-    /// Sends a signal to the process group that the main process leads.
+    /// Kills the main process, and all of the group that was made for it, if it is still in that. No member can fork while
+    /// that is killed.
+    pub(super) fn kill(&self) {
+        self.signal(SIGKILL);
+        if self.group().is_some() && self.group() == self.made_group {
+            self.signal_group(SIGKILL);
+        }
+    }
+
+    /// Sends a signal to the process group of the main process.
     pub(super) fn signal_group(&self, number: c_int) {
-        if let Some(main) = self.main {
-            let _ = send_to_group(main, number);
+        if let Some(group) = self.group() {
+            let _ = send_to_group(group, number);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
+use nix::{errno::Errno, unistd::getppid};
 
 use super::protocol::{GuardMessage, LONGEST, Order, decode, encode};
 use crate::sys::socket::PacketSocket;
@@ -28,11 +28,13 @@ pub(super) struct ReceivedOrder {
 pub(super) struct ElectorLink {
     socket: PacketSocket,
     end: Option<ElectorEnd>,
+    /// The elector knows our processes by other ids: it is outside of our PID namespace.
+    translates: bool,
 }
 
 impl ElectorLink {
     pub(super) fn new(socket: PacketSocket) -> Self {
-        ElectorLink { socket, end: None }
+        ElectorLink { socket, end: None, translates: getppid().as_raw() == 0 }
     }
 
     /// Returns how the elector was lost; `None` while it is there.
@@ -43,9 +45,16 @@ impl ElectorLink {
 
     /// Sends a message to the elector, if it is there. Drops the message if the elector has not read for long.
     pub(super) fn send(&mut self, message: &GuardMessage) {
-        if self.end.is_none() && encode(message).and_then(|packet| self.socket.send(&packet, None)) == Err(Errno::EPIPE)
-        {
+        if self.end.is_none() && self.try_to_send(message) == Err(Errno::EPIPE) {
             self.end = Some(ElectorEnd::Died);
+        }
+    }
+
+    fn try_to_send(&self, message: &GuardMessage) -> Result<(), Errno> {
+        let packet = encode(message)?;
+        match message.process().filter(|_| self.translates) {
+            Some(process) => self.socket.send_naming(&packet, process),
+            None => self.socket.send(&packet, None),
         }
     }
 

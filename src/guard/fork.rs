@@ -1,18 +1,23 @@
 //! Forks the guard, and runs it from its options to its exit status.
 
-use std::time::Duration;
+use std::{ffi::CStr, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::{
-    sys::{prctl::set_child_subreaper, signal::Signal},
-    unistd::ForkResult,
+    sys::{
+        prctl::{set_child_subreaper, set_name},
+        signal::Signal,
+    },
+    unistd::{ForkResult, Pid, getpid},
 };
 
 use super::{
+    delivery::Delivery,
     elector_link::{ElectorEnd, ElectorLink},
     handle::ForkedGuard,
     namespace,
     secrets::seal_memory,
+    session::has_job_control,
     spawn::CommandSpec,
     supervisor::{self, GuardConfig, GuardEnd, OrphanedLease},
     terminal::Terminal,
@@ -26,6 +31,9 @@ use crate::{
     report::Report,
     sys::{inherited::Inherited, process::fork_with_one_thread, socket::PacketSocket},
 };
+
+/// The guard's name, by which ps(1) and killall(1) tell it from the elector; the kernel keeps 15 bytes.
+const NAME: &CStr = c"leaderrun-guard";
 
 /// What the guard is to do.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +70,10 @@ pub(crate) fn fork_guard(
     let strangers =
         tree.as_ref().map(Tree::children).transpose().context("can't list our children")?.unwrap_or_default();
     let (ours, guards) = PacketSocket::pair().context("can't make a socket pair")?;
+    if options.pid_namespace {
+        ours.receive_processes().context("can't learn process ids from another PID namespace")?;
+    }
+    let (elector, job_control) = (getpid(), has_job_control());
     let forked = if options.pid_namespace {
         namespace::fork_into_new()?
     } else {
@@ -76,7 +88,8 @@ pub(crate) fn fork_guard(
         }
         ForkResult::Child => {
             drop(ours);
-            let exit = supervise(options, inherited, terminal, ElectorLink::new(guards), release);
+            let exit =
+                supervise(options, (elector, job_control), inherited, terminal, ElectorLink::new(guards), release);
             std::process::exit(exit.status().into());
         }
     }
@@ -84,6 +97,7 @@ pub(crate) fn fork_guard(
 
 /// What the guard can't do without.
 struct Equipment {
+    terminal: Option<Terminal>,
     tree: Tree,
     wakeups: Wakeups,
 }
@@ -91,22 +105,25 @@ struct Equipment {
 impl Equipment {
     /// # Errors
     /// What the system refuses.
-    fn open(elector: &ElectorLink) -> Result<Self> {
+    fn open(elector: &ElectorLink, terminal: Option<Terminal>) -> Result<Self> {
         set_child_subreaper(true).context("can't become a subreaper")?;
-        Ok(Equipment { tree: Tree::open()?, wakeups: Wakeups::new(elector)? })
+        let terminal = terminal.map(Terminal::seen_by_guard).transpose().context("can't see our session")?;
+        Ok(Equipment { terminal, tree: Tree::of_guard()?, wakeups: Wakeups::new(elector)? })
     }
 }
 
 /// Guards the command to its end. Returns the guard's exit status.
 fn supervise(
     options: GuardOptions<'_>,
+    (elector_pid, job_control): (Pid, bool),
     inherited: Inherited,
     terminal: Option<Terminal>,
     elector: ElectorLink,
     release: impl FnOnce(OrphanedLease) -> bool,
 ) -> Exit {
     let GuardOptions { program, resource, holder, hide_notify_socket, signal, kill_after, report, .. } = options;
-    let Equipment { tree, wakeups } = match Equipment::open(&elector) {
+    let _ = set_name(NAME);
+    let Equipment { terminal, tree, wakeups } = match Equipment::open(&elector, terminal) {
         Ok(equipment) => equipment,
         Err(error) => {
             // Reported while the link is open: the elector kills a guard whose end it sees.
@@ -116,9 +133,16 @@ fn supervise(
     };
     let end = supervisor::run(GuardConfig {
         elector,
-        // Under a terminal the command stays in our process group; elsewhere it leads its own.
-        spec: CommandSpec::new(program, resource, holder, hide_notify_socket, inherited, terminal.is_none()),
-        terminal,
+        // Under a terminal the command stays in our process group; elsewhere it gets one of its own.
+        spec: CommandSpec::new(
+            program,
+            (resource, holder),
+            hide_notify_socket,
+            elector_pid,
+            inherited,
+            terminal.is_none(),
+        ),
+        delivery: Delivery::new(terminal, job_control),
         tree,
         wakeups,
         signal,

@@ -1,24 +1,27 @@
 //! The elector's view of its guard: orders to it, its messages, signals from outside, and the tree if the guard dies.
 
-use std::os::fd::RawFd;
+use std::{os::fd::RawFd, time::Duration};
 
 use anyhow::{Context, Result};
-use nix::{errno::Errno, libc, unistd::Pid};
-use tokio::io::unix::AsyncFd;
+use nix::{
+    errno::Errno,
+    libc,
+    unistd::{Pid, getpgid, getpgrp},
+};
+use tokio::{io::unix::AsyncFd, time::timeout};
 
 use super::{
+    killing::Killing,
+    proc_stat::ProcStat,
     protocol::{GuardMessage, LONGEST, Order, decode, encode},
-    signals::{AsyncSignals, Signaled, Signals},
+    signals::{AsyncSignals, Signaled, Signals, stop_self},
     terminal::Terminal,
-    tree::{self, Members, Tree},
+    tree::{self, Tree},
 };
-use crate::sys::{
-    inherited::Inherited,
-    readiness::watch,
-    signal::send_to_child,
-    socket::PacketSocket,
-    wait::{Ending, wait_for},
-};
+use crate::sys::{inherited::Inherited, readiness::watch, signal::send_to_child, socket::PacketSocket, wait::Ending};
+
+/// How long a killed guard's end is waited for: more, and it is stuck, or under a debugger.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// A guard that has just been forked: there is no runtime yet.
 pub(crate) struct ForkedGuard {
@@ -38,10 +41,13 @@ pub(crate) struct GuardHandle {
     pid: Pid,
     /// Not yet reaped.
     unreaped: bool,
+    /// It has ended, or been killed: nothing is heard from it any more.
+    lost: bool,
     socket: AsyncFd<PacketSocket>,
     signals: AsyncSignals,
     terminal: Option<Terminal>,
     tree: Option<Tree>,
+    killing: Killing,
     strangers: Vec<Pid>,
     /// The command's main process.
     main: Option<Pid>,
@@ -73,10 +79,12 @@ impl GuardHandle {
         Ok(GuardHandle {
             pid,
             unreaped: true,
+            lost: false,
             socket: watch(socket).context(failed)?,
             signals: AsyncSignals::watch(signals).context(failed)?,
             terminal,
             tree,
+            killing: Killing::default(),
             strangers,
             main: None,
             main_ending: None,
@@ -95,7 +103,7 @@ impl GuardHandle {
     pub(crate) async fn hear(&mut self) -> GuardEvent {
         let event = tokio::select! {
             biased;
-            message = receive(&self.socket), if self.unreaped => message.map_or(GuardEvent::GuardDied, GuardEvent::Message),
+            message = receive(&self.socket, self.pid), if !self.lost => message.map_or(GuardEvent::GuardDied, GuardEvent::Message),
             signal = self.signals.next() => match signal {
                 Ok(signal) if signal.number == libc::SIGCHLD => GuardEvent::Child,
                 Ok(signal) => GuardEvent::Signal(signal),
@@ -104,7 +112,7 @@ impl GuardHandle {
         };
         match event {
             GuardEvent::GuardDied => self.kill(),
-            GuardEvent::Child => self.reap_strangers(),
+            GuardEvent::Child => self.reap(),
             GuardEvent::Message(GuardMessage::Started { pid }) => self.main = Some(pid),
             GuardEvent::Message(_) | GuardEvent::Signal(_) => {}
         }
@@ -112,36 +120,58 @@ impl GuardHandle {
     }
 
     /// Reaps what nobody else does: orphans, as PID 1 has to, and children from before an exec of leaderrun, whose zombies would hide
-    /// others. The guard is left out: its socket shows its death.
-    fn reap_strangers(&mut self) {
-        let guard = self.unreaped.then_some(self.pid);
-        let (strangers, main, main_ending) = (&mut self.strangers, self.main, &mut self.main_ending);
-        tree::reap_all_but(guard, |child, ending| {
+    /// others. A guard that isn't known to be lost is left out: its socket shows its death.
+    fn reap(&mut self) {
+        let guard = self.pid;
+        let kept = (!self.lost).then_some(guard);
+        tree::reap_all_but(kept, |child, ending| {
             // From now on the process id may be another's.
-            strangers.retain(|&stranger| stranger != child);
-            if Some(child) == main {
-                *main_ending = main_ending.or(ending);
+            self.strangers.retain(|&stranger| stranger != child);
+            self.unreaped &= child != guard;
+            self.killing.count_reaped();
+            if Some(child) == self.main {
+                self.main_ending = self.main_ending.or(ending);
             }
         });
     }
 
-    /// Kills the guard, if it has not ended, and reaps it. What is left of its tree becomes ours.
+    /// Kills the guard, if it has not ended. What is left of its tree becomes ours. Doesn't wait: a guard that is stuck, or
+    /// under a debugger, may not die.
     pub(crate) fn kill(&mut self) {
+        self.lost = true;
         if self.unreaped {
             let _ = send_to_child(self.pid, libc::SIGKILL);
-            wait_for(self.pid);
-            self.unreaped = false;
         }
+        self.reap();
+    }
+
+    /// Kills the guard, which has nothing left to do, and waits for its end, for a second at most.
+    pub(crate) async fn end(&mut self) {
+        self.kill();
+        let reaped = async {
+            while self.unreaped {
+                self.hear().await;
+            }
+        };
+        let _ = timeout(LAST_WAIT, reaped).await;
     }
 
     /// Kills what a dead guard has left to us. Returns whether nothing is left.
     pub(crate) fn clear_after_death(&mut self) -> bool {
-        if let Some(tree) = &self.tree {
-            // Children that can't be listed now are not gone. Look for them again.
-            let _ = tree.signal(libc::SIGKILL, Members::AllBut(&self.strangers));
+        self.reap();
+        // Its children are ours once it has ended, reaped or not: a debugger may keep us from that.
+        let guard = self.unreaped.then_some(self.pid);
+        let has_ended = guard.is_none_or(|guard| ProcStat::of(guard).is_some_and(|stat| stat.has_ended()));
+        let Some(tree) = &self.tree else { return has_ended };
+        let spared: Vec<Pid> = self.strangers.iter().copied().chain(guard).collect();
+        if let Some(guard) = guard.filter(|_| !has_ended) {
+            tree.kill_below(guard);
         }
-        self.reap_strangers();
-        self.tree.as_ref().is_none_or(|tree| tree.is_empty_but_for(&self.strangers))
+        // Children that can't be listed now are not gone. They are looked for again.
+        let _ = self.killing.go_on(tree, &spared, None);
+        self.reap();
+        let spared: Vec<Pid> = self.strangers.iter().copied().chain(guard.filter(|_| self.unreaped)).collect();
+        has_ended && self.tree.as_ref().is_none_or(|tree| tree.is_empty_but_for(&spared))
     }
 
     /// Returns how the command ended, if it ended by itself and its guard died before it could say so.
@@ -165,9 +195,35 @@ impl GuardHandle {
         let _ = self.order(&Order::End, None);
     }
 
-    /// Returns whether the command shares our process group, which gets a terminal's signals as a whole.
-    pub(crate) fn shares_group(&self) -> bool {
+    /// Returns whether there is a terminal. Then the command is started in our process group, which gets the terminal's
+    /// signals as a whole.
+    pub(crate) fn has_terminal(&self) -> bool {
         self.terminal.is_some()
+    }
+
+    /// Returns whether we lead the terminal's session: then the kernel tells us alone of a hang-up.
+    pub(crate) fn leads_session(&self) -> bool {
+        self.terminal.as_ref().is_some_and(Terminal::is_led_by_us)
+    }
+
+    /// Returns whether a signal came from a process of the command in our process group, which has sent it to the whole
+    /// group, as `kill 0` does: it can't know us.
+    pub(crate) fn is_from_command(&self, signal: Signaled) -> bool {
+        self.has_terminal()
+            && !signal.by_kernel
+            && getpgid(Some(signal.sender)) == Ok(getpgrp())
+            && tree::descends(signal.sender, self.pid)
+    }
+
+    /// Stops this process as ^Z does, if its shell can continue it, until it has been continued. Then a process group of
+    /// the command's own has the terminal again, if it had that.
+    pub(crate) fn stop_self(&self) {
+        let owner = self.terminal.as_ref().and_then(Terminal::foreground);
+        let owner = owner.filter(|&leader| tree::descends(leader, self.pid));
+        stop_self();
+        if let (Some(terminal), Some(owner)) = (&self.terminal, owner) {
+            terminal.hand_to(owner);
+        }
     }
 
     /// Restores the terminal settings that a killed command may have changed.
@@ -179,13 +235,22 @@ impl GuardHandle {
 }
 
 /// Waits for the guard's next message; `None` once the guard is dead, or can't be understood. Cancel-safe.
-async fn receive(socket: &AsyncFd<PacketSocket>) -> Option<GuardMessage> {
+async fn receive(socket: &AsyncFd<PacketSocket>, guard: Pid) -> Option<GuardMessage> {
     loop {
         let mut ready = socket.readable().await.ok()?;
         let mut bytes = [0; LONGEST];
         match ready.get_inner().receive(&mut bytes) {
             Ok(packet) if packet.length == 0 => return None,
-            Ok(packet) => return decode(&bytes[..packet.length]).ok(),
+            Ok(packet) => {
+                let message: GuardMessage = decode(&bytes[..packet.length]).ok()?;
+                return Some(
+                    packet
+                        .process
+                        .filter(|&named| named != guard)
+                        .into_iter()
+                        .fold(message, GuardMessage::with_process),
+                );
+            }
             Err(Errno::EAGAIN | Errno::EINTR) => ready.clear_ready(),
             Err(_) => return None,
         }

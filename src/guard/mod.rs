@@ -8,15 +8,21 @@
 //! ```
 
 mod command;
+mod copies;
+mod delivery;
 mod elector_link;
 mod fork;
 mod handle;
+mod killing;
 mod namespace;
+mod proc_stat;
 mod protocol;
 mod secrets;
+mod session;
 mod signals;
 mod spawn;
 mod supervisor;
+mod suspensions;
 mod terminal;
 mod timetable;
 mod tree;
@@ -27,7 +33,12 @@ pub(crate) use self::{
     handle::{ForkedGuard, GuardEvent, GuardHandle},
     protocol::{GuardMessage, Order, Recipient},
     secrets::{hide_passwords, seal_memory},
-    signals::{Signaled, end_self, stop_self},
+    signals::{Signaled, stop_self},
     supervisor::OrphanedLease,
 };
-pub(crate) use crate::sys::{descriptors::let_go, process::start_over, wait::Ending};
+pub(crate) use crate::sys::{
+    descriptors::let_go,
+    process::{restore_name, start_over},
+    signal::die_of,
+    wait::Ending,
+};

@@ -21,10 +21,11 @@ pub(crate) enum Order {
     Extend { deadlines: Deadlines, release_key: ReleaseKey },
     /// The lease is lost, or is to go to another: stop the command now.
     Stop,
-    /// Pass a signal on.
-    Signal { signal: i32, to: Recipient },
-    /// The shell has continued us: continue the command if it is stopped.
-    Continue,
+    /// Pass a signal on; if it is from a service manager, the one with this process id, only if that has sent it to the
+    /// elector alone.
+    Signal { signal: i32, to: Recipient, manager: Option<i32> },
+    /// The elector has been continued: continue the command, unless it has been suspended once more since.
+    Continue { suspension: u32 },
     /// The lease is released: end.
     End,
 }
@@ -32,8 +33,12 @@ pub(crate) enum Order {
 /// Whom a signal is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Recipient {
+    /// The command's main process.
     Command,
+    /// The process group of the main process: ours, or one that was made for it or by it.
     Group,
+    /// The same, if it isn't ours. A terminal's signal has reached ours.
+    GroupApart,
 }
 
 /// From the guard to the elector.
@@ -61,8 +66,8 @@ pub(crate) enum GuardMessage {
         #[serde(with = "errno")]
         errno: Errno,
     },
-    /// The command was stopped by a signal, not ended.
-    Suspended,
+    /// The command was stopped by a signal, not ended. The number of such stops tells them apart.
+    Suspended { suspension: u32 },
     /// The deadlines ran out, or [`Order::Stop`] came: the command has been signalled.
     Signalled,
     /// The command's main process ended.
@@ -76,6 +81,25 @@ pub(crate) enum GuardMessage {
         #[serde(with = "errno")]
         errno: Errno,
     },
+}
+
+impl GuardMessage {
+    /// Returns the process that it is about. Its id is meant in the guard's PID namespace.
+    pub(super) fn process(&self) -> Option<Pid> {
+        match self {
+            GuardMessage::Started { pid } | GuardMessage::Unkillable { pid, .. } => Some(*pid),
+            _ => None,
+        }
+    }
+
+    /// Returns the message with the id that the process has in another PID namespace.
+    pub(super) fn with_process(self, pid: Pid) -> Self {
+        match self {
+            GuardMessage::Started { .. } => GuardMessage::Started { pid },
+            GuardMessage::Unkillable { errno, .. } => GuardMessage::Unkillable { pid, errno },
+            other => other,
+        }
+    }
 }
 
 /// Returns the packet of a message.

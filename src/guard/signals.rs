@@ -12,6 +12,7 @@ use nix::{
         signal::{SigSet, Signal, raise},
         signalfd::{SfdFlags, SignalFd},
     },
+    unistd::Pid,
 };
 use tokio::io::unix::AsyncFd;
 
@@ -21,7 +22,8 @@ use crate::sys::readiness::watch;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Signaled {
     pub number: libc::c_int,
-    /// Whether the kernel sent it, as it does for ^C in a terminal: the whole foreground process group has got it.
+    /// Who sent it; 0 is a process that this PID namespace doesn't have.
+    pub sender: Pid,
     pub by_kernel: bool,
 }
 
@@ -30,6 +32,13 @@ impl Signaled {
     pub(crate) fn ends_a_process(self) -> bool {
         let harmless = [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH].contains(&self.number);
         !harmless && !self.stops_a_process()
+    }
+
+    /// Returns whether the kernel sent it for the terminal, as it does for ^C: the whole process group in the foreground
+    /// gets that.
+    pub(crate) fn by_terminal(self) -> bool {
+        let of_terminal = [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGCONT, libc::SIGWINCH];
+        self.by_kernel && (of_terminal.contains(&self.number) || self.stops_a_process())
     }
 
     /// Returns whether its default action stops a process, in the foreground or the background of a terminal.
@@ -49,13 +58,6 @@ pub(crate) fn stop_self() {
     }
 }
 
-/// Ends this process by a signal, as it ended the command. Returns only if that can't be done, as in PID 1.
-pub(crate) fn end_self(signal: Signal) {
-    if raise(signal).is_ok() {
-        let _ = SigSet::from(signal).thread_unblock();
-    }
-}
-
 /// A descriptor from which blocked signals are read.
 #[derive(Debug)]
 pub(super) struct Signals(SignalFd);
@@ -66,15 +68,8 @@ impl Signals {
     /// # Errors
     /// Those of signalfd(2).
     pub(super) fn blocked() -> Result<Self, Errno> {
-        Self::only(&SigSet::thread_get_mask()?)
-    }
-
-    /// Opens a descriptor for these signals.
-    ///
-    /// # Errors
-    /// Those of signalfd(2).
-    pub(super) fn only(signals: &SigSet) -> Result<Self, Errno> {
-        SignalFd::with_flags(signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map(Signals)
+        let blocked = SigSet::thread_get_mask()?;
+        SignalFd::with_flags(&blocked, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map(Signals)
     }
 
     /// Returns the next signal, if one is there.
@@ -124,7 +119,8 @@ fn next(signals: &SignalFd) -> Option<Signaled> {
         let info = signals.read_signal().ok()??;
         let by_kernel = info.ssi_code == libc::SI_KERNEL;
         if by_kernel || info.ssi_pid != std::process::id() {
-            return Some(Signaled { number: info.ssi_signo as libc::c_int, by_kernel });
+            let sender = Pid::from_raw(info.ssi_pid.cast_signed());
+            return Some(Signaled { number: info.ssi_signo as libc::c_int, sender, by_kernel });
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What the command is started with. Whatever can be prepared is prepared before we lead.
 
 use std::{
-    ffi::{CString, OsStr, OsString},
+    ffi::{CString, OsStr},
     os::unix::ffi::OsStrExt,
 };
 
-use nix::errno::Errno;
+use nix::{errno::Errno, unistd::Pid};
 
 use crate::{
     clock::Moment,
@@ -14,7 +14,7 @@ use crate::{
     sys::{
         inherited::Inherited,
         launch::{Image, Launch, Launched},
-        strings::{CStringArray, c_string},
+        strings::{CStringArray, c_string, environment},
     },
     systemd,
 };
@@ -25,6 +25,8 @@ const SECRET: [&str; 1] = ["LEADERRUN_REDIS"];
 const RESOURCE: &str = "LEADERRUN_RESOURCE";
 const HOLDER: &str = "LEADERRUN_HOLDER";
 const TOKEN: &str = "LEADERRUN_FENCING_TOKEN";
+/// Room for any process id.
+const ANY_PID: &str = "0000000000";
 
 /// Everything that exec needs, in the form that the kernel takes.
 #[derive(Debug)]
@@ -33,49 +35,56 @@ pub(super) struct CommandSpec {
     /// For a script without an interpreter line.
     shell: Image,
     env: CStringArray,
+    /// Which variables name the command's process.
+    names_command: Vec<usize>,
     inherited: Inherited,
-    own_group: bool,
+    new_group: bool,
 }
 
 impl CommandSpec {
     /// Prepares the start of a program with the environment of this process, and with `resource` and `holder` in it.
+    /// Where systemd has told its service by a process id that something is for it, that id is the command's in place of
+    /// `elector`'s.
     ///
-    /// `hide_notify_socket`: the environment doesn't name systemd's notify socket. `own_group`: the command leads a
-    /// process group.
+    /// `hide_notify_socket`: the environment doesn't name systemd's notify socket. `new_group`: the command gets a
+    /// process group of its own.
     pub(super) fn new(
         program: &Program,
-        resource: &str,
-        holder: &str,
+        (resource, holder): (&str, &str),
         hide_notify_socket: bool,
+        elector: Pid,
         inherited: Inherited,
-        own_group: bool,
+        new_group: bool,
     ) -> Self {
         let path = c_string(program.path.as_os_str());
         let args: Vec<CString> = program.args.iter().map(|a| c_string(a)).collect();
         let shell_args = [c"sh".to_owned(), path.clone()].into_iter().chain(args.iter().skip(1).cloned()).collect();
-        let added =
-            [(RESOURCE, resource), (HOLDER, holder)].map(|(name, value)| variable(name.as_ref(), value.as_ref()));
+        let added = [(RESOURCE, resource), (HOLDER, holder)].map(|(name, value)| variable(name, value.as_ref()));
+        let mut env: Vec<CString> = passed_on(hide_notify_socket).chain(added).collect();
+        let names_command = name_command(&mut env, elector);
         CommandSpec {
             program: Image { path, args: CStringArray::new(args) },
             shell: Image { path: c"/bin/sh".to_owned(), args: CStringArray::new(shell_args) },
-            env: CStringArray::new(passed_on(hide_notify_socket).chain(added).collect()),
+            env: CStringArray::new(env),
+            names_command,
             inherited,
-            own_group,
+            new_group,
         }
     }
 
     /// Forks and execs the command, unless `by` has passed when it would be exec'd: then the exec fails with ETIME.
     ///
     /// # Errors
-    /// Those of pipe2(2) and fork(2). A failed exec comes through [`Launched::exec`].
+    /// Those of pipe2(2), clone(2) and fork(2). A failed exec comes through [`Launched::exec`].
     pub(super) fn spawn(&self, token: FencingToken, by: Option<Moment>) -> Result<Launched, Errno> {
-        let env = self.env.with(variable(TOKEN.as_ref(), token.to_string().as_ref()));
+        let mut env = self.env.with(variable(TOKEN, token.to_string().as_ref()));
         let launch = Launch {
             program: &self.program,
             shell: &self.shell,
-            env: &env,
+            env: &mut env,
+            names_child: &self.names_command,
             inherited: &self.inherited,
-            own_group: self.own_group,
+            new_group: self.new_group,
             start_by: by.map(Moment::since_boot),
         };
         launch.start()
@@ -86,10 +95,32 @@ impl CommandSpec {
 fn passed_on(hide_notify_socket: bool) -> impl Iterator<Item = CString> {
     let ours = [RESOURCE, HOLDER, TOKEN];
     let socket: &[&str] = if hide_notify_socket { &systemd::VARIABLES } else { &[] };
-    let is_hidden = move |name: &OsString| SECRET.iter().chain(&ours).chain(socket).any(|hidden| name == hidden);
-    std::env::vars_os().filter(move |(name, _)| !is_hidden(name)).map(|(name, value)| variable(&name, &value))
+    let is_hidden = move |name: &[u8]| {
+        SECRET
+            .iter()
+            .chain(&ours)
+            .chain(socket)
+            .chain(&systemd::PIDFD_VARIABLES)
+            .any(|hidden| name == hidden.as_bytes())
+    };
+    environment()
+        .into_iter()
+        .filter(move |entry| !entry.as_bytes().split(|&b| b == b'=').next().is_some_and(&is_hidden))
 }
 
-fn variable(name: &OsStr, value: &OsStr) -> CString {
+/// Makes room for the command's process id in the variables that name `elector`. Returns which they are.
+fn name_command(env: &mut [CString], elector: Pid) -> Vec<usize> {
+    let ours = systemd::PID_VARIABLES.map(|name| (name, variable(name, elector.to_string().as_ref())));
+    let mut changed = Vec::new();
+    for (index, entry) in env.iter_mut().enumerate() {
+        if let Some((name, _)) = ours.iter().find(|(_, ours)| ours == entry) {
+            *entry = variable(name, ANY_PID.as_ref());
+            changed.push(index);
+        }
+    }
+    changed
+}
+
+fn variable(name: &str, value: &OsStr) -> CString {
     c_string(OsStr::from_bytes(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
 }

@@ -4,17 +4,18 @@ use std::{io, os::fd::OwnedFd, time::Duration};
 
 use nix::{
     errno::Errno,
-    libc::{SIGCONT, SIGKILL, c_int},
+    libc::{SIGCONT, c_int},
     sys::signal::Signal,
-    unistd::{Pid, setpgid},
 };
 
 use super::{
     command::{Command, StartResult},
+    delivery::Delivery,
     elector_link::{ElectorEnd, ElectorLink, ReceivedOrder},
+    killing::Killing,
     protocol::{GuardMessage, Order, Recipient},
     spawn::CommandSpec,
-    terminal::Terminal,
+    suspensions::Suspensions,
     timetable::{Due, Timetable},
     tree::{Members, Spared, Tree},
     wakeups::{Wakeup, Wakeups},
@@ -31,11 +32,15 @@ use crate::{
     },
 };
 
+/// How many changes of children are taken in one turn: processes that fork and exit fast must not keep the guard from all
+/// else.
+const CHANGES_A_TURN: usize = 256;
+
 /// What the guard starts with. The elector's orders bring the rest.
 pub(super) struct GuardConfig {
     pub elector: ElectorLink,
     pub spec: CommandSpec,
-    pub terminal: Option<Terminal>,
+    pub delivery: Delivery,
     pub tree: Tree,
     pub wakeups: Wakeups,
     /// The signal that asks the command to stop, and the time that the command then has.
@@ -69,8 +74,9 @@ pub(crate) struct OrphanedLease {
 struct Supervisor {
     elector: ElectorLink,
     command: Command,
-    terminal: Option<Terminal>,
+    delivery: Delivery,
     tree: Tree,
+    killing: Killing,
     times: Timetable,
     wakeups: Wakeups,
     stop_signal: c_int,
@@ -80,6 +86,9 @@ struct Supervisor {
     lease: Option<OrphanedLease>,
     /// The lock's descriptor, held for as long as we live: the lock is free when elector and guard are both gone.
     lock: Option<OwnedFd>,
+    /// More children may have changed than one turn could take.
+    changes_left: bool,
+    suspensions: Suspensions,
     unkillable_reported: bool,
     /// What the main process left behind has been asked to stop.
     cleared_up: bool,
@@ -93,8 +102,9 @@ pub(super) fn run(config: GuardConfig) -> GuardEnd {
         wakeups: config.wakeups,
         elector: config.elector,
         command: Command::new(config.spec),
-        terminal: config.terminal,
+        delivery: config.delivery,
         tree: config.tree,
+        killing: Killing::default(),
         times: Timetable::default(),
         stop_signal: config.signal as c_int,
         kill_after: config.kill_after,
@@ -102,6 +112,8 @@ pub(super) fn run(config: GuardConfig) -> GuardEnd {
         command_name: config.command,
         lease: None,
         lock: None,
+        changes_left: false,
+        suspensions: Suspensions::default(),
         unkillable_reported: false,
         cleared_up: false,
         occupied: false,
@@ -121,13 +133,14 @@ impl Supervisor {
             self.lose_timer(&e);
             Wakeup::default()
         });
+        self.delivery.take_note(ready.signals, self.lease.is_some());
         if ready.orders && self.take_orders() {
             return Some(GuardEnd::Done);
         }
         if ready.exec {
             self.take_start_result();
         }
-        if ready.children {
+        if ready.children || self.changes_left {
             self.reap();
         }
         self.keep_time();
@@ -136,8 +149,11 @@ impl Supervisor {
 
     /// Sets the timer to the next moment.
     fn set_timer(&mut self) {
-        let next = self.times.next(Moment::now());
-        if let Err(e) = self.wakeups.at(next.filter(|_| self.occupied)) {
+        let now = Moment::now();
+        let due = self.times.next(now).filter(|_| self.occupied);
+        let at_once = Some(now).filter(|_| self.changes_left);
+        let next = [due, self.delivery.next(), at_once].into_iter().flatten().min();
+        if let Err(e) = self.wakeups.at(next) {
             self.lose_timer(&e);
         }
     }
@@ -156,8 +172,10 @@ impl Supervisor {
                 return true;
             }
             self.lock = self.lock.take().or(lock);
+            self.suspensions.answered();
             self.obey(order);
         }
+        self.tell_suspension();
         false
     }
 
@@ -166,9 +184,13 @@ impl Supervisor {
             Order::Start { token, deadlines, release_key } => self.lead(token, deadlines, release_key),
             Order::Extend { deadlines, release_key } => self.extend(deadlines, release_key),
             Order::Stop => self.stop(),
-            Order::Signal { signal, to } => self.pass_on(signal, to),
-            Order::Continue if self.command.is_suspended() => self.pass_on(SIGCONT, Recipient::Group),
-            Order::Continue | Order::End => {}
+            Order::Signal { signal, to, manager: None } => self.pass_on(signal, to),
+            Order::Signal { signal, to, manager: Some(sender) } => self.delivery.hold(signal, to, sender),
+            Order::Continue { suspension } if self.suspensions.lasts(suspension) => {
+                self.pass_on(SIGCONT, Recipient::Group)
+            }
+            Order::Continue { .. } => {}
+            Order::End => {}
         }
     }
 
@@ -179,8 +201,7 @@ impl Supervisor {
         self.report.leads_with(token);
         match self.command.start(token, self.times.stop_at()) {
             Ok(()) => {
-                // Out of the command's group, and of the shell's job, before either can be stopped: the guard never is.
-                let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+                self.changes_left |= self.delivery.leave_group(&self.command, &self.wakeups);
                 self.occupied = true;
                 if let Err(e) = self.command.pending_exec().map_or(Ok(()), |exec| self.wakeups.watch_exec(exec)) {
                     self.lose_timer(&e);
@@ -215,14 +236,7 @@ impl Supervisor {
     }
 
     fn pass_on(&self, signal: c_int, to: Recipient) {
-        match (to, &self.terminal) {
-            (Recipient::Command, _) => self.command.signal(signal),
-            (Recipient::Group, None) => self.command.signal_group(signal),
-            (Recipient::Group, Some(terminal)) if self.command.is_running() => {
-                let _ = self.tree.signal(signal, Members::Group(terminal.group));
-            }
-            (Recipient::Group, Some(_)) => {}
-        }
+        self.delivery.deliver(signal, to, &self.command, &self.tree);
     }
 
     /// Asks the command to stop, once: the lease can't be kept.
@@ -233,6 +247,7 @@ impl Supervisor {
         self.times.kill_at(Moment::now() + self.kill_after);
         self.pass_on(self.stop_signal, Recipient::Group);
         self.pass_on(SIGCONT, Recipient::Group);
+        self.times.allow_for_killing(self.tree.size());
         self.elector.send(&GuardMessage::Signalled);
     }
 
@@ -242,9 +257,11 @@ impl Supervisor {
         self.times.kill_at(Moment::now() + self.kill_after);
         let _ = self.tree.signal(self.stop_signal, Members::All);
         let _ = self.tree.signal(SIGCONT, Members::All);
+        self.times.allow_for_killing(self.tree.size());
     }
 
     fn keep_time(&mut self) {
+        self.delivery.deliver_held(&self.command, &self.tree);
         if !self.occupied {
             return;
         }
@@ -265,9 +282,10 @@ impl Supervisor {
             self.times.kill_at(Moment::now());
             self.elector.send(&GuardMessage::Signalled);
         }
-        self.command.signal(SIGKILL);
+        self.command.kill();
         // Children that can't be listed now are looked for again.
-        let spared = self.tree.signal(SIGKILL, Members::All).unwrap_or_default();
+        let group = self.command.made_group();
+        let spared = self.killing.go_on(&self.tree, &[], group).unwrap_or_default();
         self.reap();
         if let Some(spared) = spared.filter(|_| self.occupied && !self.unkillable_reported) {
             self.unkillable_reported = true;
@@ -292,17 +310,29 @@ impl Supervisor {
         if let Some(ending) = self.command.ending() {
             self.main_ended(ending);
         }
-        loop {
+        self.changes_left = false;
+        for _ in 0..CHANGES_A_TURN {
             match wait::next_change() {
                 ChildStatus::Suspended(pid) if self.command.is(pid) => {
-                    self.command.set_suspended(true);
-                    self.elector.send(&GuardMessage::Suspended);
+                    self.suspensions.begin();
+                    self.tell_suspension();
                 }
-                ChildStatus::Continued(pid) if self.command.is(pid) => self.command.set_suspended(false),
-                ChildStatus::Ended | ChildStatus::Suspended(_) | ChildStatus::Continued(_) => {}
+                ChildStatus::Continued(pid) if self.command.is(pid) => self.suspensions.end(),
+                ChildStatus::Ended => self.killing.count_reaped(),
+                ChildStatus::Suspended(_) | ChildStatus::Continued(_) => {}
                 ChildStatus::Quiet => return self.leave_nothing_behind(),
                 ChildStatus::Empty => return self.tree_is_empty(),
             }
+        }
+        self.changes_left = true;
+    }
+
+    /// Tells the elector that the command is suspended: under a terminal, it stops itself as well.
+    fn tell_suspension(&mut self) {
+        if self.delivery.has_terminal()
+            && let Some(suspension) = self.suspensions.to_tell()
+        {
+            self.elector.send(&GuardMessage::Suspended { suspension });
         }
     }
 
@@ -335,9 +365,7 @@ impl Supervisor {
     fn end(&mut self) -> Option<GuardEnd> {
         let end = self.elector.end().filter(|_| !self.occupied)?;
         let Some(lease) = self.lease.take() else { return Some(GuardEnd::Done) };
-        if let Some(terminal) = &self.terminal {
-            terminal.put_back();
-        }
+        self.delivery.put_terminal_back();
         Some(GuardEnd::LeaseLeft(lease, end))
     }
 }

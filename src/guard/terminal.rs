@@ -1,5 +1,6 @@
 //! The controlling terminal. If there is one, the command stays in our process group, so that ^C, ^Z, fg, bg and
-//! reading the terminal work between the shell and the command as without us, in a pipeline too.
+//! reading the terminal work between the shell and the command as without us, in a pipeline too. The guard leaves that
+//! group, and may leave its session.
 
 use std::{
     fs::{File, OpenOptions},
@@ -8,10 +9,13 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     libc,
     sys::termios::{SetArg, Termios, tcgetattr, tcsetattr},
-    unistd::{Pid, getpgrp, tcgetpgrp},
+    unistd::{Pid, getpgrp, getpid, getsid, tcgetpgrp, tcsetpgrp},
 };
+
+use super::proc_stat::ProcStat;
 
 /// The terminal, and its settings at our start.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(super) struct Terminal {
     tty: File,
     /// The process group that the command shares with us and the rest of the shell's job.
     pub group: Pid,
+    /// Our session's leader, if we may see it.
+    session: Pid,
     found: Option<Termios>,
 }
 
@@ -35,17 +41,46 @@ impl Terminal {
             }
             Err(_) => return Ok(None),
         };
-        let group = getpgrp();
-        let mut terminal = Terminal { tty, group, found: None };
+        let mut terminal = Terminal { tty, group: getpgrp(), session: getsid(None)?, found: None };
         if terminal.in_foreground() {
             terminal.found = tcgetattr(&terminal.tty).ok();
         }
         Ok(Some(terminal))
     }
 
+    /// The same as the guard sees it: in a PID namespace, group and session have the id 0, like all outside.
+    ///
+    /// # Errors
+    /// Those of getsid(2).
+    pub(super) fn seen_by_guard(self) -> Result<Self, Errno> {
+        Ok(Terminal { group: getpgrp(), session: getsid(None)?, ..self })
+    }
+
+    /// Returns whether this process leads the terminal's session: then the kernel tells it alone of a hang-up.
+    pub(super) fn is_led_by_us(&self) -> bool {
+        self.session == getpid()
+    }
+
+    /// Returns the process group in the foreground.
+    pub(super) fn foreground(&self) -> Option<Pid> {
+        tcgetpgrp(&self.tty).ok()
+    }
+
+    /// Gives the terminal to a process group, as its shell does, if the shell has given it to ours.
+    pub(super) fn hand_to(&self, group: Pid) {
+        if self.in_foreground() && group != self.group {
+            let _ = tcsetpgrp(&self.tty, group);
+        }
+    }
+
     /// Returns whether the shell has given the terminal to our process group.
     fn in_foreground(&self) -> bool {
-        tcgetpgrp(&self.tty) == Ok(self.group)
+        let foreground = match tcgetpgrp(&self.tty) {
+            // Only a member of the session may ask. The guard may not be one any more.
+            Err(Errno::ENOTTY) => ProcStat::of(self.session).map(|leader| leader.foreground),
+            foreground => foreground.ok(),
+        };
+        foreground == Some(self.group) && self.group.as_raw() > 0
     }
 
     /// Restores the settings, which a killed command may have left changed.

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::{clock::Moment, lease::Deadlines};
 
+/// The time that it takes to kill a process and reap it on a busy host: about twice what `tests/campaign trees` shows.
+const KILL_ONE: Duration = Duration::from_micros(100);
+
 /// How often a tree that is being killed is looked through again: a process may fork while its parent dies slowly.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -14,6 +17,8 @@ pub(super) struct Timetable {
     deadlines: Option<Deadlines>,
     /// When the tree is killed, once it has been asked to stop.
     kill_at: Option<Moment>,
+    /// How much earlier than the lease asks for it the killing begins, since the tree is large.
+    earlier: Duration,
     killing: bool,
 }
 
@@ -45,6 +50,11 @@ impl Timetable {
         self.kill_at = Some(self.kill_at.map_or(at, |earlier| earlier.min(at)));
     }
 
+    /// Has the killing begin early enough for a tree of this many processes.
+    pub(super) fn allow_for_killing(&mut self, processes: usize) {
+        self.earlier = KILL_ONE.saturating_mul(processes.try_into().unwrap_or(u32::MAX));
+    }
+
     /// Starts the killing, whatever the deadlines are. Returns whether it had not started before.
     pub(super) fn start_killing(&mut self) -> bool {
         !std::mem::replace(&mut self.killing, true)
@@ -56,7 +66,7 @@ impl Timetable {
             return Some(now + LOOK_AGAIN);
         }
         let lease =
-            self.deadlines.map(|deadlines| if self.is_stopping() { deadlines.kill_at } else { deadlines.stop_at });
+            self.deadlines.map(|deadlines| if self.is_stopping() { self.last(deadlines) } else { deadlines.stop_at });
         [self.kill_at, lease].into_iter().flatten().min()
     }
 
@@ -66,7 +76,7 @@ impl Timetable {
         let deadlines = self.deadlines.filter(|_| !cfg!(broken = "deadline"));
         if self.killing
             || self.kill_at.is_some_and(|at| now >= at)
-            || deadlines.is_some_and(|deadlines| now >= deadlines.kill_at)
+            || deadlines.is_some_and(|deadlines| now >= self.last(deadlines))
         {
             Some(Due::Kill)
         } else if deadlines.is_some_and(|deadlines| now >= deadlines.stop_at) {
@@ -74,6 +84,11 @@ impl Timetable {
         } else {
             None
         }
+    }
+
+    /// Returns when the killing begins under these deadlines.
+    fn last(&self, deadlines: Deadlines) -> Moment {
+        deadlines.kill_at - self.earlier
     }
 }
 
@@ -95,6 +110,17 @@ mod tests {
         assert_eq!((times.next(start), times.due(start)), (Some(stop_at), None));
         assert_eq!(times.due(stop_at), Some(Due::Stop));
         assert_eq!(times.due(kill_at), Some(Due::Kill));
+    }
+
+    #[test]
+    fn the_killing_of_a_large_tree_begins_earlier() {
+        let start = Moment::now();
+        let (mut times, Deadlines { kill_at, .. }) = lease(start);
+        times.kill_at(kill_at + Duration::from_secs(1));
+        times.allow_for_killing(3000);
+        let earlier = kill_at - Duration::from_millis(300);
+        assert_eq!((times.next(start), times.due(start)), (Some(earlier), None));
+        assert_eq!(times.due(earlier), Some(Due::Kill));
     }
 
     #[test]

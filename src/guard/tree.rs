@@ -7,11 +7,12 @@
 //! Our children are killed by kill(2): the id of a child can't be reused before we reap it. They are listed in a file
 //! that is open from the start, so that this needs no descriptor, no thread and hardly any memory.
 //!
-//! Processes further down are signalled at once if pidfds and /proc allow it, so that nothing survives behind a parent
-//! that is stuck in an uninterruptible call. Such a process is opened as a pidfd, and signalled only if its parent,
-//! read after that, is one of the tree.
+//! Processes further down are signalled at once if pidfds and /proc allow it: when the whole tree is asked to stop, and
+//! when a parent doesn't die, since it is stuck in an uninterruptible call. Such a process is opened as a pidfd, and
+//! signalled only if its parent, read after that, is one of the tree.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     os::unix::fs::FileExt,
 };
@@ -19,13 +20,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
-    libc::{self, c_int},
-    unistd::Pid,
+    libc::{self, SIGKILL, c_int},
+    unistd::{Pid, getpgid, getsid},
 };
 
+use super::proc_stat::ProcStat;
 use crate::sys::{
     pidfd::Pidfd,
-    signal::send_to_child,
+    signal::{send_to_child, send_to_group},
     wait::{self, Ending},
 };
 
@@ -35,6 +37,8 @@ pub(super) struct Tree {
     /// proc(5), /proc/PID/task/TID/children: our children, those of the main thread, to which orphans come as well.
     children: File,
     me: Pid,
+    /// The session in which the command is started, if every child of this process is the tree's.
+    session: Option<Pid>,
 }
 
 /// A process of the tree that a signal could not be sent to.
@@ -44,14 +48,21 @@ pub(super) struct Spared {
     pub errno: Errno,
 }
 
+/// The children that have been killed.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// How many there were.
+    pub children: usize,
+    /// The first that could not be killed.
+    pub unkillable: Option<Spared>,
+}
+
 /// Which processes of the tree are meant.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Members<'a> {
+pub(super) enum Members {
     All,
     /// Those of one process group.
     Group(Pid),
-    /// All but these children of ours and what descends from them.
-    AllBut(&'a [Pid]),
 }
 
 impl Tree {
@@ -68,31 +79,103 @@ impl Tree {
         let children = File::open("/proc/thread-self/children").context(
             "can't read /proc/thread-self/children, in which processes are found (the kernel needs CONFIG_PROC_CHILDREN)",
         )?;
-        Ok(Tree { children, me })
+        Ok(Tree { children, me, session: None })
     }
 
-    /// Sends a signal to the tree. Returns the first child that could not be signalled.
+    /// The same in the guard, whose children are all of the tree; in the session in which the command is started.
+    ///
+    /// # Errors
+    /// Those of [`Tree::open`].
+    pub(super) fn of_guard() -> Result<Self> {
+        Ok(Tree { session: Some(getsid(None)?), ..Tree::open()? })
+    }
+
+    /// Sends a signal to the tree, as far as it can be found.
     ///
     /// # Errors
     /// Our children could not be listed.
-    pub(super) fn signal(&self, number: c_int, members: Members<'_>) -> Result<Option<Spared>, Errno> {
-        let mut spared = None;
+    pub(super) fn signal(&self, number: c_int, members: Members) -> Result<(), Errno> {
         self.each_child(|child| {
-            if members.excludes(child) || !members.include(child) {
+            if members.include(child) {
+                let _ = send_to_child(child, number);
+            }
+        })?;
+        self.each_child(|child| {
+            self.visit_below(child, &mut |pid, held| {
+                if members.include(pid) {
+                    let _ = held.send(number);
+                }
+            });
+        })
+    }
+
+    /// Kills our children but `spared`, and the process groups that are known to be the tree's alone: `group`, and in the
+    /// guard those of sessions that were made in the tree. No member of a group can fork while that is killed (kill(2)), so processes
+    /// that fork and exit faster than they are listed can't escape in it. With `singly`, a child is killed by itself even
+    /// if its group has been: only that shows whether it can be.
+    ///
+    /// # Errors
+    /// Our children could not be listed.
+    pub(super) fn kill_children(&self, spared: &[Pid], group: Option<Pid>, singly: bool) -> Result<Found, Errno> {
+        let mut found = Found::default();
+        let mut groups = BTreeSet::new();
+        self.each_child(|child| {
+            if spared.contains(&child) {
                 return;
             }
-            if let Err(errno) = send_to_child(child, number)
+            found.children += 1;
+            let its_group = getpgid(Some(child)).ok();
+            let in_group =
+                its_group.filter(|&its| groups.contains(&its) || group == its_group || self.made_session_of(child));
+            if let Some(its_group) = in_group
+                && groups.insert(its_group)
+            {
+                let _ = send_to_group(its_group, SIGKILL);
+            }
+            if in_group.is_some() && !singly {
+                return;
+            }
+            if let Err(errno) = send_to_child(child, SIGKILL)
                 && errno != Errno::ESRCH
             {
-                spared.get_or_insert(Spared { pid: child, errno });
+                found.unkillable.get_or_insert(Spared { pid: child, errno });
             }
         })?;
+        Ok(found)
+    }
+
+    fn made_session_of(&self, child: Pid) -> bool {
+        self.session.is_some_and(|ours| getsid(Some(child)).is_ok_and(|session| session != ours))
+    }
+
+    /// Kills what descends from our children but `spared`, as far as it can be found.
+    ///
+    /// # Errors
+    /// Our children could not be listed.
+    pub(super) fn kill_below_children(&self, spared: &[Pid]) -> Result<(), Errno> {
         self.each_child(|child| {
-            if !members.excludes(child) {
-                self.signal_below(child, number, members);
+            if !spared.contains(&child) {
+                self.kill_below(child);
             }
-        })?;
-        Ok(spared)
+        })
+    }
+
+    /// Kills what descends from a child of ours, as far as it can be found.
+    pub(super) fn kill_below(&self, child: Pid) {
+        self.visit_below(child, &mut |_, held| {
+            let _ = held.send(SIGKILL);
+        });
+    }
+
+    /// Returns about how many processes there are. Those that can't be found don't count.
+    pub(super) fn size(&self) -> usize {
+        let mut unseen = self.children().unwrap_or_default();
+        let mut size = 0;
+        while let Some(pid) = unseen.pop() {
+            size += 1;
+            unseen.extend(children_of(pid));
+        }
+        size
     }
 
     /// Returns whether no child is left but these. Without any of them, only the kernel's word that there is no child counts; with
@@ -140,44 +223,45 @@ impl Tree {
         }
     }
 
-    /// Signals what descends from a child of ours, as far as that can be found and held.
-    fn signal_below(&self, child: Pid, number: c_int, members: Members<'_>) {
-        let Ok(held) = Pidfd::open(child) else { return };
-        self.visit(child, &held, &mut |pid, held| {
-            if members.include(pid) {
-                let _ = held.send(number);
-            }
-        });
+    /// Acts on what descends from a child of ours, as far as that can be found and held.
+    fn visit_below(&self, child: Pid, act: &mut impl FnMut(Pid, &Pidfd)) {
+        let below = children_of(child);
+        if !below.is_empty()
+            && let Ok(held) = Pidfd::open(child)
+        {
+            self.visit(child, &held, below, act);
+        }
     }
 
-    /// Acts on what descends from a process, which is held. Its children are listed before they are acted on; those
-    /// that it has lost by then are ours.
-    fn visit(&self, pid: Pid, held: &Pidfd, act: &mut impl FnMut(Pid, &Pidfd)) {
-        for child in children_of(pid) {
+    /// Acts on what descends from a process, which is held, by its children. They are listed before they are acted on;
+    /// those that it has lost by then are ours.
+    fn visit(&self, pid: Pid, held: &Pidfd, children: Vec<Pid>, act: &mut impl FnMut(Pid, &Pidfd)) {
+        for child in children {
             let Ok(held_child) = Pidfd::open(child) else { continue };
             // `pid` still names the process that is held while that takes a signal, so that a child of `pid` is a child
             // of that process.
-            let parent = parent_of(child);
+            let parent = ProcStat::of(child).map(|stat| stat.parent);
             if parent == Some(self.me) || parent == Some(pid) && held.takes_signals() {
-                self.visit(child, &held_child, act);
+                self.visit(child, &held_child, children_of(child), act);
                 act(child, &held_child);
             }
         }
     }
 }
 
-impl Members<'_> {
+impl Members {
     fn include(self, pid: Pid) -> bool {
         match self {
-            Members::All | Members::AllBut(_) => true,
-            Members::Group(group) => nix::unistd::getpgid(Some(pid)) == Ok(group),
+            Members::All => true,
+            Members::Group(group) => getpgid(Some(pid)) == Ok(group),
         }
     }
+}
 
-    /// Returns whether neither this child of ours nor what descends from it is meant.
-    fn excludes(self, child: Pid) -> bool {
-        matches!(self, Members::AllBut(not) if not.contains(&child))
-    }
+/// Returns whether a process descends from another, as far as can be seen.
+pub(super) fn descends(pid: Pid, from: Pid) -> bool {
+    let parent = |pid: &Pid| ProcStat::of(*pid).map(|stat| stat.parent);
+    std::iter::successors(parent(&pid), parent).any(|ancestor| ancestor == from)
 }
 
 /// Reaps the children that have ended, except `kept`, and calls `ended` with each. Stops at `kept` if that has ended.
@@ -197,11 +281,4 @@ fn children_of(pid: Pid) -> Vec<Pid> {
         .flat_map(|list| list.split_ascii_whitespace().filter_map(|n| n.parse().ok()).collect::<Vec<_>>())
         .map(Pid::from_raw)
         .collect()
-}
-
-/// Returns field 4 of /proc/PID/stat (proc(5)). The name before it may hold anything, so fields are counted from its
-/// end.
-fn parent_of(pid: Pid) -> Option<Pid> {
-    let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    line.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok().map(Pid::from_raw)
 }

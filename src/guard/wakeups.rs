@@ -1,4 +1,5 @@
-//! What wakes the guard: orders, the end of a child, the result of an exec, and a moment on its own clock.
+//! What wakes the guard: orders, signals, among them that of a child's end, the result of an exec, and a moment on its
+//! own clock.
 
 use std::{
     io,
@@ -7,20 +8,20 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nix::sys::signal::{SigSet, Signal};
+use nix::libc::SIGCHLD;
 use rustix::{
     event::epoll,
     time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime},
 };
 
-use super::signals::Signals;
+use super::signals::{Signaled, Signals};
 use crate::{clock::Moment, sys::launch::PendingExec};
 
 /// The sources of what wakes it. They are waited for by epoll(7), which works with any limit on descriptors once it is
 /// there, unlike poll(2).
 pub(super) struct Wakeups {
     epoll: OwnedFd,
-    children: Signals,
+    signals: Signals,
     /// On CLOCK_BOOTTIME, which goes on while the host is suspended.
     timer: OwnedFd,
 }
@@ -29,34 +30,34 @@ pub(super) struct Wakeups {
 #[repr(u64)]
 enum Source {
     Timer,
-    Children,
+    Signals,
     Orders,
     Exec,
 }
 
 /// What there is to handle.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Wakeup {
     pub orders: bool,
     pub children: bool,
     pub exec: bool,
+    /// Signals that were sent to the guard, or to all of a group to which it belonged.
+    pub signals: Vec<Signaled>,
 }
 
 impl Wakeups {
-    /// Opens the timer and the descriptor that a child's end is read from, and watches for orders.
+    /// Opens the timer and the descriptor that signals are read from, and watches for orders.
     ///
     /// # Errors
     /// What the system refuses.
     pub(super) fn new(orders_from: impl AsFd) -> Result<Self> {
-        let mut children = SigSet::empty();
-        children.add(Signal::SIGCHLD);
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = timerfd_create(TimerfdClockId::Boottime, flags).context("can't make a timer")?;
-        let children = Signals::only(&children).context("can't read signals")?;
+        let signals = Signals::blocked().context("can't read signals")?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("can't make an epoll descriptor")?;
-        let wakeups = Wakeups { epoll, children, timer };
+        let wakeups = Wakeups { epoll, signals, timer };
         wakeups.watch(&wakeups.timer, Source::Timer).context("can't wait for a timer")?;
-        wakeups.watch(&wakeups.children, Source::Children).context("can't wait for children")?;
+        wakeups.watch(&wakeups.signals, Source::Signals).context("can't wait for signals")?;
         wakeups.watch(orders_from, Source::Orders).context("can't wait for orders")?;
         // Fails here if no timer can be set, before there is anything to guard.
         let probe = Moment::now() + Duration::from_secs(1);
@@ -93,7 +94,7 @@ impl Wakeups {
         Ok(())
     }
 
-    /// Waits until there are orders or the result of an exec to be read, a child has changed, or the moment has come.
+    /// Waits until there are orders or the result of an exec to be read, a signal has come, or the moment has.
     ///
     /// # Errors
     /// Those of epoll_wait(2), except EINTR.
@@ -108,9 +109,21 @@ impl Wakeups {
         if has(Source::Timer) {
             let _ = rustix::io::read(&self.timer, &mut [0; 8]);
         }
-        if has(Source::Children) {
-            while self.children.next().is_some() {}
+        let mut wakeup = Wakeup { orders: has(Source::Orders), exec: has(Source::Exec), ..Wakeup::default() };
+        if has(Source::Signals) {
+            self.take_signals(&mut wakeup);
         }
-        Ok(Wakeup { orders: has(Source::Orders), children: has(Source::Children), exec: has(Source::Exec) })
+        Ok(wakeup)
+    }
+
+    /// Takes the signals that are there.
+    pub(super) fn take_signals(&self, wakeup: &mut Wakeup) {
+        while let Some(signal) = self.signals.next() {
+            if signal.number == SIGCHLD {
+                wakeup.children = true;
+            } else {
+                wakeup.signals.push(signal);
+            }
+        }
     }
 }

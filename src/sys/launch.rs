@@ -9,6 +9,8 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::OFlag,
+    libc,
+    sched::{CloneFlags, clone},
     sys::{prctl::set_pdeathsig, signal::Signal},
     unistd::{ForkResult, Pid, fork, getpid, getppid, pipe2, read, setpgid, write},
 };
@@ -28,16 +30,19 @@ pub(crate) struct Image {
 }
 
 /// What is to be started, and how.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Launch<'a> {
     pub program: &'a Image,
     /// Runs `program` if that is a script without an interpreter line, as execvp(3) and the shells do.
     pub shell: &'a Image,
-    pub env: &'a CStringArray,
+    pub env: &'a mut CStringArray,
+    /// Which variables in `env` get the child's process id as their value.
+    pub names_child: &'a [usize],
     /// What the child gets back.
     pub inherited: &'a Inherited,
-    /// Whether the child leads a process group of its own.
-    pub own_group: bool,
+    /// Whether the child gets a process group of its own, which it doesn't lead; otherwise it stays in that of this
+    /// process.
+    pub new_group: bool,
     /// The time since boot (CLOCK_BOOTTIME) from which on the program is not started any more.
     pub start_by: Option<Duration>,
 }
@@ -47,6 +52,8 @@ pub(crate) struct Launch<'a> {
 pub(crate) struct Launched {
     pub pid: Pid,
     pub exec: PendingExec,
+    /// Its process group, if it got one of its own.
+    pub group: Option<Pid>,
 }
 
 /// An exec in a child. The descriptor can be read once the exec has succeeded or failed.
@@ -54,28 +61,44 @@ pub(crate) struct Launched {
 pub(crate) struct PendingExec(OwnedFd);
 
 impl Launch<'_> {
-    /// Forks, and execs the program in the child. The child is killed when this process ends.
+    /// Forks, and execs the program in the child. The child is killed when this process ends. With a new group there is
+    /// one child more, which has ended.
     ///
     /// # Errors
-    /// Those of pipe2(2) and fork(2). A failed exec comes through [`Launched::exec`].
+    /// Those of pipe2(2), clone(2) and fork(2). A failed exec comes through [`Launched::exec`].
     pub(crate) fn start(self) -> Result<Launched, Errno> {
         let (result, failure) = pipe2(OFlag::O_CLOEXEC)?;
+        let group = if self.new_group { Some(group_without_leader()?) } else { None };
         let parent = getpid();
         // SAFETY: however many threads there are, the child makes only async-signal-safe calls: `AfterFork` has no
         // others, and takes no lock and no memory; all that it needs has been made before. It never returns from this
         // function.
         match unsafe { fork() }? {
             ForkResult::Parent { child } => {
-                if self.own_group {
-                    // Here as well as in the child, so that the group is there whoever runs first. The child may have
-                    // exec'd.
-                    let _ = setpgid(child, child);
+                if let Some(group) = group {
+                    // Here as well as in the child, so that it is in the group before the founder can be reaped. The child
+                    // may have exec'd.
+                    let _ = setpgid(child, group);
                 }
-                Ok(Launched { pid: child, exec: PendingExec(result) })
+                Ok(Launched { pid: child, exec: PendingExec(result), group })
             }
-            ForkResult::Child => AfterFork { launch: self, parent }.run(&failure),
+            ForkResult::Child => AfterFork { launch: self, parent, group }.run(&failure),
         }
     }
+}
+
+/// Makes a process group that no process leads: its founder, a child, has ended. So a program in it is no leader, as
+/// under a shell without job control, and may call setsid(2).
+///
+/// # Errors
+/// Those of clone(2).
+fn group_without_leader() -> Result<Pid, Errno> {
+    let mut stack = [0; 4096];
+    let found = Box::new(|| setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_or(1, |()| 0));
+    let like_vfork = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+    // SAFETY: the child has our memory while we wait for its end (vfork(2)), and runs on a stack of its own, which
+    // outlives it. All that it does there is one system call.
+    unsafe { clone(found, &mut stack, like_vfork, Some(libc::SIGCHLD)) }
 }
 
 /// The child between fork and exec, which shares nothing but may have been forked while locks were held. Its methods
@@ -83,17 +106,18 @@ impl Launch<'_> {
 struct AfterFork<'a> {
     launch: Launch<'a>,
     parent: Pid,
+    group: Option<Pid>,
 }
 
 impl AfterFork<'_> {
-    fn run(self, failure: &OwnedFd) -> ! {
+    fn run(mut self, failure: &OwnedFd) -> ! {
         let errno = self.become_program();
         let _ = write(failure, &(errno as i32).to_ne_bytes());
         exit_now(127)
     }
 
     /// Returns only if it fails.
-    fn become_program(&self) -> Errno {
+    fn become_program(&mut self) -> Errno {
         if let Err(errno) = self.prepare() {
             return errno;
         }
@@ -101,7 +125,10 @@ impl AfterFork<'_> {
         if self.launch.start_by.is_some_and(|by| since_boot() >= by) {
             return Errno::ETIME;
         }
-        let Launch { program, shell, env, .. } = self.launch;
+        let Launch { program, shell, env, names_child, .. } = &mut self.launch;
+        for &variable in *names_child {
+            env.set_number(variable, getpid().as_raw().unsigned_abs());
+        }
         match exec(&program.path, &program.args, env) {
             Errno::ENOEXEC => exec(&shell.path, &shell.args, env),
             errno => errno,
@@ -109,8 +136,8 @@ impl AfterFork<'_> {
     }
 
     fn prepare(&self) -> Result<(), Errno> {
-        if self.launch.own_group {
-            setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+        if let Some(group) = self.group {
+            setpgid(Pid::from_raw(0), group)?;
         }
         // A parent that has ended before this call sends nothing (prctl(2), PR_SET_PDEATHSIG).
         set_pdeathsig(Signal::SIGKILL)?;

@@ -3,12 +3,14 @@
 use std::{
     ffi::{CStr, OsString},
     fs,
+    path::Path,
 };
 
 use nix::{
     errno::Errno,
     libc::{self, c_int},
     sched::{CloneFlags, unshare},
+    sys::prctl::{get_name, set_name},
     unistd::{ForkResult, execv, fork},
 };
 
@@ -59,6 +61,15 @@ pub(crate) fn start_over(inherited: Inherited, arguments: &[OsString]) -> Errno 
     let arguments: Vec<_> = arguments.iter().map(|argument| c_string(argument)).collect();
     match inherited.give_back().and_then(|()| execv(c"/proc/self/exe", &arguments)) {
         Err(errno) => errno,
+    }
+}
+
+/// Gives this process its name again, if [`start_over`] has named it after the link in /proc.
+pub(crate) fn restore_name(arguments: &[OsString]) {
+    if let Some(name) = arguments.first().and_then(|path| Path::new(path).file_name())
+        && get_name().is_ok_and(|now| now.as_c_str() == c"exe")
+    {
+        let _ = set_name(&c_string(name));
     }
 }
 

@@ -1,4 +1,5 @@
-//! Signals: sent by number to a child or to the group of one, and the two dispositions that run no code.
+//! Signals: sent by number to a child, to a group of children or to this process, and the two dispositions that run no
+//! code.
 
 use nix::{
     errno::Errno,
@@ -19,7 +20,8 @@ pub(crate) fn send_to_child(child: Pid, number: c_int) -> Result<(), Errno> {
     kill(child.as_raw(), number)
 }
 
-/// Sends a signal to the process group that a child leads, which is not reaped yet.
+/// Sends a signal to a process group. The group has a member that is a child, which is not reaped yet, so it still has
+/// this id.
 ///
 /// # Errors
 /// Those of kill(2); ESRCH for an id that can't be a child's group. kill(2) takes -1 for every process there is.
@@ -33,6 +35,24 @@ pub(crate) fn send_to_group(leader: Pid, number: c_int) -> Result<(), Errno> {
 fn kill(target: libc::pid_t, number: c_int) -> Result<(), Errno> {
     // SAFETY: kill(2) takes two integers and accesses no memory of this process; unknown ids and numbers are errors.
     Errno::result(unsafe { libc::kill(target, number) }).map(drop)
+}
+
+/// Ends this process by a signal, with its default action. Returns only if that can't be done: in PID 1 of a PID
+/// namespace, or if the action doesn't end a process.
+pub(crate) fn die_of(number: c_int) {
+    // SAFETY: both are C structs of integers, sets of bits and pointers that may be null, so all zeros are valid values:
+    // the default action, and a set that sigemptyset(3) empties once more.
+    let (default, mut only): (libc::sigaction, libc::sigset_t) = unsafe { std::mem::zeroed() };
+    // SAFETY: all pointers are null where that is allowed, or to values that live through the calls. A default action
+    // runs no handler. Unknown numbers are errors.
+    unsafe {
+        libc::sigemptyset(&raw mut only);
+        libc::sigaddset(&raw mut only, number);
+        libc::sigaction(number, &raw const default, std::ptr::null_mut());
+        libc::raise(number);
+        // It takes effect when it is let through.
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const only, std::ptr::null_mut());
+    }
 }
 
 /// Returns whether this process ignores a signal. Takes a number, since nix has no names for real-time signals.

@@ -1,4 +1,5 @@
-//! Pairs of connected sockets that keep packets apart and carry descriptors (unix(7), SOCK_SEQPACKET, SCM_RIGHTS).
+//! Pairs of connected sockets that keep packets apart, and carry descriptors and process ids (unix(7), SOCK_SEQPACKET,
+//! SCM_RIGHTS, SCM_CREDENTIALS).
 
 use std::{
     io::{IoSlice, IoSliceMut},
@@ -8,9 +9,12 @@ use std::{
 use nix::{
     cmsg_space,
     errno::Errno,
+    libc,
     sys::socket::{
-        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+        AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials, recvmsg,
+        sendmsg, setsockopt, socketpair, sockopt::PassCred,
     },
+    unistd::{Pid, getegid, geteuid},
 };
 
 /// One end of a pair.
@@ -23,6 +27,9 @@ pub(crate) struct Packet {
     /// How many bytes; 0: the other end is gone.
     pub length: usize,
     pub descriptor: Option<OwnedFd>,
+    /// The process that it names, or that has sent it, in this process's PID namespace; only after
+    /// [`PacketSocket::receive_processes`].
+    pub process: Option<Pid>,
 }
 
 impl PacketSocket {
@@ -44,8 +51,30 @@ impl PacketSocket {
     pub(crate) fn send(&self, bytes: &[u8], descriptor: Option<RawFd>) -> Result<(), Errno> {
         let descriptors: Vec<RawFd> = descriptor.into_iter().collect();
         let rights = [ControlMessage::ScmRights(&descriptors)];
-        let control = if descriptors.is_empty() { &[][..] } else { &rights[..] };
+        self.send_with(bytes, if descriptors.is_empty() { &[][..] } else { &rights[..] })
+    }
+
+    /// Sends a packet that names a process. The kernel translates its id into the receiver's PID namespace.
+    ///
+    /// # Errors
+    /// Those of [`PacketSocket::send`]; EPERM: without CAP_SYS_ADMIN over its PID namespace, a process may only name
+    /// itself. ESRCH: there is no such process.
+    pub(crate) fn send_naming(&self, bytes: &[u8], process: Pid) -> Result<(), Errno> {
+        let (pid, uid, gid) = (process.as_raw(), geteuid().as_raw(), getegid().as_raw());
+        let credentials = UnixCredentials::from(libc::ucred { pid, uid, gid });
+        self.send_with(bytes, &[ControlMessage::ScmCredentials(&credentials)])
+    }
+
+    fn send_with(&self, bytes: &[u8], control: &[ControlMessage<'_>]) -> Result<(), Errno> {
         sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None).map(drop)
+    }
+
+    /// Has [`Packet::process`] received with each packet from now on.
+    ///
+    /// # Errors
+    /// Those of setsockopt(2).
+    pub(crate) fn receive_processes(&self) -> Result<(), Errno> {
+        setsockopt(&self.0, PassCred, &true)
     }
 
     /// Receives a packet into `bytes`, and a descriptor that came with it.
@@ -53,20 +82,30 @@ impl PacketSocket {
     /// # Errors
     /// EAGAIN: there is none yet.
     pub(crate) fn receive(&self, bytes: &mut [u8]) -> Result<Packet, Errno> {
-        let mut space = cmsg_space!([RawFd; 1]);
+        let mut space = cmsg_space!([RawFd; 1], libc::ucred);
         let mut data = [IoSliceMut::new(bytes)];
         let got = match recvmsg::<()>(self.0.as_raw_fd(), &mut data, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
-            Err(Errno::ECONNRESET) => return Ok(Packet { length: 0, descriptor: None }),
+            Err(Errno::ECONNRESET) => return Ok(Packet { length: 0, descriptor: None, process: None }),
             got => got?,
         };
-        let number = got.cmsgs()?.find_map(|message| match message {
-            ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
-            _ => None,
-        });
-        // SAFETY: the kernel has opened this descriptor for us in recvmsg(2) and named it here only, so nothing else
-        // owns it. `space` has room for one: the kernel closes any others itself.
-        let descriptor = number.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-        Ok(Packet { length: got.bytes, descriptor })
+        let mut packet = Packet { length: got.bytes, descriptor: None, process: None };
+        for message in got.cmsgs()? {
+            match message {
+                ControlMessageOwned::ScmRights(descriptors) => {
+                    for fd in descriptors {
+                        // SAFETY: the kernel has opened this descriptor for us in recvmsg(2) and named it here only, so
+                        // nothing else owns it.
+                        packet.descriptor = Some(unsafe { OwnedFd::from_raw_fd(fd) });
+                    }
+                }
+                // 0 is a process that this namespace doesn't have.
+                ControlMessageOwned::ScmCredentials(sender) if sender.pid() > 0 => {
+                    packet.process = Some(Pid::from_raw(sender.pid()));
+                }
+                _ => {}
+            }
+        }
+        Ok(packet)
     }
 }
 
@@ -90,6 +129,17 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn a_packet_names_its_sender_once_that_is_asked_for() {
+        let (ours, theirs) = PacketSocket::pair().expect("a pair");
+        let mut bytes = [0; 16];
+        ours.send(b"one", None).expect("room");
+        assert_eq!(theirs.receive(&mut bytes).expect("a packet").process, None);
+        theirs.receive_processes().expect("an option");
+        ours.send_naming(b"two", nix::unistd::getpid()).expect("room");
+        assert_eq!(theirs.receive(&mut bytes).expect("a packet").process, Some(nix::unistd::getpid()));
+    }
 
     #[test]
     fn a_packet_arrives_whole_with_its_descriptor_and_the_end_is_seen() {

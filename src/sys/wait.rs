@@ -79,7 +79,7 @@ pub(crate) fn reap(child: Pid) -> Result<Option<Ending>, Errno> {
     Ok(reaped.and_then(|(_, status)| ending(status)))
 }
 
-/// Waits until a child has ended, and reaps it.
+/// Waits until a child that ends at once has ended, and reaps it.
 pub(crate) fn wait_for(child: Pid) {
     while nix::sys::wait::waitpid(child, None) == Err(Errno::EINTR) {}
 }

@@ -2,21 +2,31 @@
 //!
 //! sprout SHAPE: `ignores` every signal that can be ignored · `stopped` stops itself and a child · `forker` forks and exits
 //! 500 times in a row once it gets SIGUSR1 · `subreaper` keeps its orphans for itself
+//! sprout many N: N children, all ignoring SIGTERM · nest N: a child of a child and so on, N deep · bomb N: N processes that fork
+//! and exit as fast as they can · sibling: a child that clone(2), CLONE_PARENT, makes a child of its parent
+//! sprout fell SHAPE N: grows such a tree, kills and reaps it, and prints how many milliseconds that took
+//! sprout trace PID: attaches to a process as a debugger that never looks at it, and prints a line
 //! sprout alive VARIABLE: prints the ids of the processes with this variable, NAME=VALUE, in their environment
 //! sprout tell: prints the signals that it and its child get; SIGSEGV ends them
 //! sprout print: prints what this process was started with: signals, mask, group, limits
 //! sprout orphans N: creates N orphans that end at once
 //! sprout forks: forks a child that ends at once, again and again, and prints a line when that is refused
 
-use std::{fs, io::Write, time::Duration};
+use std::{
+    fs,
+    io::{Read, Write},
+    time::{Duration, Instant},
+};
 
 use nix::{
+    libc,
     sys::{
         prctl::set_child_subreaper,
-        signal::{SigHandler, SigSet, Signal, kill, raise, signal},
+        ptrace,
+        signal::{SigHandler, SigSet, Signal, kill, killpg, raise, signal},
         signalfd::SignalFd,
     },
-    unistd::{ForkResult, Pid, fork, setsid},
+    unistd::{ForkResult, Pid, fork, setpgid, setsid},
 };
 
 fn main() {
@@ -49,6 +59,24 @@ fn main() {
                 setsid().expect("a session");
                 in_child(sleep_on);
             });
+            sleep_on();
+        }
+        ["many" | "nest", _] => grow(&args),
+        ["fell", ..] => fell(&args[1..]),
+        ["bomb", number] => {
+            ignore(Signal::SIGTERM);
+            for _ in 0..number.parse().expect("a number") {
+                in_child(bomb);
+            }
+            sleep_on();
+        }
+        ["sibling"] => {
+            sibling();
+            sleep_on();
+        }
+        ["trace", pid] => {
+            ptrace::attach(Pid::from_raw(pid.parse().expect("a pid"))).expect("a process to trace");
+            say("attached");
             sleep_on();
         }
         ["alive", variable] => {
@@ -112,6 +140,69 @@ fn forks() -> bool {
             assert_eq!(errno, nix::errno::Errno::EAGAIN);
             false
         }
+    }
+}
+
+/// Grows a tree that lasts.
+fn grow(shape: &[String]) {
+    let number = shape[1].parse().expect("a number");
+    match shape[0].as_str() {
+        "many" => many(number),
+        _ => nest(number),
+    }
+}
+
+fn many(number: u32) {
+    ignore(Signal::SIGTERM);
+    for _ in 0..number {
+        in_child(sleep_on);
+    }
+    say("grown");
+    sleep_on();
+}
+
+/// Grows a tree in a group of its own, kills the group, and reaps everything. Prints how many milliseconds that took: no
+/// program that kills a tree can be faster.
+fn fell(shape: &[String]) {
+    set_child_subreaper(true).expect("a subreaper");
+    let (read, write) = std::io::pipe().expect("a pipe");
+    let root = in_child(|| {
+        setpgid(Pid::from_raw(0), Pid::from_raw(0)).expect("a group");
+        nix::unistd::dup2_stdout(&write).expect("a descriptor");
+        grow(shape);
+    });
+    let mut grown = [0; 6];
+    (&read).read_exact(&mut grown).expect("a grown tree");
+    std::thread::sleep(Duration::from_millis(200));
+    let began = Instant::now();
+    killpg(root, Signal::SIGKILL).expect("a group");
+    while nix::sys::wait::wait().is_ok() {}
+    say(&format!("{:.1}", began.elapsed().as_secs_f64() * 1000.0));
+}
+
+/// Forks a child that forks a child and so on, each of which lasts.
+fn nest(depth: u32) {
+    if depth > 0 {
+        in_child(|| nest(depth - 1));
+    } else {
+        say("grown");
+    }
+    sleep_on();
+}
+
+/// Is a new process all the time; for 20 s at most, since nothing but its end may stop it.
+fn bomb() {
+    let began = Instant::now();
+    // SAFETY: this program has one thread.
+    while began.elapsed() < Duration::from_secs(20) && matches!(unsafe { fork() }, Ok(ForkResult::Child) | Err(_)) {}
+}
+
+/// Forks a child of our parent.
+fn sibling() {
+    let flags = libc::CLONE_PARENT | libc::SIGCHLD;
+    // SAFETY: without a stack and CLONE_VM, clone(2) is a fork; this program has one thread.
+    if unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } == 0 {
+        sleep_on();
     }
 }
 

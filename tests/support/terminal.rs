@@ -2,21 +2,34 @@
 
 use std::{
     fs::File,
-    io::{Read, Write},
-    os::fd::OwnedFd,
+    io::{PipeWriter, Read, Write},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::fs::OpenOptionsExt,
+    },
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
+    thread::JoinHandle,
+};
+
+use nix::{
+    fcntl::OFlag,
+    libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    pty::{grantpt, posix_openpt, ptsname_r, unlockpt},
 };
 
 use super::eventually;
 
 pub struct Terminal {
-    keyboard: File,
+    /// Keyboard and screen in one; `None` once the terminal is closed.
+    device: Option<File>,
+    /// Copies the screen to `seen`, until the pipe is closed.
+    reader: Option<(PipeWriter, JoinHandle<()>)>,
     seen: Arc<Mutex<String>>,
     /// How much of the output previous waits have consumed.
     read: usize,
     shell: Child,
-    pub name: String,
 }
 
 impl Terminal {
@@ -32,9 +45,8 @@ impl Terminal {
     /// Starts a program that has this as its controlling terminal.
     pub fn with(program: &[&str]) -> Self {
         super::heed_signals();
-        let pair = nix::pty::openpty(None, None).expect("a pseudo-terminal");
-        let name = nix::unistd::ttyname(&pair.slave).expect("its name").display().to_string();
-        let slave = |fd: &OwnedFd| Stdio::from(fd.try_clone().expect("a descriptor"));
+        let (master, slave) = pseudo_terminal();
+        let slave = || Stdio::from(slave.try_clone().expect("a descriptor"));
         let shell = Command::new("setsid")
             .args(["--ctty", "--wait"])
             .args(program)
@@ -42,26 +54,43 @@ impl Terminal {
             .env("LC_ALL", "C")
             .env_remove("NO_COLOR")
             .env("PATH", super::path())
-            .stdin(slave(&pair.slave))
-            .stdout(slave(&pair.slave))
-            .stderr(slave(&pair.slave))
+            .stdin(slave())
+            .stdout(slave())
+            .stderr(slave())
             .spawn()
             .expect("setsid");
-        drop(pair.slave);
-        let keyboard = File::from(pair.master);
+        let device = master;
         let seen = Arc::new(Mutex::new(String::new()));
-        let (mut screen, written) = (keyboard.try_clone().expect("a descriptor"), seen.clone());
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(length @ 1..) = screen.read(&mut bytes) {
-                written.lock().expect("the screen").push_str(&String::from_utf8_lossy(&bytes[..length]));
-            }
-        });
-        Terminal { keyboard, seen, read: 0, shell, name }
+        let (screen, written) = (device.try_clone().expect("a descriptor"), seen.clone());
+        let (closed, close) = std::io::pipe().expect("a pipe");
+        let reader = std::thread::spawn(move || copy(screen, closed.as_fd(), &written));
+        Terminal { device: Some(device), reader: Some((close, reader)), seen, read: 0, shell }
     }
 
     pub fn type_in(&mut self, text: &str) {
-        self.keyboard.write_all(text.as_bytes()).expect("a keyboard");
+        self.device.as_mut().expect("an open terminal").write_all(text.as_bytes()).expect("a keyboard");
+    }
+
+    /// Changes the size of its window, at once.
+    pub fn resize(&self, rows: u16, columns: u16) {
+        let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let device = self.device.as_ref().expect("an open terminal").as_raw_fd();
+        // SAFETY: TIOCSWINSZ reads a winsize, which lives through the call.
+        assert_eq!(unsafe { libc::ioctl(device, libc::TIOCSWINSZ, &raw const size) }, 0);
+    }
+
+    /// Closes it, as a window that is closed or a broken connection does: the kernel hangs it up.
+    pub fn close(&mut self) {
+        self.device = None;
+        if let Some((close, reader)) = self.reader.take() {
+            drop(close);
+            reader.join().expect("the screen's reader");
+        }
+    }
+
+    /// Returns the process id of the program that it was started with.
+    pub fn pid(&self) -> i32 {
+        self.shell.id() as i32
     }
 
     /// Types a line for the shell. Later waits see only what appears from then on.
@@ -95,6 +124,31 @@ impl Terminal {
     pub fn wait(&mut self) {
         let shell = &mut self.shell;
         eventually("the end of the terminal's program", || shell.try_wait().expect("our child"));
+    }
+}
+
+/// Returns both ends of a new pseudo-terminal. No program that another test starts may inherit an end: the
+/// terminal would stay open.
+fn pseudo_terminal() -> (File, File) {
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).expect("a pseudo-terminal");
+    grantpt(&master).expect("its rights");
+    unlockpt(&master).expect("its other end");
+    let name = ptsname_r(&master).expect("its name");
+    let slave = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(&name).expect("its other end");
+    (File::from(OwnedFd::from(master)), slave)
+}
+
+/// Copies what appears on the screen, until `closed` can be read.
+fn copy(mut screen: File, closed: impl AsFd, seen: &Mutex<String>) {
+    let mut bytes = [0; 4096];
+    loop {
+        let mut ready = [screen.as_fd(), closed.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        poll(&mut ready, PollTimeout::NONE).expect("poll");
+        if ready[1].any().unwrap_or(true) {
+            return;
+        }
+        let Ok(length @ 1..) = screen.read(&mut bytes) else { return };
+        seen.lock().expect("the screen").push_str(&String::from_utf8_lossy(&bytes[..length]));
     }
 }
 

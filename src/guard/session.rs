@@ -1,0 +1,30 @@
+//! How the guard leaves the command's process group, so that it is never stopped with it.
+//!
+//! The kernel takes a stop by the terminal, such as ^Z, only to a process group that somebody could continue: a process
+//! of the same session, but of another group, is the parent of a member (an orphaned group has none). That is what a
+//! shell with job control is. The guard, as the command's parent, must be one just where our own parent is.
+
+use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, setpgid, setsid};
+
+use super::proc_stat::ProcStat;
+
+/// Returns whether somebody could continue our process group. As far as can be seen: the group's other members may have
+/// other parents.
+pub(super) fn has_job_control() -> bool {
+    let (group, session) = (getpgrp(), getsid(None));
+    let mut parent = getppid();
+    while parent.as_raw() > 0 && getsid(Some(parent)) == session {
+        if getpgid(Some(parent)) != Ok(group) {
+            return true;
+        }
+        let Some(stat) = ProcStat::of(parent) else { return false };
+        parent = stat.parent;
+    }
+    false
+}
+
+/// Leaves the process group and, without job control, the session.
+pub(super) fn leave_group(job_control: bool) {
+    // Neither fails: this process leads no group.
+    let _ = if job_control { setpgid(Pid::from_raw(0), Pid::from_raw(0)) } else { setsid().map(drop) };
+}

@@ -1,0 +1,77 @@
+//! A debugger at one of leaderrun's processes, or at the command, lets nothing of the command outlive its leadership.
+
+mod support;
+
+use std::{
+    cell::RefCell,
+    process::{Child, Command, Stdio},
+    rc::Rc,
+};
+
+use support::{End, Leading, Shape, Stage, children, eventually, program};
+
+/// A debugger of a process. Ends with the test.
+struct Debugger(Child);
+
+impl Debugger {
+    /// Starts one whose last word is a process id, and waits until it has attached to that.
+    fn attach(words: &[String], pid: i32) -> Self {
+        let debugger = Command::new(&words[0]).args(&words[1..]).arg(pid.to_string()).stdout(Stdio::null()).spawn();
+        let debugger = Debugger(debugger.expect("a debugger"));
+        let traced =
+            || std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?.contains("TracerPid:\t0").then_some(());
+        eventually("an attached debugger", || traced().is_none().then_some(()));
+        debugger
+    }
+}
+
+/// Stops the process, and never looks at it again.
+fn idle() -> Vec<String> {
+    vec![program("sprout"), "trace".into()]
+}
+
+fn strace() -> Vec<String> {
+    ["strace", "-qq", "-f", "-o", "/dev/null", "-p"].map(Into::into).to_vec()
+}
+
+impl Drop for Debugger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Plays the end of a leadership while a process is debugged.
+fn dies(words: Vec<String>, of: fn(&Leading) -> i32, options: &[&str], end: End) {
+    let debugger = Rc::new(RefCell::new(None));
+    let attached = debugger.clone();
+    let attach = move |leading: &Leading| drop(attached.borrow_mut().replace(Debugger::attach(&words, of(leading))));
+    Stage::new().with(options).hardship(attach).play(&Shape::double_fork(), end);
+    drop(debugger);
+}
+
+#[test]
+fn a_debugged_guard() {
+    // A guard can't be dumped, so only root may debug it.
+    if support::may_become_others() {
+        let guard = |leading: &Leading| leading.leader.guard();
+        dies(idle(), guard, &[], End::LeaseLost);
+        dies(idle(), guard, &[], End::GuardKilled);
+        dies(idle(), guard, &["--pid-namespace"], End::LeaseLost);
+        dies(strace(), guard, &[], End::LeaseLost);
+    }
+}
+
+#[test]
+fn a_debugged_elector() {
+    if support::may_become_others() {
+        dies(strace(), |leading| leading.leader.pid(), &[], End::ElectorKilled);
+    }
+}
+
+#[test]
+fn a_debugged_command() {
+    for end in [End::LeaseLost, End::ElectorKilled, End::GuardKilled] {
+        dies(strace(), |leading| children(leading.leader.guard())[0], &[], end);
+    }
+}

@@ -1,0 +1,51 @@
+//! Trees of any size and speed of growth are dead in time.
+
+mod support;
+
+use support::{End, LONG_TTL, Shape, Stage};
+
+fn many(number: u32) -> Shape {
+    let mut shape = Shape::sprout("many", number as usize + 1);
+    shape.command.push(number.to_string());
+    shape
+}
+
+fn nest(depth: u32) -> Shape {
+    let mut shape = Shape::sprout("nest", depth as usize + 1);
+    shape.command.push(depth.to_string());
+    shape
+}
+
+/// Chains of processes, each of which lasts for microseconds; `words` start them.
+fn bombs(words: &[&str]) -> Shape {
+    let sprout = support::program("sprout");
+    let command = words.iter().copied().chain([sprout.as_str(), "bomb", "8"]).map(Into::into).collect();
+    Shape { command, size: 1 }
+}
+
+#[test]
+fn three_thousand_processes_that_ignore_term_are_dead_before_the_next_leader() {
+    let stage = Stage::new();
+    for end in [End::ElectorStopped, End::ElectorKilled, End::GuardKilled] {
+        stage.play(&many(3000), end);
+    }
+}
+
+#[test]
+fn a_nest_of_six_hundred_processes_is_dead_before_the_next_leader() {
+    let stage = Stage::new();
+    for end in [End::ElectorStopped, End::ElectorKilled, End::GuardKilled] {
+        stage.play(&nest(600), end);
+    }
+}
+
+#[test]
+fn processes_that_fork_and_exit_at_once_do_not_outrun_the_killing() {
+    // They use all of the processors: the nodes answer slowly.
+    let stage = Stage::with_ttl(LONG_TTL);
+    for words in [&[][..], &["setsid"]] {
+        for end in [End::ElectorKilled, End::ElectorStopped, End::MainEnded] {
+            stage.play(&bombs(words), end);
+        }
+    }
+}
