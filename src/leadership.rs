@@ -2,6 +2,7 @@
 
 use std::{fmt, future::Future, pin::Pin, time::Duration};
 
+use futures_util::FutureExt;
 use nix::{
     errno::Errno,
     libc,
@@ -153,7 +154,15 @@ impl Leadership<'_> {
                     self.late = self.renewal.overdue(Moment::now());
                     self.extension = Some(Box::pin(self.backend.extend(None)));
                 }
-                () = reach(watch_guard) => self.end_frozen_guard(),
+                () = reach(watch_guard) => match self.guard.hear().now_or_never() {
+                    // We were stopped ourselves, and haven't read its messages.
+                    Some(event) => {
+                        if self.take(event) {
+                            return self.outcome();
+                        }
+                    }
+                    None => self.end_frozen_guard(),
+                },
                 () = sleep(LOOK_AGAIN), if self.guard_dead => {}
             }
         }
@@ -188,7 +197,7 @@ impl Leadership<'_> {
                 self.fails(format_args!("leaderrun's guard can't set its timer: {why}; killing {command}"));
                 self.command_end = Some(LeadershipOutcome::NoTimer);
             }
-            GuardMessage::Suspended { suspension } => self.suspend(suspension),
+            GuardMessage::Suspended { suspension, signal } => self.suspend(suspension, signal),
             GuardMessage::Exited { ending } => {
                 self.command_end.get_or_insert(LeadershipOutcome::Exited(ending));
             }
@@ -296,14 +305,14 @@ impl Leadership<'_> {
     /// The kernel sends a terminal's signals to our whole process group, but a hang-up to the session's leader alone.
     fn recipient_of_terminal(&self, signal: Signaled) -> Recipient {
         let for_leader = signal.number == libc::SIGHUP && self.guard.leads_session();
-        if for_leader { Recipient::Group } else { Recipient::GroupApart }
+        if for_leader { Recipient::Command } else { Recipient::GroupApart }
     }
 
     /// Stops this process together with the command, under a shell with job control, until both are continued. The
     /// guard isn't stopped: it kills the command if the stop outlasts the lease.
-    fn suspend(&mut self, suspension: u32) {
+    fn suspend(&mut self, suspension: u32, signal: i32) {
         self.suspension = suspension;
-        self.guard.stop_self();
+        self.guard.stop_self_by(signal);
     }
 
     fn guard_died(&mut self) {

@@ -2,7 +2,15 @@
 
 mod support;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use support::{End, LONG_TTL, Shape, Stage};
+
+/// Each needs the machine for itself.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn many(number: u32) -> Shape {
     let mut shape = Shape::sprout("many", number as usize + 1);
@@ -16,6 +24,13 @@ fn nest(depth: u32) -> Shape {
     shape
 }
 
+/// A nest of sessions, none of which can be killed as a group with others.
+fn deep(depth: u32) -> Shape {
+    let mut shape = Shape::sprout("deep", depth as usize + 1);
+    shape.command.push(depth.to_string());
+    shape
+}
+
 /// Chains of processes, each of which lasts for microseconds; `words` start them.
 fn bombs(words: &[&str]) -> Shape {
     let sprout = support::program("sprout");
@@ -25,6 +40,7 @@ fn bombs(words: &[&str]) -> Shape {
 
 #[test]
 fn three_thousand_processes_that_ignore_term_are_dead_before_the_next_leader() {
+    let _alone = alone();
     let stage = Stage::new();
     for end in [End::ElectorStopped, End::ElectorKilled, End::GuardKilled] {
         stage.play(&many(3000), end);
@@ -33,6 +49,7 @@ fn three_thousand_processes_that_ignore_term_are_dead_before_the_next_leader() {
 
 #[test]
 fn a_nest_of_six_hundred_processes_is_dead_before_the_next_leader() {
+    let _alone = alone();
     let stage = Stage::new();
     for end in [End::ElectorStopped, End::ElectorKilled, End::GuardKilled] {
         stage.play(&nest(600), end);
@@ -40,7 +57,17 @@ fn a_nest_of_six_hundred_processes_is_dead_before_the_next_leader() {
 }
 
 #[test]
+fn a_nest_of_three_hundred_sessions_is_dead_before_the_next_leader() {
+    let _alone = alone();
+    let stage = Stage::new();
+    for end in [End::ElectorStopped, End::ElectorKilled, End::GuardKilled] {
+        stage.play(&deep(300), end);
+    }
+}
+
+#[test]
 fn processes_that_fork_and_exit_at_once_do_not_outrun_the_killing() {
+    let _alone = alone();
     // They use all of the processors: the nodes answer slowly.
     let stage = Stage::with_ttl(LONG_TTL);
     for words in [&[][..], &["setsid"]] {

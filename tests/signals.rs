@@ -163,6 +163,7 @@ impl Manager {
         let words = ["sh", "-c", script].map(Into::into).into_iter().chain([program]).collect();
         let tell = [example("sprout").into_os_string(), "tell".into()];
         let mut leader = leaderrun.through(words).stdin(read).args(tell).spawn();
+        leader.says("main up");
         leader.says("child up");
         let only_child = |pid| eventually("a child", || children(pid).first().copied());
         let elector = only_child(leader.pid());
@@ -214,6 +215,30 @@ fn a_signal_that_others_send_to_both_processes_is_passed_on() {
     assert!(killed.expect("kill").success());
     eventually("the signal", || (count_of(&manager.leader, "main got 15.") == 1).then_some(()));
     assert_eq!(manager.arrived(libc::SIGTERM), 1);
+}
+
+/// A command that joins the process group of those who started leaderrun.
+#[test]
+fn a_signal_for_the_command_reaches_nobody_else_in_a_group_that_it_has_joined() {
+    let joins = "import os, signal, sys, time\nos.setpgid(0, int(os.environ['GROUP']))\n\
+                 signal.signal(signal.SIGTERM, lambda *_: print('term', flush=True))\n\
+                 signal.signal(signal.SIGUSR1, lambda *_: sys.exit())\nprint('up', flush=True)\nwhile True: time.sleep(1)";
+    let script = "trap 'echo shell' TERM; export GROUP=$$; sleep 1000 & bystander=$!; \"$0\" \"$@\" & leader=$!\n\
+                  while read -r line; do kill $line $leader; done; kill -0 $bystander && echo alive; kill $bystander; wait";
+    let run = local(&unique("join"));
+    let program = run.command.get_program().to_owned();
+    let words = ["setsid", "bash", "-c", script].map(Into::into).into_iter().chain([program]).collect();
+    let (read, mut orders) = std::io::pipe().expect("a pipe");
+    let mut outer = run.through(words).stdin(read).args(["--", "python3", "-c", joins]).spawn();
+    outer.says("up");
+    writeln!(orders, "-TERM").expect("a shell");
+    outer.says("term");
+    writeln!(orders, "-USR1").expect("a shell");
+    drop(orders);
+    outer.says("alive");
+    assert_eq!(outer.stdout().matches("term").count(), 1, "{}", outer.stdout());
+    assert!(!outer.stdout().contains("shell"), "{}", outer.stdout());
+    outer.wait();
 }
 
 #[test]

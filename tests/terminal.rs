@@ -419,3 +419,91 @@ fn the_process_id_in_messages_is_that_outside_of_a_pid_namespace() {
     let pid = tree.grows_to(1)[0];
     leader.reports(&format!("started sleep (pid {pid})"));
 }
+
+/// As the kernel does: it tells the session's leader alone.
+#[test]
+fn a_hang_up_of_a_session_that_leaderrun_leads_reaches_the_command_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = |who: &str| folder.path().join(who);
+    let tells = |who: &str| {
+        let file = told(who);
+        let file = file.display();
+        format!(
+            "trap 'echo >{file}' HUP; trap 'echo >{file}.later' USR1; echo {who} u''p; while :; do sleep 0.01; done"
+        )
+    };
+    for who in ["main", "child"] {
+        std::fs::write(told(&format!("{who}.sh")), tells(who)).expect("a script");
+    }
+    let resource = unique("hang-up");
+    let tree = Tree::of(&resource);
+    let line =
+        format!("{} bash -c 'bash {} & . {}'", local(&resource), told("child.sh").display(), told("main.sh").display());
+    let mut terminal = Terminal::with(&["bash", "-c", &line]);
+    let elector = terminal.pid();
+    terminal.shows("main up");
+    eventually("the child", || terminal.screen().contains("child up").then_some(()));
+    let main = children(children(elector)[0])[0];
+    let child = eventually("the child", || {
+        let bash = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "bash\n");
+        children(main).into_iter().find(bash)
+    });
+    terminal.close();
+    eventually("the hang-up", || told("main").exists().then_some(()));
+    // Pending signals arrive in the order of their numbers: a hang-up would be there first.
+    signal(child, Signal::SIGUSR1);
+    eventually("a later signal", || told("child.later").exists().then_some(()));
+    assert!(!told("child").exists());
+    signal(elector, Signal::SIGKILL);
+    tree.is_gone();
+}
+
+#[test]
+fn a_command_that_others_stop_and_continue_goes_on_with_leaderrun() {
+    let mut terminal = Terminal::with_shell();
+    terminal.run(&format!("{} sleep 1000 &", run()));
+    let (elector, guard) = leaderrun_of(&terminal);
+    let main = eventually("the command", || children(guard).first().copied());
+    for _ in 0..3 {
+        signal(main, Signal::SIGSTOP);
+        eventually("leaderrun's stop", || (support::state(elector) == 'T').then_some(()));
+        terminal.run("jobs");
+        terminal.shows("Stopped");
+        signal(main, Signal::SIGCONT);
+        eventually("leaderrun to go on", || (support::state(elector) == 'S').then_some(()));
+        terminal.run("jobs");
+        terminal.shows("Running");
+    }
+    terminal.run("kill %1; wait %1; echo status $?");
+    terminal.shows("status 143");
+}
+
+#[test]
+fn a_suspended_command_ends_with_its_shell() {
+    for option in namespaces() {
+        let resource = unique("orphan");
+        let tree = Tree::of(&resource);
+        let mut terminal = Terminal::with_shell();
+        terminal.run(&format!("leaderrun {option} --local -r {resource} -- bash -c '{UP}; sleep 1000; true'"));
+        terminal.shows("up");
+        terminal.type_in("\x1a");
+        terminal.shows("Stopped");
+        terminal.shows("ready> ");
+        signal(terminal.pid(), Signal::SIGKILL);
+        tree.is_gone();
+    }
+}
+
+#[test]
+fn a_shell_sees_the_signal_that_stopped_the_command() {
+    let mut terminal = Terminal::with_shell();
+    terminal.run(&format!("{} bash -c 'kill -STOP $$; exit 6'", run()));
+    terminal.shows("Stopped");
+    terminal.shows("ready> ");
+    terminal.run("echo status $?");
+    terminal.shows("status 147");
+    terminal.run("fg");
+    terminal.shows("ready> ");
+    terminal.run("echo status $?");
+    terminal.shows("status 6");
+}

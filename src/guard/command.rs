@@ -3,10 +3,10 @@
 use nix::{
     errno::Errno,
     libc::{SIGKILL, c_int},
-    unistd::{Pid, getpgid},
+    unistd::{Pid, getpgid, getsid},
 };
 
-use super::spawn::CommandSpec;
+use super::{proc_stat, spawn::CommandSpec};
 use crate::{
     clock::Moment,
     lease::FencingToken,
@@ -26,6 +26,8 @@ pub(super) struct Command {
     exec: Option<PendingExec>,
     /// The group that was made for it; none under a terminal.
     made_group: Option<Pid>,
+    /// The session in which it was started.
+    session: Option<Pid>,
 }
 
 /// How the start of the command went.
@@ -39,7 +41,7 @@ pub(super) enum StartResult {
 
 impl Command {
     pub(super) fn new(spec: CommandSpec) -> Self {
-        Command { spec, main: None, exec: None, made_group: None }
+        Command { spec, main: None, exec: None, made_group: None, session: None }
     }
 
     /// Forks the command's main process, which execs the command unless `by` has passed.
@@ -51,6 +53,7 @@ impl Command {
         self.main = Some(pid);
         self.exec = Some(exec);
         self.made_group = group;
+        self.session = getsid(None).ok();
         Ok(())
     }
 
@@ -74,6 +77,18 @@ impl Command {
     /// own making.
     pub(super) fn group(&self) -> Option<Pid> {
         self.main.and_then(|main| getpgid(Some(main)).ok())
+    }
+
+    /// Returns whether all of the main process's group is the command's: it was made for it, is led by it, or is in a session
+    /// of its own making.
+    pub(super) fn owns(&self, group: Pid) -> bool {
+        let makes_session = || self.main.and_then(|main| getsid(Some(main)).ok()) != self.session;
+        [self.made_group, self.main].contains(&Some(group)) || makes_session()
+    }
+
+    /// Returns whether the main process takes a signal's default action.
+    pub(super) fn takes_default_action(&self, signal: c_int) -> bool {
+        self.main.is_some_and(|main| proc_stat::takes_default_action(main, signal))
     }
 
     /// Returns the process group that was made for the command. A child of ours in it is proof that it still exists.

@@ -1,13 +1,16 @@
 //! Who gets a signal: the command alone, or its process group with it, whatever group that is.
 
-use nix::libc::c_int;
+use nix::{
+    libc::{SIGSTOP, c_int},
+    unistd::Pid,
+};
 
 use super::{
     command::Command,
     copies::Copies,
     protocol::Recipient,
     session,
-    signals::Signaled,
+    signals::{Signaled, stops_by_default},
     terminal::Terminal,
     tree::{Members, Tree},
     wakeups::{Wakeup, Wakeups},
@@ -55,7 +58,7 @@ impl Delivery {
     /// Leaves the process group of the command, which has just been forked, and the shell's job, before either can be
     /// stopped: the guard never is. Returns whether children have changed.
     pub(super) fn leave_group(&mut self, command: &Command, wakeups: &Wakeups) -> bool {
-        session::leave_group(self.job_control);
+        session::leave_group();
         let mut late = Wakeup::default();
         wakeups.take_signals(&mut late);
         // What the terminal has sent to the group may have come before the command was in it. Sent once more, it is the
@@ -87,13 +90,28 @@ impl Delivery {
     /// Delivers a signal. Does nothing if the main process is gone.
     pub(super) fn deliver(&self, signal: c_int, to: Recipient, command: &Command, tree: &Tree) {
         let Some(group) = command.group() else { return };
-        // Not all of our group is the command's.
-        let ours = self.terminal.as_ref().is_some_and(|terminal| terminal.group == group);
+        let is_ours = self.terminal.as_ref().is_some_and(|terminal| terminal.group == group);
         match to {
             Recipient::Command => command.signal(signal),
-            Recipient::Group if ours => drop(tree.signal(signal, Members::Group(group))),
-            Recipient::GroupApart if ours => {}
-            Recipient::Group | Recipient::GroupApart => command.signal_group(signal),
+            Recipient::Group => deliver_to_group(signal, group, command, tree),
+            Recipient::GroupApart if is_ours => {}
+            Recipient::GroupApart => deliver_to_group(self.effective(signal, command), group, command, tree),
         }
+    }
+
+    /// Returns the signal that does what this one would do without us: nobody but we could continue a group apart, so the
+    /// kernel doesn't stop it for a terminal's signal.
+    fn effective(&self, signal: c_int, command: &Command) -> c_int {
+        let stops = self.job_control && stops_by_default(signal) && command.takes_default_action(signal);
+        if stops { SIGSTOP } else { signal }
+    }
+}
+
+/// Others may belong to a group that the command has only joined, or that is ours.
+fn deliver_to_group(signal: c_int, group: Pid, command: &Command, tree: &Tree) {
+    if command.owns(group) {
+        command.signal_group(signal);
+    } else {
+        let _ = tree.signal(signal, Members::Group(group));
     }
 }

@@ -2,7 +2,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::{errno::Errno, unistd::getppid};
+use nix::{
+    errno::Errno,
+    sys::signal::{Signal, kill},
+    unistd::getppid,
+};
 
 use super::protocol::{GuardMessage, LONGEST, Order, decode, encode};
 use crate::sys::socket::PacketSocket;
@@ -55,6 +59,15 @@ impl ElectorLink {
         match message.process().filter(|_| self.translates) {
             Some(process) => self.socket.send_naming(&packet, process),
             None => self.socket.send(&packet, None),
+        }
+    }
+
+    /// Continues the elector, if it has stopped itself. Outside of our PID namespace it can't be reached.
+    pub(super) fn continue_elector(&self) {
+        let elector = getppid();
+        // Its id is its own: it is our parent for as long as it is there.
+        if self.end.is_none() && elector.as_raw() > 1 {
+            let _ = kill(elector, Signal::SIGCONT);
         }
     }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use nix::{
     errno::Errno,
     libc,
+    sys::signal::Signal,
     unistd::{Pid, getpgid, getpgrp},
 };
 use tokio::{io::unix::AsyncFd, time::timeout};
@@ -14,11 +15,18 @@ use super::{
     killing::Killing,
     proc_stat::ProcStat,
     protocol::{GuardMessage, LONGEST, Order, decode, encode},
-    signals::{AsyncSignals, Signaled, Signals, stop_self},
+    session::has_job_control,
+    signals::{AsyncSignals, Signaled, Signals, stop_self_by},
     terminal::Terminal,
     tree::{self, Tree},
 };
-use crate::sys::{inherited::Inherited, readiness::watch, signal::send_to_child, socket::PacketSocket, wait::Ending};
+use crate::sys::{
+    inherited::Inherited,
+    readiness::watch,
+    signal::{is_pending, send_to_child},
+    socket::PacketSocket,
+    wait::Ending,
+};
 
 /// How long a killed guard's end is waited for: more, and it is stuck, or under a debugger.
 const LAST_WAIT: Duration = Duration::from_secs(1);
@@ -215,12 +223,19 @@ impl GuardHandle {
             && tree::descends(signal.sender, self.pid)
     }
 
-    /// Stops this process as ^Z does, if its shell can continue it, until it has been continued. Then a process group of
-    /// the command's own has the terminal again, if it had that.
-    pub(crate) fn stop_self(&self) {
+    /// Stops this process by the signal that has stopped the command, if a shell can continue it, until it has been
+    /// continued. Then a process group of the command's own has the terminal again, if it had that.
+    pub(crate) fn stop_self_by(&self, signal: i32) {
         let owner = self.terminal.as_ref().and_then(Terminal::foreground);
         let owner = owner.filter(|&leader| tree::descends(leader, self.pid));
-        stop_self();
+        match Signal::try_from(signal) {
+            // Somebody continues us, or the command, already.
+            _ if is_pending(libc::SIGCONT) => return,
+            // The kernel stops by it whether anybody can continue us or not.
+            Ok(Signal::SIGSTOP) if !has_job_control() => return,
+            Ok(signal) => stop_self_by(signal),
+            Err(_) => return,
+        }
         if let (Some(terminal), Some(owner)) = (&self.terminal, owner) {
             terminal.hand_to(owner);
         }
@@ -243,13 +258,12 @@ async fn receive(socket: &AsyncFd<PacketSocket>, guard: Pid) -> Option<GuardMess
             Ok(packet) if packet.length == 0 => return None,
             Ok(packet) => {
                 let message: GuardMessage = decode(&bytes[..packet.length]).ok()?;
-                return Some(
-                    packet
-                        .process
-                        .filter(|&named| named != guard)
-                        .into_iter()
-                        .fold(message, GuardMessage::with_process),
-                );
+                // A packet that names no other process names its sender.
+                let named = packet.process.filter(|&named| named != guard);
+                return Some(match named {
+                    Some(process) => message.with_process(process),
+                    None => message,
+                });
             }
             Err(Errno::EAGAIN | Errno::EINTR) => ready.clear_ready(),
             Err(_) => return None,

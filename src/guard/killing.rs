@@ -1,7 +1,8 @@
 //! Kills a tree, pass by pass, until nothing of it is left.
 //!
 //! A pass kills our children. Theirs become ours when they die, and are killed by the next pass. So a large tree costs
-//! one system call for each process, and only what doesn't die is looked below.
+//! one system call for each process. Below our children is looked only where they don't die, and where passes find few:
+//! the tree may be deep.
 
 use std::time::Duration;
 
@@ -16,6 +17,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long what dies can put off a look below what doesn't.
 const LOOK_BELOW: Duration = Duration::from_secs(1);
 
+/// A pass that finds at most so many children is narrow.
+const FEW: usize = 16;
+
+/// After so many narrow passes, one after the other, the tree counts as deep.
+const NARROW_PASSES: u32 = 8;
+
 /// A killing under way.
 #[derive(Debug, Default)]
 pub(super) struct Killing {
@@ -25,6 +32,7 @@ pub(super) struct Killing {
     /// How many children the last pass has found, and how many have been reaped since.
     found: usize,
     reaped: usize,
+    narrow_passes: u32,
 }
 
 impl Killing {
@@ -46,8 +54,9 @@ impl Killing {
             return Ok(None);
         }
         let nothing_dies = self.found > 0 && self.reaped == 0;
+        let is_deep = self.narrow_passes >= NARROW_PASSES;
         let passed = tree.kill_children(spared, group, nothing_dies);
-        if nothing_dies || has_passed(Some(*self.next_look_below.get_or_insert(began + LOOK_BELOW))) {
+        if nothing_dies || is_deep || has_passed(Some(*self.next_look_below.get_or_insert(began + LOOK_BELOW))) {
             tree.kill_below_children(spared)?;
             self.next_look_below = Some(Moment::now() + LOOK_BELOW);
         }
@@ -56,6 +65,7 @@ impl Killing {
         self.next_pass = Some(now + now.since(began).max(LOOK_AGAIN));
         let Found { children, unkillable } = passed?;
         (self.found, self.reaped) = (children, 0);
+        self.narrow_passes = if is_deep || children > FEW { 0 } else { self.narrow_passes + 1 };
         Ok(unkillable)
     }
 }

@@ -1,8 +1,11 @@
-//! What /proc/PID/stat says about a process (proc(5)).
+//! What /proc/PID/stat and /proc/PID/status say about a process (proc(5)).
 
-use std::fs;
+use std::{
+    fs::{self, File},
+    io::Read,
+};
 
-use nix::unistd::Pid;
+use nix::{libc::c_int, unistd::Pid};
 
 /// Some of its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,20 +14,30 @@ pub(super) struct ProcStat {
     pub parent: Pid,
     /// The group in the foreground of its controlling terminal.
     pub foreground: Pid,
+    pub threads: u32,
 }
 
 impl ProcStat {
     /// Reads them; `None` if there is no such process, or none can be seen.
     pub(super) fn of(pid: Pid) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+        let mut line = [0; 1024];
+        // The kernel gives it in one piece. A tree may be large, so that each call counts.
+        let length = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
+        Self::parse(&String::from_utf8_lossy(&line[..length]))
     }
 
     /// The name, which is in parentheses, may hold anything, so fields are counted from its end.
     fn parse(line: &str) -> Option<Self> {
         let mut fields = line.rsplit_once(')')?.1.split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
-        let mut pid = |skip| fields.nth(skip)?.parse().ok().map(Pid::from_raw);
-        Some(ProcStat { state, parent: pid(0)?, foreground: pid(3)? })
+        let mut number = |skip| fields.nth(skip)?.parse().ok();
+        let (parent, foreground, threads) = (number(0)?, number(3)?, number(11)?);
+        Some(ProcStat {
+            state,
+            parent: Pid::from_raw(parent),
+            foreground: Pid::from_raw(foreground),
+            threads: threads.unsigned_abs(),
+        })
     }
 
     /// Returns whether the process has ended: its children are another's by now.
@@ -33,14 +46,27 @@ impl ProcStat {
     }
 }
 
+/// Returns whether a process takes a signal's default action, as /proc/PID/status shows; also if that can't be read.
+pub(super) fn takes_default_action(pid: Pid, signal: c_int) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = |name| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    };
+    let changed = mask("SigIgn:").unwrap_or(0) | mask("SigCgt:").unwrap_or(0);
+    changed & (1 << (signal - 1)) == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_name_of_parentheses_and_spaces_hides_nothing() {
-        let stat = ProcStat::parse("7 (a) R 1 (b)) Z 5 7 6 34816 9 0 0").expect("fields");
-        assert_eq!(stat, ProcStat { state: 'Z', parent: Pid::from_raw(5), foreground: Pid::from_raw(9) });
+        let line = "7 (a) R 1 (b)) Z 5 7 6 34816 9 0 0 0 0 0 0 0 0 0 20 0 3 0 1";
+        let stat = ProcStat::parse(line).expect("fields");
+        let (parent, foreground) = (Pid::from_raw(5), Pid::from_raw(9));
+        assert_eq!(stat, ProcStat { state: 'Z', parent, foreground, threads: 3 });
         assert!(stat.has_ended());
         assert_eq!(ProcStat::parse("7 (a) R"), None);
     }

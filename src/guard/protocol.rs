@@ -67,7 +67,7 @@ pub(crate) enum GuardMessage {
         errno: Errno,
     },
     /// The command was stopped by a signal, not ended. The number of such stops tells them apart.
-    Suspended { suspension: u32 },
+    Suspended { suspension: u32, signal: i32 },
     /// The deadlines ran out, or [`Order::Stop`] came: the command has been signalled.
     Signalled,
     /// The command's main process ended.

@@ -2,9 +2,10 @@
 //!
 //! The kernel takes a stop by the terminal, such as ^Z, only to a process group that somebody could continue: a process
 //! of the same session, but of another group, is the parent of a member (an orphaned group has none). That is what a
-//! shell with job control is. The guard, as the command's parent, must be one just where our own parent is.
+//! shell with job control is, and the guard, the command's parent, must not be: it leaves the session as well. When the
+//! shell ends, the kernel continues what is stopped and hangs it up, as it would without us.
 
-use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, setpgid, setsid};
+use nix::unistd::{getpgid, getpgrp, getppid, getsid, setsid};
 
 use super::proc_stat::ProcStat;
 
@@ -23,8 +24,8 @@ pub(super) fn has_job_control() -> bool {
     false
 }
 
-/// Leaves the process group and, without job control, the session.
-pub(super) fn leave_group(job_control: bool) {
-    // Neither fails: this process leads no group.
-    let _ = if job_control { setpgid(Pid::from_raw(0), Pid::from_raw(0)) } else { setsid().map(drop) };
+/// Leaves the process group and the session.
+pub(super) fn leave_group() {
+    // It doesn't fail: this process leads no group.
+    let _ = setsid();
 }

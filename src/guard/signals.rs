@@ -43,16 +43,26 @@ impl Signaled {
 
     /// Returns whether its default action stops a process, in the foreground or the background of a terminal.
     pub(crate) fn stops_a_process(self) -> bool {
-        [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&self.number)
+        stops_by_default(self.number)
     }
+}
+
+/// Returns whether a signal's default action stops a process, in the foreground or the background of a terminal.
+pub(super) fn stops_by_default(number: libc::c_int) -> bool {
+    [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&number)
 }
 
 /// Stops this process as ^Z does, if its shell can continue it: the kernel stops nobody in an orphaned process group.
 /// Returns when it has been continued.
 pub(crate) fn stop_self() {
-    let stop = SigSet::from(Signal::SIGTSTP);
-    // The stop happens when the blocked signal is let through.
-    if raise(Signal::SIGTSTP).is_ok() {
+    stop_self_by(Signal::SIGTSTP);
+}
+
+/// The same by another signal that stops a process.
+pub(super) fn stop_self_by(signal: Signal) {
+    let stop = SigSet::from(signal);
+    // The stop happens when the blocked signal is let through. SIGSTOP can't be blocked.
+    if raise(signal).is_ok() {
         let _ = stop.thread_unblock();
         let _ = stop.thread_block();
     }

@@ -153,7 +153,7 @@ impl Supervisor {
         let due = self.times.next(now).filter(|_| self.occupied);
         let at_once = Some(now).filter(|_| self.changes_left);
         let next = [due, self.delivery.next(), at_once].into_iter().flatten().min();
-        if let Err(e) = self.wakeups.at(next) {
+        if let Err(e) = self.wakeups.at(next.map(|next| next.max(now))) {
             self.lose_timer(&e);
         }
     }
@@ -189,8 +189,7 @@ impl Supervisor {
             Order::Continue { suspension } if self.suspensions.lasts(suspension) => {
                 self.pass_on(SIGCONT, Recipient::Group)
             }
-            Order::Continue { .. } => {}
-            Order::End => {}
+            Order::Continue { .. } | Order::End => {}
         }
     }
 
@@ -313,13 +312,13 @@ impl Supervisor {
         self.changes_left = false;
         for _ in 0..CHANGES_A_TURN {
             match wait::next_change() {
-                ChildStatus::Suspended(pid) if self.command.is(pid) => {
-                    self.suspensions.begin();
+                ChildStatus::Suspended(pid, signal) if self.command.is(pid) => {
+                    self.suspensions.begin(signal);
                     self.tell_suspension();
                 }
-                ChildStatus::Continued(pid) if self.command.is(pid) => self.suspensions.end(),
+                ChildStatus::Continued(pid) if self.command.is(pid) => self.continued(),
                 ChildStatus::Ended => self.killing.count_reaped(),
-                ChildStatus::Suspended(_) | ChildStatus::Continued(_) => {}
+                ChildStatus::Suspended(..) | ChildStatus::Continued(_) => {}
                 ChildStatus::Quiet => return self.leave_nothing_behind(),
                 ChildStatus::Empty => return self.tree_is_empty(),
             }
@@ -330,9 +329,17 @@ impl Supervisor {
     /// Tells the elector that the command is suspended: under a terminal, it stops itself as well.
     fn tell_suspension(&mut self) {
         if self.delivery.has_terminal()
-            && let Some(suspension) = self.suspensions.to_tell()
+            && let Some((suspension, signal)) = self.suspensions.next_to_tell()
         {
-            self.elector.send(&GuardMessage::Suspended { suspension });
+            self.elector.send(&GuardMessage::Suspended { suspension, signal });
+        }
+    }
+
+    /// Continues the elector as well, if that has stopped itself: others may continue the command alone.
+    fn continued(&mut self) {
+        self.suspensions.end();
+        if self.suspensions.is_unanswered() {
+            self.elector.continue_elector();
         }
     }
 
@@ -349,7 +356,7 @@ impl Supervisor {
 
     /// Clears up what the main process has left behind, once that is gone.
     fn leave_nothing_behind(&mut self) {
-        if self.occupied && !self.command.is_running() && !self.cleared_up {
+        if self.occupied && !self.command.is_running() && !self.cleared_up && !self.times.is_killing() {
             self.clear_up();
         }
     }

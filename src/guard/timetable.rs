@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use super::tree::TreeSize;
 use crate::{clock::Moment, lease::Deadlines};
 
 /// The time that it takes to kill a process and reap it on a busy host: about twice what `tests/campaign trees` shows.
 const KILL_ONE: Duration = Duration::from_micros(100);
+
+/// The same for each level of a tree: what is below may be found only when what is above is dead.
+const KILL_LEVEL: Duration = Duration::from_micros(500);
 
 /// How often a tree that is being killed is looked through again: a process may fork while its parent dies slowly.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -50,14 +54,20 @@ impl Timetable {
         self.kill_at = Some(self.kill_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    /// Has the killing begin early enough for a tree of this many processes.
-    pub(super) fn allow_for_killing(&mut self, processes: usize) {
-        self.earlier = KILL_ONE.saturating_mul(processes.try_into().unwrap_or(u32::MAX));
+    /// Has the killing begin early enough for a tree of this size.
+    pub(super) fn allow_for_killing(&mut self, size: TreeSize) {
+        let times = |number: usize, one: Duration| one.saturating_mul(number.try_into().unwrap_or(u32::MAX));
+        self.earlier = times(size.processes, KILL_ONE).saturating_add(times(size.levels, KILL_LEVEL));
     }
 
     /// Starts the killing, whatever the deadlines are. Returns whether it had not started before.
     pub(super) fn start_killing(&mut self) -> bool {
         !std::mem::replace(&mut self.killing, true)
+    }
+
+    /// Returns whether the killing has started.
+    pub(super) fn is_killing(&self) -> bool {
+        self.killing
     }
 
     /// Returns when there is something to do next.
@@ -117,8 +127,8 @@ mod tests {
         let start = Moment::now();
         let (mut times, Deadlines { kill_at, .. }) = lease(start);
         times.kill_at(kill_at + Duration::from_secs(1));
-        times.allow_for_killing(3000);
-        let earlier = kill_at - Duration::from_millis(300);
+        times.allow_for_killing(TreeSize { processes: 3000, levels: 2 });
+        let earlier = kill_at - Duration::from_millis(301);
         assert_eq!((times.next(start), times.due(start)), (Some(earlier), None));
         assert_eq!(times.due(earlier), Some(Due::Kill));
     }

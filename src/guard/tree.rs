@@ -15,6 +15,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     os::unix::fs::FileExt,
+    path::Path,
 };
 
 use anyhow::{Context, Result, bail};
@@ -55,6 +56,14 @@ pub(super) struct Found {
     pub children: usize,
     /// The first that could not be killed.
     pub unkillable: Option<Spared>,
+}
+
+/// How large a tree is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TreeSize {
+    pub processes: usize,
+    /// From our children to the farthest descendants.
+    pub levels: usize,
 }
 
 /// Which processes of the tree are meant.
@@ -167,13 +176,14 @@ impl Tree {
         });
     }
 
-    /// Returns about how many processes there are. Those that can't be found don't count.
-    pub(super) fn size(&self) -> usize {
-        let mut unseen = self.children().unwrap_or_default();
-        let mut size = 0;
-        while let Some(pid) = unseen.pop() {
-            size += 1;
-            unseen.extend(children_of(pid));
+    /// Returns about how large the tree is. What can't be found doesn't count.
+    pub(super) fn size(&self) -> TreeSize {
+        let mut size = TreeSize::default();
+        let mut level = self.children().unwrap_or_default();
+        while !level.is_empty() {
+            size.processes += level.len();
+            size.levels += 1;
+            level = level.into_iter().flat_map(children_of).collect();
         }
         size
     }
@@ -201,51 +211,35 @@ impl Tree {
 
     /// Calls `act` with each of our children. None goes meanwhile, since only we reap them; one that comes may be skipped, whose
     /// parent was in the list then.
-    fn each_child(&self, mut act: impl FnMut(Pid)) -> Result<(), Errno> {
-        let (mut bytes, mut offset, mut number) = ([0; 4096], 0, 0);
-        loop {
-            let length = match self.children.read_at(&mut bytes, offset) {
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                read => read.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?,
-            };
-            if length == 0 {
-                return Ok(());
-            }
-            offset += length as u64;
-            for &byte in &bytes[..length] {
-                if byte.is_ascii_digit() {
-                    number = number * 10 + i32::from(byte - b'0');
-                } else if number > 0 {
-                    act(Pid::from_raw(number));
-                    number = 0;
-                }
-            }
-        }
+    fn each_child(&self, act: impl FnMut(Pid)) -> Result<(), Errno> {
+        each_number(&self.children, act)
     }
 
-    /// Acts on what descends from a child of ours, as far as that can be found and held.
+    /// Acts on what descends from a child of ours, as far as that can be found and held. Each process is held until its
+    /// children are, so that a deep tree needs no more descriptors than a shallow one.
     fn visit_below(&self, child: Pid, act: &mut impl FnMut(Pid, &Pidfd)) {
         let below = children_of(child);
-        if !below.is_empty()
-            && let Ok(held) = Pidfd::open(child)
-        {
-            self.visit(child, &held, below, act);
+        if below.is_empty() {
+            return;
+        }
+        let Ok(held) = Pidfd::open(child) else { return };
+        let mut unseen = self.hold_children(child, &held, below);
+        while let Some((pid, held)) = unseen.pop() {
+            unseen.extend(self.hold_children(pid, &held, children_of(pid)));
+            act(pid, &held);
         }
     }
 
-    /// Acts on what descends from a process, which is held, by its children. They are listed before they are acted on;
-    /// those that it has lost by then are ours.
-    fn visit(&self, pid: Pid, held: &Pidfd, children: Vec<Pid>, act: &mut impl FnMut(Pid, &Pidfd)) {
-        for child in children {
-            let Ok(held_child) = Pidfd::open(child) else { continue };
-            // `pid` still names the process that is held while that takes a signal, so that a child of `pid` is a child
-            // of that process.
-            let parent = ProcStat::of(child).map(|stat| stat.parent);
-            if parent == Some(self.me) || parent == Some(pid) && held.takes_signals() {
-                self.visit(child, &held_child, children_of(child), act);
-                act(child, &held_child);
-            }
-        }
+    /// Returns those of a process's children that are still in the tree, and holds them.
+    fn hold_children(&self, parent: Pid, held_parent: &Pidfd, children: Vec<Pid>) -> Vec<(Pid, Pidfd)> {
+        let held = children.into_iter().filter_map(|child| Some((child, Pidfd::open(child).ok()?)));
+        held.filter(|(child, _)| {
+            // `parent` still names the process that is held while that takes a signal, so that a child of `parent` is a
+            // child of that process. Those that it has lost by then are ours.
+            let now = ProcStat::of(*child).map(|stat| stat.parent);
+            now == Some(self.me) || now == Some(parent) && held_parent.takes_signals()
+        })
+        .collect()
     }
 }
 
@@ -275,10 +269,40 @@ pub(super) fn reap_all_but(kept: Option<Pid>, mut ended: impl FnMut(Pid, Option<
 
 /// Returns the children of a process, as far as they can be read.
 fn children_of(pid: Pid) -> Vec<Pid> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split_ascii_whitespace().filter_map(|n| n.parse().ok()).collect::<Vec<_>>())
-        .map(Pid::from_raw)
-        .collect()
+    let mut children = Vec::new();
+    let mut add = |task: &Path| {
+        if let Ok(list) = File::open(task.join("children")) {
+            let _ = each_number(&list, |child| children.push(child));
+        }
+    };
+    if ProcStat::of(pid).is_some_and(|stat| stat.threads == 1) {
+        add(Path::new(&format!("/proc/{pid}/task/{pid}")));
+    } else {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        threads.for_each(|thread| add(&thread.path()));
+    }
+    children
+}
+
+/// Calls `act` with each number in a list in /proc.
+fn each_number(list: &File, mut act: impl FnMut(Pid)) -> Result<(), Errno> {
+    let (mut bytes, mut offset, mut number) = ([0; 4096], 0, 0);
+    loop {
+        let length = match list.read_at(&mut bytes, offset) {
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            read => read.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?,
+        };
+        if length == 0 {
+            return Ok(());
+        }
+        offset += length as u64;
+        for &byte in &bytes[..length] {
+            if byte.is_ascii_digit() {
+                number = number * 10 + i32::from(byte - b'0');
+            } else if number > 0 {
+                act(Pid::from_raw(number));
+                number = 0;
+            }
+        }
+    }
 }

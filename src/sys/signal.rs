@@ -55,6 +55,15 @@ pub(crate) fn die_of(number: c_int) {
     }
 }
 
+/// Returns whether a blocked signal has been sent to this process, and waits to be taken.
+pub(crate) fn is_pending(number: c_int) -> bool {
+    // SAFETY: sigset_t is a C struct of integers, so all zeros is a valid value; sigpending(2) fills it in.
+    unsafe {
+        let mut pending: libc::sigset_t = std::mem::zeroed();
+        libc::sigpending(&raw mut pending) == 0 && libc::sigismember(&raw const pending, number) == 1
+    }
+}
+
 /// Returns whether this process ignores a signal. Takes a number, since nix has no names for real-time signals.
 pub(crate) fn is_ignored(number: c_int) -> bool {
     // SAFETY: sigaction is a C struct of integers, a set of bits and pointers that may be null, so all zeros is a valid

@@ -16,7 +16,8 @@ pub(crate) enum Ending {
 pub(crate) enum ChildStatus {
     /// One has ended and is reaped: its process id is free from now on.
     Ended,
-    Suspended(Pid),
+    /// This signal has suspended it.
+    Suspended(Pid, i32),
     Continued(Pid),
     /// None has changed.
     Quiet,
@@ -58,8 +59,8 @@ pub(crate) fn next_change() -> ChildStatus {
             let pid = Pid::from_raw(pid.as_raw_nonzero().get());
             if ending(status).is_some() {
                 ChildStatus::Ended
-            } else if status.stopped() {
-                ChildStatus::Suspended(pid)
+            } else if let Some(signal) = status.stopping_signal() {
+                ChildStatus::Suspended(pid, signal)
             } else {
                 ChildStatus::Continued(pid)
             }

@@ -2,7 +2,8 @@
 //!
 //! sprout SHAPE: `ignores` every signal that can be ignored · `stopped` stops itself and a child · `forker` forks and exits
 //! 500 times in a row once it gets SIGUSR1 · `subreaper` keeps its orphans for itself
-//! sprout many N: N children, all ignoring SIGTERM · nest N: a child of a child and so on, N deep · bomb N: N processes that fork
+//! sprout many N: N children, all ignoring SIGTERM · nest N: a child of a child and so on, N deep · deep N: the same, each in a session of its own
+//! bomb N: N processes that fork
 //! and exit as fast as they can · sibling: a child that clone(2), CLONE_PARENT, makes a child of its parent
 //! sprout fell SHAPE N: grows such a tree, kills and reaps it, and prints how many milliseconds that took
 //! sprout trace PID: attaches to a process as a debugger that never looks at it, and prints a line
@@ -61,7 +62,7 @@ fn main() {
             });
             sleep_on();
         }
-        ["many" | "nest", _] => grow(&args),
+        ["many" | "nest" | "deep", _] => grow(&args),
         ["fell", ..] => fell(&args[1..]),
         ["bomb", number] => {
             ignore(Signal::SIGTERM);
@@ -148,7 +149,8 @@ fn grow(shape: &[String]) {
     let number = shape[1].parse().expect("a number");
     match shape[0].as_str() {
         "many" => many(number),
-        _ => nest(number),
+        "nest" => nest(number),
+        _ => deep(number),
     }
 }
 
@@ -184,6 +186,19 @@ fn fell(shape: &[String]) {
 fn nest(depth: u32) {
     if depth > 0 {
         in_child(|| nest(depth - 1));
+    } else {
+        say("grown");
+    }
+    sleep_on();
+}
+
+/// The same, each in a session of its own and ignoring SIGTERM.
+fn deep(depth: u32) {
+    ignore(Signal::SIGTERM);
+    // The first one may lead a group.
+    let _ = setsid();
+    if depth > 0 {
+        in_child(|| deep(depth - 1));
     } else {
         say("grown");
     }
