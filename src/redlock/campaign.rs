@@ -35,6 +35,7 @@ impl Redlock {
         let teller = self.teller();
         let mut round = self.ask_for_votes(teller);
         round.decide(AcquireReply::is_vote).await;
+        round.take_while(|replies| outcome::may_be_tie(self.nodes.len(), replies)).await;
         if self.session.is_once() {
             // Only one node may know of a success, which is worth waiting for slow ones.
             round.wait(self.times.answer_timeout().max(WITNESSES_ANSWER_WITHIN)).await;

@@ -108,17 +108,30 @@ fn period_is_over(replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
     success.or_else(used_up)
 }
 
-/// Returns whose lock is on so many nodes that no quorum is left.
+/// Returns whose lock leaves no quorum to us, if its own quorum is possible: on the nodes that hold it and those that have
+/// not answered. With an even number of nodes, half of them leave no quorum to anybody: that is a tie.
 fn taken(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
+    let (quorum, unknown) = (quorum(nodes), nodes - answers(replies).count());
+    let leads = |votes: usize| votes > nodes - quorum && votes + unknown >= quorum;
+    let (value, fences) = votes_for_others(replies).into_iter().find(|(_, fences)| leads(fences.len()))?;
+    Some(Reason::held(value, fences.into_iter().min()?))
+}
+
+/// Returns whether answers that are still out tell whether another leads or nobody.
+pub(crate) fn may_be_tie(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> bool {
+    let quorum = quorum(nodes);
+    votes_for_others(replies).values().any(|fences| fences.len() > nodes - quorum && fences.len() < quorum)
+}
+
+/// Returns the nodes' fences by whose lock they hold.
+fn votes_for_others(replies: &[NodeReply<AcquireReply>]) -> HashMap<&LockValue, Vec<FencingToken>> {
     let mut votes: HashMap<&LockValue, Vec<FencingToken>> = HashMap::new();
     for acquired in answers(replies) {
         if let Answer::Held { value, .. } = &acquired.answer {
             votes.entry(value).or_default().push(acquired.fence);
         }
     }
-    let out_of_reach = nodes - quorum(nodes);
-    let (value, fences) = votes.into_iter().find(|(_, fences)| fences.len() > out_of_reach)?;
-    Some(Reason::held(value, fences.into_iter().min()?))
+    votes
 }
 
 /// Returns two nodes that are one server, in the order of the configuration.
