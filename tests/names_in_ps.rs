@@ -2,13 +2,9 @@
 
 mod support;
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
-use support::{Leaderrun, Servers, eventually, unique};
-
-fn name(pid: i32) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm")).expect("a process").trim_end().to_owned()
-}
+use support::{Leaderrun, Servers, eventually, name, unique};
 
 #[test]
 fn the_processes_have_names_of_their_own_and_keep_them() {
@@ -17,7 +13,7 @@ fn the_processes_have_names_of_their_own_and_keep_them() {
     let resource = unique("names");
     let leader = Leaderrun::on(&servers, &resource, ttl).args(["--rejoin", "-v", "sleep", "1000"]).spawn();
     leader.reports("started sleep");
-    let names = || (name(leader.pid()), name(leader.guard()));
+    let names = || (name(leader.pid()), name(support::children(leader.pid())[0]));
     let expected = ("leaderrun".to_owned(), "leaderrun-guard".to_owned());
     assert_eq!(names(), expected);
     servers.0[0].query::<()>(&["SET", &format!("leaderrun:{resource}"), "another", "PX", "500"]);

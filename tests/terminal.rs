@@ -316,9 +316,12 @@ fn a_shell_that_suspends_itself_has_the_terminal_again_after_fg() {
 
 #[test]
 fn control_z_is_ignored_where_no_shell_could_continue() {
-    for words in ["", "timeout 1000"] {
+    let as_pid_one: &[&str] = &["--pid", "--fork", "--mount-proc", "--kill-child"];
+    let as_pid_one = [support::unshare(), as_pid_one].concat();
+    let first = if support::may_make_namespaces() { vec![&[][..], &as_pid_one] } else { vec![&[][..]] };
+    for (first, words) in first.iter().flat_map(|first| [(first, ""), (first, "timeout 1000")]) {
         let line = format!("{} {words} bash -c '{UP}; while :; do sleep 0.01; echo tic''k; done'", run());
-        let mut terminal = Terminal::with(&["bash", "-c", &line]);
+        let mut terminal = Terminal::with(&[first, &["bash", "-c", line.as_str()][..]].concat());
         terminal.shows("up");
         terminal.type_in("\x1a");
         terminal.shows("^Z");
@@ -445,7 +448,7 @@ fn a_hang_up_of_a_session_that_leaderrun_leads_reaches_the_command_alone() {
     eventually("the child", || terminal.screen().contains("child up").then_some(()));
     let main = children(children(elector)[0])[0];
     let child = eventually("the child", || {
-        let bash = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "bash\n");
+        let bash = |pid: &i32| support::name(*pid) == "bash";
         children(main).into_iter().find(bash)
     });
     terminal.close();

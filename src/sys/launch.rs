@@ -29,6 +29,9 @@ pub(crate) struct Image {
     pub args: CStringArray,
 }
 
+/// In bytes, of which few are touched. A dynamic linker may need some thousand of them.
+const FOUNDERS_STACK: usize = 64 * 1024;
+
 /// What is to be started, and how.
 #[derive(Debug)]
 pub(crate) struct Launch<'a> {
@@ -67,8 +70,9 @@ impl Launch<'_> {
     /// # Errors
     /// Those of pipe2(2), clone(2) and fork(2). A failed exec comes through [`Launched::exec`].
     pub(crate) fn start(self) -> Result<Launched, Errno> {
-        let (result, failure) = pipe2(OFlag::O_CLOEXEC)?;
+        // Before the pipe, whose end must be seen when the child execs.
         let group = if self.new_group { Some(group_without_leader()?) } else { None };
+        let (result, failure) = pipe2(OFlag::O_CLOEXEC)?;
         let parent = getpid();
         // SAFETY: however many threads there are, the child makes only async-signal-safe calls: `AfterFork` has no
         // others, and takes no lock and no memory; all that it needs has been made before. It never returns from this
@@ -93,7 +97,7 @@ impl Launch<'_> {
 /// # Errors
 /// Those of clone(2).
 fn group_without_leader() -> Result<Pid, Errno> {
-    let mut stack = [0; 4096];
+    let mut stack = vec![0; FOUNDERS_STACK];
     let found = Box::new(|| setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_or(1, |()| 0));
     let like_vfork = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
     // SAFETY: the child has our memory while we wait for its end (vfork(2)), and runs on a stack of its own, which

@@ -12,7 +12,7 @@ use std::{
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use super::{LONG, Servers, children, eventually, heed_signals, is_root, signal, unshare};
+use super::{LONG, Servers, children, eventually, heed_signals, is_root, name, signal, unshare};
 
 /// A leaderrun to be started.
 pub struct Leaderrun {
@@ -140,7 +140,8 @@ impl Running {
 
     /// Returns the guard's process.
     pub fn guard(&self) -> i32 {
-        eventually("the guard", || children(self.pid()).first().copied())
+        let is_guard = |pid: &i32| name(*pid) == "leaderrun-guard";
+        eventually("the guard", || children(self.pid()).into_iter().find(is_guard))
     }
 
     pub fn signal(&self, number: Signal) {
