@@ -33,8 +33,7 @@ pub(crate) async fn conclude(
     if let Some(once) = settings.once_per {
         match ended.outcome {
             LeadershipOutcome::Exited(Ending::Code(0)) => {
-                conclusion.release.succeeded = record_success(&once, ended, backend, guard, settings).await;
-                conclusion.not_recorded = !conclusion.release.succeeded;
+                record_success(&once, ended, backend, guard, settings, &mut conclusion).await;
             }
             LeadershipOutcome::Exited(_) | LeadershipOutcome::CannotRun | LeadershipOutcome::NotFound => {
                 count_failure(&once, ended, backend, settings).await;
@@ -48,37 +47,41 @@ pub(crate) async fn conclude(
     conclusion
 }
 
-/// Records a success. Returns whether that worked, and reports why not.
+/// Records a success, which the others then may be told of. Reports why that didn't work.
 async fn record_success(
     once: &OncePer,
     ended: &LeadershipEnd,
     backend: &Backend,
     guard: &mut GuardHandle,
     settings: &Settings,
-) -> bool {
-    let recorded = note_success(once, ended, backend, guard, settings).await;
-    if let Err(why) = &recorded {
-        let command = settings.program.name();
-        let message = format_args!(
-            "{command} succeeded, but that could not be recorded: {why}; another instance may run it again"
-        );
-        settings.report.error(Event::NotRecorded, message);
+    conclusion: &mut Conclusion,
+) {
+    match note_success(once, ended, backend, guard, settings).await {
+        Ok(noted) => conclusion.release.succeeded = noted,
+        Err(why) => {
+            conclusion.not_recorded = true;
+            let command = settings.program.name();
+            let message = format_args!(
+                "{command} succeeded, but that could not be recorded: {why}; another instance may run it again"
+            );
+            settings.report.error(Event::NotRecorded, message);
+        }
     }
-    recorded.is_ok()
 }
 
-/// Leaves the note of a success with the lease. Retries as long as nobody else can lead.
+/// Leaves the note of a success with the lease. Retries as long as nobody else can lead. Returns whether there is a note:
+/// none is left once the period is over.
 async fn note_success(
     once: &OncePer,
     ended: &LeadershipEnd,
     backend: &Backend,
     guard: &mut GuardHandle,
     settings: &Settings,
-) -> Result<(), BackendFailure> {
+) -> Result<bool, BackendFailure> {
     loop {
-        let Some(note) = once.success(&settings.holder, ended.token, ended.began) else { return Ok(()) };
+        let Some(note) = once.success(&settings.holder, ended.token, ended.began) else { return Ok(false) };
         let why = match backend.extend(Some(&note)).await {
-            ExtendOutcome::Extended { .. } => return Ok(()),
+            ExtendOutcome::Extended { .. } => return Ok(true),
             ExtendOutcome::Lost(why) => return Err(why),
             ExtendOutcome::Failed(why) => why,
         };

@@ -2,13 +2,12 @@
 
 use std::{fmt, future::Future, pin::Pin, time::Duration};
 
-use futures_util::FutureExt;
 use nix::{
     errno::Errno,
     libc,
     unistd::{Pid, getppid},
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     backend::Backend,
@@ -25,6 +24,10 @@ use crate::{
 
 /// How often to search the tree of a dead guard until nothing is left.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// How long messages of a guard that seems to be frozen are looked for: a tick of the timer, within which what has come
+/// in is seen.
+const LAST_LOOK: Duration = Duration::from_millis(1);
 
 /// A leadership that is under way.
 struct Leadership<'a> {
@@ -154,14 +157,14 @@ impl Leadership<'_> {
                     self.late = self.renewal.overdue(Moment::now());
                     self.extension = Some(Box::pin(self.backend.extend(None)));
                 }
-                () = reach(watch_guard) => match self.guard.hear().now_or_never() {
-                    // We were stopped ourselves, and haven't read its messages.
-                    Some(event) => {
+                // We may have been stopped or starved ourselves, with its messages unread.
+                () = reach(watch_guard) => match timeout(LAST_LOOK, self.guard.hear()).await {
+                    Ok(event) => {
                         if self.take(event) {
                             return self.outcome();
                         }
                     }
-                    None => self.end_frozen_guard(),
+                    Err(_) => self.end_frozen_guard(),
                 },
                 () = sleep(LOOK_AGAIN), if self.guard_dead => {}
             }

@@ -78,6 +78,21 @@ fn standbys_exit_with_0_as_soon_as_the_leader_succeeds() {
 }
 
 #[test]
+fn a_job_that_outlives_its_period_leaves_the_next_one_to_the_others() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("late"), Witnesses::new());
+    let start = |job: &[&str]| {
+        Leaderrun::on(&servers, &resource, TTL).args(["--once-per", "1s"]).args(witnesses.command(job)).spawn()
+    };
+    let leader = start(&["for", "1500"]);
+    witnesses.started(1);
+    let standby = start(&["for", "1"]);
+    servers.listened_to(&resource, 1);
+    assert_eq!((leader.wait().code(), standby.wait().code()), (0, 0));
+    assert_eq!(witnesses.check().len(), 2);
+}
+
+#[test]
 fn an_instance_that_does_not_wait_exits_with_75_while_the_job_runs() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("try"), Witnesses::new());
