@@ -42,7 +42,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 #[test]
 fn whatever_fails_one_command_runs_at_a_time_and_somebody_leads() {
     let (minutes, seed) = (number("MINUTES", 1), number("SEED", 1));
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("campaign-{seed}"));
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("campaign-{seed}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).expect("a folder");
     println!("{minutes} minutes, seed {seed}; each instance's log is in {}", folder.display());

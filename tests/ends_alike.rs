@@ -76,7 +76,7 @@ fn xargs_sees_the_signal_that_ended_the_command() {
 }
 
 #[test]
-fn a_lost_lease_is_told_by_the_status() {
+fn a_status_of_the_commands_own_stays_one() {
     let output = local("code").shell("exit 143").wait();
-    assert_eq!(output.status.code(), Some(143), "a status of the command's own stays one");
+    assert_eq!(output.status.code(), Some(143), "{}", output.stderr);
 }

@@ -147,7 +147,7 @@ fn entries_of_the_environment_that_are_no_variables_are_passed_on() {
                  pointers = lambda l: (c_char_p * (len(l) + 1))(*l, None)\n\
                  ctypes.CDLL(None).execvpe(words[0], pointers(words), pointers([b\"odd\", b\"A=1\", b\"=x\", b\"\", b\"A=2\"]))";
     let line = format!(
-        "python3 -c '{start}' $(command -v ${{L%% *}}) ${{L#* }} cat /proc/self/environ | tr '\\0' '\\n' | grep -v ^LEADERRUN_"
+        "python3 -c '{start}' \"$(command -v ${{L%% *}})\" ${{L#* }} cat /proc/self/environ | tr '\\0' '\\n' | grep -v ^LEADERRUN_"
     );
     let (_, stdout, _) = bash(&line);
     assert_eq!(stdout, "odd\nA=1\n=x\n\nA=2\n");

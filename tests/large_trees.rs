@@ -34,7 +34,7 @@ fn deep(depth: u32) -> Shape {
 /// Chains of processes, each of which lasts for microseconds; `words` start them.
 fn bombs(words: &[&str]) -> Shape {
     let sprout = support::program("sprout");
-    let command = words.iter().copied().chain([sprout.as_str(), "bomb", "8"]).map(Into::into).collect();
+    let command = words.iter().copied().chain([sprout.as_str(), "bomb", "2"]).map(Into::into).collect();
     Shape { command, size: 1 }
 }
 
@@ -48,11 +48,11 @@ fn three_thousand_processes_that_ignore_term_are_dead_before_the_next_leader() {
 }
 
 #[test]
-fn a_nest_of_six_hundred_processes_is_dead_before_the_next_leader() {
+fn a_nest_of_three_hundred_processes_is_dead_before_the_next_leader() {
     let _alone = alone();
     let stage = Stage::new();
     for end in [End::ElectorStopped, End::ElectorKilled, End::GuardKilled] {
-        stage.play(&nest(600), end);
+        stage.play(&nest(300), end);
     }
 }
 

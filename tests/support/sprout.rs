@@ -205,11 +205,11 @@ fn deep(depth: u32) {
     sleep_on();
 }
 
-/// Is a new process all the time; for 20 s at most, since nothing but its end may stop it.
+/// Is a new process all the time; for 10 s at most, since nothing but its end may stop it.
 fn bomb() {
     let began = Instant::now();
     // SAFETY: this program has one thread.
-    while began.elapsed() < Duration::from_secs(20) && matches!(unsafe { fork() }, Ok(ForkResult::Child) | Err(_)) {}
+    while began.elapsed() < Duration::from_secs(10) && matches!(unsafe { fork() }, Ok(ForkResult::Child) | Err(_)) {}
 }
 
 /// Forks a child of our parent.
