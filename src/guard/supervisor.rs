@@ -346,6 +346,11 @@ impl Supervisor {
     fn main_ended(&mut self, ending: Ending) {
         // The result of its exec is there by now; it comes first.
         self.take_start_result();
+        if !self.times.is_stopping() && !self.times.is_killing() && self.times.due(Moment::now()) == Some(Due::Kill) {
+            // The guard was stopped itself, and the command ran on: its end comes after that of its leadership.
+            self.times.kill_at(Moment::now());
+            self.elector.send(&GuardMessage::Signalled);
+        }
         if self.command.forget() {
             if let Some(lease) = &mut self.lease {
                 lease.succeeded = ending == Ending::Code(0) && !self.times.is_stopping();
