@@ -37,6 +37,15 @@ fn the_signal_that_ends_the_command_ends_leaderrun() {
 }
 
 #[test]
+fn the_commands_end_is_seen_among_the_ends_of_others() {
+    // All end at once, while the guard reaps.
+    let ends = "for i in {1..30}; do (exec sleep 1000 &); done; kill 0";
+    for _ in 0..100 {
+        ended_by(&local("among").args(["bash", "-c", ends]).output(), libc::SIGTERM);
+    }
+}
+
+#[test]
 fn a_signal_that_leaderrun_was_started_to_ignore_ends_it_when_it_ends_the_command() {
     // python3 restores a signal that a shell's trap has left ignored.
     let reset = "import signal, os; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGHUP)";

@@ -15,6 +15,7 @@ mod fork;
 mod handle;
 mod killing;
 mod namespace;
+mod orphaned;
 mod proc_stat;
 mod protocol;
 mod secrets;
@@ -31,10 +32,10 @@ mod wakeups;
 pub(crate) use self::{
     fork::{GuardOptions, fork_guard},
     handle::{ForkedGuard, GuardEvent, GuardHandle},
+    orphaned::OrphanedLease,
     protocol::{GuardMessage, Order, Recipient},
     secrets::{hide_passwords, seal_memory},
     signals::{Signaled, stop_self},
-    supervisor::OrphanedLease,
 };
 pub(crate) use crate::sys::{
     descriptors::let_go,

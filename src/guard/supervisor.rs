@@ -11,8 +11,9 @@ use nix::{
 use super::{
     command::{Command, StartResult},
     delivery::Delivery,
-    elector_link::{ElectorEnd, ElectorLink, ReceivedOrder},
+    elector_link::{ElectorLink, ReceivedOrder},
     killing::Killing,
+    orphaned::{GuardEnd, OrphanedLease},
     protocol::{GuardMessage, Order, Recipient},
     spawn::CommandSpec,
     suspensions::Suspensions,
@@ -49,26 +50,6 @@ pub(super) struct GuardConfig {
     pub report: Report,
     /// The command's name, for messages.
     pub command: String,
-}
-
-/// How the guard's work ended.
-#[derive(Debug)]
-pub(super) enum GuardEnd {
-    /// The elector has released, or there is nothing to release.
-    Done,
-    /// The elector is gone and the tree is dead: the lease is left to the guard.
-    LeaseLeft(OrphanedLease, ElectorEnd),
-}
-
-/// A lease whose elector may be gone, and what is known of its command.
-#[derive(Debug)]
-pub(crate) struct OrphanedLease {
-    pub release_key: ReleaseKey,
-    pub token: FencingToken,
-    /// When the command was started.
-    pub began: Moment,
-    /// Whether the command has ended by itself, with 0.
-    pub succeeded: bool,
 }
 
 struct Supervisor {
@@ -186,10 +167,16 @@ impl Supervisor {
             Order::Stop => self.stop(),
             Order::Signal { signal, to, manager: None } => self.pass_on(signal, to),
             Order::Signal { signal, to, manager: Some(sender) } => self.delivery.hold(signal, to, sender),
-            Order::Continue { suspension } if self.suspensions.lasts(suspension) => {
-                self.pass_on(SIGCONT, Recipient::Group)
-            }
-            Order::Continue { .. } | Order::End => {}
+            Order::Continue { suspension } => self.go_on(suspension),
+            Order::End => {}
+        }
+    }
+
+    /// Continues the command, unless this suspension is over. One that follows it is somebody's new wish.
+    fn go_on(&mut self, suspension: u32) {
+        self.reap();
+        if self.suspensions.lasts(suspension) {
+            self.pass_on(SIGCONT, Recipient::Group);
         }
     }
 
@@ -305,13 +292,9 @@ impl Supervisor {
     }
 
     fn reap(&mut self) {
-        // Report the end before reaping: if we are killed in between, the elector can still see how the command ended.
-        if let Some(ending) = self.command.ending() {
-            self.main_ended(ending);
-        }
         self.changes_left = false;
         for _ in 0..CHANGES_A_TURN {
-            match wait::next_change() {
+            match self.next_change() {
                 ChildStatus::Suspended(pid, signal) if self.command.is(pid) => {
                     self.suspensions.begin(signal);
                     self.tell_suspension();
@@ -324,6 +307,22 @@ impl Supervisor {
             }
         }
         self.changes_left = true;
+    }
+
+    /// Takes the next change of a child. While the main process exists, each end is looked at before it is reaped: it may
+    /// come at any moment, and is reported first. If we are killed in between, the elector can still see how it ended.
+    fn next_change(&mut self) -> ChildStatus {
+        if !self.command.is_running() {
+            return wait::next_change();
+        }
+        let Some(ended) = wait::first_ended() else { return wait::next_suspension() };
+        if self.command.is(ended)
+            && let Some(ending) = self.command.ending()
+        {
+            self.main_ended(ending);
+        }
+        let _ = wait::reap(ended);
+        ChildStatus::Ended
     }
 
     /// Tells the elector that the command is suspended: under a terminal, it stops itself as well.

@@ -41,15 +41,29 @@ pub(crate) fn has_children() -> bool {
 
 /// Returns a child that has ended, and leaves it to be reaped.
 pub(crate) fn first_ended() -> Option<Pid> {
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    look_at_all(libc::WEXITED | libc::WNOWAIT).map(|(pid, _)| pid)
+}
+
+/// Takes the next suspension or continuation of a child, without waiting for one. Reaps nothing.
+pub(crate) fn next_suspension() -> ChildStatus {
+    match look_at_all(libc::WSTOPPED | libc::WCONTINUED) {
+        Some((pid, info)) if info.si_code == libc::CLD_CONTINUED => ChildStatus::Continued(pid),
+        // SAFETY: waitid(2) has filled `info` in as for SIGCHLD, which has this field.
+        Some((pid, info)) => ChildStatus::Suspended(pid, unsafe { info.si_status() }),
+        None => ChildStatus::Quiet,
+    }
+}
+
+/// Returns the first child with such a change, if there is one by now.
+fn look_at_all(options: i32) -> Option<(Pid, libc::siginfo_t)> {
     // SAFETY: siginfo_t is a C struct of integers and of pointers that may be null, so all zeros is a valid value.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: `info` lives through the call and is ours to be written.
-    Errno::result(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) }).ok()?;
+    Errno::result(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options | libc::WNOHANG) }).ok()?;
     // SAFETY: waitid(2) has filled `info` in as for SIGCHLD, which has this field, or has left the zeros, which read as
     // id 0.
     let pid = unsafe { info.si_pid() };
-    (pid != 0).then(|| Pid::from_raw(pid))
+    (pid != 0).then(|| (Pid::from_raw(pid), info))
 }
 
 /// Takes the next change of a child, without waiting for one, and reaps the child if it has ended.

@@ -1,0 +1,24 @@
+//! A lease whose elector is gone: what the guard then has to release, and how its work ends with it or without.
+
+use super::elector_link::ElectorEnd;
+use crate::{clock::Moment, lease::FencingToken, lock::ReleaseKey};
+
+/// How the guard's work ended.
+#[derive(Debug)]
+pub(super) enum GuardEnd {
+    /// The elector has released, or there is nothing to release.
+    Done,
+    /// The elector is gone and the tree is dead: the lease is left to the guard.
+    LeaseLeft(OrphanedLease, ElectorEnd),
+}
+
+/// A lease whose elector may be gone, and what is known of its command.
+#[derive(Debug)]
+pub(crate) struct OrphanedLease {
+    pub release_key: ReleaseKey,
+    pub token: FencingToken,
+    /// When the command was started.
+    pub began: Moment,
+    /// Whether the command has ended by itself, with 0.
+    pub succeeded: bool,
+}
