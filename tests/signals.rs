@@ -159,7 +159,8 @@ impl Manager {
         let (orders, read) = std::io::pipe().map(|(read, write)| (write, read)).expect("a pipe");
         let leaderrun = local(&unique("unit")).env("INVOCATION_ID", "x").args(options);
         let program = leaderrun.command.get_program().to_owned();
-        let script = "\"$0\" \"$@\" & while read -r line; do kill $line; done; wait $!";
+        // leaderrun ends with the shell, also if the test fails.
+        let script = "setpriv --pdeathsig KILL \"$0\" \"$@\" & while read -r line; do kill $line; done; wait $!";
         let words = ["sh", "-c", script].map(Into::into).into_iter().chain([program]).collect();
         let tell = [example("sprout").into_os_string(), "tell".into()];
         let mut leader = leaderrun.through(words).stdin(read).args(tell).spawn();
