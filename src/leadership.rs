@@ -1,5 +1,7 @@
 //! Leading: extends the lease while the command runs, until the command has ended or the lease is lost.
 
+mod loss;
+
 use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 use nix::{
@@ -7,14 +9,15 @@ use nix::{
     libc,
     unistd::{Pid, getppid},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use self::loss::Loss;
 use crate::{
     backend::Backend,
     clock::{Moment, reach},
     event::Event,
     guard::{self, Ending, GuardEvent, GuardHandle, GuardMessage, Order, Recipient, Signaled},
-    lease::{Deadlines, FencingToken},
+    lease::{Deadlines, FencingToken, Times},
     lock::{BackendFailure, ExtendOutcome, Lease},
     once_per::Failures,
     renewal::RenewalSchedule,
@@ -37,6 +40,8 @@ struct Leadership<'a> {
     renewal: RenewalSchedule,
     /// The last deadlines that the guard has confirmed. A live guard acts on them in time, or has later ones.
     kept_deadlines: Option<Deadlines>,
+    /// Since when the guard owes a confirmation: for a lease without deadlines, all that shows that it works.
+    unconfirmed: Option<Instant>,
     extension: Option<Pin<Box<dyn Future<Output = ExtendOutcome> + 'a>>>,
     /// How late the present extension began.
     late: Duration,
@@ -44,7 +49,7 @@ struct Leadership<'a> {
     last_failure: Option<BackendFailure>,
     /// The command's process, once it runs.
     pid: Option<Pid>,
-    /// How the command ended, or why it wasn't started.
+    /// How the command ended, why it wasn't started, or that it was stopped to step down: what came first.
     command_end: Option<LeadershipOutcome>,
     /// The lease is lost: the command has been signalled, and nothing is extended any more.
     lost: bool,
@@ -53,6 +58,8 @@ struct Leadership<'a> {
     guard_dead: bool,
     /// The number of the command's last suspension that we know of.
     suspension: u32,
+    /// We have passed on a signal that stops it, so its continuation is passed on as well.
+    stop_passed_on: bool,
 }
 
 /// A leadership that is over.
@@ -89,16 +96,6 @@ pub(crate) enum LeadershipOutcome {
     SteppedDown,
 }
 
-/// Why a lease was lost.
-enum Loss {
-    /// The last extension failed.
-    NotExtended(BackendFailure),
-    /// We did not run for this long.
-    DidNotRun(Duration),
-    /// No extension failed, but none was in time.
-    NotInTime,
-}
-
 /// Starts the command and leads until nothing of it is left, so that the lease can be released.
 pub(crate) async fn run(
     lease: Lease,
@@ -117,6 +114,7 @@ pub(crate) async fn run(
         guard,
         renewal,
         kept_deadlines: deadlines,
+        unconfirmed: None,
         extension: None,
         late: Duration::ZERO,
         last_failure: None,
@@ -126,6 +124,7 @@ pub(crate) async fn run(
         stepping_down: false,
         guard_dead: false,
         suspension: 0,
+        stop_passed_on: false,
     };
     if started.is_err() {
         leadership.guard_died();
@@ -141,8 +140,7 @@ impl Leadership<'_> {
             if self.guard_dead && self.clear_after_guard() {
                 return self.outcome();
             }
-            let watch_guard =
-                self.kept_deadlines.filter(|_| !self.guard_dead).map(|deadlines| self.guard_overdue(deadlines));
+            let watch_guard = guard_overdue(self.kept_deadlines, self.unconfirmed, self.settings.times);
             tokio::select! {
                 event = self.guard.hear() => {
                     if self.take(event) {
@@ -158,7 +156,7 @@ impl Leadership<'_> {
                     self.extension = Some(Box::pin(self.backend.extend(None)));
                 }
                 // We may have been stopped or starved ourselves, with its messages unread.
-                () = reach(watch_guard) => match timeout(LAST_LOOK, self.guard.hear()).await {
+                () = watch_guard, if !self.guard_dead => match timeout(LAST_LOOK, self.guard.hear()).await {
                     Ok(event) => {
                         if self.take(event) {
                             return self.outcome();
@@ -187,8 +185,10 @@ impl Leadership<'_> {
         match message {
             GuardMessage::Started { pid } => self.command_started(pid),
             GuardMessage::NotStarted { errno } => self.command_not_started(errno),
-            GuardMessage::Extended { deadlines } => self.kept_deadlines = Some(deadlines),
-            GuardMessage::Signalled if self.stepping_down => {}
+            GuardMessage::Extended { deadlines } => (self.kept_deadlines, self.unconfirmed) = (deadlines, None),
+            GuardMessage::Signalled if self.stepping_down => {
+                self.command_end.get_or_insert(LeadershipOutcome::SteppedDown);
+            }
             GuardMessage::Signalled => self.lose(None),
             GuardMessage::NotForked { errno } => {
                 self.fails(format_args!("cannot fork to run {}: {}", self.name(), errno.desc()));
@@ -236,8 +236,10 @@ impl Leadership<'_> {
                 if step_down {
                     self.step_down();
                 }
-                if let Some(deadlines) = self.renewal.extended(deadlines, Moment::now()) {
-                    let _ = self.guard.order(&Order::Extend { deadlines, release_key }, None);
+                let longer = self.renewal.extended(deadlines, Moment::now());
+                if longer.is_some() || deadlines.is_none() {
+                    let _ = self.guard.order(&Order::Extend { deadlines: longer, release_key }, None);
+                    self.unconfirmed.get_or_insert_with(Instant::now);
                 }
             }
             ExtendOutcome::Failed(why) => {
@@ -255,11 +257,11 @@ impl Leadership<'_> {
 
     /// Stops the command for another leader, once.
     fn step_down(&mut self) {
-        if !self.stepping_down {
+        // A guard that can't take the order now gets it with the next extension.
+        if !self.stepping_down && self.guard.order(&Order::Stop, None).is_ok() {
             self.stepping_down = true;
             let message = format_args!("asked to step down; stopping {}", self.command());
             self.settings.report.error(Event::StepsDown, message);
-            let _ = self.guard.order(&Order::Stop, None);
         }
     }
 
@@ -291,15 +293,19 @@ impl Leadership<'_> {
     }
 
     /// Passes a signal on to whom it would have reached without us.
-    fn pass_on(&self, signal: Signaled) {
+    fn pass_on(&mut self, signal: Signaled) {
         let to = match signal.number {
             _ if signal.by_terminal() && self.guard.has_terminal() => self.recipient_of_terminal(signal),
             _ if self.guard.is_from_command(signal) => return,
             libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT => Recipient::Group,
             _ => Recipient::Command,
         };
+        let under_terminal = self.guard.has_terminal();
+        self.stop_passed_on |= signal.stops_a_process() && !signal.by_terminal();
         let order = match signal.number {
-            libc::SIGCONT if self.guard.has_terminal() => Order::Continue { suspension: self.suspension },
+            libc::SIGCONT if under_terminal && !std::mem::take(&mut self.stop_passed_on) => {
+                Order::Continue { suspension: self.suspension }
+            }
             signal_number => Order::Signal { signal: signal_number, to, manager: manager_behind(signal) },
         };
         let _ = self.guard.order(&order, None);
@@ -316,6 +322,7 @@ impl Leadership<'_> {
     fn suspend(&mut self, suspension: u32, signal: i32) {
         self.suspension = suspension;
         self.guard.stop_self_by(signal);
+        let _ = self.guard.order(&Order::Told { suspension }, None);
     }
 
     fn guard_died(&mut self) {
@@ -341,12 +348,6 @@ impl Leadership<'_> {
         empty
     }
 
-    /// Returns by when a working guard has reported the tree empty: half a margin after the last deadline that it
-    /// confirmed.
-    fn guard_overdue(&self, deadlines: Deadlines) -> Moment {
-        deadlines.kill_at + self.settings.times.margin() / 2
-    }
-
     fn end_frozen_guard(&mut self) {
         if self.renewal.is_over(Moment::now()) {
             self.lose(None);
@@ -357,24 +358,21 @@ impl Leadership<'_> {
 
     fn outcome(&self) -> LeadershipOutcome {
         match self.command_end {
-            _ if self.stepping_down => LeadershipOutcome::SteppedDown,
             _ if self.lost => LeadershipOutcome::LeaseLost,
             Some(end) => end,
+            None if self.stepping_down => LeadershipOutcome::SteppedDown,
             None => LeadershipOutcome::GuardDied,
         }
     }
 }
 
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Loss::NotExtended(why) => why.fmt(f),
-            Loss::DidNotRun(late) => {
-                let late = humantime::format_duration(Duration::from_millis(late.as_millis() as u64));
-                write!(f, "leaderrun did not run for {late} (suspended, stopped or starved)")
-            }
-            Loss::NotInTime => f.write_str("it could not be extended in time"),
-        }
+/// Waits until a working guard would have reported the tree empty: half a margin after the last deadline that it has
+/// confirmed; or, without deadlines, until it has owed a confirmation for a ttl.
+async fn guard_overdue(kept: Option<Deadlines>, unconfirmed: Option<Instant>, times: Times) {
+    match (kept, unconfirmed) {
+        (Some(deadlines), _) => reach(Some(deadlines.kill_at + times.margin() / 2)).await,
+        (None, Some(since)) => sleep_until(since + times.ttl()).await,
+        (None, None) => std::future::pending().await,
     }
 }
 

@@ -112,6 +112,8 @@ async fn compete(settings: &Settings, forked: ForkedGuard) -> Result<RunEnd> {
 }
 
 async fn acquire(backend: &mut Backend, guard: &mut GuardHandle, settings: &Settings) -> Result<Acquired> {
+    // Lets the runtime see the signals that have come before there was a guard: a lock on this machine takes no wait.
+    yield_now().await;
     let acquired = tokio::select! {
         // Signals come first: nothing is started during a shutdown.
         biased;

@@ -4,11 +4,13 @@ mod support;
 
 use std::{
     cell::RefCell,
+    os::unix::process::ExitStatusExt,
     process::{Child, Command, Stdio},
     rc::Rc,
 };
 
-use support::{End, Leading, Shape, Stage, children, eventually, program};
+use nix::sys::signal::Signal;
+use support::{End, Leaderrun, Leading, Shape, Stage, children, eventually, program, unique};
 
 /// A debugger of a process. Ends with the test.
 struct Debugger(Child);
@@ -67,6 +69,21 @@ fn a_debugged_elector() {
     if support::may_become_others() {
         dies(strace(), |leading| leading.leader.pid(), &[], End::ElectorKilled);
     }
+}
+
+/// A zombie of its tree is the debugger's to reap. It keeps neither the lease nor leaderrun.
+#[test]
+fn a_debugged_descendant_of_a_command() {
+    let child = |leading: &Leading| children(children(leading.leader.guard())[0])[0];
+    for end in [End::LeaseLost, End::ElectorStopped, End::ElectorKilled, End::GuardKilled] {
+        dies(idle(), child, &[], end);
+    }
+    let mut leader = Leaderrun::new().args(["--local", "-r", &unique("traced")]).shell("echo up; sleep 1000 & wait");
+    leader.says("up");
+    let sleep = eventually("a child", || children(*children(leader.guard()).first()?).first().copied());
+    let _debugger = Debugger::attach(&idle(), sleep);
+    leader.signal(Signal::SIGTERM);
+    assert_eq!(leader.wait().status.signal(), Some(Signal::SIGTERM as i32));
 }
 
 #[test]

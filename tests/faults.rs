@@ -50,6 +50,21 @@ fn with_processes(number: u32) -> Option<String> {
 }
 
 #[test]
+fn a_stopped_guard_is_noticed_without_a_lease_that_runs_out() {
+    let resource = unique("stopped");
+    let tree = Tree::of(&resource);
+    let mut leader = Leaderrun::new().args(["--local", "-t", "1s", "-r", &resource]).shell("echo up; exec sleep 1000");
+    leader.says("up");
+    signal(leader.guard(), Signal::SIGSTOP);
+    leader.signal(Signal::SIGTERM);
+    leader.reports("leaderrun's guard was stopped; killing sh");
+    assert_eq!(leader.wait().code(), 125);
+    tree.is_gone();
+    let next = Leaderrun::new().args(["--local", "-n", "-r", &resource, "true"]).output();
+    assert_eq!(next.code(), 0, "{}", next.stderr);
+}
+
+#[test]
 fn a_command_that_ends_while_the_guard_is_stopped_is_followed_within_a_ttl() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("stopped"), Witnesses::new());

@@ -31,10 +31,12 @@ fn deep(depth: u32) -> Shape {
     shape
 }
 
-/// Chains of processes, each of which lasts for microseconds; `words` start them.
+/// Chains of processes, each of which lasts for microseconds; `words` start them. On one processor, eight of them can
+/// keep all else from running for seconds: Linux 6.18 schedules no other session (autogroups, sched(7)).
 fn bombs(words: &[&str]) -> Shape {
     let sprout = support::program("sprout");
-    let command = words.iter().copied().chain([sprout.as_str(), "bomb", "2"]).map(Into::into).collect();
+    let chains = if std::thread::available_parallelism().is_ok_and(|n| n.get() > 1) { "8" } else { "2" };
+    let command = words.iter().copied().chain([sprout.as_str(), "bomb", chains]).map(Into::into).collect();
     Shape { command, size: 1 }
 }
 
@@ -45,6 +47,15 @@ fn three_thousand_processes_that_ignore_term_are_dead_before_the_next_leader() {
     for end in [End::ElectorStopped, End::ElectorKilled, End::GuardKilled] {
         stage.play(&many(3000), end);
     }
+}
+
+#[test]
+fn a_tree_that_grows_when_it_is_asked_to_stop_is_dead_before_the_next_leader() {
+    let _alone = alone();
+    let stage = Stage::new();
+    let mut shape = Shape::sprout("late", 1);
+    shape.command.push("5000".into());
+    stage.play(&shape, End::ElectorStopped);
 }
 
 #[test]
@@ -71,7 +82,7 @@ fn processes_that_fork_and_exit_at_once_do_not_outrun_the_killing() {
     // They use all of the processors: the nodes answer slowly.
     let stage = Stage::with_ttl(LONG_TTL);
     for words in [&[][..], &["setsid"]] {
-        for end in [End::ElectorKilled, End::ElectorStopped, End::MainEnded] {
+        for end in [End::ElectorKilled, End::ElectorStopped, End::GuardKilled, End::MainEnded] {
             stage.play(&bombs(words), end);
         }
     }

@@ -10,9 +10,13 @@ use support::{LONG_TTL, Leaderrun, Servers, Witnesses, eventually, unique};
 const TTL: Duration = Duration::from_secs(1);
 
 fn on(servers: Option<&Servers>, resource: &str) -> Leaderrun {
+    with_ttl(TTL, servers, resource)
+}
+
+fn with_ttl(ttl: Duration, servers: Option<&Servers>, resource: &str) -> Leaderrun {
     match servers {
-        Some(servers) => Leaderrun::on(servers, resource, TTL),
-        None => Leaderrun::new().args(["--local", "-t", "1s", "-r", resource]),
+        Some(servers) => Leaderrun::on(servers, resource, ttl),
+        None => Leaderrun::new().args(["--local", "-t", &format!("{}s", ttl.as_secs()), "-r", resource]),
     }
 }
 
@@ -64,6 +68,27 @@ fn a_command_that_does_not_stop_is_killed_in_time_and_the_lease_is_kept_until_th
     assert_eq!(leader.wait().code(), 76);
     witnesses.started(2);
     witnesses.check();
+}
+
+#[test]
+fn a_command_that_has_succeeded_before_it_was_to_stop_has_succeeded() {
+    let servers = Servers::settled(3, LONG_TTL);
+    // What it leaves behind keeps the lease for an extension.
+    let ends = "trap '' TERM; sh -c \"$1\" sh $$ & exit 0";
+    let behind = "while kill -0 $1 2>/dev/null; do sleep 0.01; done; echo behind; exec sleep 1000";
+    for place in [Some(&servers), None] {
+        let resource = unique("succeeds");
+        let base = || with_ttl(LONG_TTL, place, &resource);
+        let run = || base().args(["--once-per", "1d", "-k", "1500ms"]);
+        let mut leader = run().args(["sh", "-c", ends, "sh", behind]).spawn();
+        leader.says("behind");
+        let asked = base().args(["--step-down"]).spawn();
+        leader.reports("asked to step down");
+        assert_eq!(leader.wait().code(), 0);
+        asked.wait();
+        let next = run().shell("echo again").wait();
+        assert_eq!((next.code(), next.stdout.as_str()), (0, ""), "{}", next.stderr);
+    }
 }
 
 #[test]
@@ -161,8 +186,11 @@ fn without_a_leader_or_a_reaction_of_it_the_call_says_so() {
     let leader = on(Some(&servers), &resource).args(["--holder", "web-1"]).args(witnesses.command(&[])).spawn();
     witnesses.started(1);
     leader.signal(Signal::SIGSTOP);
-    support::signal(leader.guard(), Signal::SIGSTOP);
+    let guard = leader.guard();
+    support::signal(guard, Signal::SIGSTOP);
     let output = ask(&["--wait", "100ms"]);
+    // Stopped, it would live on.
+    support::signal(guard, Signal::SIGCONT);
     assert_eq!(output.code(), 75, "{}", output.stderr);
     assert!(output.stderr.contains("web-1 still leads after 100ms"), "{}", output.stderr);
 }

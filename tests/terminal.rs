@@ -4,8 +4,11 @@ mod support;
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-use support::{Leaderrun, Servers, Terminal, Tree, children, eventually, signal, unique};
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use support::{Leaderrun, Servers, Terminal, Tree, children, eventually, name, signal, state, unique};
 
 /// Returns the beginning of a line that runs something under leaderrun on this machine.
 fn local(resource: &str) -> String {
@@ -65,12 +68,59 @@ fn control_z_stops_and_fg_continues_a_command_that_reads_the_terminal() {
         terminal.shows("ready> ");
         terminal.run("fg");
         // The shell ignores a ^Z that comes before it has given the terminal away.
-        eventually("the elector to be continued", || (support::state(elector) != 'T').then_some(()));
+        eventually("the elector to be continued", || (state(elector) != 'T').then_some(()));
     }
     terminal.type_in("a line\n");
     terminal.shows("got a line");
     terminal.run("echo status $?");
     terminal.shows("status 4");
+}
+
+#[test]
+fn control_c_before_there_is_a_guard_ends_it() {
+    // strace(1) keeps the elector in the call by which it prepares for the guard.
+    let slow = "strace -f -o /dev/null -e trace=prctl -e inject=prctl:delay_enter=600000:when=1";
+    let mut terminal = Terminal::with_shell();
+    terminal.run(&format!("{slow} {} sh -c '{UP}; exec sleep 1000'", run()));
+    let shell = terminal.pid();
+    let strace = eventually("strace", || children(shell).first().copied().filter(|&pid| name(pid) == "strace"));
+    let blocks = |pid: &i32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line.strip_prefix("SigBlk:\t").is_some_and(|set| set.contains(|c| c != '0')))
+    };
+    let elector = || children(strace).into_iter().find(|pid| name(*pid) == "leaderrun" && blocks(pid));
+    eventually("leaderrun", elector);
+    terminal.type_in("\x03");
+    terminal.shows("ready> ");
+    terminal.run("echo status $?");
+    terminal.shows("status 130");
+}
+
+/// What stops and continues all of a job within a moment leaves it running.
+#[test]
+fn a_job_that_is_stopped_and_continued_at_once_goes_on() {
+    let resource = unique("moment");
+    let tree = Tree::of(&resource);
+    let mut terminal = Terminal::with_shell();
+    terminal.run(&format!("{} sh -c '{UP}; exec sleep 1000'", local(&resource)));
+    terminal.shows("up");
+    let elector = children(terminal.pid())[0];
+    let all = || [vec![elector], tree.alive()].concat();
+    let goes_on = || all().iter().all(|&pid| state(pid) == 'S').then_some(());
+    let group = |number| killpg(Pid::from_raw(elector), number).expect("a group");
+    let command = *children(children(elector)[0]).first().expect("the command");
+    for turn in 0..200 {
+        if turn % 2 == 0 {
+            group(Signal::SIGTSTP);
+            group(Signal::SIGCONT);
+        } else {
+            signal(command, Signal::SIGSTOP);
+            std::thread::sleep(Duration::from_micros(10 * turn));
+            signal(command, Signal::SIGCONT);
+        }
+        // The shell takes the terminal when it sees the stop.
+        eventually("all to go on", goes_on);
+    }
 }
 
 #[test]
@@ -232,17 +282,27 @@ fn a_closed_terminal_ends_a_shells_job() {
     tree.is_gone();
 }
 
-/// What a command says that gets signals. It is for bash: a shell that forks by vfork(2) can't stop while its child is
-/// stopped before its exec.
-const TELLS: &str = "trap 'echo got I''NT' INT; trap 'echo got TE''RM' TERM; trap 'echo got H''UP; exit' HUP; \
-                     echo u''p; while :; do sleep 0.01; done";
+/// What tells the signals that it gets. Not a shell: bash may put a trap off until the next signal if this one comes
+/// while it leaves another.
+const TELLS: &str = "\
+import signal, sys, time
+def tell(number, frame):
+    print('got', signal.Signals(number).name[3:], flush=True)
+    if number == signal.SIGHUP:
+        sys.exit()
+for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+    signal.signal(number, tell)
+print('up', flush=True)
+while True:
+    time.sleep(0.01)
+";
 
 /// Starts what tells its signals, behind these words, in the foreground of a shell.
 fn telling(words: &str) -> Terminal {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), TELLS).expect("a script");
     let mut terminal = Terminal::with_shell();
-    terminal.run(&format!("leaderrun {words} bash {}", file.path().display()));
+    terminal.run(&format!("leaderrun {words} python3 {}", file.path().display()));
     terminal.shows("up");
     terminal
 }
@@ -259,7 +319,7 @@ fn each_signal_arrives(words: &str) {
     terminal.type_in("\x1a");
     terminal.shows("Stopped");
     terminal.shows("ready> ");
-    let stopped = |pid: &i32| matches!(support::state(*pid), 'T' | 'Z');
+    let stopped = |pid: &i32| matches!(state(*pid), 'T' | 'Z');
     eventually("all to be stopped", || tree.alive().iter().all(stopped).then_some(()));
     terminal.run("fg");
     terminal.shows("leaderrun");
@@ -345,11 +405,11 @@ fn a_command_that_is_stopped_where_no_shell_could_continue_it_stays_stopped() {
     let (elector, guard) = (terminal.pid(), children(terminal.pid())[0]);
     let main = children(guard)[0];
     signal(main, Signal::SIGSTOP);
-    eventually("its stop", || (support::state(main) == 'T').then_some(()));
+    eventually("its stop", || (state(main) == 'T').then_some(()));
     // The elector has handled the stop when it handles a later signal.
     signal(elector, Signal::SIGWINCH);
-    eventually("the signal", || (support::state(elector) == 'S').then_some(()));
-    assert_eq!(support::state(main), 'T');
+    eventually("the signal", || (state(elector) == 'S').then_some(()));
+    assert_eq!(state(main), 'T');
     signal(main, Signal::SIGCONT);
     terminal.shows("tick");
     signal(elector, Signal::SIGTERM);
@@ -471,11 +531,11 @@ fn a_command_that_others_stop_and_continue_goes_on_with_leaderrun() {
     let main = eventually("the command", || children(guard).first().copied());
     for _ in 0..3 {
         signal(main, Signal::SIGSTOP);
-        eventually("leaderrun's stop", || (support::state(elector) == 'T').then_some(()));
+        eventually("leaderrun's stop", || (state(elector) == 'T').then_some(()));
         terminal.run("jobs");
         terminal.shows("Stopped");
         signal(main, Signal::SIGCONT);
-        eventually("leaderrun to go on", || (support::state(elector) == 'S').then_some(()));
+        eventually("leaderrun to go on", || (state(elector) == 'S').then_some(()));
         terminal.run("jobs");
         terminal.shows("Running");
     }

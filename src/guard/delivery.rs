@@ -80,22 +80,21 @@ impl Delivery {
         self.copies.next()
     }
 
-    /// Delivers the signals that have been held for long enough.
-    pub(super) fn deliver_held(&mut self, command: &Command, tree: &Tree) {
-        while let Some((signal, to)) = self.copies.due(Moment::now()) {
-            self.deliver(signal, to, command, tree);
-        }
+    /// Returns the next signal that has been held for long enough.
+    pub(super) fn next_held(&mut self) -> Option<(c_int, Recipient)> {
+        self.copies.due(Moment::now())
     }
 
-    /// Delivers a signal. Does nothing if the main process is gone.
-    pub(super) fn deliver(&self, signal: c_int, to: Recipient, command: &Command, tree: &Tree) {
+    /// Delivers a signal; in a group that isn't the command's alone, as far as its processes are found until this moment.
+    /// Does nothing if the main process is gone.
+    pub(super) fn deliver(&self, signal: c_int, to: Recipient, command: &Command, tree: &Tree, until: Moment) {
         let Some(group) = command.group() else { return };
         let is_ours = self.terminal.as_ref().is_some_and(|terminal| terminal.group == group);
         match to {
             Recipient::Command => command.signal(signal),
-            Recipient::Group => deliver_to_group(signal, group, command, tree),
+            Recipient::Group => deliver_to_group(signal, group, command, tree, until),
             Recipient::GroupApart if is_ours => {}
-            Recipient::GroupApart => deliver_to_group(self.effective(signal, command), group, command, tree),
+            Recipient::GroupApart => deliver_to_group(self.effective(signal, command), group, command, tree, until),
         }
     }
 
@@ -108,10 +107,10 @@ impl Delivery {
 }
 
 /// Others may belong to a group that the command has only joined, or that is ours.
-fn deliver_to_group(signal: c_int, group: Pid, command: &Command, tree: &Tree) {
+fn deliver_to_group(signal: c_int, group: Pid, command: &Command, tree: &Tree, until: Moment) {
     if command.owns(group) {
         command.signal_group(signal);
     } else {
-        let _ = tree.signal(signal, Members::Group(group));
+        let _ = tree.signal(signal, Members::Group(group), until);
     }
 }

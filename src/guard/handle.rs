@@ -169,7 +169,7 @@ impl GuardHandle {
         self.reap();
         // Its children are ours once it has ended, reaped or not: a debugger may keep us from that.
         let guard = self.unreaped.then_some(self.pid);
-        let has_ended = guard.is_none_or(|guard| ProcStat::of(guard).is_some_and(|stat| stat.has_ended()));
+        let has_ended = guard.is_none_or(|guard| ProcStat::of(guard).is_some_and(|stat| stat.is_dead()));
         let Some(tree) = &self.tree else { return has_ended };
         let spared: Vec<Pid> = self.strangers.iter().copied().chain(guard).collect();
         if let Some(guard) = guard.filter(|_| !has_ended) {
@@ -179,7 +179,7 @@ impl GuardHandle {
         let _ = self.killing.go_on(tree, &spared, None);
         self.reap();
         let spared: Vec<Pid> = self.strangers.iter().copied().chain(guard.filter(|_| self.unreaped)).collect();
-        has_ended && self.tree.as_ref().is_none_or(|tree| tree.is_empty_but_for(&spared))
+        has_ended && self.tree.as_ref().is_none_or(|tree| tree.is_dead_but_for(&spared))
     }
 
     /// Returns how the command ended, if it ended by itself and its guard died before it could say so.

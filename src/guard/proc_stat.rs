@@ -40,9 +40,9 @@ impl ProcStat {
         })
     }
 
-    /// Returns whether the process has ended: its children are another's by now.
-    pub(super) fn has_ended(&self) -> bool {
-        ['Z', 'X'].contains(&self.state)
+    /// Returns whether all threads of the process have ended: its children are another's by now.
+    pub(super) fn is_dead(&self) -> bool {
+        ['Z', 'X'].contains(&self.state) && self.threads <= 1
     }
 }
 
@@ -67,7 +67,8 @@ mod tests {
         let stat = ProcStat::parse(line).expect("fields");
         let (parent, foreground) = (Pid::from_raw(5), Pid::from_raw(9));
         assert_eq!(stat, ProcStat { state: 'Z', parent, foreground, threads: 3 });
-        assert!(stat.has_ended());
+        assert!(!stat.is_dead());
+        assert!(ProcStat { threads: 1, ..stat }.is_dead());
         assert_eq!(ProcStat::parse("7 (a) R"), None);
     }
 }

@@ -17,13 +17,15 @@ pub(super) const LONGEST: usize = 8192;
 pub(crate) enum Order {
     /// We lead: start the command. The descriptor of a lock may come with it, for the guard to hold too.
     Start { token: FencingToken, deadlines: Option<Deadlines>, release_key: ReleaseKey },
-    /// The lease was extended.
-    Extend { deadlines: Deadlines, release_key: ReleaseKey },
+    /// The lease was extended. The guard answers, also if there are no deadlines: that shows that it works.
+    Extend { deadlines: Option<Deadlines>, release_key: ReleaseKey },
     /// The lease is lost, or is to go to another: stop the command now.
     Stop,
     /// Pass a signal on; if it is from a service manager, the one with this process id, only if that has sent it to the
     /// elector alone.
     Signal { signal: i32, to: Recipient, manager: Option<i32> },
+    /// The elector knows of this suspension. It goes on: it has been continued, or has not stopped itself.
+    Told { suspension: u32 },
     /// The elector has been continued: continue the command, unless it has been suspended once more since.
     Continue { suspension: u32 },
     /// The lease is released: end.
@@ -50,7 +52,7 @@ pub(crate) enum GuardMessage {
         pid: Pid,
     },
     /// The guard keeps these deadlines from now on.
-    Extended { deadlines: Deadlines },
+    Extended { deadlines: Option<Deadlines> },
     /// The command could not be started, for this reason.
     NotStarted {
         #[serde(with = "errno")]

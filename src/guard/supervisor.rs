@@ -1,4 +1,6 @@
-//! The guard's loop: orders, signals and time come in; the command's tree is started, signalled, killed and reaped.
+//! The guard's loop: orders, signals and time come in; the command's tree is started, signalled and killed.
+
+mod children;
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 
@@ -18,7 +20,7 @@ use super::{
     spawn::CommandSpec,
     suspensions::Suspensions,
     timetable::{Due, Timetable},
-    tree::{Members, Spared, Tree},
+    tree::{Spared, Tree},
     wakeups::{Wakeup, Wakeups},
 };
 use crate::{
@@ -27,15 +29,8 @@ use crate::{
     lease::{Deadlines, FencingToken},
     lock::ReleaseKey,
     report::Report,
-    sys::{
-        descriptors,
-        wait::{self, ChildStatus, Ending},
-    },
+    sys::descriptors,
 };
-
-/// How many changes of children are taken in one turn: processes that fork and exit fast must not keep the guard from all
-/// else.
-const CHANGES_A_TURN: usize = 256;
 
 /// What the guard starts with. The elector's orders bring the rest.
 pub(super) struct GuardConfig {
@@ -133,7 +128,7 @@ impl Supervisor {
         let now = Moment::now();
         let due = self.times.next(now).filter(|_| self.occupied);
         let at_once = Some(now).filter(|_| self.changes_left);
-        let next = [due, self.delivery.next(), at_once].into_iter().flatten().min();
+        let next = [due, self.delivery.next(), self.suspensions.next_reminder(), at_once].into_iter().flatten().min();
         if let Err(e) = self.wakeups.at(next.map(|next| next.max(now))) {
             self.lose_timer(&e);
         }
@@ -153,7 +148,6 @@ impl Supervisor {
                 return true;
             }
             self.lock = self.lock.take().or(lock);
-            self.suspensions.answered();
             self.obey(order);
         }
         self.tell_suspension();
@@ -164,9 +158,14 @@ impl Supervisor {
         match order {
             Order::Start { token, deadlines, release_key } => self.lead(token, deadlines, release_key),
             Order::Extend { deadlines, release_key } => self.extend(deadlines, release_key),
-            Order::Stop => self.stop(),
+            Order::Stop => {
+                // A command that has ended by now has ended by itself.
+                self.reap();
+                self.stop();
+            }
             Order::Signal { signal, to, manager: None } => self.pass_on(signal, to),
             Order::Signal { signal, to, manager: Some(sender) } => self.delivery.hold(signal, to, sender),
+            Order::Told { suspension } => self.suspensions.answered(suspension),
             Order::Continue { suspension } => self.go_on(suspension),
             Order::End => {}
         }
@@ -182,7 +181,7 @@ impl Supervisor {
 
     /// Takes over a lease that has been won, and starts the command.
     fn lead(&mut self, token: FencingToken, deadlines: Option<Deadlines>, release_key: ReleaseKey) {
-        self.times.keep(deadlines);
+        self.times.keep(deadlines, Moment::now());
         self.lease = Some(OrphanedLease { release_key, token, began: Moment::now(), succeeded: false });
         self.report.leads_with(token);
         match self.command.start(token, self.times.stop_at()) {
@@ -200,8 +199,8 @@ impl Supervisor {
         }
     }
 
-    fn extend(&mut self, deadlines: Deadlines, release_key: ReleaseKey) {
-        self.times.keep(Some(deadlines));
+    fn extend(&mut self, deadlines: Option<Deadlines>, release_key: ReleaseKey) {
+        self.times.keep(deadlines, Moment::now());
         if let Some(lease) = &mut self.lease {
             lease.release_key = release_key;
         }
@@ -222,7 +221,8 @@ impl Supervisor {
     }
 
     fn pass_on(&self, signal: c_int, to: Recipient) {
-        self.delivery.deliver(signal, to, &self.command, &self.tree);
+        let until = self.times.look_until(Moment::now());
+        self.delivery.deliver(signal, to, &self.command, &self.tree, until);
     }
 
     /// Asks the command to stop, once: the lease can't be kept.
@@ -233,26 +233,30 @@ impl Supervisor {
         self.times.kill_at(Moment::now() + self.kill_after);
         self.pass_on(self.stop_signal, Recipient::Group);
         self.pass_on(SIGCONT, Recipient::Group);
-        self.times.allow_for_killing(self.tree.size());
+        self.allow_for_killing();
         self.elector.send(&GuardMessage::Signalled);
     }
 
-    /// Asks what the main process has left behind to stop, once.
-    fn clear_up(&mut self) {
-        self.cleared_up = true;
-        self.times.kill_at(Moment::now() + self.kill_after);
-        let _ = self.tree.signal(self.stop_signal, Members::All);
-        let _ = self.tree.signal(SIGCONT, Members::All);
-        self.times.allow_for_killing(self.tree.size());
+    /// Has the killing begin early enough for the tree as it is now.
+    fn allow_for_killing(&mut self) {
+        let began = Moment::now();
+        let size = self.tree.size(|size| self.times.leaves_no_time(size));
+        self.times.allow_for_killing(size, began, Moment::now());
     }
 
     fn keep_time(&mut self) {
-        self.delivery.deliver_held(&self.command, &self.tree);
+        self.continue_elector();
+        while let Some((signal, to)) = self.delivery.next_held() {
+            self.pass_on(signal, to);
+        }
         if !self.occupied {
             return;
         }
         if self.elector.end().is_some() {
             self.times.start_killing();
+        }
+        if self.times.is_time_to_count(Moment::now()) {
+            self.allow_for_killing();
         }
         match self.times.due(Moment::now()) {
             Some(Due::Kill) => self.kill(),
@@ -288,87 +292,6 @@ impl Supervisor {
                 "process {pid} of {command} can't be killed: {errno}; the lease is kept until it runs out"
             );
             self.report.error(Event::Failed, message);
-        }
-    }
-
-    fn reap(&mut self) {
-        self.changes_left = false;
-        for _ in 0..CHANGES_A_TURN {
-            match self.next_change() {
-                ChildStatus::Suspended(pid, signal) if self.command.is(pid) => {
-                    self.suspensions.begin(signal);
-                    self.tell_suspension();
-                }
-                ChildStatus::Continued(pid) if self.command.is(pid) => self.continued(),
-                ChildStatus::Ended => self.killing.count_reaped(),
-                ChildStatus::Suspended(..) | ChildStatus::Continued(_) => {}
-                ChildStatus::Quiet => return self.leave_nothing_behind(),
-                ChildStatus::Empty => return self.tree_is_empty(),
-            }
-        }
-        self.changes_left = true;
-    }
-
-    /// Takes the next change of a child. While the main process exists, each end is looked at before it is reaped: it may
-    /// come at any moment, and is reported first. If we are killed in between, the elector can still see how it ended.
-    fn next_change(&mut self) -> ChildStatus {
-        if !self.command.is_running() {
-            return wait::next_change();
-        }
-        let Some(ended) = wait::first_ended() else { return wait::next_suspension() };
-        if self.command.is(ended)
-            && let Some(ending) = self.command.ending()
-        {
-            self.main_ended(ending);
-        }
-        let _ = wait::reap(ended);
-        ChildStatus::Ended
-    }
-
-    /// Tells the elector that the command is suspended: under a terminal, it stops itself as well.
-    fn tell_suspension(&mut self) {
-        if self.delivery.has_terminal()
-            && let Some((suspension, signal)) = self.suspensions.next_to_tell()
-        {
-            self.elector.send(&GuardMessage::Suspended { suspension, signal });
-        }
-    }
-
-    /// Continues the elector as well, if that has stopped itself: others may continue the command alone.
-    fn continued(&mut self) {
-        self.suspensions.end();
-        if self.suspensions.is_unanswered() {
-            self.elector.continue_elector();
-        }
-    }
-
-    fn main_ended(&mut self, ending: Ending) {
-        // The result of its exec is there by now; it comes first.
-        self.take_start_result();
-        if !self.times.is_stopping() && !self.times.is_killing() && self.times.due(Moment::now()) == Some(Due::Kill) {
-            // The guard was stopped itself, and the command ran on: its end comes after that of its leadership.
-            self.times.kill_at(Moment::now());
-            self.elector.send(&GuardMessage::Signalled);
-        }
-        if self.command.forget() {
-            if let Some(lease) = &mut self.lease {
-                lease.succeeded = ending == Ending::Code(0) && !self.times.is_stopping();
-            }
-            self.elector.send(&GuardMessage::Exited { ending });
-        }
-    }
-
-    /// Clears up what the main process has left behind, once that is gone.
-    fn leave_nothing_behind(&mut self) {
-        if self.occupied && !self.command.is_running() && !self.cleared_up && !self.times.is_killing() {
-            self.clear_up();
-        }
-    }
-
-    fn tree_is_empty(&mut self) {
-        if self.occupied {
-            self.occupied = false;
-            self.elector.send(&GuardMessage::Empty);
         }
     }
 

@@ -1,6 +1,14 @@
 //! When a signal has suspended the command. The elector learns of it, stops itself, and continues the command when a
 //! shell has continued it. It is told of one suspension at a time: while it is stopped, it reads nothing. Pure.
 
+use std::time::Duration;
+
+use crate::clock::Moment;
+
+/// How often, and for how long, the elector is continued until it answers: it may be about to stop itself.
+const REMIND_AGAIN: Duration = Duration::from_millis(10);
+const REMIND_FOR: Duration = Duration::from_secs(1);
+
 /// The suspensions of a command, numbered from 1.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Suspensions {
@@ -11,6 +19,8 @@ pub(super) struct Suspensions {
     told: u32,
     /// The elector has not shown yet that it goes on.
     unanswered: bool,
+    /// When to continue it next, and until when.
+    remind: Option<(Moment, Moment)>,
 }
 
 impl Suspensions {
@@ -19,21 +29,33 @@ impl Suspensions {
         self.latest = self.latest.wrapping_add(1);
         self.signal = signal;
         self.is_suspended = true;
+        self.remind = None;
     }
 
     /// The command has been continued.
-    pub(super) fn end(&mut self) {
+    pub(super) fn end(&mut self, now: Moment) {
         self.is_suspended = false;
+        self.remind = self.unanswered.then(|| (now, now + REMIND_FOR));
     }
 
-    /// The elector goes on: it can be told of the next one.
-    pub(super) fn answered(&mut self) {
-        self.unanswered = false;
+    /// The elector goes on after this one: it can be told of the next.
+    pub(super) fn answered(&mut self, number: u32) {
+        if self.told == number {
+            self.unanswered = false;
+            self.remind = None;
+        }
     }
 
-    /// Returns whether the elector, told of one, may have stopped itself.
-    pub(super) fn is_unanswered(&self) -> bool {
-        self.unanswered
+    /// Returns when the elector, which was told of a suspension that is over, is to be continued.
+    pub(super) fn next_reminder(&self) -> Option<Moment> {
+        self.remind.map(|(next, _)| next)
+    }
+
+    /// Returns whether that is to be done now, and schedules the next time.
+    pub(super) fn is_time_to_remind(&mut self, now: Moment) -> bool {
+        let Some((_, until)) = self.remind.filter(|&(next, _)| now >= next) else { return false };
+        self.remind = Some((now + REMIND_AGAIN, until)).filter(|&(next, until)| next < until);
+        true
     }
 
     /// Returns whether this one lasts.
@@ -62,13 +84,14 @@ mod tests {
         assert_eq!(suspensions.next_to_tell(), None);
         suspensions.begin(19);
         assert_eq!((suspensions.next_to_tell(), suspensions.next_to_tell()), (Some((1, 19)), None));
+        let now = Moment::now();
         for _ in 0..300 {
-            suspensions.end();
+            suspensions.end(now);
             suspensions.begin(19);
             assert_eq!(suspensions.next_to_tell(), None);
         }
         assert!(!suspensions.lasts(1) && suspensions.lasts(301));
-        suspensions.answered();
+        suspensions.answered(1);
         assert_eq!((suspensions.next_to_tell(), suspensions.next_to_tell()), (Some((301, 19)), None));
     }
 
@@ -76,7 +99,25 @@ mod tests {
     fn one_that_is_over_is_not_told() {
         let mut suspensions = Suspensions::default();
         suspensions.begin(19);
-        suspensions.end();
+        suspensions.end(Moment::now());
         assert_eq!((suspensions.next_to_tell(), suspensions.lasts(1)), (None, false));
+        assert_eq!(suspensions.next_reminder(), None);
+    }
+
+    #[test]
+    fn an_elector_that_was_told_is_continued_until_it_answers() {
+        let (mut suspensions, now) = (Suspensions::default(), Moment::now());
+        suspensions.begin(19);
+        suspensions.next_to_tell();
+        suspensions.end(now);
+        assert!(suspensions.is_time_to_remind(now) && !suspensions.is_time_to_remind(now));
+        assert!(suspensions.is_time_to_remind(now + REMIND_AGAIN));
+        assert!(suspensions.is_time_to_remind(now + REMIND_FOR));
+        assert_eq!(suspensions.next_reminder(), None);
+        suspensions.end(now);
+        suspensions.answered(0);
+        assert!(suspensions.next_reminder().is_some());
+        suspensions.answered(1);
+        assert_eq!(suspensions.next_reminder(), None);
     }
 }

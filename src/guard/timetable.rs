@@ -14,6 +14,13 @@ const KILL_LEVEL: Duration = Duration::from_micros(500);
 /// How often a tree that is being killed is looked through again: a process may fork while its parent dies slowly.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// How often a tree is counted again, and how many times as long as the count the pause is.
+const COUNT_AGAIN: Duration = Duration::from_millis(20);
+const COUNT_SHARE: u32 = 4;
+
+/// How long processes are looked for at most that are to get a signal.
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
+
 /// The times of a command.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Timetable {
@@ -23,6 +30,11 @@ pub(super) struct Timetable {
     kill_at: Option<Moment>,
     /// How much earlier than the lease asks for it the killing begins, since the tree is large.
     earlier: Duration,
+    /// When half of the time until the deadline was over: the next extension should have come by then. A large tree is
+    /// killed from then on, but not before.
+    half: Option<Moment>,
+    /// When the tree is counted next: it may grow.
+    count_at: Option<Moment>,
     killing: bool,
 }
 
@@ -35,8 +47,10 @@ pub(super) enum Due {
 
 impl Timetable {
     /// Sets the deadlines of the lease.
-    pub(super) fn keep(&mut self, deadlines: Option<Deadlines>) {
+    pub(super) fn keep(&mut self, deadlines: Option<Deadlines>, now: Moment) {
         self.deadlines = deadlines;
+        self.half = deadlines.map(|deadlines| now + deadlines.kill_at.since(now) / 2);
+        (self.earlier, self.count_at) = (Duration::ZERO, self.half);
     }
 
     /// Returns the moment at which the lease asks for a stop.
@@ -54,10 +68,29 @@ impl Timetable {
         self.kill_at = Some(self.kill_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    /// Has the killing begin early enough for a tree of this size.
-    pub(super) fn allow_for_killing(&mut self, size: TreeSize) {
-        let times = |number: usize, one: Duration| one.saturating_mul(number.try_into().unwrap_or(u32::MAX));
-        self.earlier = times(size.processes, KILL_ONE).saturating_add(times(size.levels, KILL_LEVEL));
+    /// Returns whether the tree is to be counted now.
+    pub(super) fn is_time_to_count(&self, now: Moment) -> bool {
+        !self.killing && self.count_at.is_some_and(|at| now >= at)
+    }
+
+    /// Has the killing begin early enough for a tree of this size, which has been counted from `began` to `now`.
+    pub(super) fn allow_for_killing(&mut self, size: TreeSize, began: Moment, now: Moment) {
+        self.earlier = time_to_kill(size);
+        let pause = (now.since(began) * COUNT_SHARE).max(COUNT_AGAIN);
+        self.count_at = self.deadlines.map(|_| now + pause);
+    }
+
+    /// Returns whether a tree of this size, or a larger one, must be killed now to be dead in time. Without a deadline it
+    /// needn't be counted either.
+    pub(super) fn leaves_no_time(&self, size: TreeSize) -> bool {
+        self.deadlines.is_none_or(|deadlines| Moment::now() + time_to_kill(size) >= deadlines.kill_at)
+    }
+
+    /// Returns until when processes may be looked for that are to get a signal: two such looks leave half of the time
+    /// until the killing.
+    pub(super) fn look_until(&self, now: Moment) -> Moment {
+        let left = self.deadlines.map(|deadlines| deadlines.kill_at.since(now) / 4);
+        now + left.unwrap_or(LONGEST_LOOK).min(LONGEST_LOOK)
     }
 
     /// Starts the killing, whatever the deadlines are. Returns whether it had not started before.
@@ -75,9 +108,11 @@ impl Timetable {
         if self.killing {
             return Some(now + LOOK_AGAIN);
         }
-        let lease =
-            self.deadlines.map(|deadlines| if self.is_stopping() { self.last(deadlines) } else { deadlines.stop_at });
-        [self.kill_at, lease].into_iter().flatten().min()
+        let lease = self.deadlines.map(|deadlines| {
+            let last = self.last(deadlines);
+            if self.is_stopping() { last } else { last.min(deadlines.stop_at) }
+        });
+        [self.kill_at, lease, self.count_at].into_iter().flatten().min()
     }
 
     /// Returns what it is time for now.
@@ -98,8 +133,14 @@ impl Timetable {
 
     /// Returns when the killing begins under these deadlines.
     fn last(&self, deadlines: Deadlines) -> Moment {
-        deadlines.kill_at - self.earlier
+        let early = deadlines.kill_at - self.earlier;
+        self.half.map_or(early, |half| early.max(half))
     }
+}
+
+fn time_to_kill(size: TreeSize) -> Duration {
+    let times = |number: usize, one: Duration| one.saturating_mul(number.try_into().unwrap_or(u32::MAX));
+    times(size.processes, KILL_ONE).saturating_add(times(size.levels, KILL_LEVEL))
 }
 
 #[cfg(test)]
@@ -109,7 +150,7 @@ mod tests {
     fn lease(start: Moment) -> (Timetable, Deadlines) {
         let deadlines = Deadlines { stop_at: start + Duration::from_secs(3), kill_at: start + Duration::from_secs(5) };
         let mut times = Timetable::default();
-        times.keep(Some(deadlines));
+        times.keep(Some(deadlines), start);
         (times, deadlines)
     }
 
@@ -117,8 +158,10 @@ mod tests {
     fn a_lease_that_is_not_extended_stops_the_command_and_then_kills_it() {
         let start = Moment::now();
         let (times, Deadlines { stop_at, kill_at }) = lease(start);
-        assert_eq!((times.next(start), times.due(start)), (Some(stop_at), None));
-        assert_eq!(times.due(stop_at), Some(Due::Stop));
+        let half = start + Duration::from_millis(2500);
+        assert_eq!((times.next(start), times.due(start)), (Some(half), None));
+        assert!(!times.is_time_to_count(start) && times.is_time_to_count(half));
+        assert_eq!((times.due(half), times.due(stop_at)), (None, Some(Due::Stop)));
         assert_eq!(times.due(kill_at), Some(Due::Kill));
     }
 
@@ -126,11 +169,23 @@ mod tests {
     fn the_killing_of_a_large_tree_begins_earlier() {
         let start = Moment::now();
         let (mut times, Deadlines { kill_at, .. }) = lease(start);
+        let counted = kill_at - Duration::from_millis(400);
         times.kill_at(kill_at + Duration::from_secs(1));
-        times.allow_for_killing(TreeSize { processes: 3000, levels: 2 });
-        let earlier = kill_at - Duration::from_millis(301);
-        assert_eq!((times.next(start), times.due(start)), (Some(earlier), None));
+        times.allow_for_killing(TreeSize { processes: 3000, levels: 2 }, counted, counted);
+        let (again, earlier) = (counted + COUNT_AGAIN, kill_at - Duration::from_millis(301));
+        assert_eq!((times.next(counted), times.due(counted)), (Some(again), None));
         assert_eq!(times.due(earlier), Some(Due::Kill));
+    }
+
+    #[test]
+    fn a_large_tree_is_killed_before_the_time_to_stop_but_not_while_an_extension_may_come() {
+        let start = Moment::now();
+        let (mut times, Deadlines { kill_at, .. }) = lease(start);
+        times.allow_for_killing(TreeSize { processes: 1_000_000, levels: 1 }, start, start);
+        let half = start + kill_at.since(start) / 2;
+        assert_eq!((times.due(start), times.due(half)), (None, Some(Due::Kill)));
+        times.keep(Some(Deadlines { stop_at: kill_at, kill_at: kill_at + Duration::from_secs(5) }), half);
+        assert_eq!(times.due(half), None);
     }
 
     #[test]
@@ -138,7 +193,7 @@ mod tests {
         let start = Moment::now();
         let (mut times, deadlines) = lease(start);
         times.kill_at(start + Duration::from_secs(9));
-        assert_eq!(times.next(start), Some(deadlines.kill_at));
+        assert_eq!(times.next(start), Some(start + deadlines.kill_at.since(start) / 2));
         times.kill_at(start + Duration::from_secs(1));
         times.kill_at(start + Duration::from_secs(2));
         assert_eq!(times.next(start), Some(start + Duration::from_secs(1)));

@@ -26,10 +26,13 @@ use nix::{
 };
 
 use super::proc_stat::ProcStat;
-use crate::sys::{
-    pidfd::Pidfd,
-    signal::{send_to_child, send_to_group},
-    wait::{self, Ending},
+use crate::{
+    clock::Moment,
+    sys::{
+        pidfd::Pidfd,
+        signal::{send_to_child, send_to_group},
+        wait::{self, Ending},
+    },
 };
 
 /// What descends from this process, as its main thread sees it.
@@ -99,22 +102,24 @@ impl Tree {
         Ok(Tree { session: Some(getsid(None)?), ..Tree::open()? })
     }
 
-    /// Sends a signal to the tree, as far as it can be found.
+    /// Sends a signal to our children, and to what descends from them, as far as that can be found until this moment.
     ///
     /// # Errors
     /// Our children could not be listed.
-    pub(super) fn signal(&self, number: c_int, members: Members) -> Result<(), Errno> {
+    pub(super) fn signal(&self, number: c_int, members: Members, until: Moment) -> Result<(), Errno> {
         self.each_child(|child| {
             if members.include(child) {
                 let _ = send_to_child(child, number);
             }
         })?;
         self.each_child(|child| {
-            self.visit_below(child, &mut |pid, held| {
-                if members.include(pid) {
-                    let _ = held.send(number);
-                }
-            });
+            if Moment::now() < until {
+                self.visit_below(child, &mut |pid, held| {
+                    if members.include(pid) {
+                        let _ = held.send(number);
+                    }
+                });
+            }
         })
     }
 
@@ -176,27 +181,35 @@ impl Tree {
         });
     }
 
-    /// Returns about how large the tree is. What can't be found doesn't count.
-    pub(super) fn size(&self) -> TreeSize {
+    /// Returns about how large the tree is; of one that `is_enough`, only so much. What can't be found doesn't count.
+    pub(super) fn size(&self, is_enough: impl Fn(TreeSize) -> bool) -> TreeSize {
         let mut size = TreeSize::default();
         let mut level = self.children().unwrap_or_default();
         while !level.is_empty() {
-            size.processes += level.len();
             size.levels += 1;
-            level = level.into_iter().flat_map(children_of).collect();
+            let mut below = Vec::new();
+            for process in level {
+                size.processes += 1;
+                if is_enough(size) {
+                    return size;
+                }
+                below.extend(children_of(process));
+            }
+            level = below;
         }
         size
     }
 
-    /// Returns whether no child is left but these. Without any of them, only the kernel's word that there is no child counts; with
-    /// them, what can't be listed may still be there.
-    pub(super) fn is_empty_but_for(&self, strangers: &[Pid]) -> bool {
+    /// Returns whether nothing of the tree lives, in which `spared` are not. Only ECHILD says that there is no child; a
+    /// zombie that a debugger keeps from us is seen to be dead.
+    pub(super) fn is_dead_but_for(&self, spared: &[Pid]) -> bool {
         if !wait::has_children() {
             return true;
         }
-        let mut others = 0;
-        let listed = self.each_child(|child| others += usize::from(!strangers.contains(&child)));
-        !strangers.is_empty() && listed.is_ok() && others == 0
+        let is_dead = |child: &Pid| spared.contains(child) || ProcStat::of(*child).is_some_and(|stat| stat.is_dead());
+        let Ok(children) = self.children() else { return false };
+        // What one of them has left to us since they were listed is in the list now.
+        !children.is_empty() && children.iter().all(is_dead) && self.children() == Ok(children)
     }
 
     /// Returns our children. Each stays one, alive or as a zombie, until we reap it.

@@ -2,9 +2,9 @@
 //!
 //! sprout SHAPE: `ignores` every signal that can be ignored · `stopped` stops itself and a child · `forker` forks and exits
 //! 500 times in a row once it gets SIGUSR1 · `subreaper` keeps its orphans for itself
-//! sprout many N: N children, all ignoring SIGTERM · nest N: a child of a child and so on, N deep · deep N: the same, each in a session of its own
-//! bomb N: N processes that fork
-//! and exit as fast as they can · sibling: a child that clone(2), CLONE_PARENT, makes a child of its parent
+//! sprout many N: N children, all ignoring SIGTERM · late N: the same, once it gets SIGTERM · nest N: a child of a child
+//! and so on, N deep · deep N: the same, each in a session of its own · bomb N: N processes that fork and exit as fast as
+//! they can · sibling: a child that clone(2), CLONE_PARENT, makes a child of its parent
 //! sprout fell SHAPE N: grows such a tree, kills and reaps it, and prints how many milliseconds that took
 //! sprout trace PID: attaches to a process as a debugger that never looks at it, and prints a line
 //! sprout alive VARIABLE: prints the ids of the processes with this variable, NAME=VALUE, in their environment
@@ -63,6 +63,12 @@ fn main() {
             sleep_on();
         }
         ["many" | "nest" | "deep", _] => grow(&args),
+        ["late", number] => {
+            let term = SigSet::from(Signal::SIGTERM);
+            term.thread_block().expect("a blocked signal");
+            term.wait().expect("the signal");
+            many(number.parse().expect("a number"));
+        }
         ["fell", ..] => fell(&args[1..]),
         ["bomb", number] => {
             ignore(Signal::SIGTERM);

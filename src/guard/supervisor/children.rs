@@ -1,0 +1,126 @@
+//! What becomes of the guard's children: suspended, continued, ended, reaped, until none is left.
+
+use nix::libc::{SIGCONT, SIGKILL};
+
+use super::Supervisor;
+use crate::{
+    clock::Moment,
+    guard::{protocol::GuardMessage, timetable::Due, tree::Members},
+    sys::wait::{self, ChildStatus, Ending},
+};
+
+/// How many changes of children are taken in one turn: processes that fork and exit fast mustn't keep us from all else.
+const CHANGES_A_TURN: usize = 256;
+
+impl Supervisor {
+    /// Takes what has changed, and reaps what has ended.
+    pub(super) fn reap(&mut self) {
+        self.changes_left = false;
+        for _ in 0..CHANGES_A_TURN {
+            match self.next_change() {
+                ChildStatus::Suspended(pid, signal) if self.command.is(pid) => {
+                    self.suspensions.begin(signal);
+                    self.tell_suspension();
+                }
+                ChildStatus::Continued(pid) if self.command.is(pid) => self.continued(),
+                ChildStatus::Ended => self.killing.count_reaped(),
+                ChildStatus::Suspended(..) | ChildStatus::Continued(_) => {}
+                ChildStatus::Quiet if self.is_all_dead() => return self.leave_zombies(),
+                ChildStatus::Quiet => return self.leave_nothing_behind(),
+                ChildStatus::Empty => return self.tree_is_empty(),
+            }
+        }
+        self.changes_left = true;
+    }
+
+    /// Takes the next change of a child. While the main process exists, each end is looked at before it is reaped: it may
+    /// come at any moment, and is reported first. If we are killed in between, the elector can still see how it ended.
+    fn next_change(&mut self) -> ChildStatus {
+        if !self.command.is_running() {
+            return wait::next_change();
+        }
+        let Some(ended) = wait::first_ended() else { return wait::next_suspension() };
+        if self.command.is(ended)
+            && let Some(ending) = self.command.ending()
+        {
+            self.main_ended(ending);
+        }
+        let _ = wait::reap(ended);
+        ChildStatus::Ended
+    }
+
+    /// Returns whether all that is left are zombies, which a debugger keeps from us.
+    fn is_all_dead(&self) -> bool {
+        let may_be = !self.command.is_running() || self.times.is_killing();
+        self.occupied && may_be && self.tree.is_dead_but_for(&[])
+    }
+
+    /// Leaves the zombies of the tree to a debugger. How the main process has ended, it alone can see, if that is one.
+    fn leave_zombies(&mut self) {
+        if self.command.is_running() {
+            self.main_ended(Ending::Signal(SIGKILL));
+        }
+        self.tree_is_empty();
+    }
+
+    /// Tells the elector that the command is suspended: under a terminal, it stops itself as well.
+    pub(super) fn tell_suspension(&mut self) {
+        if self.delivery.has_terminal()
+            && let Some((suspension, signal)) = self.suspensions.next_to_tell()
+        {
+            self.elector.send(&GuardMessage::Suspended { suspension, signal });
+        }
+    }
+
+    fn continued(&mut self) {
+        self.suspensions.end(Moment::now());
+        self.continue_elector();
+    }
+
+    /// Continues the elector as well, if that has stopped itself: others may continue the command alone.
+    pub(super) fn continue_elector(&mut self) {
+        if self.suspensions.is_time_to_remind(Moment::now()) {
+            self.elector.continue_elector();
+        }
+    }
+
+    fn main_ended(&mut self, ending: Ending) {
+        // The result of its exec is there by now; it comes first.
+        self.take_start_result();
+        if !self.times.is_stopping() && !self.times.is_killing() && self.times.due(Moment::now()) == Some(Due::Kill) {
+            // The guard was stopped itself, and the command ran on: its end comes after that of its leadership.
+            self.times.kill_at(Moment::now());
+            self.elector.send(&GuardMessage::Signalled);
+        }
+        if self.command.forget() {
+            if let Some(lease) = &mut self.lease {
+                lease.succeeded = ending == Ending::Code(0) && !self.times.is_stopping();
+            }
+            self.elector.send(&GuardMessage::Exited { ending });
+        }
+    }
+
+    /// Clears up what the main process has left behind, once that is gone.
+    fn leave_nothing_behind(&mut self) {
+        if self.occupied && !self.command.is_running() && !self.cleared_up && !self.times.is_killing() {
+            self.clear_up();
+        }
+    }
+
+    fn tree_is_empty(&mut self) {
+        if self.occupied {
+            self.occupied = false;
+            self.elector.send(&GuardMessage::Empty);
+        }
+    }
+
+    /// Asks what the main process has left behind to stop, once.
+    fn clear_up(&mut self) {
+        self.cleared_up = true;
+        self.times.kill_at(Moment::now() + self.kill_after);
+        for signal in [self.stop_signal, SIGCONT] {
+            let _ = self.tree.signal(signal, Members::All, self.times.look_until(Moment::now()));
+        }
+        self.allow_for_killing();
+    }
+}
