@@ -285,9 +285,9 @@ fn a_closed_terminal_ends_a_shells_job() {
 /// What tells the signals that it gets. Not a shell: bash may put a trap off until the next signal if this one comes
 /// while it leaves another.
 const TELLS: &str = "\
-import signal, sys, time
+import os, signal, sys, time
 def tell(number, frame):
-    print('got', signal.Signals(number).name[3:], flush=True)
+    os.write(1, b'got %s\\n' % signal.Signals(number).name[3:].encode())
     if number == signal.SIGHUP:
         sys.exit()
 for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:

@@ -173,7 +173,7 @@ mod tests {
         times.kill_at(kill_at + Duration::from_secs(1));
         times.allow_for_killing(TreeSize { processes: 3000, levels: 2 }, counted, counted);
         let (again, earlier) = (counted + COUNT_AGAIN, kill_at - Duration::from_millis(301));
-        assert_eq!((times.next(counted), times.due(counted)), (Some(again), None));
+        assert_eq!((times.next(counted), times.due(counted)), (Some(again), Some(Due::Stop)));
         assert_eq!(times.due(earlier), Some(Due::Kill));
     }
 
