@@ -20,6 +20,7 @@ use super::{
     inherited::Inherited,
     process::{exec, exit_now},
     strings::CStringArray,
+    wait::wait_for,
 };
 
 /// A file to exec, and its arguments.
@@ -64,8 +65,7 @@ pub(crate) struct Launched {
 pub(crate) struct PendingExec(OwnedFd);
 
 impl Launch<'_> {
-    /// Forks, and execs the program in the child. The child is killed when this process ends. With a new group there is
-    /// one child more, which has ended.
+    /// Forks, and execs the program in the child. The child is killed when this process ends.
     ///
     /// # Errors
     /// Those of pipe2(2), clone(2) and fork(2). A failed exec comes through [`Launched::exec`].
@@ -80,9 +80,10 @@ impl Launch<'_> {
         match unsafe { fork() }? {
             ForkResult::Parent { child } => {
                 if let Some(group) = group {
-                    // Here as well as in the child, so that it is in the group before the founder can be reaped. The child
-                    // may have exec'd.
+                    // Here as well as in the child, so that it is in the group before the founder is reaped. The child may
+                    // have exec'd.
                     let _ = setpgid(child, group);
+                    wait_for(group);
                 }
                 Ok(Launched { pid: child, exec: PendingExec(result), group })
             }
@@ -91,7 +92,7 @@ impl Launch<'_> {
     }
 }
 
-/// Makes a process group that no process leads: its founder, a child, has ended. So a program in it is no leader, as
+/// Makes a process group that no process leads: its founder, a child that is not reaped yet, has ended. So a program in it is no leader, as
 /// under a shell without job control, and may call setsid(2).
 ///
 /// # Errors
