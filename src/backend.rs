@@ -5,7 +5,7 @@ use anyhow::Result;
 
 use crate::{
     local::Local,
-    lock::{AcquireOutcome, BackendFailure, ExtendOutcome, NotAcquired, ReleaseKey, ReleaseOptions, WaitOutcome},
+    lock::{AcquireOutcome, BackendFailure, ExtendOutcome, NotAcquired, ReleaseKey, ReleaseOptions},
     once_per::Note,
     redlock::{self, Redlock},
     settings::{BackendConfig, Settings},
@@ -13,7 +13,7 @@ use crate::{
 
 /// What holds the lease.
 pub(crate) enum Backend {
-    Redlock(Redlock),
+    Redlock(Box<Redlock>),
     Local(Local),
 }
 
@@ -26,7 +26,7 @@ impl Backend {
         Ok(match &settings.backend {
             BackendConfig::Redlock(config) => {
                 let Settings { holder, once_per, times, report, .. } = settings;
-                Backend::Redlock(Redlock::open(config, holder, *once_per, *times, report)?)
+                Backend::Redlock(Box::new(Redlock::open(config, holder, *once_per, *times, report)?))
             }
             BackendConfig::Local => {
                 Backend::Local(Local::open(&settings.resource, &settings.holder, settings.once_per)?)
@@ -49,11 +49,12 @@ impl Backend {
     ///
     /// # Errors
     /// The lock's file can't be waited for.
-    pub(crate) async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> Result<WaitOutcome> {
+    pub(crate) async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> Result<()> {
         match self {
-            Backend::Redlock(nodes) => Ok(nodes.wait_for_change(not_acquired).await),
-            Backend::Local(local) => local.wait_for_change(not_acquired).await,
+            Backend::Redlock(nodes) => nodes.wait_for_change(not_acquired).await,
+            Backend::Local(local) => local.wait_for_change(not_acquired).await?,
         }
+        Ok(())
     }
 
     /// Extends the lease, and leaves a note with it if there is one.

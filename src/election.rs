@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::{
     backend::Backend,
     event::Event,
-    lock::{AcquireOutcome, Lease, NotAcquired, Reason, WaitOutcome},
+    lock::{AcquireOutcome, Lease, NotAcquired, Reason},
     report::Report,
     settings::{Settings, WaitPolicy},
 };
@@ -20,8 +20,6 @@ pub(crate) enum ElectionEnd {
     Elected(Lease),
     /// We don't lead and don't wait any longer.
     GaveUp(Reason),
-    /// The command of the leader that we waited for has succeeded for this period.
-    LeaderSucceeded,
 }
 
 /// How long a candidate that doesn't wait keeps competing after a tie. Otherwise, of several that start together, none
@@ -46,7 +44,8 @@ struct Candidacy<'a> {
 
 /// How a wait ended.
 enum Waited {
-    Changed(WaitOutcome),
+    /// Another round could end differently from the last one.
+    Changed,
     /// We may not wait any longer.
     TimeIsUp,
     /// There has been no quorum for a ttl.
@@ -69,8 +68,7 @@ pub(crate) async fn run(backend: &mut Backend, settings: &Settings) -> Result<El
         }
         candidacy.loses(&not_acquired.reason);
         match candidacy.wait(backend, &not_acquired).await? {
-            Waited::Changed(WaitOutcome::LookAgain) => {}
-            Waited::Changed(WaitOutcome::Succeeded) => return Ok(candidacy.ends_with_success()),
+            Waited::Changed => {}
             Waited::TimeIsUp => return Ok(candidacy.gives_up(not_acquired.reason)),
             Waited::NoQuorumLasts => candidacy.lacks_quorum(&not_acquired.reason),
         }
@@ -104,12 +102,6 @@ impl<'a> Candidacy<'a> {
         ElectionEnd::GaveUp(reason)
     }
 
-    fn ends_with_success(&self) -> ElectionEnd {
-        let message = "the leader's command has succeeded for this period; the command was not started";
-        self.settings.report.info(Event::NotStarted, message);
-        ElectionEnd::LeaderSucceeded
-    }
-
     /// Reports a lost round, unless it says nothing new.
     fn loses(&mut self, reason: &Reason) {
         let report = &self.settings.report;
@@ -119,7 +111,7 @@ impl<'a> Candidacy<'a> {
             report.info(Event::StandsBy, format_args!("stands by: {reason}"));
             self.reported = Some(reason.clone());
         }
-        if matches!(reason, Reason::NoQuorum(_) | Reason::TooLate) {
+        if matches!(reason, Reason::NoQuorum(_) | Reason::TooLate | Reason::FenceAhead { .. }) {
             self.no_quorum_since.get_or_insert_with(Instant::now);
         } else {
             (self.no_quorum_since, self.no_quorum_reported) = (None, false);
@@ -155,7 +147,7 @@ impl<'a> Candidacy<'a> {
         };
         self.settings.report.stop_waiting();
         Ok(match changed.transpose()? {
-            Some(change) => Waited::Changed(change),
+            Some(()) => Waited::Changed,
             None if until.is_some_and(|until| Instant::now() >= until) => Waited::TimeIsUp,
             None => Waited::NoQuorumLasts,
         })
@@ -163,7 +155,7 @@ impl<'a> Candidacy<'a> {
 }
 
 /// Waits until another round could end differently. Shows on a terminal what we wait for.
-async fn wait_and_show(backend: &mut Backend, not_acquired: &NotAcquired, report: &Report) -> Result<WaitOutcome> {
+async fn wait_and_show(backend: &mut Backend, not_acquired: &NotAcquired, report: &Report) -> Result<()> {
     let mut change = pin!(backend.wait_for_change(not_acquired));
     let mut shown_again = FIRST_SHOWN;
     loop {

@@ -12,6 +12,7 @@ pub(crate) enum Event {
     ExtensionFailed,
     #[serde(rename = "healed")]
     Restored,
+    BareQuorum,
     Lost,
     StepsDown,
     Ended,

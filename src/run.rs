@@ -121,7 +121,6 @@ async fn acquire(backend: &mut Backend, guard: &mut GuardHandle, settings: &Sett
         elected = election::run(backend, settings) => elected.map(|end| match end {
             ElectionEnd::Elected(lease) => Acquired::Lease(lease),
             ElectionEnd::GaveUp(reason) => Acquired::Nothing(RunEnd::GaveUp(reason)),
-            ElectionEnd::LeaderSucceeded => Acquired::Nothing(RunEnd::LeaderSucceeded),
         }),
     };
     settings.report.stop_waiting();

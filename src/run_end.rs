@@ -7,8 +7,6 @@ use crate::{exit::Exit, guard::Ending, leadership::LeadershipOutcome, lock::Reas
 pub(crate) enum RunEnd {
     /// We didn't become the leader, and don't wait any longer.
     GaveUp(Reason),
-    /// The command of the leader that we waited for has succeeded for this period.
-    LeaderSucceeded,
     /// This signal ended us while we stood by.
     Interrupted(i32),
     /// The guard died while we stood by.
@@ -33,7 +31,7 @@ impl RunEnd {
         match self {
             RunEnd::GaveUp(Reason::SameServerTwice { .. }) => Exit::Usage,
             RunEnd::GaveUp(reason) if reason.lacks_quorum() => Exit::NoQuorum,
-            RunEnd::GaveUp(Reason::Succeeded(_)) | RunEnd::LeaderSucceeded => Exit::AlreadySucceeded,
+            RunEnd::GaveUp(Reason::Succeeded(_)) => Exit::AlreadySucceeded,
             RunEnd::GaveUp(_) => settings.not_leader,
             RunEnd::Interrupted(signal) => Exit::Signal(*signal),
             RunEnd::GuardDied => Exit::Failure,

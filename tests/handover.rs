@@ -171,6 +171,26 @@ fn a_user_who_may_not_use_channels_still_waits_and_leads() {
     witnesses.check();
 }
 
+#[test]
+fn a_user_who_is_allowed_to_listen_later_listens_from_the_next_connection_on() {
+    let servers = Servers::settled(1, TTL);
+    let node = &servers.0[0];
+    node.query::<()>(&["ACL", "SETUSER", "mute", "on", ">pass", "~*", "resetchannels", "+@all", "-subscribe"]);
+    let url = format!("redis://mute:pass@127.0.0.1:{}", node.port);
+    let (resource, witnesses) = (unique("later"), Witnesses::new());
+    let start = || {
+        let args = ["-v", "-R", &url, "-r", &resource, "-t", "2s"];
+        Leaderrun::new().args(args).args(witnesses.command(&[])).spawn()
+    };
+    let _leader = start();
+    witnesses.started(1);
+    let standby = start();
+    standby.reports("stands by");
+    node.query::<()>(&["ACL", "SETUSER", "mute", "allchannels", "+subscribe"]);
+    node.query::<()>(&["CLIENT", "KILL", "USER", "mute"]);
+    servers.listened_to(&resource, 1);
+}
+
 /// Resets connections at random, one per `one_in` chunks of bytes on average.
 fn survives_resets(one_in: u32) {
     let ttl = Duration::from_secs(1);

@@ -6,7 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use support::{Leaderrun, Servers, Witnesses, eventually, unique};
+use support::{LONG_TTL, Leaderrun, Servers, Witnesses, eventually, unique};
 use tempfile::TempDir;
 
 const TTL: Duration = Duration::from_secs(1);
@@ -87,6 +87,27 @@ fn a_command_that_outlasts_the_hold_is_followed_at_once() {
         assert_eq!(run(&["for", "800"]).code(), 0);
         assert_eq!(place.run(&resource).args(["--try", "true"]).output().code(), 0);
     }
+}
+
+#[test]
+fn nodes_that_have_lost_the_lock_keep_it_too() {
+    let servers = Servers::settled(3, LONG_TTL);
+    let resource = unique("lost");
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = || Leaderrun::on(&servers, &resource, LONG_TTL);
+    let line = format!("echo up; cd {}; until [ -e ends ]; do sleep 0.01; done", folder.path().display());
+    let mut leader = run().args(["--hold", "60s"]).shell(&line);
+    leader.says("up");
+    for server in &servers.0[1..] {
+        server.query::<()>(&["FLUSHALL"]);
+    }
+    std::fs::write(folder.path().join("ends"), "").expect("a file");
+    let output = leader.wait();
+    assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+    let kept = |server: &support::Server| server.lock(&resource).is_some_and(|value| value.contains("\"kept\":true"));
+    assert!(servers.0.iter().all(kept));
+    let output = run().args(["-v", "--try", "true"]).output();
+    assert_eq!(output.code(), 75, "{}", output.stderr);
 }
 
 #[test]

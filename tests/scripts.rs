@@ -11,6 +11,10 @@ const LOOK: &str = include_str!("../src/redlock/scripts/look.lua");
 const TELL: &str = include_str!("../src/redlock/scripts/tell.lua");
 const RELEASE: &str = include_str!("../src/redlock/scripts/release.lua");
 
+/// What proves the release of the lock with this value, which has its hash (RFC 3174, test 1).
+const PROOF: &str = "abc";
+const RELEASED: &str = r#"{"id":"1","holder":"x","release":"a9993e364706816aba3e25717850c26c9cd0d89d"}"#;
+
 /// The fence key lives for 30 days after its last use.
 const FENCE_SECONDS: i64 = 30 * 24 * 60 * 60;
 
@@ -47,7 +51,7 @@ impl Node {
 
     /// Does the same with a limit: `may_fail` is how often the command may fail in its period.
     fn acquire_once(&mut self, value: &str, token: &str, settle: &str, may_fail: &str) -> Vec<String> {
-        let mut answer = self.eval(ACQUIRE, &[value, "10000", token, settle, "1", "old", may_fail]);
+        let mut answer = self.eval(ACQUIRE, &[value, "10000", token, settle, "1", PROOF, may_fail, ""]);
         let run_id = answer.remove(1);
         assert!(self.query::<String>(&["INFO", "server"]).contains(&format!("run_id:{run_id}\r\n")));
         answer
@@ -112,12 +116,23 @@ fn acquire_reports_anothers_lock_as_held() {
 }
 
 #[test]
-fn acquire_takes_over_a_lock_announced_as_released() {
+fn acquire_takes_over_no_lock_without_the_proof_of_its_release() {
+    let hash = "a9993e364706816aba3e25717850c26c9cd0d89d";
+    let in_a_name = format!(r#"{{"id":"1","holder":"\"release\":\"{hash}\"","release":"0"}}"#);
+    for value in ["a", PROOF, hash, r#"{"id":"1","holder":"x"}"#, in_a_name.as_str()] {
+        let mut node = Node::start();
+        node.acquire(value, "7", "0");
+        assert_eq!(node.acquire("b", "8", "0")[..3], strings(&["held", "7", value]));
+    }
+}
+
+#[test]
+fn acquire_takes_over_a_lock_whose_release_is_proved() {
     let mut node = Node::start();
-    node.acquire("old", "7", "0");
+    node.acquire(RELEASED, "7", "0");
     assert_eq!(node.acquire("a", "8", "0"), strings(&["granted", "8", "0", "-2"]));
-    assert_eq!(node.release("old", "7"), strings(&["kept", "8"]), "a late release does no harm");
-    assert_eq!(node.extend("old", "7"), strings(&["lost", "8", "a"]));
+    assert_eq!(node.release(RELEASED, "7"), strings(&["kept", "8"]), "a late release does no harm");
+    assert_eq!(node.extend(RELEASED, "7"), strings(&["lost", "8", "a"]));
     assert_eq!(node.state(), held("a", "8"));
 }
 
@@ -130,6 +145,26 @@ fn acquire_is_stale_unless_its_token_exceeds_the_last() {
     node.query::<()>(&["DEL", "l"]);
     assert_eq!(node.acquire("b", "8", "60000"), strings(&["stale", "8"]), "stale comes before young");
     assert_eq!(node.state(), (None, 0, Some("8".into())));
+}
+
+/// No server's clock can be set here, so the script reads what such a server would report.
+#[test]
+fn acquire_on_a_server_whose_clock_was_set_back_grants_to_who_has_known_it_for_long_enough() {
+    let mut node = Node::start();
+    let info = r"'redis_version:7.0.0\r\nrun_id:old\r\nuptime_in_seconds:-3600\r\n'";
+    let script = ACQUIRE.replace("redis.call('INFO', 'server')", info);
+    assert_ne!(script, ACQUIRE);
+    let mut acquire = |known: &str| {
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(&script).arg(4).arg(&["l", "l:fence", "l:done", "l:failed"]);
+        cmd.arg(&["a", "10000", "7", "3000", "0", "", "", known]);
+        let answer: Vec<redis::Value> = cmd.query(&mut node.connection).expect("an answer");
+        answer.into_iter().map(|v| redis::from_redis_value::<String>(v).expect("a string")).collect::<Vec<_>>()
+    };
+    let answer = acquire("");
+    assert_eq!(answer[..2], strings(&["young", "old"]));
+    assert!((2000..=3000).contains(&answer[3].parse::<i64>().expect("a time")), "{answer:?}");
+    assert_eq!(acquire("old")[0], "granted");
 }
 
 #[test]
@@ -166,7 +201,7 @@ fn release_frees_the_lock_closes_the_token_and_notifies() {
     listener.subscribe("l").expect("a subscription");
     node.acquire("a", "7", "0");
     let message: String = listener.get_message().expect("a message").get_payload().expect("a text");
-    assert_eq!(message, "acquired old");
+    assert_eq!(message, format!("acquired {PROOF}"));
     assert_eq!(node.acquire("b", "8", "0").last().map(String::as_str), Some("1"), "one listens");
     assert_eq!(node.release("b", "8"), strings(&["kept", "7"]), "not ours");
     assert_eq!(node.release("a", "6"), strings(&["kept", "7"]), "too late: a larger token was granted since");
@@ -245,7 +280,7 @@ fn a_lock_that_is_kept_counts_as_anothers_even_for_its_own_leader() {
     assert_eq!(node.extend("a", "7"), strings(&["lost", "8", "a kept"]), "a late extension");
     assert_eq!(node.eval(RELEASE, &kept), strings(&["kept", "8"]));
     let mut message = || listener.get_message().expect("a message").get_payload::<String>().expect("a text");
-    assert_eq!([message(), message()], ["acquired old", "held 1 5000"]);
+    assert_eq!([message(), message()], [&format!("acquired {PROOF}"), "held 1 5000"]);
 }
 
 #[test]
@@ -279,6 +314,17 @@ fn a_lock_is_extended_even_if_the_memory_is_full() {
     node.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(node.extend("a", "7"), strings(&["extended", "7", "0"]));
     assert_eq!(node.state(), held("a", "7"));
+}
+
+#[test]
+fn release_restores_a_lock_that_is_to_be_kept() {
+    let mut node = Node::start();
+    node.acquire("a", "7", "0");
+    node.query::<()>(&["FLUSHALL"]);
+    assert_eq!(node.release("a", "7"), strings(&["kept", "0"]), "there is nothing to release");
+    let kept = ["a", "7", "8", "0", "held", "5000", "a kept", "5000"];
+    assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8"]));
+    assert_eq!(node.state(), (Some("a kept".into()), 5000, Some("8".into())));
 }
 
 #[test]

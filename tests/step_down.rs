@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use support::{LONG_TTL, Leaderrun, Servers, Witnesses, eventually, unique};
+use support::{LONG_TTL, Leaderrun, Mode, Proxy, Servers, Witnesses, eventually, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -151,6 +151,25 @@ fn with_rejoin_the_leader_gives_another_time_to_lead() {
     witnesses.started(2);
     assert!(standby.stderr().contains("leads with fencing token"), "{}", leader.stderr());
     assert_eq!(asked.wait().code(), 0);
+}
+
+#[test]
+fn a_leader_that_hears_of_it_from_any_quorum_steps_down() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("quorum"), Witnesses::new());
+    // Nodes 1 and 2 decide the leader's extensions: node 3 is far.
+    let far = Proxy::new(servers.0[2].port, 1);
+    far.set(Mode::Late(Duration::from_millis(20)));
+    let urls = [servers.0[0].url(), servers.0[1].url(), far.url.clone()].join(",");
+    let options = ["-R", &urls, "-t", "1s", "-r", &resource];
+    let leader = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
+    witnesses.started(1);
+    let value = eventually("the lock", || servers.0[1].lock(&resource));
+    for server in &servers.0[1..] {
+        server.query::<()>(&["SET", &format!("leaderrun:{resource}:step-down"), &value, "PX", "60000"]);
+    }
+    leader.reports("asked to step down");
+    assert_eq!(leader.wait().code(), 76);
 }
 
 #[test]

@@ -20,10 +20,7 @@ use super::{
 use crate::{
     clock::{Moment, reach, wall_micros},
     lease::FencingToken,
-    lock::{
-        AcquireOutcome, BackendFailure, ExtendOutcome, Lease, NotAcquired, Reason, ReleaseKey, ReleaseOptions,
-        WaitOutcome,
-    },
+    lock::{AcquireOutcome, BackendFailure, ExtendOutcome, Lease, NotAcquired, Reason, ReleaseKey, ReleaseOptions},
     once_per::{Failures, Note, OncePer},
 };
 
@@ -79,10 +76,10 @@ impl Local {
     ///
     /// # Errors
     /// There is no thread to wait with, or the file can't be locked.
-    pub(crate) async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> Result<WaitOutcome> {
+    pub(crate) async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> Result<()> {
         if let Some(free_in) = not_acquired.free_in {
             reach(Some(Moment::now() + free_in)).await;
-            return Ok(WaitOutcome::LookAgain);
+            return Ok(());
         }
         let file = self.file.clone();
         let (locked, change) = tokio::sync::oneshot::channel();
@@ -93,7 +90,7 @@ impl Local {
             })
             .context("can't start a thread to wait for the lock")?;
         change.await.context("the thread that waits for the lock ended")??;
-        Ok(WaitOutcome::LookAgain)
+        Ok(())
     }
 
     /// Leaves a note if there is one. The lock itself needs no extension: it lasts until it is released or its file is

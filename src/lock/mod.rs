@@ -2,12 +2,14 @@
 
 mod failure;
 mod outcome;
+mod proof;
 mod reason;
 mod value;
 
 pub(crate) use self::{
     failure::{BackendFailure, NodeFault, Shortfall, Wanted},
-    outcome::{AcquireOutcome, ExtendOutcome, Lease, NodesKey, NotAcquired, ReleaseKey, ReleaseOptions, WaitOutcome},
+    outcome::{AcquireOutcome, ExtendOutcome, Lease, NodesKey, NotAcquired, ReleaseKey, ReleaseOptions},
+    proof::ReleaseProof,
     reason::{Leader, Reason},
     value::{LeadershipId, LockValue},
 };

@@ -4,7 +4,7 @@ use std::{os::fd::RawFd, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{failure::BackendFailure, reason::Reason, value::LockValue};
+use super::{failure::BackendFailure, proof::ReleaseProof, reason::Reason, value::LockValue};
 use crate::{
     clock::Moment,
     lease::{Deadlines, FencingToken},
@@ -39,15 +39,6 @@ pub(crate) struct NotAcquired {
     pub free_in: Option<Duration>,
 }
 
-/// What ended a standby's wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WaitOutcome {
-    /// Another round could end differently from the last one.
-    LookAgain,
-    /// A leader's command has succeeded for this period.
-    Succeeded,
-}
-
 /// The outcome of an extension.
 #[derive(Debug)]
 pub(crate) enum ExtendOutcome {
@@ -75,6 +66,8 @@ pub(crate) enum ReleaseKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NodesKey {
     pub value: LockValue,
+    /// What proves its release to others.
+    pub proof: ReleaseProof,
     /// The largest token that the lock was extended with.
     pub token: FencingToken,
 }

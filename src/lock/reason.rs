@@ -23,6 +23,9 @@ pub(crate) enum Reason {
     Tie,
     /// Our token was too small; a larger one may win at once.
     Stale,
+    /// This node has a token, under this key, so far ahead of all clocks that no new one can pass it, and too few others
+    /// answer.
+    FenceAhead { node: String, key: String, fence: FencingToken },
     /// Too few nodes could be asked, or answered.
     NoQuorum(Shortfall),
     /// Too many nodes have started too recently to grant.
@@ -64,7 +67,7 @@ impl Reason {
 
     /// Returns whether too few nodes were able to vote in time.
     pub(crate) fn lacks_quorum(&self) -> bool {
-        matches!(self, Reason::NoQuorum(_) | Reason::StartupGrace(_) | Reason::TooLate)
+        matches!(self, Reason::NoQuorum(_) | Reason::StartupGrace(_) | Reason::TooLate | Reason::FenceAhead { .. })
     }
 
     /// Returns whether no later round can end differently.
@@ -99,6 +102,14 @@ impl fmt::Display for Reason {
             Reason::Kept { holder } => write!(f, "{holder} has led and keeps the lock (--hold)"),
             Reason::Tie => f.write_str("several campaign at once"),
             Reason::Stale => f.write_str("a larger token was granted before"),
+            Reason::FenceAhead { node, key, fence } => {
+                let from = show_time(fence.elected_at());
+                write!(
+                    f,
+                    "{node} has a fencing token from {from}, which no new one can pass, and too few others answer; set the \
+                     clocks right, then DEL {key} there"
+                )
+            }
             Reason::NoQuorum(shortfall) | Reason::StartupGrace(shortfall) => shortfall.fmt(f),
             Reason::TooLate => f.write_str("a quorum of nodes answered, but too late to lead"),
             Reason::SameServerTwice { first, second } => {

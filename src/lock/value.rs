@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::proof::ReleaseProof;
 use crate::lease::FencingToken;
 
 /// The longest name of a holder that is taken from another library's value, in characters.
@@ -20,6 +21,9 @@ pub(crate) struct LockValue(String);
 struct Mark {
     id: String,
     holder: String,
+    /// The hash of what proves its release.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    release: String,
     /// The leader has ended, and its lock is kept for a while.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     kept: bool,
@@ -33,12 +37,13 @@ pub(crate) enum LeadershipId {
 }
 
 impl LockValue {
-    /// Creates the value of a candidate. `id`: a random number.
+    /// Creates the value of a candidate. `id`: a random number. `proof`: what will prove its release.
     ///
     /// # Errors
     /// Those of serializing it.
-    pub(crate) fn of_candidate(id: u128, holder: &str) -> serde_json::Result<Self> {
-        let mark = Mark { id: format!("{id:032x}"), holder: holder.to_owned(), kept: false };
+    pub(crate) fn of_candidate(id: u128, proof: &ReleaseProof, holder: &str) -> serde_json::Result<Self> {
+        let (id, holder, release) = (format!("{id:032x}"), holder.to_owned(), proof.hash());
+        let mark = Mark { id, holder, release, kept: false };
         serde_json::to_string(&mark).map(LockValue)
     }
 
@@ -55,7 +60,7 @@ impl LockValue {
     /// Returns the value of the same lock when it is kept after its leader's end. It differs, so that a late extension
     /// doesn't touch the lock.
     pub(crate) fn kept(&self) -> Self {
-        let mark = self.mark().map(|mark| Mark { kept: true, ..mark });
+        let mark = self.mark().map(|mark| Mark { kept: true, release: String::new(), ..mark });
         let text = mark.and_then(|mark| serde_json::to_string(&mark).ok());
         LockValue(text.unwrap_or_else(|| format!("{} kept", self.0)))
     }
@@ -68,6 +73,12 @@ impl LockValue {
     /// Returns whether its leader has ended and the lock is kept for a while.
     pub(crate) fn is_kept(&self) -> bool {
         self.mark().is_some_and(|mark| mark.kept)
+    }
+
+    /// Returns whether this proves that the lock was released, as acquire.lua decides it.
+    #[cfg(test)]
+    pub(crate) fn is_released_by(&self, proof: &ReleaseProof) -> bool {
+        self.mark().is_some_and(|mark| mark.release == proof.hash())
     }
 
     /// Returns whether a leaderrun made it.

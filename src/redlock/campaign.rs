@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::StreamExt;
 
 use super::{
+    known_votes::KnownVotes,
     lock::Redlock,
     net::node::Node,
     outcome::{self, LostRound, NodeReply, answers},
@@ -53,8 +54,11 @@ impl Redlock {
 
     fn ask_for_votes(&self, teller: Option<usize>) -> Round<AcquireReply> {
         let freed = self.standby.timer.freed();
-        let cmd = |node: &Node| self.session.acquisition(&self.times, Some(node.index) == teller, freed);
-        let startup_grace = self.times.startup_grace();
+        let (startup_grace, now) = (self.times.startup_grace(), Moment::now());
+        let cmd = |node: &Node| {
+            let settled = self.processes.known_for(node.index, startup_grace, now);
+            self.session.acquisition(&self.times, Some(node.index) == teller, freed, settled)
+        };
         Round::ask_for_votes(&self.nodes, cmd, move |vote| outcome::granted(vote, startup_grace))
     }
 
@@ -78,6 +82,11 @@ impl Redlock {
         if let Some(fence) = outcome::fence_to_pass(self.nodes.len(), round.replies(), wall_micros()) {
             self.session.see(fence);
         }
+        for NodeReply { node, answer } in round.replies() {
+            if let Ok(acquired) = answer {
+                self.processes.saw(*node, &acquired.run_id, Moment::now());
+            }
+        }
         let listeners = answers(round.replies()).filter_map(AcquireReply::listeners).max();
         self.standby.timer.learn(Moment::now().since(round.sent()), listeners);
     }
@@ -91,6 +100,8 @@ impl Redlock {
     ) -> Lease {
         self.standby.close();
         let sent = Some(round.sent());
+        let until = self.times.lease_end(round.sent());
+        round.replies().iter().for_each(|reply| self.votes.hear_acquired(reply, until));
         self.tell_of_vote(teller, round.replies());
         self.fill_in(round);
         Lease { token, sent, release_key: ReleaseKey::Nodes(self.session.key()), descriptor: None, failures }
@@ -107,13 +118,25 @@ impl Redlock {
         self.withdraw(&replies);
         self.standby.timer.expect_own_vote(may_tell_of_us(teller, &replies));
         let reason = match lost {
+            LostRound::Decided(Reason::Stale) => self.fence_ahead(&replies).unwrap_or(Reason::Stale),
             LostRound::Decided(reason) => reason,
             LostRound::NoQuorum => Reason::NoQuorum(shortfall::of_votes(&self.nodes, &replies)),
             LostRound::StartupGrace => Reason::StartupGrace(shortfall::of_votes(&self.nodes, &replies)),
         };
         let nodes = self.nodes.len();
-        let free_in = outcome::free_in(nodes, &replies, &self.times, fastrand::f64());
-        NotAcquired { reason, free_in: quorum_free_in(nodes, free_in) }
+        let free_in = match reason {
+            // Somebody has to mend it.
+            Reason::FenceAhead { .. } => Some(self.times.extend_every()),
+            _ => quorum_free_in(nodes, outcome::free_in(nodes, &replies, &self.times, fastrand::f64())),
+        };
+        NotAcquired { reason, free_in }
+    }
+
+    /// Returns why no token can be large enough, if that is so.
+    fn fence_ahead(&self, replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
+        let (node, fence) = outcome::fence_ahead(self.nodes.len(), replies, wall_micros())?;
+        let (node, key) = (self.nodes[node].address.to_string(), self.session.fence_key().to_owned());
+        Some(Reason::FenceAhead { node, key, fence })
     }
 
     /// Gives back the votes of a lost round, on every node that may have given one. The connections keep the order, so
@@ -144,12 +167,14 @@ impl Redlock {
         if round.is_complete() && round.replies().iter().all(has_voted) {
             return;
         }
-        let (nodes, session, times) = (self.nodes.clone(), self.session.clone(), self.times);
+        let (nodes, session, votes, times) = (self.nodes.clone(), self.session.clone(), self.votes.clone(), self.times);
+        let until = times.lease_end(round.sent());
         let fill = move |reply: NodeReply<AcquireReply>| {
-            let (node, session) = (nodes[reply.node].clone(), session.clone());
+            let (node, session, votes) = (nodes[reply.node].clone(), session.clone(), votes.clone());
             async move {
+                votes.hear_acquired(&reply, until);
                 if !has_voted(&reply) {
-                    extend_on(&node, &session, &times).await;
+                    extend_on(&node, &session, &votes, &times).await;
                 }
             }
         };
@@ -159,9 +184,14 @@ impl Redlock {
 
 /// Extends on one node. A node that has granted a larger token to another candidate restores the lock only for an even
 /// larger one.
-async fn extend_on(node: &Arc<Node>, session: &LockSession, times: &Times) {
-    let extend = || ask_one(node, session.extension(times, None), scripts::extended);
-    if let Ok(ExtendReply::Overtaken { fence }) = extend().await.answer {
+async fn extend_on(node: &Arc<Node>, session: &LockSession, votes: &KnownVotes, times: &Times) {
+    let extend = async || {
+        let until = times.lease_end(Moment::now());
+        let reply = ask_one(node, session.extension(times, None), scripts::extended).await;
+        votes.hear_extended(&reply, until);
+        reply.answer
+    };
+    if let Ok(ExtendReply::Overtaken { fence }) = extend().await {
         session.overtake(fence, wall_micros());
         let _ = extend().await;
     }

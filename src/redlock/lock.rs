@@ -4,13 +4,16 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
+use futures_util::StreamExt;
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     config::RedlockConfig,
+    known_processes::KnownProcesses,
+    known_votes::KnownVotes,
     net::{
         failure::Failure,
-        node::Node,
+        node::{Node, Vote},
         pubsub::{MOST_NOTIFICATIONS, NotificationSender},
     },
     outcome::{self, NodeReply, answers},
@@ -21,10 +24,10 @@ use super::{
     standby::StandbyWaiter,
 };
 use crate::{
-    clock::wall_micros,
+    clock::{Moment, wall_micros},
     event::Event,
     lease::{Times, VoteResult, quorum},
-    lock::{BackendFailure, ExtendOutcome, NodesKey, NotAcquired, Reason, ReleaseKey, ReleaseOptions, WaitOutcome},
+    lock::{BackendFailure, ExtendOutcome, NodesKey, NotAcquired, Reason, ReleaseKey, ReleaseOptions},
     once_per::{Note, OncePer},
     report::Report,
 };
@@ -45,6 +48,8 @@ pub(crate) struct Redlock {
     pub(crate) lost_rounds: u32,
     /// Whether all nodes are known to be different servers.
     pub(crate) servers_differ: bool,
+    pub(crate) processes: KnownProcesses,
+    pub(crate) votes: Arc<KnownVotes>,
     report: Report,
 }
 
@@ -74,11 +79,13 @@ impl Redlock {
             nodes: (0..config.addresses.len()).map(node).collect(),
             times,
             report: report.clone(),
-            standby: StandbyWaiter::new(receiver, session.is_once()),
+            standby: StandbyWaiter::new(receiver),
             session: Arc::new(session),
             votes_out: false,
             lost_rounds: 0,
             servers_differ: false,
+            processes: KnownProcesses::default(),
+            votes: Arc::new(KnownVotes::none(config.addresses.len())),
         }
     }
 
@@ -91,7 +98,7 @@ impl Redlock {
     /// Waits until another round could end differently. After a race the next round comes soon, after random delays
     /// that double, so that candidates who started together drift apart. After a token that was too small it comes at
     /// once.
-    pub(crate) async fn wait_for_change(&mut self, not_acquired: &NotAcquired) -> WaitOutcome {
+    pub(crate) async fn wait_for_change(&mut self, not_acquired: &NotAcquired) {
         match not_acquired.reason {
             Reason::Stale if self.lost_rounds <= STALE_AT_ONCE => {}
             Reason::Stale | Reason::Tie => {
@@ -100,15 +107,15 @@ impl Redlock {
             }
             _ => {
                 if !self.standby.listen(&self.nodes, &self.times).await {
-                    return self.standby.wait(not_acquired.free_in, &self.times).await;
+                    self.standby.wait(not_acquired.free_in, &self.times).await;
                 }
             }
         }
-        WaitOutcome::LookAgain
     }
 
     /// Extends the lease once. May leave a note on the nodes.
     pub(crate) async fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
+        self.report_bare_quorum();
         let mut round = Round::ask_for_votes(
             &self.nodes,
             |_| self.session.extension(&self.times, note),
@@ -116,20 +123,33 @@ impl Redlock {
         );
         round.decide(ExtendReply::is_vote).await;
         match outcome::extension(self.nodes.len(), round.replies()) {
-            VoteResult::Won => round.take_ready(),
+            VoteResult::Won => {
+                round.take_ready();
+                // A quorum knows of a request to step down, but not each of its nodes must be of ours.
+                round.take_while(|replies| outcome::may_be_asked_to_step_down(self.nodes.len(), replies)).await;
+            }
             // The operator should learn as much as possible about each node. The guard keeps the deadline meanwhile.
             VoteResult::Lost | VoteResult::Pending => round.wait_for_late().await,
         }
         self.take_note_of(round.replies());
+        let until = self.times.lease_end(round.sent());
+        round.replies().iter().for_each(|reply| self.votes.hear_extended(reply, until));
         let failure = || BackendFailure::Shortfall(shortfall::of_extensions(&self.nodes, round.replies()));
         match outcome::extension(self.nodes.len(), round.replies()) {
-            VoteResult::Won => ExtendOutcome::Extended {
-                deadlines: Some(self.times.deadlines(round.sent())),
-                release_key: ReleaseKey::Nodes(self.session.key()),
-                step_down: outcome::is_asked_to_step_down(self.nodes.len(), round.replies()),
-            },
-            VoteResult::Lost => ExtendOutcome::Lost(failure()),
-            VoteResult::Pending => ExtendOutcome::Failed(failure()),
+            VoteResult::Won => {
+                let (deadlines, replies) = (self.times.deadlines(round.sent()), round.replies());
+                let step_down = outcome::is_asked_to_step_down(self.nodes.len(), replies);
+                let votes = self.votes.clone();
+                tokio::spawn(round.into_stream().for_each(move |reply| {
+                    votes.hear_extended(&reply, until);
+                    std::future::ready(())
+                }));
+                let release_key = ReleaseKey::Nodes(self.session.key());
+                ExtendOutcome::Extended { deadlines: Some(deadlines), release_key, step_down }
+            }
+            // What a node that was lost says doesn't count against a lease that still stands on the others.
+            VoteResult::Pending if self.votes.is_quorum(Moment::now()) => ExtendOutcome::Failed(failure()),
+            VoteResult::Lost | VoteResult::Pending => ExtendOutcome::Lost(failure()),
         }
     }
 
@@ -147,6 +167,16 @@ impl Redlock {
         }
     }
 
+    /// Reports once that one more failure would lose the lease.
+    fn report_bare_quorum(&self) {
+        let Some(missing) = self.votes.newly_missing(Moment::now()) else { return };
+        let (nodes, held) = (self.nodes.len(), self.nodes.len() - missing.len());
+        let without: Vec<String> = missing.iter().map(|&node| self.nodes[node].address.to_string()).collect();
+        let without = without.join(", ");
+        let message = format_args!("the lease stands on {held} of {nodes} nodes, a bare quorum, without {without}");
+        self.report.info(Event::BareQuorum, message);
+    }
+
     /// Releases what we hold, or keeps it for a while. Returns once a quorum has confirmed it, or no more answers can
     /// be expected.
     ///
@@ -160,9 +190,14 @@ impl Redlock {
         let audience = if self.standby.is_listening() { Audience::AllButUs } else { Audience::All };
         let notifies = |node: &Node| teller.is_none_or(|teller| teller == node.index);
         let cmd = |node: &Node| self.session.release(if notifies(node) { audience } else { Audience::Nobody }, options);
-        let mut round = Round::ask(&self.nodes, cmd, scripts::released);
-        round.decide(|_| true).await;
-        let confirmed = answers(round.replies()).count() >= quorum(self.nodes.len());
+        // A node's former master may still have our lock.
+        let read = |vote: Vote| scripts::released(vote.answer).ok_or(Failure::StrangeAnswer);
+        let mut round = Round::ask_for_votes(&self.nodes, cmd, read);
+        // A node that has nothing of ours has released it, but doesn't keep it.
+        let kept = options.hold.is_some();
+        let confirms: fn(&ReleaseReply) -> bool = if kept { |reply| *reply == ReleaseReply::Freed } else { |_| true };
+        round.decide(confirms).await;
+        let confirmed = answers(round.replies()).filter(|reply| confirms(reply)).count() >= quorum(self.nodes.len());
         // The requests to the others are on their way; closing the connections now could cut them off.
         round.wait_for_late().await;
         self.tell_of_release(teller, round.replies(), audience, options).await;
@@ -170,7 +205,7 @@ impl Redlock {
         if confirmed {
             return Ok(());
         }
-        Err(BackendFailure::Shortfall(shortfall::of_releases(&self.nodes, round.replies())))
+        Err(BackendFailure::Shortfall(shortfall::of_releases(&self.nodes, round.replies(), kept)))
     }
 
     /// Lets another node that has released the lock notify listeners if the node that was to do so has not released it.

@@ -3,6 +3,8 @@
 mod campaign;
 mod config;
 mod health;
+mod known_processes;
+mod known_votes;
 mod lock;
 mod net;
 mod observer;

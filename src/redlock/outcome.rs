@@ -159,6 +159,18 @@ pub(crate) fn fence_to_pass(
     (fence.is_plausible(wall_micros) || backed > may_fail).then_some(fence)
 }
 
+/// Returns the node with the largest fence, if that keeps each token from a quorum: see [`fence_to_pass`].
+pub(crate) fn fence_ahead(
+    nodes: usize,
+    replies: &[NodeReply<AcquireReply>],
+    wall_micros: u64,
+) -> Option<(usize, FencingToken)> {
+    let fence = |reply: &NodeReply<AcquireReply>| Some((reply.node, reply.answer.as_ref().ok()?.fence));
+    let (node, fence) = replies.iter().filter_map(fence).max_by_key(|&(_, fence)| fence)?;
+    let answered = answers(replies).count() >= quorum(nodes);
+    (answered && fence_to_pass(nodes, replies, wall_micros).is_none()).then_some((node, fence))
+}
+
 /// Returns the nodes that hold no vote of ours after a campaign round. All others may.
 pub(crate) fn refused(replies: &[NodeReply<AcquireReply>]) -> HashSet<usize> {
     let refuses = |answer: &Result<AcquireReply, Failure>| answer.as_ref().is_ok_and(|acquired| !acquired.is_vote());
@@ -205,6 +217,15 @@ pub(crate) fn extension(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> Vot
 
 /// Returns whether a quorum of nodes asks the leader to step down. Fewer can't make it do so.
 pub(crate) fn is_asked_to_step_down(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> bool {
-    let asked = |answer: &&ExtendReply| matches!(answer, ExtendReply::Renewed { step_down: true });
-    answers(replies).filter(asked).count() >= quorum(nodes)
+    who_ask_to_step_down(replies) >= quorum(nodes)
+}
+
+/// Returns whether a node asks the leader to step down, and the answers that are still out tell whether a quorum does.
+pub(crate) fn may_be_asked_to_step_down(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> bool {
+    let (asking, out) = (who_ask_to_step_down(replies), nodes - replies.len());
+    asking > 0 && asking < quorum(nodes) && asking + out >= quorum(nodes)
+}
+
+fn who_ask_to_step_down(replies: &[NodeReply<ExtendReply>]) -> usize {
+    answers(replies).filter(|answer| matches!(answer, ExtendReply::Renewed { step_down: true })).count()
 }

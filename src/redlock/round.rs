@@ -48,12 +48,6 @@ impl<A: Send + 'static> Round<A> {
         Self::of(sent, nodes.iter().map(ask).collect())
     }
 
-    /// Asks all nodes.
-    pub(crate) fn ask(nodes: &[Arc<Node>], cmd: impl Fn(&Node) -> Cmd, read: fn(Value) -> Option<A>) -> Self {
-        let sent = Moment::now();
-        Self::of(sent, nodes.iter().map(|node| ask_one(node, cmd(node), read).boxed()).collect())
-    }
-
     /// `sent`: a moment before the first request leaves, since a lease counts from it.
     fn of(sent: Moment, outstanding: FuturesUnordered<BoxFuture<'static, NodeReply<A>>>) -> Self {
         let nodes = outstanding.len();

@@ -12,7 +12,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::scripts::{Acquisition, Audience, Keys};
 use crate::{
     lease::{FencingToken, Times},
-    lock::{LockValue, NodesKey, ReleaseOptions},
+    lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof},
     once_per::{Note, OncePer},
 };
 
@@ -20,6 +20,7 @@ use crate::{
 pub(crate) struct LockSession {
     keys: Keys,
     value: LockValue,
+    proof: ReleaseProof,
     once_per: Option<OncePer>,
     token: AtomicU64,
     largest_seen: AtomicU64,
@@ -31,21 +32,26 @@ impl LockSession {
     /// # Errors
     /// The system provides no random numbers.
     pub(crate) fn new(lock: &str, holder: &str, once_per: Option<OncePer>) -> Result<Self> {
-        let mut id = [0; 16];
-        getrandom(&mut id, GetRandomFlags::empty()).context("no random numbers")?;
-        let value = LockValue::of_candidate(u128::from_ne_bytes(id), holder)?;
-        Ok(LockSession { once_per, ..Self::proven(lock, NodesKey { value, token: FencingToken::ZERO }) })
+        let random = || {
+            let mut bytes = [0; 16];
+            getrandom(&mut bytes, GetRandomFlags::empty()).context("no random numbers")?;
+            anyhow::Ok(u128::from_ne_bytes(bytes))
+        };
+        let proof = ReleaseProof::new(random()?);
+        let value = LockValue::of_candidate(random()?, &proof, holder)?;
+        Ok(LockSession { once_per, ..Self::proven(lock, NodesKey { value, proof, token: FencingToken::ZERO }) })
     }
 
     /// Creates the session of a leader from what the nodes know it by.
-    pub(crate) fn proven(lock: &str, NodesKey { value, token }: NodesKey) -> Self {
+    pub(crate) fn proven(lock: &str, NodesKey { value, proof, token }: NodesKey) -> Self {
         let (token, largest_seen) = (AtomicU64::new(token.get()), AtomicU64::new(token.get()));
-        LockSession { keys: Keys::new(lock), value, once_per: None, token, largest_seen }
+        LockSession { keys: Keys::new(lock), value, proof, once_per: None, token, largest_seen }
     }
 
     /// Returns what the nodes know us by at present.
     pub(crate) fn key(&self) -> NodesKey {
-        NodesKey { value: self.value.clone(), token: FencingToken::new(self.token.load(Relaxed)) }
+        let token = FencingToken::new(self.token.load(Relaxed));
+        NodesKey { value: self.value.clone(), proof: self.proof.clone(), token }
     }
 
     /// Creates the token that the next rounds carry.
@@ -56,8 +62,14 @@ impl LockSession {
         token
     }
 
-    /// Returns the request for a vote. `tell` and `freed`: see [`Acquisition`].
-    pub(crate) fn acquisition(&self, times: &Times, tell: bool, freed: Option<&LockValue>) -> Cmd {
+    /// Returns the request for a vote. `tell`, `freed` and `settled`: see [`Acquisition`].
+    pub(crate) fn acquisition(
+        &self,
+        times: &Times,
+        tell: bool,
+        freed: Option<&ReleaseProof>,
+        settled: Option<String>,
+    ) -> Cmd {
         self.keys.acquire(&Acquisition {
             key: self.key(),
             ttl: times.ttl(),
@@ -66,6 +78,7 @@ impl LockSession {
             tell,
             freed: freed.cloned(),
             once_per: self.once_per,
+            settled,
         })
     }
 
@@ -80,13 +93,13 @@ impl LockSession {
     }
 
     /// Returns a request to notify listeners of a vote, in place of another node.
-    pub(crate) fn tell_acquisition(&self, freed: Option<&LockValue>) -> Cmd {
+    pub(crate) fn tell_acquisition(&self, freed: Option<&ReleaseProof>) -> Cmd {
         self.keys.tell_acquisition(freed)
     }
 
     /// Returns a request to notify listeners of a release, in place of another node.
     pub(crate) fn tell_release(&self, audience: Audience, options: ReleaseOptions) -> Cmd {
-        self.keys.tell_release(&self.value, audience, options)
+        self.keys.tell_release(&self.proof, audience, options)
     }
 
     /// Returns whether the command must not run again after a success in this period.

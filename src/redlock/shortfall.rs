@@ -33,9 +33,10 @@ pub(crate) fn of_extensions(nodes: &[Arc<Node>], replies: &[NodeReply<ExtendRepl
     of(Wanted::Extension, nodes, replies, |extended| (!extended.is_vote()).then_some(Fault::GaveToAnother))
 }
 
-/// Returns which nodes didn't confirm a release.
-pub(crate) fn of_releases(nodes: &[Arc<Node>], replies: &[NodeReply<ReleaseReply>]) -> Shortfall {
-    of(Wanted::Release, nodes, replies, |_| None)
+/// Returns which nodes didn't confirm a release; `kept`: which don't keep the lock.
+pub(crate) fn of_releases(nodes: &[Arc<Node>], replies: &[NodeReply<ReleaseReply>], kept: bool) -> Shortfall {
+    let lacks = |reply: &ReleaseReply| kept && *reply == ReleaseReply::NotOurs;
+    of(Wanted::Release, nodes, replies, |released| lacks(released).then_some(Fault::GaveToAnother))
 }
 
 /// Returns which nodes fell short. `fault`: what is wrong with an answer, if anything.

@@ -8,7 +8,7 @@ use super::net::{node::Node, pubsub::Notification};
 use crate::{
     clock::{Moment, reach},
     lease::{Times, handover_turn},
-    lock::{LockValue, WaitOutcome},
+    lock::ReleaseProof,
 };
 
 /// Waits on behalf of a standby.
@@ -19,9 +19,9 @@ pub(crate) struct StandbyWaiter {
 }
 
 impl StandbyWaiter {
-    /// Creates a waiter that doesn't listen yet. `once`: see [`TakeoverTimer::new`].
-    pub(crate) fn new(notifications: mpsc::Receiver<Notification>, once: bool) -> Self {
-        StandbyWaiter { timer: TakeoverTimer::new(once), notifications, listening: false }
+    /// Creates a waiter that doesn't listen yet.
+    pub(crate) fn new(notifications: mpsc::Receiver<Notification>) -> Self {
+        StandbyWaiter { timer: TakeoverTimer::new(), notifications, listening: false }
     }
 
     /// Returns whether we are among the listeners, so that a release of ours must not count us.
@@ -64,21 +64,20 @@ impl StandbyWaiter {
     /// Waits until the votes that were seen could have expired or a node reports a release, then for our turn among the
     /// standbys. Returns at once when a node is connected again. If another candidate gets votes meanwhile, waits until
     /// that candidate's lease could have expired.
-    pub(crate) async fn wait(&mut self, free_in: Option<Duration>, times: &Times) -> WaitOutcome {
+    pub(crate) async fn wait(&mut self, free_in: Option<Duration>, times: &Times) {
         self.timer.begin(free_in, times, Moment::now(), fastrand::f64());
         loop {
             let notification = tokio::select! {
                 biased;
                 notification = self.notifications.recv() => notification,
-                () = reach(self.timer.goes_at()) => return WaitOutcome::LookAgain,
+                () = reach(self.timer.goes_at()) => return,
             };
             let Some(notification) = notification else {
                 // No more notifications can come.
-                reach(self.timer.goes_at()).await;
-                return WaitOutcome::LookAgain;
+                return reach(self.timer.goes_at()).await;
             };
-            if let Some(change) = self.timer.hear(notification, times, Moment::now(), fastrand::f64()) {
-                return change;
+            if self.timer.hear(notification, times, Moment::now(), fastrand::f64()) {
+                return;
             }
         }
     }
@@ -90,31 +89,30 @@ pub(crate) struct TakeoverTimer {
     round_trip: Duration,
     /// How many standbys listen, as far as is known.
     listeners: u32,
-    /// The value of the lock that was released last. A node that doesn't know of the release yet may treat such a lock
-    /// as free.
-    freed: Option<LockValue>,
-    /// The command must not run again after a success in this period.
-    once: bool,
+    /// What proves the release of the lock that was released last. A node that doesn't know of the release yet may treat
+    /// that lock as free.
+    freed: Option<ReleaseProof>,
     /// A node may notify us of a vote in a round of ours that was lost.
     own_vote_told: bool,
     go: Option<Moment>,
+    /// The latest moment to which messages may put that off.
+    latest: Option<Moment>,
 }
 
 impl TakeoverTimer {
-    /// Creates a timer. `once`: the command must not run again after a success in this period.
-    pub(crate) fn new(once: bool) -> Self {
+    pub(crate) fn new() -> Self {
         TakeoverTimer {
             round_trip: Duration::from_millis(1),
             listeners: 0,
             freed: None,
-            once,
             own_vote_told: false,
             go: None,
+            latest: None,
         }
     }
 
-    /// Returns the value of the lock that was released last, as far as is known.
-    pub(crate) fn freed(&self) -> Option<&LockValue> {
+    /// Returns what proves the last release, as far as is known.
+    pub(crate) fn freed(&self) -> Option<&ReleaseProof> {
         self.freed.as_ref()
     }
 
@@ -138,22 +136,17 @@ impl TakeoverTimer {
     /// after that. `chance`: a random number, at least 0 and below 1.
     pub(crate) fn begin(&mut self, free_in: Option<Duration>, times: &Times, now: Moment, chance: f64) {
         self.go = free_in.map(|free_in| now + free_in + times.drift() + self.turn(chance));
+        // Messages may be anybody's. After a ttl at the latest, what they say can be seen on the nodes.
+        self.latest = Some(self.go.unwrap_or(now) + times.ttl() + times.drift());
     }
 
-    /// Takes a notification. Returns the outcome if it ends the wait at once.
-    pub(crate) fn hear(
-        &mut self,
-        notification: Notification,
-        times: &Times,
-        now: Moment,
-        chance: f64,
-    ) -> Option<WaitOutcome> {
+    /// Takes a notification. Returns whether it ends the wait at once.
+    pub(crate) fn hear(&mut self, notification: Notification, times: &Times, now: Moment, chance: f64) -> bool {
         match notification {
-            Notification::Done { .. } if self.once => return Some(WaitOutcome::Succeeded),
-            Notification::Released { value, listeners } | Notification::Done { value, listeners }
-                if Some(&value) != self.freed.as_ref() =>
+            Notification::Released { proof, listeners } | Notification::Done { proof, listeners }
+                if proof.is_none() || proof != self.freed =>
             {
-                self.freed = Some(value);
+                self.freed = proof.or(self.freed.take());
                 self.listeners = listeners;
                 let turn = now + self.turn(chance);
                 self.go = Some(self.go.map_or(turn, |go| go.min(turn)));
@@ -161,7 +154,7 @@ impl TakeoverTimer {
             Notification::Released { .. } | Notification::Done { .. } => {}
             Notification::Held { left, listeners } => {
                 self.listeners = listeners;
-                self.go = Some(now + left + times.drift() + self.turn(chance));
+                self.put_off(now, left, times, chance);
             }
             // Our own vote isn't another candidate's: it must not make us wait for a ttl. If it is another's after all, that costs
             // a round.
@@ -169,11 +162,17 @@ impl TakeoverTimer {
             Notification::Acquired { freed } => {
                 // Another node may report the release that this vote follows only later. It is nothing new then.
                 self.freed = freed.or(self.freed.take());
-                self.go = Some(now + times.ttl() + times.drift() + self.turn(chance));
+                self.put_off(now, times.ttl(), times, chance);
             }
-            Notification::Connected => return Some(WaitOutcome::LookAgain),
+            Notification::Connected => return true,
         }
-        None
+        false
+    }
+
+    /// Waits for a lock that, by a message, is taken for this long.
+    fn put_off(&mut self, now: Moment, taken: Duration, times: &Times, chance: f64) {
+        let go = now + taken.min(times.ttl()) + times.drift() + self.turn(chance);
+        self.go = Some(self.latest.map_or(go, |latest| go.min(latest)));
     }
 
     /// Returns the time until our turn.
@@ -187,13 +186,13 @@ mod tests {
     use super::*;
 
     fn waiting(times: &Times, now: Moment) -> TakeoverTimer {
-        let mut timer = TakeoverTimer::new(false);
+        let mut timer = TakeoverTimer::new();
         timer.begin(Some(times.ttl()), times, now, 0.0);
         timer
     }
 
     fn released(value: &str) -> Notification {
-        Notification::Released { value: LockValue::from_node(value), listeners: 1 }
+        Notification::Released { proof: ReleaseProof::from_message(value), listeners: 1 }
     }
 
     #[test]

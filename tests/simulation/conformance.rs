@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::{ALL, node::Node, number, servers::Server};
 use crate::{
     lease::FencingToken,
-    lock::{LockValue, NodesKey, ReleaseOptions},
+    lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof},
     once_per::{Note, Noted, OncePer, PastSuccess},
     redlock::simulated::{
         AcquireReply, Acquisition, Answer, Audience, Keys, Notification, NotificationSender, acquired, extended,
@@ -60,18 +60,22 @@ impl Pair {
 
     /// Runs one operation against both; returns what each replied.
     fn step(&mut self) -> (Seen, Seen) {
-        let value = LockValue::from_node(self.one(&["a", "b", "c", "größe \" 夜"]));
+        let candidate = self.random.u8(0..4);
+        let holder = ["a", "b", "\"release\":\"\"", "größe \" 夜"][usize::from(candidate)];
+        let proof = ReleaseProof::new(candidate.into());
+        let value = LockValue::of_candidate(candidate.into(), &proof, holder).expect("a value");
         let (token, ttl) = (self.token(), Duration::from_secs(self.random.u64(10..30)));
-        let key = NodesKey { value, token };
+        let key = NodesKey { value, proof, token };
         let now = self.now();
         match self.random.u8(0..21) {
             0..9 => {
                 let settle = if self.random.u8(0..6) == 0 { NEVER } else { Duration::ZERO };
                 let once = |attempts| Some(OncePer { period: ttl, attempts });
                 let once_per = [None, None, once(None), once(Some(1)), once(Some(2))][self.random.usize(0..5)];
-                let (tell, freed) = (self.random.bool(), self.one(&["", "", "a", "b", "c"]));
-                let freed = Some(freed).filter(|freed| !freed.is_empty()).map(LockValue::from_node);
-                let ask = Acquisition { key, ttl, settle, tell, freed, once_per };
+                let (tell, known) = (self.random.bool(), self.random.bool());
+                let freed = known.then(|| ReleaseProof::new(self.random.u128(0..5)));
+                let settled = self.random.bool().then(|| self.node.run_id.clone());
+                let ask = Acquisition { key, ttl, settle, tell, freed, once_per, settled };
                 let cmd = self.keys.acquire(&ask);
                 let real = acquired(self.ask(&cmd)).expect("an answer to acquire");
                 (Seen::answer(real), Seen::answer(self.node.acquire(&ask, now)))

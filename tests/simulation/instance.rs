@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock::Moment,
     lease::{Deadlines, FencingToken, Tally, VoteResult},
-    lock::{LockValue, NodesKey, ReleaseOptions},
+    lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof},
     once_per::OncePer,
     redlock::simulated::{
         AcquireReply, Acquisition, ExtendReply, Failure, LockSession, NodeReply, Notification, ReleaseReply,
@@ -120,8 +120,9 @@ pub struct Instance {
 
 /// Returns the session of a process, with a unique value.
 fn session(index: usize, number: u32) -> LockSession {
-    let value = LockValue::from_node(format!("{index}.{number}"));
-    LockSession::proven("lock", NodesKey { value, token: FencingToken::ZERO })
+    let proof = ReleaseProof::new(((index as u128) << 64) + u128::from(number));
+    let value = LockValue::of_candidate(number.into(), &proof, &index.to_string()).expect("a value");
+    LockSession::proven("lock", NodesKey { value, proof, token: FencingToken::ZERO })
 }
 
 /// Replies to it belong to no round.
@@ -138,7 +139,7 @@ impl Instance {
             skew: random.i64(-50_000..50_000),
             once_per,
             session: session(index, 0),
-            watch: TakeoverTimer::new(once_per.is_some()),
+            watch: TakeoverTimer::new(),
             phase: Phase::Campaigning,
             rounds: 0,
             round: None,
@@ -189,7 +190,7 @@ impl Instance {
     fn begin_anew(&mut self, world: &mut World) {
         self.number += 1;
         self.session = session(self.index, self.number);
-        self.watch = TakeoverTimer::new(self.once_per.is_some());
+        self.watch = TakeoverTimer::new();
         (self.rounds, self.round, self.won, self.lost_rounds) = (0, None, None, 0);
         (self.renewal, self.guarded, self.elector_dead, self.lost) = (None, None, false, false);
         self.news.clear();
@@ -254,7 +255,7 @@ impl Instance {
         let (ttl, settle) = (TTL, world.times.startup_grace());
         let ask = |node: usize, us: &Self| {
             let (key, freed, once_per) = (us.session.key(), us.watch.freed().cloned(), us.once_per);
-            Some(Ask::Acquire(Acquisition { key, ttl, settle, tell: node == teller, freed, once_per }))
+            Some(Ask::Acquire(Acquisition { key, ttl, settle, tell: node == teller, freed, once_per, settled: None }))
         };
         self.ask_all(Kind::Campaign(Vec::new()), ask, world);
     }

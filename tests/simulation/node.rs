@@ -97,7 +97,8 @@ impl Node {
             failed = Failures { count, left: data.failed.left(now) };
         }
         let value = data.lock.get(now).map(LockValue::from_node);
-        if let Some(value) = value.filter(|value| *value != ask.key.value && ask.freed.as_ref() != Some(value)) {
+        let is_released = |value: &LockValue| ask.freed.as_ref().is_some_and(|proof| value.is_released_by(proof));
+        if let Some(value) = value.filter(|value| *value != ask.key.value && !is_released(value)) {
             let (left, listeners) = (data.lock.left(now), self.listeners);
             return Answer::Held { value, left, listeners };
         }
@@ -111,7 +112,8 @@ impl Node {
         }
         // The uptime is counted in whole seconds of the clock, so granting begins at the start of a second.
         let uptime = Duration::from_secs(now / SECOND - self.started / SECOND);
-        if self.rules.startup_grace && uptime < ask.settle {
+        let is_settled = ask.settled.as_ref() == Some(&self.run_id);
+        if self.rules.startup_grace && uptime < ask.settle && !is_settled {
             let seconds = (ask.settle - uptime).as_millis().div_ceil(1000) as u64;
             return Answer::StartupGrace { left: Duration::from_nanos(seconds * SECOND - now % SECOND) };
         }
@@ -155,20 +157,21 @@ impl Node {
     }
 
     pub fn release(&mut self, key: &NodesKey, tell: bool, options: ReleaseOptions, now: u64) -> ReleaseReply {
-        let NodesKey { value, token } = key;
+        let NodesKey { value, proof, token } = key;
         let data = &mut self.data;
         let late = self.rules.release_check && data.fence > *token;
-        if data.lock.get(now) != Some(value.as_str()) || late {
+        let is_ours = data.lock.get(now).map_or(options.hold.is_some(), |held| held == value.as_str());
+        if !is_ours || late {
             return ReleaseReply::NotOurs;
         }
         data.lock = options.hold.map_or(Key::default(), |hold| Key::set(value.kept().as_str(), now, hold));
         data.fence = if self.rules.token_check { token.following() } else { data.fence.max(token.following()) };
         if tell {
-            let (value, listeners) = (value.clone(), self.listeners);
+            let (proof, listeners) = (Some(proof.clone()), self.listeners);
             self.told.push(match options {
-                ReleaseOptions { succeeded: true, .. } => Notification::Done { value, listeners },
+                ReleaseOptions { succeeded: true, .. } => Notification::Done { proof, listeners },
                 ReleaseOptions { hold: Some(left), .. } => Notification::Held { left, listeners },
-                ReleaseOptions { hold: None, .. } => Notification::Released { value, listeners },
+                ReleaseOptions { hold: None, .. } => Notification::Released { proof, listeners },
             });
         }
         ReleaseReply::Freed

@@ -365,10 +365,10 @@ fn event_timer(event: &Event) -> Timer {
 
 fn shown(ask: &Ask) -> String {
     match ask {
-        Ask::Acquire(Acquisition { key: NodesKey { value, token }, .. }) => format!("acquire({value}, {token})"),
-        Ask::Extend { key: NodesKey { value, token }, note } => {
+        Ask::Acquire(Acquisition { key: NodesKey { value, token, .. }, .. }) => format!("acquire({value}, {token})"),
+        Ask::Extend { key: NodesKey { value, token, .. }, note } => {
             format!("extend({value}, {token}{})", if note.is_some() { ", a note" } else { "" })
         }
-        Ask::Release { key: NodesKey { value, token }, .. } => format!("release({value}, {token})"),
+        Ask::Release { key: NodesKey { value, token, .. }, .. } => format!("release({value}, {token})"),
     }
 }

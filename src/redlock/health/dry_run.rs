@@ -81,7 +81,7 @@ async fn lead(node: &Node, session: &LockSession, times: &Times) -> Result<(), F
     let mut delete = redis::cmd("DEL");
     delete.arg(session.fence_key());
     for cmd in [
-        session.acquisition(times, false, None),
+        session.acquisition(times, false, None, None),
         session.extension(times, None),
         session.release(Audience::Nobody, ReleaseOptions::default()),
         delete,

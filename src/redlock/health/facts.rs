@@ -18,6 +18,7 @@ pub(super) fn findings(info: &ServerInfo, times: &Times) -> Vec<Finding> {
         info.is_sentinel.then_some(Finding::Sentinel),
         info.is_in_cluster.then_some(Finding::Cluster),
         info.is_replica.then_some(Finding::Replica),
+        info.clock_set_back.then_some(Finding::ClockSetBack),
         startup_grace(info.up, times),
     ];
     let evicts_by = info.memory.as_ref().and_then(|memory| memory.evicts_by.clone());
@@ -51,6 +52,11 @@ mod tests {
         assert_eq!(found("uptime_in_seconds:10"), [Finding::StartupGrace(Duration::from_millis(6152))]);
         assert_eq!(found("uptime_in_seconds:17"), []);
         assert_eq!(found("uptime_in_seconds:18446744073709551615"), []);
+    }
+
+    #[test]
+    fn a_server_whose_clock_was_set_back_since_it_started_is_told_apart() {
+        assert_eq!(found("uptime_in_seconds:-3600"), [Finding::ClockSetBack]);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(crate) enum Finding {
     Replica,
     /// The server has just started, and votes after this time.
     StartupGrace(Duration),
+    /// The server's clock was set back to before its start. Its uptime shows nothing.
+    ClockSetBack,
     /// The server is also the node of this name.
     SameServer(String),
     /// The user may not run these commands.
@@ -63,6 +65,7 @@ impl Finding {
             | Finding::Cluster
             | Finding::Replica
             | Finding::StartupGrace(_)
+            | Finding::ClockSetBack
             | Finding::SameServer(_)
             | Finding::MissingRights(_) => Severity::NoVote,
             Finding::Slow { longest, limit, .. } if longest > limit => Severity::NoVote,
@@ -85,6 +88,7 @@ impl Finding {
             Finding::Replica => return Failure::Replica.advice(),
             Finding::Sentinel => "write redis-sentinel://HOST,.../NAME with all Sentinels of that master",
             Finding::StartupGrace(_) => "wait; it may have lost a leader's lock, and grants none before",
+            Finding::ClockSetBack => "wait a ttl, or restart it, one node at a time: its uptime is negative",
             Finding::SameServer(_) => "give each node a server of its own",
             Finding::MissingRights(commands) => return grant_command(commands).into(),
             Finding::CannotListen => {
@@ -120,6 +124,9 @@ impl fmt::Display for Finding {
             Finding::StartupGrace(left) => {
                 write!(f, "has just started and votes in {} s", left.as_secs().saturating_add(1))
             }
+            Finding::ClockSetBack => f.write_str(
+                "has a clock that was set back since it started: it votes for instances that have known it for a ttl",
+            ),
             Finding::SameServer(twin) => write!(f, "is the same server as {twin}"),
             Finding::MissingRights(commands) => {
                 write!(f, "doesn't let this user run {} (NOPERM)", commands.join(", "))

@@ -13,6 +13,8 @@ pub(super) struct ServerInfo {
     pub is_in_cluster: bool,
     pub is_replica: bool,
     pub up: Option<Duration>,
+    /// Its uptime, by its wall clock, is negative.
+    pub clock_set_back: bool,
     /// What distinguishes this server process from all others.
     pub run_id: Option<String>,
     pub memory: Option<MemoryLimit>,
@@ -42,6 +44,7 @@ impl ServerInfo {
             is_in_cluster: is("cluster_enabled", "1"),
             is_replica: is("role", "slave"),
             up: number("uptime_in_seconds").map(Duration::from_secs),
+            clock_set_back: fields.get("uptime_in_seconds").is_some_and(|up| up.starts_with('-')),
             run_id: fields.get("run_id").filter(|id| !id.is_empty()).map(|&id| id.to_owned()),
             memory: number("maxmemory").filter(|&limit| limit > 0).map(|limit| MemoryLimit {
                 evicts_by: fields

@@ -5,23 +5,25 @@ use std::time::Duration;
 use redis::{Msg, PushInfo, PushKind};
 use tokio::sync::mpsc;
 
-use crate::lock::LockValue;
+use crate::lock::ReleaseProof;
 
 /// How many notifications wait to be read. A standby that can't keep up misses some, and looks when the votes could
 /// have run out.
 pub(crate) const MOST_NOTIFICATIONS: usize = 1024;
 
-/// An event that may change who can lead.
+/// An event that may change who can lead. Whoever may publish can send any of them: each makes a standby look sooner or
+/// a little later, and no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Notification {
-    /// A leader has released the lock that has this value, with `listeners` standbys subscribed.
-    Released { value: LockValue, listeners: u32 },
+    /// A leader has released its lock, with `listeners` standbys subscribed; `proof` shows it to nodes that don't know of it
+    /// yet.
+    Released { proof: Option<ReleaseProof>, listeners: u32 },
     /// The same, and its command has succeeded for this period.
-    Done { value: LockValue, listeners: u32 },
+    Done { proof: Option<ReleaseProof>, listeners: u32 },
     /// A leader has ended, and keeps the lock for `left`.
     Held { left: Duration, listeners: u32 },
-    /// A candidate has got a vote; `freed` is the value of the released lock that it replaces, if it knows of one.
-    Acquired { freed: Option<LockValue> },
+    /// A candidate has got a vote; `freed` proves the release of the lock that it replaces, if it knows of one.
+    Acquired { freed: Option<ReleaseProof> },
     /// A connection is up and subscribed. Messages sent before that are lost.
     Connected,
 }
@@ -61,19 +63,18 @@ impl NotificationSender {
     }
 }
 
-/// Reads `acquired VALUE`, `released LISTENERS VALUE`, `done LISTENERS VALUE` or `held LISTENERS MILLISECONDS`. Returns
+/// Reads `acquired PROOF`, `released LISTENERS PROOF`, `done LISTENERS PROOF` or `held LISTENERS MILLISECONDS`. Returns
 /// `None` for any other message.
 pub(crate) fn parse(text: &str) -> Option<Notification> {
     let (word, rest) = text.split_once(' ')?;
     if word == "acquired" {
-        let freed = Some(rest).filter(|freed| !freed.is_empty()).map(LockValue::from_node);
-        return Some(Notification::Acquired { freed });
+        return Some(Notification::Acquired { freed: ReleaseProof::from_message(rest) });
     }
     let (listeners, subject) = rest.split_once(' ')?;
     let listeners = listeners.parse().ok()?;
     match word {
-        "released" => Some(Notification::Released { value: LockValue::from_node(subject), listeners }),
-        "done" => Some(Notification::Done { value: LockValue::from_node(subject), listeners }),
+        "released" => Some(Notification::Released { proof: ReleaseProof::from_message(subject), listeners }),
+        "done" => Some(Notification::Done { proof: ReleaseProof::from_message(subject), listeners }),
         "held" => Some(Notification::Held { left: Duration::from_millis(subject.parse().ok()?), listeners }),
         _ => None,
     }

@@ -1,6 +1,7 @@
 -- KEYS: lock, fence, done, failed.
--- ARGV: value, ttl (ms), token, startup grace (ms), whether to notify listeners (1 or 0), a value whose release was
--- announced (or empty), how often the command may fail (empty: don't check the period; 0: any number).
+-- ARGV: value, ttl (ms), token, startup grace (ms), whether to notify listeners (1 or 0), what proves that a lock was
+-- released (or empty), how often the command may fail (empty: don't check the period; 0: any number), the id of a server
+-- process that the candidate has known for the startup grace (or empty).
 -- The channel has the lock's name. Tokens stay strings: Lua prints large numbers as floats.
 local info = redis.call('INFO', 'server')
 -- Before Redis 5, what a script writes after it has asked for the time is not replicated or saved as written.
@@ -18,7 +19,11 @@ if ARGV[7] ~= '' then
   failed, failed_left = redis.call('GET', KEYS[4]) or failed, redis.call('PTTL', KEYS[4])
 end
 local value = redis.call('GET', KEYS[1])
-if value and value ~= ARGV[1] and value ~= ARGV[6] then
+-- A value contains the hash of what its leader alone can show. In the holder's name, quotes are escaped.
+local function is_released()
+  return ARGV[6] ~= '' and string.find(value, '"release":"' .. redis.sha1hex(ARGV[6]) .. '"', 1, true)
+end
+if value and value ~= ARGV[1] and not is_released() then
   -- pcall: where the user may not count or publish, nobody listens.
   local listeners = redis.pcall('PUBSUB', 'NUMSUB', KEYS[1])
   return {'held', run_id, fence, value, redis.call('PTTL', KEYS[1]), listeners[2] or 0}
@@ -30,9 +35,11 @@ if tonumber(ARGV[3]) <= tonumber(fence) then
   return {'stale', run_id, fence}
 end
 -- A node that has just started may have lost a lock that a leader counts on. Its uptime counts whole seconds, which
--- begin with the seconds of its clock.
-local settle = tonumber(ARGV[4]) - 1000 * tonumber(string.match(info, 'uptime_in_seconds:(%d+)'))
-if settle > 0 then
+-- begin with the seconds of its clock. One whose clock was set back by more than that has a negative uptime; it settles
+-- for who has seen it for long enough.
+local up = math.max(tonumber(string.match(info, 'uptime_in_seconds:(-?%d+)')), 0)
+local settle = tonumber(ARGV[4]) - 1000 * up
+if settle > 0 and run_id ~= ARGV[8] then
   local into_second = math.floor(redis.call('TIME')[2] / 1000)
   return {'young', run_id, fence, 1000 * math.ceil(settle / 1000) - into_second}
 end

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Cmd;
 
 use crate::{
-    lock::{LockValue, NodesKey, ReleaseOptions},
+    lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof},
     once_per::{Note, Noted, OncePer},
 };
 
@@ -46,11 +46,12 @@ impl Keys {
 
     /// Returns the request for a vote.
     pub(crate) fn acquire(&self, ask: &Acquisition) -> Cmd {
-        let Acquisition { key: NodesKey { value, token }, ttl, settle, tell, freed, once_per } = ask;
+        let Acquisition { key: NodesKey { value, token, .. }, ttl, settle, tell, freed, once_per, settled } = ask;
         let most_failures = once_per.map_or(String::new(), |once| once.attempts.unwrap_or(ANY_NUMBER).to_string());
         let mut cmd = self.eval(ACQUIRE, &[&self.done, &self.failed]);
         cmd.arg(value.as_str()).arg(millis(*ttl)).arg(token.to_string()).arg(millis(*settle));
         cmd.arg(u8::from(*tell)).arg(or_empty(freed.as_ref())).arg(most_failures);
+        cmd.arg(settled.as_deref().unwrap_or_default());
         cmd
     }
 
@@ -84,15 +85,15 @@ impl Keys {
     }
 
     /// Returns a request to notify listeners of a vote, in place of another node.
-    pub(crate) fn tell_acquisition(&self, freed: Option<&LockValue>) -> Cmd {
+    pub(crate) fn tell_acquisition(&self, freed: Option<&ReleaseProof>) -> Cmd {
         let mut cmd = redis::cmd("PUBLISH");
         cmd.arg(&self.lock).arg(format!("acquired {}", or_empty(freed)));
         cmd
     }
 
     /// Returns a request to notify listeners of a release, in place of another node.
-    pub(crate) fn tell_release(&self, value: &LockValue, audience: Audience, options: ReleaseOptions) -> Cmd {
-        let (word, subject) = message(value, options);
+    pub(crate) fn tell_release(&self, proof: &ReleaseProof, audience: Audience, options: ReleaseOptions) -> Cmd {
+        let (word, subject) = message(proof, options);
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(TELL).arg(1).arg(&self.lock).arg(audience.not_counted()).arg(word).arg(subject);
         cmd
@@ -100,8 +101,9 @@ impl Keys {
 
     /// Returns a release.
     pub(crate) fn release(&self, key: &NodesKey, audience: Audience, options: ReleaseOptions) -> Cmd {
-        let NodesKey { value, token } = key;
-        let (word, subject) = message(value, options);
+        let NodesKey { value, proof, token } = key;
+        // The proof is shown only with a message: a candidate that gives votes back may lead later.
+        let (word, subject) = if audience == Audience::Nobody { Default::default() } else { message(proof, options) };
         let mut cmd = self.eval(RELEASE, &[]);
         cmd.arg(value.as_str()).arg(token.to_string()).arg(token.following().to_string());
         cmd.arg(audience.not_counted()).arg(word).arg(subject);
@@ -113,11 +115,11 @@ impl Keys {
 }
 
 /// Returns the message about a release: its first word, and what follows the number of listeners.
-fn message(value: &LockValue, options: ReleaseOptions) -> (&'static str, String) {
+fn message(proof: &ReleaseProof, options: ReleaseOptions) -> (&'static str, String) {
     match options {
-        ReleaseOptions { succeeded: true, .. } => ("done", value.to_string()),
+        ReleaseOptions { succeeded: true, .. } => ("done", proof.to_string()),
         ReleaseOptions { hold: Some(hold), .. } => ("held", millis(hold).to_string()),
-        ReleaseOptions { hold: None, .. } => ("released", value.to_string()),
+        ReleaseOptions { hold: None, .. } => ("released", proof.to_string()),
     }
 }
 
@@ -131,10 +133,12 @@ pub(crate) struct Acquisition {
     pub settle: Duration,
     /// Whether the node notifies listeners of the vote.
     pub tell: bool,
-    /// A value whose release was announced. This node may not know of the release yet.
-    pub freed: Option<LockValue>,
+    /// Proves the release of a lock. This node may not know of the release yet.
+    pub freed: Option<ReleaseProof>,
     /// What the node checks in this period; `None`: nothing.
     pub once_per: Option<OncePer>,
+    /// The id of a server process that we have known for the startup grace, whatever its uptime is.
+    pub settled: Option<String>,
 }
 
 /// Who is notified of a release, and whether we are among the listeners.
@@ -156,9 +160,9 @@ impl Audience {
     }
 }
 
-/// Returns an optional value as an argument of the scripts.
-fn or_empty(value: Option<&LockValue>) -> &str {
-    value.map_or("", LockValue::as_str)
+/// Returns an optional proof as an argument of the scripts.
+fn or_empty(proof: Option<&ReleaseProof>) -> &str {
+    proof.map_or("", ReleaseProof::as_str)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -3,7 +3,10 @@
 -- follows the number of listeners and, to keep the lock, its new value and for how long (ms).
 -- The channel has the lock's name.
 local fence = redis.call('GET', KEYS[2]) or '0'
-if redis.call('GET', KEYS[1]) ~= ARGV[1] or tonumber(fence) > tonumber(ARGV[2]) then
+local value = redis.call('GET', KEYS[1])
+-- To keep a lock that the node has lost, it is restored, as by an extension.
+local is_ours = value == ARGV[1] or not value and ARGV[7]
+if not is_ours or tonumber(fence) > tonumber(ARGV[2]) then
   return {'kept', fence}
 end
 if ARGV[7] then

@@ -6,7 +6,7 @@ use super::{FILL_IN, Instance, Phase, Timer};
 use crate::{
     clock::Moment,
     lease::quorum_free_in,
-    lock::{Reason, ReleaseOptions, WaitOutcome},
+    lock::{Reason, ReleaseOptions},
     once_per::Failures,
     redlock::{
         outcome,
@@ -91,10 +91,10 @@ impl Instance {
             Phase::Campaigning => self.news.push(news),
             Phase::StandingBy => {
                 let now = self.clock(world);
-                match self.watch.hear(news, &world.times, now, world.random.f64()) {
-                    Some(WaitOutcome::Succeeded) => self.end(world),
-                    Some(WaitOutcome::LookAgain) => self.campaign(world),
-                    None => self.wait_to_go(world),
+                if self.watch.hear(news, &world.times, now, world.random.f64()) {
+                    self.campaign(world);
+                } else {
+                    self.wait_to_go(world);
                 }
             }
             _ => {}

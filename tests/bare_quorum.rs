@@ -1,0 +1,33 @@
+//! A lease that stands on just a quorum of the nodes is told, and is lost at once with one vote more.
+
+mod support;
+
+use support::{LONG_TTL, Leaderrun, Servers, Witnesses, unique};
+
+#[test]
+fn a_vote_that_another_has_is_gone_at_once() {
+    let servers = Servers::settled(3, LONG_TTL);
+    let (resource, witnesses) = (unique("bare"), Witnesses::new());
+    servers.0[2].freeze();
+    let run = Leaderrun::on(&servers, &resource, LONG_TTL).args(["-v"]);
+    let leader = run.args(witnesses.command(&["drain", "1"])).spawn();
+    leader.reports("the lease stands on 2 of 3 nodes, a bare quorum, without redis://");
+    servers.0[1].query::<()>(&["SET", &format!("leaderrun:{resource}"), "another", "PX", "60000"]);
+    let output = leader.wait();
+    assert_eq!(output.code(), 76, "{}", output.stderr);
+    assert!(!output.stderr.contains("trying again"), "{}", output.stderr);
+    assert_eq!(output.stderr.matches("a bare quorum").count(), 1, "{}", output.stderr);
+    servers.0[2].thaw();
+}
+
+#[test]
+fn a_vote_that_another_has_costs_a_lease_on_all_nodes_nothing() {
+    let servers = Servers::settled(3, LONG_TTL);
+    let (resource, witnesses) = (unique("all"), Witnesses::new());
+    let run = Leaderrun::on(&servers, &resource, LONG_TTL).args(["-v"]);
+    let mut leader = run.args(witnesses.command(&[])).spawn();
+    witnesses.started(1);
+    servers.0[1].query::<()>(&["SET", &format!("leaderrun:{resource}"), "another", "PX", "60000"]);
+    leader.reports("the lease stands on 2 of 3 nodes, a bare quorum, without redis://");
+    assert!(!leader.has_ended(), "{}", leader.stderr());
+}
