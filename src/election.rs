@@ -94,6 +94,8 @@ impl<'a> Candidacy<'a> {
         let follows = "the command was not started";
         if let Reason::SameServerTwice { .. } = reason {
             report.error(Event::Failed, &reason);
+        } else if let Reason::OtherList { .. } = reason {
+            report.error(Event::OtherList, format_args!("{reason}; {follows}"));
         } else if reason.lacks_quorum() {
             report.error(Event::NoQuorum, format_args!("no quorum: {reason}; {follows}; see leaderrun --check"));
         } else {
@@ -108,7 +110,11 @@ impl<'a> Candidacy<'a> {
         report.debug(Event::LostRound, format_args!("lost a round: {reason}"));
         let waits = self.waits_until(reason).is_none_or(|until| Instant::now() < until);
         if waits && !reason.is_race() && !self.reported.as_ref().is_some_and(|reported| reason.is_old_news(reported)) {
-            report.info(Event::StandsBy, format_args!("stands by: {reason}"));
+            let message = format_args!("stands by: {reason}");
+            match reason {
+                Reason::OtherList { .. } => report.error(Event::OtherList, message),
+                _ => report.info(Event::StandsBy, message),
+            }
             self.reported = Some(reason.clone());
         }
         if matches!(reason, Reason::NoQuorum(_) | Reason::TooLate | Reason::FenceAhead { .. }) {

@@ -20,6 +20,7 @@ pub(crate) enum Event {
     NotRecorded,
     NotStarted,
     NoQuorum,
+    OtherList,
     Rejoins,
     ProcessDied,
     Warning,

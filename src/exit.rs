@@ -25,6 +25,8 @@ pub(crate) enum Exit {
     LeadershipLost,
     /// No quorum of nodes could be reached, and we may not wait any longer.
     NoQuorum,
+    /// Another instance uses another number of nodes.
+    OtherList,
     /// Bad options or settings.
     Usage,
     /// Our own failure.
@@ -48,6 +50,7 @@ impl Exit {
             Exit::NotRecorded => 74,
             Exit::LeadershipLost => 76,
             Exit::NoQuorum => 69,
+            Exit::OtherList => 78,
             Exit::Usage => 64,
             Exit::Failure => 125,
             Exit::CannotRun => 126,

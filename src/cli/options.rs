@@ -37,7 +37,7 @@ const QUESTIONS: &str = "Questions, instead of a command";
         LEADERRUN_RESOURCE, LEADERRUN_REDIS, LEADERRUN_TTL and so on.\n\n\
         Exit status: that of the command, or 128 + N if signal N ended it; 75 another instance leads and the wait is over; \
         76 leadership was lost and the command stopped; 69 no quorum of nodes could be reached; 74 the command \
-        succeeded, but --once-per could not record that; 64 usage error; 125 leaderrun itself failed; 126 the command \
+        succeeded, but --once-per could not record that; 78 another instance uses another number of servers; 64 usage error; 125 leaderrun itself failed; 126 the command \
         can't be run; 127 the command was not found."
 )]
 pub(crate) struct Cli {

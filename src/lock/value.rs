@@ -24,6 +24,9 @@ struct Mark {
     /// The hash of what proves its release.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     release: String,
+    /// How many nodes its leader is configured with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nodes: Option<usize>,
     /// The leader has ended, and its lock is kept for a while.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     kept: bool,
@@ -37,13 +40,19 @@ pub(crate) enum LeadershipId {
 }
 
 impl LockValue {
-    /// Creates the value of a candidate. `id`: a random number. `proof`: what will prove its release.
+    /// Creates the value of a candidate. `id`: a random number. `proof`: what will prove its release. `nodes`: how many it
+    /// is configured with, if others must know.
     ///
     /// # Errors
     /// Those of serializing it.
-    pub(crate) fn of_candidate(id: u128, proof: &ReleaseProof, holder: &str) -> serde_json::Result<Self> {
+    pub(crate) fn of_candidate(
+        id: u128,
+        proof: &ReleaseProof,
+        holder: &str,
+        nodes: Option<usize>,
+    ) -> serde_json::Result<Self> {
         let (id, holder, release) = (format!("{id:032x}"), holder.to_owned(), proof.hash());
-        let mark = Mark { id, holder, release, kept: false };
+        let mark = Mark { id, holder, release, nodes, kept: false };
         serde_json::to_string(&mark).map(LockValue)
     }
 
@@ -68,6 +77,11 @@ impl LockValue {
     /// Returns the holder that it names; another library's value stands for its holder.
     pub(crate) fn holder(&self) -> String {
         self.mark().map_or_else(|| self.0.chars().take(LONGEST_FOREIGN_HOLDER).collect(), |mark| mark.holder)
+    }
+
+    /// Returns how many nodes its leader is configured with; `None` if it doesn't say.
+    pub(crate) fn nodes(&self) -> Option<usize> {
+        self.mark()?.nodes
     }
 
     /// Returns whether its leader has ended and the lock is kept for a while.

@@ -41,6 +41,10 @@ impl Redlock {
             // Only one node may know of a success, which is worth waiting for slow ones.
             round.wait(self.times.answer_timeout().max(WITNESSES_ANSWER_WITHIN)).await;
         }
+        if self.lists_differ {
+            // One node may be all that another list has in common with ours.
+            round.wait(self.times.answer_timeout()).await;
+        }
         if let Some(twice) = self.compare_servers(&mut round).await {
             self.withdraw(&round.end());
             return AcquireOutcome::NotAcquired(NotAcquired { reason: twice, free_in: None });
@@ -109,6 +113,7 @@ impl Redlock {
 
     async fn lose(&mut self, mut round: Round<AcquireReply>, teller: Option<usize>, lost: LostRound) -> NotAcquired {
         let is_led = matches!(lost, LostRound::Decided(Reason::Taken(_) | Reason::Kept { .. }));
+        self.lists_differ = matches!(lost, LostRound::Decided(Reason::OtherList { .. }));
         self.lost_rounds = if is_led { 0 } else { self.lost_rounds.saturating_add(1) };
         if matches!(lost, LostRound::NoQuorum | LostRound::StartupGrace) {
             // Nothing is urgent now, and the operator should learn as much as possible about each node.
@@ -127,6 +132,8 @@ impl Redlock {
         let free_in = match reason {
             // Somebody has to mend it.
             Reason::FenceAhead { .. } => Some(self.times.extend_every()),
+            // That a quorum of ours is free doesn't help.
+            Reason::OtherList { .. } => outcome::longest_left(&replies).or(Some(self.times.ttl())),
             _ => quorum_free_in(nodes, outcome::free_in(nodes, &replies, &self.times, fastrand::f64())),
         };
         NotAcquired { reason, free_in }

@@ -48,6 +48,8 @@ pub(crate) struct Redlock {
     pub(crate) lost_rounds: u32,
     /// Whether all nodes are known to be different servers.
     pub(crate) servers_differ: bool,
+    /// Whether a node has had a lock of an instance with another number of nodes: it may lead without a quorum of ours.
+    pub(crate) lists_differ: bool,
     pub(crate) processes: KnownProcesses,
     pub(crate) votes: Arc<KnownVotes>,
     report: Report,
@@ -65,7 +67,7 @@ impl Redlock {
         times: Times,
         report: &Report,
     ) -> Result<Self> {
-        let session = LockSession::new(&config.lock, holder, once_per)?;
+        let session = LockSession::new(&config.lock, holder, Some(config.addresses.len()), once_per)?;
         Ok(Self::with_session(config, session, times, report))
     }
 
@@ -84,6 +86,7 @@ impl Redlock {
             votes_out: false,
             lost_rounds: 0,
             servers_differ: false,
+            lists_differ: false,
             processes: KnownProcesses::default(),
             votes: Arc::new(KnownVotes::none(config.addresses.len())),
         }

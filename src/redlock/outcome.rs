@@ -68,6 +68,9 @@ pub(crate) fn campaign(
     if let Some(reason) = period_is_over(replies) {
         return Err(LostRound::Decided(reason));
     }
+    if let Some(reason) = other_list(nodes, replies) {
+        return Err(LostRound::Decided(reason));
+    }
     let failures = answers(replies).map(|acquired| acquired.failures).max().unwrap_or_default();
     let count = |is: fn(&Answer) -> bool| answers(replies).filter(|acquired| is(&acquired.answer)).count();
     let granted = count(|a| matches!(a, Answer::Granted));
@@ -90,6 +93,16 @@ pub(crate) fn campaign(
         LostRound::StartupGrace
     } else {
         LostRound::NoQuorum
+    })
+}
+
+/// Returns whose lock is on a node although its leader has another number of nodes than we. It may lead on a quorum of its
+/// nodes that is none of ours, so that no quorum of ours makes us the only leader.
+fn other_list(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
+    answers(replies).find_map(|acquired| {
+        let Answer::Held { value, .. } = &acquired.answer else { return None };
+        let theirs = value.nodes().filter(|&theirs| theirs != nodes)?;
+        Some(Reason::OtherList { holder: value.holder(), theirs, ours: nodes })
     })
 }
 
@@ -200,6 +213,15 @@ pub(crate) fn free_in(
         };
     }
     free_in
+}
+
+/// Returns the time until the last of the locks that the nodes hold expires, if all do.
+pub(crate) fn longest_left(replies: &[NodeReply<AcquireReply>]) -> Option<Duration> {
+    let left = |acquired: &AcquireReply| match acquired.answer {
+        Answer::Held { left, .. } => left,
+        _ => None,
+    };
+    answers(replies).filter_map(left).max()
 }
 
 /// Decides an extension round: lost if so many nodes have given the lock to another that it can no longer succeed,

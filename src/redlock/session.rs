@@ -27,18 +27,18 @@ pub(crate) struct LockSession {
 }
 
 impl LockSession {
-    /// Creates a session with a unique value.
+    /// Creates a session with a unique value. `nodes`: how many there are, if others must know.
     ///
     /// # Errors
     /// The system provides no random numbers.
-    pub(crate) fn new(lock: &str, holder: &str, once_per: Option<OncePer>) -> Result<Self> {
+    pub(crate) fn new(lock: &str, holder: &str, nodes: Option<usize>, once_per: Option<OncePer>) -> Result<Self> {
         let random = || {
             let mut bytes = [0; 16];
             getrandom(&mut bytes, GetRandomFlags::empty()).context("no random numbers")?;
             anyhow::Ok(u128::from_ne_bytes(bytes))
         };
         let proof = ReleaseProof::new(random()?);
-        let value = LockValue::of_candidate(random()?, &proof, holder)?;
+        let value = LockValue::of_candidate(random()?, &proof, holder, nodes)?;
         Ok(LockSession { once_per, ..Self::proven(lock, NodesKey { value, proof, token: FencingToken::ZERO }) })
     }
 

@@ -63,7 +63,7 @@ impl Pair {
         let candidate = self.random.u8(0..4);
         let holder = ["a", "b", "\"release\":\"\"", "größe \" 夜"][usize::from(candidate)];
         let proof = ReleaseProof::new(candidate.into());
-        let value = LockValue::of_candidate(candidate.into(), &proof, holder).expect("a value");
+        let value = LockValue::of_candidate(candidate.into(), &proof, holder, None).expect("a value");
         let (token, ttl) = (self.token(), Duration::from_secs(self.random.u64(10..30)));
         let key = NodesKey { value, proof, token };
         let now = self.now();

@@ -121,7 +121,7 @@ pub struct Instance {
 /// Returns the session of a process, with a unique value.
 fn session(index: usize, number: u32) -> LockSession {
     let proof = ReleaseProof::new(((index as u128) << 64) + u128::from(number));
-    let value = LockValue::of_candidate(number.into(), &proof, &index.to_string()).expect("a value");
+    let value = LockValue::of_candidate(number.into(), &proof, &index.to_string(), None).expect("a value");
     LockSession::proven("lock", NodesKey { value, proof, token: FencingToken::ZERO })
 }
 

@@ -31,7 +31,7 @@ pub(crate) async fn check(config: &RedlockConfig, times: Times) -> anyhow::Resul
     let lock = format!("{}:check:{:08x}", config.lock, fastrand::u32(..));
     let patient = Times::new(times.ttl().max(ANSWER_WITHIN), None).unwrap_or(times);
     let examine = async |index| {
-        let session = LockSession::new(&lock, "leaderrun --check", None)?;
+        let session = LockSession::new(&lock, "leaderrun --check", None, None)?;
         let (sender, notifications) = mpsc::channel(8);
         let node = Node::at(config, index, &lock, NotificationSender(sender), &patient);
         anyhow::Ok(examine(&node, &session, notifications, &times).await)

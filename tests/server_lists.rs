@@ -1,0 +1,55 @@
+//! Instances with different numbers of servers don't lead beside each other, and say what is wrong.
+
+mod support;
+
+use support::{LONG_TTL, Leaderrun, Server, Servers, Witnesses, unique};
+
+fn urls(servers: &[&Server]) -> String {
+    servers.iter().map(|server| server.url()).collect::<Vec<_>>().join(",")
+}
+
+fn run(urls: &str, resource: &str) -> Leaderrun {
+    Leaderrun::new().args(["-R", urls, "-r", resource, "-t", "3s", "--holder", "web-1"])
+}
+
+/// Starts a leader with the first list, and another instance with the second one.
+fn changes(before: &[&Server], after: &[&Server]) {
+    let (resource, witnesses) = (unique("list"), Witnesses::new());
+    let leader = run(&urls(before), &resource).args(witnesses.command(&["drain", "1"])).spawn();
+    witnesses.started(1);
+    let message = format!("web-1 uses {} servers, but this instance {}; give all", before.len(), after.len());
+    let tries = run(&urls(after), &resource).args(["--try"]).args(witnesses.command(&[])).spawn().wait();
+    assert_eq!(tries.code(), 78, "{}", tries.stderr);
+    assert!(tries.stderr.contains(&message), "{}", tries.stderr);
+    let waits = run(&urls(after), &resource).args(witnesses.command(&["drain", "1"])).spawn();
+    waits.reports(&format!("stands by: {message}"));
+    witnesses.ticks_on();
+    assert_eq!(witnesses.all().len(), 1);
+    witnesses.stop_last();
+    assert_eq!(leader.wait().code(), 0);
+    witnesses.started(2);
+    assert_eq!(waits.stderr().lines().count(), 1, "{}", waits.stderr());
+    witnesses.stop_last();
+    assert_eq!(waits.wait().code(), 0);
+    witnesses.check();
+}
+
+#[test]
+fn from_one_server_to_three() {
+    let Servers(all) = &Servers::settled(3, LONG_TTL);
+    changes(&[&all[0]], &[&all[0], &all[1], &all[2]]);
+}
+
+#[test]
+fn a_server_that_has_died_is_replaced_and_two_are_added() {
+    let mut servers = Servers::settled(6, LONG_TTL);
+    servers.0[2].kill();
+    let all = &servers.0;
+    changes(&[&all[0], &all[1], &all[2]], &[&all[0], &all[1], &all[3], &all[4], &all[5]]);
+}
+
+#[test]
+fn from_three_servers_to_one() {
+    let Servers(all) = &Servers::settled(3, LONG_TTL);
+    changes(&[&all[0], &all[1], &all[2]], &[&all[2]]);
+}
