@@ -31,11 +31,16 @@ fn deep(depth: u32) -> Shape {
     shape
 }
 
-/// Chains of processes, each of which lasts for microseconds; `words` start them. On one processor, eight of them can
-/// keep all else from running for seconds: Linux 6.18 schedules no other session (autogroups, sched(7)).
+/// Processes that do nothing but fork can keep all else on their processor from running for seconds: Linux 6.18 schedules
+/// no other session (autogroups, sched(7)). Returns the second number where that is the only one.
+fn with_processors<T>(several: T, one: T) -> T {
+    if std::thread::available_parallelism().is_ok_and(|number| number.get() > 1) { several } else { one }
+}
+
+/// Chains of processes, each of which lasts for microseconds; `words` start them.
 fn bombs(words: &[&str]) -> Shape {
     let sprout = support::program("sprout");
-    let chains = if std::thread::available_parallelism().is_ok_and(|n| n.get() > 1) { "8" } else { "2" };
+    let chains = with_processors("8", "2");
     let command = words.iter().copied().chain([sprout.as_str(), "bomb", chains]).map(Into::into).collect();
     Shape { command, size: 1 }
 }
@@ -54,7 +59,7 @@ fn a_tree_that_grows_when_it_is_asked_to_stop_is_dead_before_the_next_leader() {
     let _alone = alone();
     let stage = Stage::new();
     let mut shape = Shape::sprout("late", 1);
-    shape.command.push("5000".into());
+    shape.command.push(with_processors("5000", "1000").into());
     stage.play(&shape, End::ElectorStopped);
 }
 
