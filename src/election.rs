@@ -1,6 +1,10 @@
 //! Becoming the leader: campaign, stand by, campaign again, until we lead or may not wait any longer.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    mem::{Discriminant, discriminant},
+    pin::pin,
+    time::Duration,
+};
 
 use anyhow::Result;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -38,8 +42,8 @@ struct Candidacy<'a> {
     reported: Option<Reason>,
     /// Since when there has been no quorum.
     no_quorum_since: Option<Instant>,
-    /// Whether we have reported that.
-    no_quorum_reported: bool,
+    /// In which way, when we last reported that.
+    no_quorum_reported: Option<Discriminant<Reason>>,
 }
 
 /// How a wait ended.
@@ -78,7 +82,7 @@ pub(crate) async fn run(backend: &mut Backend, settings: &Settings) -> Result<El
 impl<'a> Candidacy<'a> {
     fn new(settings: &'a Settings) -> Self {
         let began = Instant::now();
-        Candidacy { settings, began, reported: None, no_quorum_since: None, no_quorum_reported: false }
+        Candidacy { settings, began, reported: None, no_quorum_since: None, no_quorum_reported: None }
     }
 
     fn wins(&self, lease: Lease) -> ElectionEnd {
@@ -108,7 +112,8 @@ impl<'a> Candidacy<'a> {
     fn loses(&mut self, reason: &Reason) {
         let report = &self.settings.report;
         report.debug(Event::LostRound, format_args!("lost a round: {reason}"));
-        let waits = self.waits_until(reason).is_none_or(|until| Instant::now() < until);
+        let waits = self.settings.wait_policy != WaitPolicy::None
+            && self.waits_until(reason).is_none_or(|until| Instant::now() < until);
         if waits && !reason.is_race() && !self.reported.as_ref().is_some_and(|reported| reason.is_old_news(reported)) {
             let message = format_args!("stands by: {reason}");
             match reason {
@@ -120,7 +125,7 @@ impl<'a> Candidacy<'a> {
         if matches!(reason, Reason::NoQuorum(_) | Reason::TooLate | Reason::FenceAhead { .. }) {
             self.no_quorum_since.get_or_insert_with(Instant::now);
         } else {
-            (self.no_quorum_since, self.no_quorum_reported) = (None, false);
+            (self.no_quorum_since, self.no_quorum_reported) = (None, None);
         }
     }
 
@@ -129,13 +134,15 @@ impl<'a> Candidacy<'a> {
     fn lacks_quorum(&mut self, reason: &Reason) {
         let message = format_args!("no quorum: {reason}; standing by until there is one");
         self.settings.report.error(Event::NoQuorum, message);
-        self.no_quorum_reported = true;
+        self.no_quorum_reported = Some(discriminant(reason));
     }
 
     /// Returns until when we may wait after a round that was lost for this reason; `None`: forever.
     fn waits_until(&self, reason: &Reason) -> Option<Instant> {
         match self.settings.wait_policy {
-            WaitPolicy::None if reason.is_race() => Some(self.began + LONGEST_TIE.min(self.settings.times.ttl())),
+            WaitPolicy::None if reason.is_race() || matches!(reason, Reason::OtherList { .. }) => {
+                Some(self.began + LONGEST_TIE.min(self.settings.times.ttl()))
+            }
             WaitPolicy::None => Some(self.began),
             WaitPolicy::For(wait) => Some(self.began + wait),
             WaitPolicy::Forever => None,
@@ -144,7 +151,8 @@ impl<'a> Candidacy<'a> {
 
     async fn wait(&self, backend: &mut Backend, not_acquired: &NotAcquired) -> Result<Waited> {
         let until = self.waits_until(&not_acquired.reason);
-        let no_quorum = self.no_quorum_since.filter(|_| !self.no_quorum_reported);
+        let is_reported = self.no_quorum_reported == Some(discriminant(&not_acquired.reason));
+        let no_quorum = self.no_quorum_since.filter(|_| !is_reported);
         let no_quorum_lasts = no_quorum.map(|since| since + self.settings.times.ttl());
         let change = wait_and_show(backend, not_acquired, &self.settings.report);
         let changed = match until.into_iter().chain(no_quorum_lasts).min() {

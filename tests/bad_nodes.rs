@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use support::{Leaderrun, Server, Servers, Witnesses, unique};
+use support::{LONG_TTL, Leaderrun, Server, Servers, Witnesses, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -193,12 +193,12 @@ fn one_server_under_two_names_is_an_error_and_starts_nothing() {
 
 #[test]
 fn a_fencing_token_from_the_far_future_is_reported_with_what_to_do() {
-    let servers = Servers::settled(3, TTL);
+    let servers = Servers::settled(3, LONG_TTL);
     let (resource, witnesses) = (unique("future"), Witnesses::new());
     let key = format!("leaderrun:{resource}:fence");
     servers.0[0].query::<()>(&["SET", &key, "9000000000000000"]);
     servers.0[2].freeze();
-    let run = || Leaderrun::on(&servers, &resource, TTL);
+    let run = || Leaderrun::on(&servers, &resource, LONG_TTL);
     let output = run().args(["--try", "true"]).output();
     assert_eq!(output.code(), 69, "{}", output.stderr);
     assert!(output.stderr.contains("has a fencing token from 2255-03-"), "{}", output.stderr);

@@ -6,7 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use support::{LONG_TTL, Leaderrun, Servers, Witnesses, eventually, unique};
+use support::{Leaderrun, Servers, Witnesses, eventually, unique};
 use tempfile::TempDir;
 
 const TTL: Duration = Duration::from_secs(1);
@@ -91,10 +91,12 @@ fn a_command_that_outlasts_the_hold_is_followed_at_once() {
 
 #[test]
 fn nodes_that_have_lost_the_lock_keep_it_too() {
-    let servers = Servers::settled(3, LONG_TTL);
+    // No extension restores it meanwhile.
+    let ttl = Duration::from_secs(9);
+    let servers = Servers::settled(3, ttl);
     let resource = unique("lost");
     let folder = tempfile::tempdir().expect("a folder");
-    let run = || Leaderrun::on(&servers, &resource, LONG_TTL);
+    let run = || Leaderrun::on(&servers, &resource, ttl);
     let line = format!("echo up; cd {}; until [ -e ends ]; do sleep 0.01; done", folder.path().display());
     let mut leader = run().args(["--hold", "60s"]).shell(&line);
     leader.says("up");

@@ -19,8 +19,8 @@ pub(crate) enum Reason {
     Taken(Option<Leader>),
     /// A leader has ended and keeps the lock (`--hold`).
     Kept { holder: String },
-    /// A lock is that of an instance with another number of nodes.
-    OtherList { holder: String, theirs: usize, ours: usize },
+    /// This node has the lock of an instance with another number of nodes, which may lead without a quorum of ours.
+    OtherList { node: String, holder: String, theirs: usize, ours: usize },
     /// Several campaigned at once, and none has won.
     Tie,
     /// Our token was too small; a larger one may win at once.
@@ -102,9 +102,10 @@ impl fmt::Display for Reason {
             Reason::Taken(Some(leader)) => leader.fmt(f),
             Reason::Taken(None) => f.write_str("another leads"),
             Reason::Kept { holder } => write!(f, "{holder} has led and keeps the lock (--hold)"),
-            Reason::OtherList { holder, theirs, ours } => write!(
+            Reason::OtherList { node, holder, theirs, ours } => write!(
                 f,
-                "{holder} uses {theirs} servers, but this instance {ours}; give all instances the same servers (--redis)"
+                "{holder}, whose lock is on {node}, uses {theirs} servers, but this instance {ours}; give all instances the \
+                 same servers (--redis)"
             ),
             Reason::Tie => f.write_str("several campaign at once"),
             Reason::Stale => f.write_str("a larger token was granted before"),

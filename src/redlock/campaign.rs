@@ -8,7 +8,7 @@ use super::{
     known_votes::KnownVotes,
     lock::Redlock,
     net::node::Node,
-    outcome::{self, LostRound, NodeReply, answers},
+    outcome::{self, LostRound, NodeReply, OtherList},
     round::{Round, ask_one},
     scripts::{self, AcquireReply, Audience, ExtendReply},
     session::LockSession,
@@ -41,18 +41,38 @@ impl Redlock {
             // Only one node may know of a success, which is worth waiting for slow ones.
             round.wait(self.times.answer_timeout().max(WITNESSES_ANSWER_WITHIN)).await;
         }
-        if self.lists_differ {
-            // One node may be all that another list has in common with ours.
-            round.wait(self.times.answer_timeout()).await;
+        if outcome::is_granted(self.nodes.len(), round.replies()) {
+            // One node may be all that the list of another leader has in common with ours.
+            round.wait_for_late().await;
         }
         if let Some(twice) = self.compare_servers(&mut round).await {
             self.withdraw(&round.end());
             return AcquireOutcome::NotAcquired(NotAcquired { reason: twice, free_in: None });
         }
         self.learn(&round);
-        match outcome::campaign(self.nodes.len(), round.replies(), &self.times, round.sent(), Moment::now()) {
-            Ok(failures) => AcquireOutcome::Acquired(self.win(round, token, teller, failures)),
-            Err(lost) => AcquireOutcome::NotAcquired(self.lose(round, teller, lost).await),
+        let decided = outcome::campaign(self.nodes.len(), round.replies(), &self.times, round.sent(), Moment::now());
+        self.note_other_list(round.replies());
+        match (decided, &self.other_list) {
+            (Ok(_), Some((other, _))) => {
+                let lost = LostRound::OtherList(other.clone());
+                AcquireOutcome::NotAcquired(self.lose(round, teller, lost).await)
+            }
+            (Ok(failures), None) => AcquireOutcome::Acquired(self.win(round, token, teller, failures)),
+            (Err(lost), _) => AcquireOutcome::NotAcquired(self.lose(round, teller, lost).await),
+        }
+    }
+
+    /// Remembers a lock of an instance with another number of nodes until its node says that it is gone or, if the node is
+    /// silent, for a ttl.
+    fn note_other_list(&mut self, replies: &[NodeReply<AcquireReply>]) {
+        let now = Moment::now();
+        let is_over = |(other, until): &(OtherList, Moment)| {
+            now >= *until || replies.iter().any(|reply| reply.node == other.node && reply.answer.is_ok())
+        };
+        if let Some(other) = outcome::other_list(self.nodes.len(), replies) {
+            self.other_list = Some((other, now + self.times.ttl()));
+        } else if self.other_list.as_ref().is_some_and(is_over) {
+            self.other_list = None;
         }
     }
 
@@ -91,7 +111,7 @@ impl Redlock {
                 self.processes.saw(*node, &acquired.run_id, Moment::now());
             }
         }
-        let listeners = answers(round.replies()).filter_map(AcquireReply::listeners).max();
+        let listeners = outcome::listeners(self.nodes.len(), round.replies());
         self.standby.timer.learn(Moment::now().since(round.sent()), listeners);
     }
 
@@ -113,7 +133,6 @@ impl Redlock {
 
     async fn lose(&mut self, mut round: Round<AcquireReply>, teller: Option<usize>, lost: LostRound) -> NotAcquired {
         let is_led = matches!(lost, LostRound::Decided(Reason::Taken(_) | Reason::Kept { .. }));
-        self.lists_differ = matches!(lost, LostRound::Decided(Reason::OtherList { .. }));
         self.lost_rounds = if is_led { 0 } else { self.lost_rounds.saturating_add(1) };
         if matches!(lost, LostRound::NoQuorum | LostRound::StartupGrace) {
             // Nothing is urgent now, and the operator should learn as much as possible about each node.
@@ -125,6 +144,7 @@ impl Redlock {
         let reason = match lost {
             LostRound::Decided(Reason::Stale) => self.fence_ahead(&replies).unwrap_or(Reason::Stale),
             LostRound::Decided(reason) => reason,
+            LostRound::OtherList(other) => self.reason_of(other),
             LostRound::NoQuorum => Reason::NoQuorum(shortfall::of_votes(&self.nodes, &replies)),
             LostRound::StartupGrace => Reason::StartupGrace(shortfall::of_votes(&self.nodes, &replies)),
         };
@@ -132,11 +152,17 @@ impl Redlock {
         let free_in = match reason {
             // Somebody has to mend it.
             Reason::FenceAhead { .. } => Some(self.times.extend_every()),
-            // That a quorum of ours is free doesn't help.
-            Reason::OtherList { .. } => outcome::longest_left(&replies).or(Some(self.times.ttl())),
+            // That a quorum of ours is free doesn't help. At random, since the other may be a candidate that we keep from
+            // its votes as well.
+            Reason::OtherList { .. } => Some(self.times.ttl().mul_f64(fastrand::f64())),
             _ => quorum_free_in(nodes, outcome::free_in(nodes, &replies, &self.times, fastrand::f64())),
         };
         NotAcquired { reason, free_in }
+    }
+
+    fn reason_of(&self, OtherList { node, holder, theirs }: OtherList) -> Reason {
+        let node = self.nodes[node].address.to_string();
+        Reason::OtherList { node, holder, theirs, ours: self.nodes.len() }
     }
 
     /// Returns why no token can be large enough, if that is so.

@@ -16,7 +16,7 @@ use super::{
         node::{Node, Vote},
         pubsub::{MOST_NOTIFICATIONS, NotificationSender},
     },
-    outcome::{self, NodeReply, answers},
+    outcome::{self, NodeReply, OtherList, answers},
     round::Round,
     scripts::{self, Audience, ExtendReply, ReleaseReply},
     session::LockSession,
@@ -48,8 +48,8 @@ pub(crate) struct Redlock {
     pub(crate) lost_rounds: u32,
     /// Whether all nodes are known to be different servers.
     pub(crate) servers_differ: bool,
-    /// Whether a node has had a lock of an instance with another number of nodes: it may lead without a quorum of ours.
-    pub(crate) lists_differ: bool,
+    /// A lock of an instance with another number of nodes, and until when it may last there.
+    pub(crate) other_list: Option<(OtherList, Moment)>,
     pub(crate) processes: KnownProcesses,
     pub(crate) votes: Arc<KnownVotes>,
     report: Report,
@@ -86,7 +86,7 @@ impl Redlock {
             votes_out: false,
             lost_rounds: 0,
             servers_differ: false,
-            lists_differ: false,
+            other_list: None,
             processes: KnownProcesses::default(),
             votes: Arc::new(KnownVotes::none(config.addresses.len())),
         }
@@ -140,20 +140,29 @@ impl Redlock {
         let failure = || BackendFailure::Shortfall(shortfall::of_extensions(&self.nodes, round.replies()));
         match outcome::extension(self.nodes.len(), round.replies()) {
             VoteResult::Won => {
-                let (deadlines, replies) = (self.times.deadlines(round.sent()), round.replies());
-                let step_down = outcome::is_asked_to_step_down(self.nodes.len(), replies);
-                let votes = self.votes.clone();
-                tokio::spawn(round.into_stream().for_each(move |reply| {
-                    votes.hear_extended(&reply, until);
-                    std::future::ready(())
-                }));
+                let deadlines = Some(self.times.deadlines(round.sent()));
+                let step_down = outcome::is_asked_to_step_down(self.nodes.len(), round.replies());
+                self.hear_late(round, until);
                 let release_key = ReleaseKey::Nodes(self.session.key());
-                ExtendOutcome::Extended { deadlines: Some(deadlines), release_key, step_down }
+                ExtendOutcome::Extended { deadlines, release_key, step_down }
             }
-            // What a node that was lost says doesn't count against a lease that still stands on the others.
-            VoteResult::Pending if self.votes.is_quorum(Moment::now()) => ExtendOutcome::Failed(failure()),
+            // Where the votes that we know of are still a quorum, another try may succeed.
+            VoteResult::Pending if self.votes.is_quorum(Moment::now()) => {
+                let failed = ExtendOutcome::Failed(failure());
+                self.hear_late(round, until);
+                failed
+            }
             VoteResult::Lost | VoteResult::Pending => ExtendOutcome::Lost(failure()),
         }
+    }
+
+    /// Takes in what the nodes still answer to an extension. A vote lasts until this moment.
+    fn hear_late(&self, round: Round<ExtendReply>, until: Moment) {
+        let votes = self.votes.clone();
+        tokio::spawn(round.into_stream().for_each(move |reply| {
+            votes.hear_extended(&reply, until);
+            std::future::ready(())
+        }));
     }
 
     /// Raises our token above one that has been granted meanwhile, and reports nodes that had lost the lock.

@@ -24,11 +24,23 @@ pub(crate) struct NodeReply<A> {
     pub answer: Result<A, Failure>,
 }
 
+/// A lock of an instance with another number of nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OtherList {
+    /// The node that has it, by its index.
+    pub node: usize,
+    pub holder: String,
+    /// How many nodes that instance has.
+    pub theirs: usize,
+}
+
 /// How a campaign round was lost.
 #[derive(Clone, Debug)]
 pub(crate) enum LostRound {
     /// For a reason that no later answer can change.
     Decided(Reason),
+    /// An instance with another number of nodes may lead.
+    OtherList(OtherList),
     /// Too few nodes can vote. Which ones can't is reported once late answers are in.
     NoQuorum,
     /// Too few nodes can vote, but with those in their startup grace there is a quorum.
@@ -68,8 +80,8 @@ pub(crate) fn campaign(
     if let Some(reason) = period_is_over(replies) {
         return Err(LostRound::Decided(reason));
     }
-    if let Some(reason) = other_list(nodes, replies) {
-        return Err(LostRound::Decided(reason));
+    if let Some(other) = other_list(nodes, replies) {
+        return Err(LostRound::OtherList(other));
     }
     let failures = answers(replies).map(|acquired| acquired.failures).max().unwrap_or_default();
     let count = |is: fn(&Answer) -> bool| answers(replies).filter(|acquired| is(&acquired.answer)).count();
@@ -96,14 +108,26 @@ pub(crate) fn campaign(
     })
 }
 
-/// Returns whose lock is on a node although its leader has another number of nodes than we. It may lead on a quorum of its
-/// nodes that is none of ours, so that no quorum of ours makes us the only leader.
-fn other_list(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
-    answers(replies).find_map(|acquired| {
-        let Answer::Held { value, .. } = &acquired.answer else { return None };
+/// Returns the lock on a node whose leader has another number of nodes than we. It may lead on a quorum of its nodes that is
+/// none of ours, so that no quorum of ours makes us the only leader.
+pub(crate) fn other_list(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<OtherList> {
+    replies.iter().find_map(|NodeReply { node, answer }| {
+        let Answer::Held { value, .. } = &answer.as_ref().ok()?.answer else { return None };
         let theirs = value.nodes().filter(|&theirs| theirs != nodes)?;
-        Some(Reason::OtherList { holder: value.holder(), theirs, ours: nodes })
+        Some(OtherList { node: *node, holder: value.holder(), theirs })
     })
+}
+
+/// Returns whether a quorum has voted.
+pub(crate) fn is_granted(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> bool {
+    answers(replies).filter(|acquired| acquired.is_vote()).count() >= quorum(nodes)
+}
+
+/// Returns how many standbys listen on at least as many nodes as a quorum has: one node's number may be any.
+pub(crate) fn listeners(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<u32> {
+    let mut listeners: Vec<u32> = answers(replies).filter_map(AcquireReply::listeners).collect();
+    listeners.sort_unstable_by(|a, b| b.cmp(a));
+    listeners.get(quorum(nodes) - 1).copied()
 }
 
 /// Returns why the command doesn't run again in this period, if so. One node is enough evidence: this is only written
@@ -213,15 +237,6 @@ pub(crate) fn free_in(
         };
     }
     free_in
-}
-
-/// Returns the time until the last of the locks that the nodes hold expires, if all do.
-pub(crate) fn longest_left(replies: &[NodeReply<AcquireReply>]) -> Option<Duration> {
-    let left = |acquired: &AcquireReply| match acquired.answer {
-        Answer::Held { left, .. } => left,
-        _ => None,
-    };
-    answers(replies).filter_map(left).max()
 }
 
 /// Decides an extension round: lost if so many nodes have given the lock to another that it can no longer succeed,

@@ -135,9 +135,10 @@ impl TakeoverTimer {
     /// Begins to wait. A live leader extends at about the time when the votes that were seen expire. The campaign comes
     /// after that. `chance`: a random number, at least 0 and below 1.
     pub(crate) fn begin(&mut self, free_in: Option<Duration>, times: &Times, now: Moment, chance: f64) {
-        self.go = free_in.map(|free_in| now + free_in + times.drift() + self.turn(chance));
         // Messages may be anybody's. After a ttl at the latest, what they say can be seen on the nodes.
-        self.latest = Some(self.go.unwrap_or(now) + times.ttl() + times.drift());
+        let latest = now + free_in.unwrap_or_default() + times.ttl() + times.drift();
+        self.go = free_in.map(|free_in| (now + free_in + times.drift() + self.turn(chance)).min(latest));
+        self.latest = Some(latest);
     }
 
     /// Takes a notification. Returns whether it ends the wait at once.
@@ -149,7 +150,7 @@ impl TakeoverTimer {
                 self.freed = proof.or(self.freed.take());
                 self.listeners = listeners;
                 let turn = now + self.turn(chance);
-                self.go = Some(self.go.map_or(turn, |go| go.min(turn)));
+                self.go = [self.go, self.latest, Some(turn)].into_iter().flatten().min();
             }
             Notification::Released { .. } | Notification::Done { .. } => {}
             Notification::Held { left, listeners } => {
@@ -203,6 +204,22 @@ mod tests {
         assert_eq!(timer.goes_at(), Some(now));
         timer.hear(Notification::Acquired { freed: None }, &times, now, 0.0);
         assert!(timer.goes_at() >= Some(now + times.ttl()));
+    }
+
+    #[test]
+    fn no_number_in_a_message_puts_a_look_off_for_more_than_a_ttl() {
+        let (times, now) = (Times::new(Duration::from_secs(15), None).expect("times that fit"), Moment::now());
+        let mut timer = waiting(&times, now);
+        let latest = now + 2 * times.ttl() + times.drift();
+        for left in [Duration::ZERO, Duration::from_millis(u64::MAX)] {
+            timer.hear(Notification::Held { left, listeners: u32::MAX }, &times, now, 0.9);
+            assert!(timer.goes_at() <= Some(latest));
+        }
+        timer.learn(Duration::from_millis(1), None);
+        timer.begin(Some(Duration::ZERO), &times, now, 0.9);
+        assert!(timer.goes_at() <= Some(latest));
+        timer.hear(released("a"), &times, now, 0.9);
+        assert!(timer.goes_at() <= Some(now + times.ttl() + times.drift()));
     }
 
     #[test]

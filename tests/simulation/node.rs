@@ -169,7 +169,9 @@ impl Node {
         if tell {
             let (proof, listeners) = (Some(proof.clone()), self.listeners);
             self.told.push(match options {
-                ReleaseOptions { succeeded: true, .. } => Notification::Done { proof, listeners },
+                ReleaseOptions { succeeded: true, hold } => {
+                    Notification::Done { proof: proof.filter(|_| hold.is_none()), listeners }
+                }
                 ReleaseOptions { hold: Some(left), .. } => Notification::Held { left, listeners },
                 ReleaseOptions { hold: None, .. } => Notification::Released { proof, listeners },
             });

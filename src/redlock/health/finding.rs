@@ -88,7 +88,9 @@ impl Finding {
             Finding::Replica => return Failure::Replica.advice(),
             Finding::Sentinel => "write redis-sentinel://HOST,.../NAME with all Sentinels of that master",
             Finding::StartupGrace(_) => "wait; it may have lost a leader's lock, and grants none before",
-            Finding::ClockSetBack => "wait a ttl, or restart it, one node at a time: its uptime is negative",
+            Finding::ClockSetBack => {
+                "instances that wait are served after a ttl; for --try, restart it: its uptime is negative"
+            }
             Finding::SameServer(_) => "give each node a server of its own",
             Finding::MissingRights(commands) => return grant_command(commands).into(),
             Finding::CannotListen => {

@@ -98,10 +98,6 @@ impl Endpoint {
         }
         let dialer = Dialer { info, tls: self.tls.as_ref(), timeouts };
         let Some(subscription) = &self.subscription else { return dialer.without_messages().await };
-        if *delivery != Delivery::Unwanted {
-            // What was refused before may be allowed now: the server may be another, the user have other rights.
-            *delivery = Delivery::Pushed;
-        }
         if *delivery == Delivery::Pushed
             && let Some(opened) = dialer.with_pushed(subscription, delivery).await?
         {

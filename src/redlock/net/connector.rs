@@ -129,6 +129,10 @@ impl Connector {
         self.announce(ConnectionState::Up(connection))?;
         self.tell_connected();
         let end = self.until_end(messages).await;
+        if self.delivery != Delivery::Unwanted {
+            // What was refused before may be allowed now: the server may be another, the user have other rights.
+            self.delivery = Delivery::Pushed;
+        }
         let flooded = budget.is_flooded();
         if flooded {
             let _ = self.announce(ConnectionState::Down(Failure::Flooded));

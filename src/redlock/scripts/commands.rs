@@ -117,7 +117,9 @@ impl Keys {
 /// Returns the message about a release: its first word, and what follows the number of listeners.
 fn message(proof: &ReleaseProof, options: ReleaseOptions) -> (&'static str, String) {
     match options {
-        ReleaseOptions { succeeded: true, .. } => ("done", proof.to_string()),
+        // A lock that is kept isn't released.
+        ReleaseOptions { succeeded: true, hold: Some(_) } => ("done", String::new()),
+        ReleaseOptions { succeeded: true, hold: None } => ("done", proof.to_string()),
         ReleaseOptions { hold: Some(hold), .. } => ("held", millis(hold).to_string()),
         ReleaseOptions { hold: None, .. } => ("released", proof.to_string()),
     }

@@ -24,7 +24,7 @@ impl Instance {
         world: &mut World,
     ) {
         let now = self.clock(world);
-        self.watch.learn(now.since(sent), outcome::answers(replies).filter_map(AcquireReply::listeners).max());
+        self.watch.learn(now.since(sent), outcome::listeners(self.nodes(world), replies));
         let fence = outcome::fence_to_pass(self.nodes(world), replies, self.wall(world));
         fence.into_iter().for_each(|fence| self.session.see(fence));
         let counted = self.counted(world, outcome::answers(replies).count());
@@ -43,7 +43,7 @@ impl Instance {
         world.tell(|| format!("instance {}: lost a round: {lost:?}", self.index));
         let reason = match lost {
             LostRound::Decided(reason) => Some(reason),
-            LostRound::NoQuorum | LostRound::StartupGrace => None,
+            LostRound::OtherList(_) | LostRound::NoQuorum | LostRound::StartupGrace => None,
         };
         match reason {
             Some(Reason::Stale) if self.lost_rounds <= STALE_AT_ONCE => self.campaign(world),
