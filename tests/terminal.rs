@@ -115,6 +115,7 @@ fn a_job_that_is_stopped_and_continued_at_once_goes_on() {
             group(Signal::SIGCONT);
         } else {
             signal(command, Signal::SIGSTOP);
+            // Not to wait: the continuation is to come at each moment of leaderrun's own stop.
             std::thread::sleep(Duration::from_micros(10 * turn));
             signal(command, Signal::SIGCONT);
         }

@@ -1,5 +1,5 @@
-//! When a signal has suspended the command. The elector learns of it, stops itself, and continues the command when a
-//! shell has continued it. It is told of one suspension at a time: while it is stopped, it reads nothing. Pure.
+//! The suspensions of the command by a signal. The elector is told of one, stops itself, and continues the command once a
+//! shell has continued the elector. It is told of one at a time, since it reads nothing while it is stopped. Pure.
 
 use std::time::Duration;
 

@@ -51,7 +51,8 @@ impl Redlock {
         }
         self.learn(&round);
         let decided = outcome::campaign(self.nodes.len(), round.replies(), &self.times, round.sent(), Moment::now());
-        self.note_other_list(round.replies());
+        let other = if let Err(LostRound::OtherList(other)) = &decided { Some(other.clone()) } else { None };
+        self.note_other_list(other, round.replies());
         match (decided, &self.other_list) {
             (Ok(_), Some((other, _))) => {
                 let lost = LostRound::OtherList(other.clone());
@@ -64,12 +65,12 @@ impl Redlock {
 
     /// Remembers a lock of an instance with another number of nodes until its node says that it is gone or, if the node is
     /// silent, for a ttl.
-    fn note_other_list(&mut self, replies: &[NodeReply<AcquireReply>]) {
+    fn note_other_list(&mut self, seen: Option<OtherList>, replies: &[NodeReply<AcquireReply>]) {
         let now = Moment::now();
         let is_over = |(other, until): &(OtherList, Moment)| {
             now >= *until || replies.iter().any(|reply| reply.node == other.node && reply.answer.is_ok())
         };
-        if let Some(other) = outcome::other_list(self.nodes.len(), replies) {
+        if let Some(other) = seen {
             self.other_list = Some((other, now + self.times.ttl()));
         } else if self.other_list.as_ref().is_some_and(is_over) {
             self.other_list = None;

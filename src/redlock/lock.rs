@@ -159,7 +159,7 @@ impl Redlock {
     /// Takes in what the nodes still answer to an extension. A vote lasts until this moment.
     fn hear_late(&self, round: Round<ExtendReply>, until: Moment) {
         let votes = self.votes.clone();
-        tokio::spawn(round.into_stream().for_each(move |reply| {
+        tokio::spawn(round.into_late().for_each(move |reply| {
             votes.hear_extended(&reply, until);
             std::future::ready(())
         }));

@@ -110,7 +110,7 @@ pub(crate) fn campaign(
 
 /// Returns the lock on a node whose leader has another number of nodes than we. It may lead on a quorum of its nodes that is
 /// none of ours, so that no quorum of ours makes us the only leader.
-pub(crate) fn other_list(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<OtherList> {
+fn other_list(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<OtherList> {
     replies.iter().find_map(|NodeReply { node, answer }| {
         let Answer::Held { value, .. } = &answer.as_ref().ok()?.answer else { return None };
         let theirs = value.nodes().filter(|&theirs| theirs != nodes)?;
@@ -154,7 +154,7 @@ fn taken(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
     Some(Reason::held(value, fences.into_iter().min()?))
 }
 
-/// Returns whether answers that are still out tell whether another leads or nobody.
+/// Returns whether the missing answers decide between another leader and a tie.
 pub(crate) fn may_be_tie(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> bool {
     let quorum = quorum(nodes);
     votes_for_others(replies).values().any(|fences| fences.len() > nodes - quorum && fences.len() < quorum)
@@ -257,7 +257,7 @@ pub(crate) fn is_asked_to_step_down(nodes: usize, replies: &[NodeReply<ExtendRep
     who_ask_to_step_down(replies) >= quorum(nodes)
 }
 
-/// Returns whether a node asks the leader to step down, and the answers that are still out tell whether a quorum does.
+/// Returns whether a node asks the leader to step down, and the missing answers decide whether a quorum does.
 pub(crate) fn may_be_asked_to_step_down(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> bool {
     let (asking, out) = (who_ask_to_step_down(replies), nodes - replies.len());
     asking > 0 && asking < quorum(nodes) && asking + out >= quorum(nodes)

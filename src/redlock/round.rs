@@ -116,6 +116,11 @@ impl<A: Send + 'static> Round<A> {
     pub(crate) fn into_stream(self) -> impl futures_util::Stream<Item = NodeReply<A>> + Send {
         stream::iter(self.replies).chain(self.outstanding)
     }
+
+    /// Ends the round. The stream gives the answers that have not come yet.
+    pub(crate) fn into_late(self) -> impl futures_util::Stream<Item = NodeReply<A>> + Send {
+        self.outstanding
+    }
 }
 
 /// Asks one node.

@@ -92,8 +92,8 @@ impl Launch<'_> {
     }
 }
 
-/// Makes a process group that no process leads: its founder, a child that is not reaped yet, has ended. So a program in it is no leader, as
-/// under a shell without job control, and may call setsid(2).
+/// Makes a process group that no process leads: its founder, a child that the caller reaps, has ended. So a program in it is
+/// no leader, as under a shell without job control, and may call setsid(2).
 ///
 /// # Errors
 /// Those of clone(2).
