@@ -16,7 +16,7 @@ use crate::{
     backend::Backend,
     clock::{Moment, reach},
     event::Event,
-    guard::{self, Ending, GuardEvent, GuardHandle, GuardMessage, Order, Recipient, Signaled},
+    guard::{self, Ending, GuardEvent, GuardHandle, GuardMessage, Order, Recipient, Sender, Signaled},
     lease::{Deadlines, FencingToken, Times},
     lock::{BackendFailure, ExtendOutcome, Lease},
     once_per::Failures,
@@ -296,7 +296,6 @@ impl Leadership<'_> {
     fn pass_on(&mut self, signal: Signaled) {
         let to = match signal.number {
             _ if signal.by_terminal() && self.guard.has_terminal() => self.recipient_of_terminal(signal),
-            _ if self.guard.is_from_command(signal) => return,
             libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT => Recipient::Group,
             _ => Recipient::Command,
         };
@@ -306,7 +305,7 @@ impl Leadership<'_> {
             libc::SIGCONT if under_terminal && !std::mem::take(&mut self.stop_passed_on) => {
                 Order::Continue { suspension: self.suspension }
             }
-            signal_number => Order::Signal { signal: signal_number, to, manager: manager_behind(signal) },
+            signal_number => Order::Signal { signal: signal_number, to, from: sender_of(signal) },
         };
         let _ = self.guard.order(&order, None);
     }
@@ -376,11 +375,15 @@ async fn guard_overdue(kept: Option<Deadlines>, unconfirmed: Option<Instant>, ti
     }
 }
 
-/// Returns the service manager that has sent a signal. It may have sent that to the command, too.
-fn manager_behind(signal: Signaled) -> Option<i32> {
-    let sender = signal.sender;
-    let is_manager = !signal.by_kernel && (sender.as_raw() == 1 || sender == getppid());
-    (is_manager && systemd::has_unit()).then_some(sender.as_raw())
+/// Returns who has sent a signal.
+fn sender_of(signal: Signaled) -> Sender {
+    let sender = signal.sender.as_raw();
+    let is_manager = || (sender == 1 || signal.sender == getppid()) && systemd::has_unit();
+    match signal.by_kernel {
+        true => Sender::Kernel,
+        false if is_manager() => Sender::Manager(sender),
+        false => Sender::Process(sender),
+    }
 }
 
 async fn in_flight(extension: &mut Option<Pin<Box<dyn Future<Output = ExtendOutcome> + '_>>>) -> ExtendOutcome {

@@ -6,6 +6,7 @@ use nix::{
 };
 
 use super::{
+    bystander::Bystander,
     command::Command,
     copies::Copies,
     protocol::Recipient,
@@ -22,6 +23,9 @@ pub(super) struct Delivery {
     terminal: Option<Terminal>,
     /// Whether a shell could continue our process group.
     job_control: bool,
+    /// Tells what is sent to the group that the command shares with the elector; `None` if it shares none, or no process
+    /// could be forked for it.
+    bystander: Option<Bystander>,
     copies: Copies,
     /// Signals of the terminal that came before the command was started.
     early: Vec<Signaled>,
@@ -29,7 +33,7 @@ pub(super) struct Delivery {
 
 impl Delivery {
     pub(super) fn new(terminal: Option<Terminal>, job_control: bool) -> Self {
-        Delivery { terminal, job_control, copies: Copies::default(), early: Vec::new() }
+        Delivery { terminal, job_control, bystander: None, copies: Copies::default(), early: Vec::new() }
     }
 
     pub(super) fn has_terminal(&self) -> bool {
@@ -55,6 +59,13 @@ impl Delivery {
         }
     }
 
+    /// Prepares for the command, which is about to be forked, and may send signals to its group at once.
+    pub(super) fn begin(&mut self) {
+        if self.has_terminal() {
+            self.bystander = Bystander::fork().ok();
+        }
+    }
+
     /// Leaves the process group of the command, which has just been forked, and the shell's job, before either can be
     /// stopped: the guard never is. Returns whether children have changed.
     pub(super) fn leave_group(&mut self, command: &Command, wakeups: &Wakeups) -> bool {
@@ -68,6 +79,21 @@ impl Delivery {
             command.signal(signal.number);
         }
         late.children
+    }
+
+    /// Returns whether this process has sent a signal to the group that the command shares with the elector. A bystander
+    /// that says nothing until then is given up.
+    pub(super) fn is_for_group(&mut self, signal: c_int, sender: Pid, until: Moment) -> bool {
+        let Some(bystander) = &self.bystander else { return false };
+        bystander.has_got(signal, sender, until).unwrap_or_else(|_| {
+            self.bystander = None;
+            false
+        })
+    }
+
+    /// Has nothing more to deliver, since the main process is gone. All children are the command's from now on.
+    pub(super) fn end(&mut self) {
+        self.bystander = None;
     }
 
     /// Delivers a signal of a service manager in a moment, unless the command has got it from the manager.

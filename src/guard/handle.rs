@@ -3,12 +3,7 @@
 use std::{os::fd::RawFd, time::Duration};
 
 use anyhow::{Context, Result};
-use nix::{
-    errno::Errno,
-    libc,
-    sys::signal::Signal,
-    unistd::{Pid, getpgid, getpgrp},
-};
+use nix::{errno::Errno, libc, sys::signal::Signal, unistd::Pid};
 use tokio::{io::unix::AsyncFd, time::timeout};
 
 use super::{
@@ -212,15 +207,6 @@ impl GuardHandle {
     /// Returns whether we lead the terminal's session: then the kernel tells us alone of a hang-up.
     pub(crate) fn leads_session(&self) -> bool {
         self.terminal.as_ref().is_some_and(Terminal::is_led_by_us)
-    }
-
-    /// Returns whether a signal came from a process of the command in our process group, which has sent it to the whole
-    /// group, as `kill 0` does: it can't know us.
-    pub(crate) fn is_from_command(&self, signal: Signaled) -> bool {
-        self.has_terminal()
-            && !signal.by_kernel
-            && getpgid(Some(signal.sender)) == Ok(getpgrp())
-            && tree::descends(signal.sender, self.pid)
     }
 
     /// Stops this process by the signal that has stopped the command, if a shell can continue it, until it has been

@@ -7,6 +7,7 @@
 //!     └── command       with all its descendants, which come back to the guard when they are orphaned
 //! ```
 
+mod bystander;
 mod command;
 mod copies;
 mod delivery;
@@ -33,7 +34,7 @@ pub(crate) use self::{
     fork::{GuardOptions, fork_guard},
     handle::{ForkedGuard, GuardEvent, GuardHandle},
     orphaned::OrphanedLease,
-    protocol::{GuardMessage, Order, Recipient},
+    protocol::{GuardMessage, Order, Recipient, Sender},
     secrets::{hide_passwords, seal_memory},
     signals::{Signaled, stop_self},
 };

@@ -21,9 +21,8 @@ pub(crate) enum Order {
     Extend { deadlines: Option<Deadlines>, release_key: ReleaseKey },
     /// The lease is lost, or is to go to another: stop the command now.
     Stop,
-    /// Pass a signal on; if it is from a service manager, the one with this process id, only if that has sent it to the
-    /// elector alone.
-    Signal { signal: i32, to: Recipient, manager: Option<i32> },
+    /// Pass a signal on, unless its sender has sent it to the command as well.
+    Signal { signal: i32, to: Recipient, from: Sender },
     /// The elector knows of this suspension. It goes on: it has been continued, or has not stopped itself.
     Told { suspension: u32 },
     /// The elector has been continued: continue the command, unless it has been suspended once more since.
@@ -41,6 +40,16 @@ pub(crate) enum Recipient {
     Group,
     /// The same, if it isn't ours. A terminal's signal has reached ours.
     GroupApart,
+}
+
+/// Who has sent a signal to the elector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Sender {
+    Kernel,
+    /// The process with this id, which may be gone. It may have sent it to our process group.
+    Process(i32),
+    /// The service manager with this id. It may have sent it to each process of our unit.
+    Manager(i32),
 }
 
 /// From the guard to the elector.

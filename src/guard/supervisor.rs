@@ -8,6 +8,7 @@ use nix::{
     errno::Errno,
     libc::{SIGCONT, c_int},
     sys::signal::Signal,
+    unistd::Pid,
 };
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
     elector_link::{ElectorLink, ReceivedOrder},
     killing::Killing,
     orphaned::{GuardEnd, OrphanedLease},
-    protocol::{GuardMessage, Order, Recipient},
+    protocol::{GuardMessage, Order, Recipient, Sender},
     spawn::CommandSpec,
     suspensions::Suspensions,
     timetable::{Due, Timetable},
@@ -163,8 +164,12 @@ impl Supervisor {
                 self.reap();
                 self.stop();
             }
-            Order::Signal { signal, to, manager: None } => self.pass_on(signal, to),
-            Order::Signal { signal, to, manager: Some(sender) } => self.delivery.hold(signal, to, sender),
+            Order::Signal { signal, to, from: Sender::Manager(sender) } => self.delivery.hold(signal, to, sender),
+            Order::Signal { signal, to, from: Sender::Process(sender) } => {
+                let to = if self.is_for_group(signal, sender) { Recipient::GroupApart } else { to };
+                self.pass_on(signal, to);
+            }
+            Order::Signal { signal, to, from: Sender::Kernel } => self.pass_on(signal, to),
             Order::Told { suspension } => self.suspensions.answered(suspension),
             Order::Continue { suspension } => self.go_on(suspension),
             Order::End => {}
@@ -184,6 +189,7 @@ impl Supervisor {
         self.times.keep(deadlines, Moment::now());
         self.lease = Some(OrphanedLease { release_key, token, began: Moment::now(), succeeded: false });
         self.report.leads_with(token);
+        self.delivery.begin();
         match self.command.start(token, self.times.stop_at()) {
             Ok(()) => {
                 self.changes_left |= self.delivery.leave_group(&self.command, &self.wakeups);
@@ -193,6 +199,7 @@ impl Supervisor {
                 }
             }
             Err(errno) => {
+                self.delivery.end();
                 self.elector.send(&GuardMessage::NotForked { errno });
                 self.elector.send(&GuardMessage::Empty);
             }
@@ -218,6 +225,15 @@ impl Supervisor {
             Some(StartResult::Failed(errno)) => self.elector.send(&GuardMessage::NotStarted { errno }),
             None => {}
         }
+        if !self.command.is_running() {
+            self.delivery.end();
+        }
+    }
+
+    /// Returns whether a process has sent a signal to the group that the command shares with the elector.
+    fn is_for_group(&mut self, signal: c_int, sender: i32) -> bool {
+        let until = self.times.look_until(Moment::now());
+        self.delivery.is_for_group(signal, Pid::from_raw(sender), until)
     }
 
     fn pass_on(&self, signal: c_int, to: Recipient) {

@@ -32,7 +32,7 @@ pub use self::{
     scenery::{End, LONG_TTL, Leading, Shape, Stage, TTL, each_end, failing_ends, program},
     sentinels::{Group, NAME, Sentinel},
     servers::{Server, Servers},
-    terminal::Terminal,
+    terminal::{Terminal, UP, leaderrun_of, local, namespaces, run},
     user::{as_ordinary_user, is_root, may_become_others, may_make_namespaces, path, unshare, unshare_and},
     waiting::{LONG, eventually, eventually_within},
     witnesses::{Witness, Witnesses, monotonic},

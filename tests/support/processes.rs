@@ -33,10 +33,13 @@ pub fn heed_signals() {
     });
 }
 
-/// Returns the children of a process that are not zombies.
+/// Returns the children of a process that are not zombies; of a guard, its command and what that has left to it, once that has
+/// been started.
 pub fn children(pid: i32) -> Vec<i32> {
     let Ok(list) = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")) else { return Vec::new() };
-    list.split_ascii_whitespace().map(|n| n.parse().expect("a pid")).filter(|&p| state(p) != 'Z').collect()
+    let is_own = |child: i32| name(pid) == "leaderrun-guard" && name(child).starts_with("leaderrun-g");
+    let is_wanted = |&child: &i32| state(child) != 'Z' && !is_own(child);
+    list.split_ascii_whitespace().map(|n| n.parse().expect("a pid")).filter(is_wanted).collect()
 }
 
 /// Returns the letter of a process's state; X if it is gone.

@@ -19,7 +19,29 @@ use nix::{
     pty::{grantpt, posix_openpt, ptsname_r, unlockpt},
 };
 
-use super::eventually;
+use super::{children, eventually, unique};
+
+/// Returns the beginning of a line that runs something under leaderrun on this machine.
+pub fn local(resource: &str) -> String {
+    format!("leaderrun --local -r {resource} --")
+}
+
+pub fn run() -> String {
+    local(&unique("tty"))
+}
+
+pub const UP: &str = "echo u''p";
+
+/// Returns the pids of leaderrun's two processes, which this terminal's shell has started.
+pub fn leaderrun_of(terminal: &Terminal) -> (i32, i32) {
+    let only_child = |pid| eventually("a child", || children(pid).first().copied());
+    let elector = only_child(terminal.pid());
+    (elector, only_child(elector))
+}
+
+pub fn namespaces() -> &'static [&'static str] {
+    if super::may_make_namespaces() { &["", "--pid-namespace"] } else { &[""] }
+}
 
 pub struct Terminal {
     /// Keyboard and screen in one; `None` once the terminal is closed.

@@ -93,6 +93,7 @@ impl Supervisor {
             self.elector.send(&GuardMessage::Signalled);
         }
         if self.command.forget() {
+            self.delivery.end();
             if let Some(lease) = &mut self.lease {
                 lease.succeeded = ending == Ending::Code(0) && !self.times.is_stopping();
             }

@@ -1,0 +1,245 @@
+//! On a terminal, each signal reaches whom it would have reached without us, once.
+
+mod support;
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use support::{
+    Leaderrun, Servers, Terminal, Tree, UP, children, eventually, leaderrun_of, local, namespaces, run, signal, state,
+    unique,
+};
+
+/// bash execs its only command, which so leads the session, as under `ssh -t` or in a pane of tmux.
+#[test]
+fn a_closed_terminal_ends_a_command_whose_session_leaderrun_leads() {
+    for option in namespaces() {
+        let resource = unique("hang-up");
+        let tree = Tree::of(&resource);
+        let line = format!("leaderrun {option} --local -r {resource} -- sh -c 'sleep 1000 & sleep 1000'");
+        let mut terminal = Terminal::with(&["bash", "-c", &line]);
+        tree.grows_to(3);
+        terminal.close();
+        tree.is_gone();
+        terminal.wait();
+        assert_eq!(Leaderrun::new().args(["--local", "-r", &resource, "-w", "30s", "true"]).output().code(), 0);
+    }
+}
+
+#[test]
+fn a_closed_terminal_ends_a_shells_job() {
+    let resource = unique("hang-up");
+    let tree = Tree::of(&resource);
+    let mut terminal = Terminal::with_shell();
+    terminal.run(&format!("{} sh -c '{UP}; exec sleep 1000'", local(&resource)));
+    terminal.shows("up");
+    terminal.close();
+    tree.is_gone();
+}
+
+/// What tells the signals that it gets. Not a shell: bash may put a trap off until the next signal if this one comes
+/// while it leaves another.
+const TELLS: &str = "\
+import os, signal, sys, time
+def tell(number, frame):
+    os.write(1, b'got %s\\n' % signal.Signals(number).name[3:].encode())
+    if number == signal.SIGHUP:
+        sys.exit()
+for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+    signal.signal(number, tell)
+print('up', flush=True)
+while True:
+    time.sleep(0.01)
+";
+
+fn script(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), text).expect("a script");
+    file
+}
+
+/// Starts a script in Python behind these words for leaderrun, in the foreground of a shell.
+fn running(words: &str, text: &str) -> Terminal {
+    let script = script(text);
+    let mut terminal = Terminal::with_shell();
+    terminal.run(&format!("leaderrun {words} python3 {}", script.path().display()));
+    terminal.shows("up");
+    terminal
+}
+
+fn each_signal_arrives(words: &str) {
+    let resource = unique("group");
+    let tree = Tree::of(&resource);
+    let mut terminal = running(&format!("--local -r {resource} {words}"), TELLS);
+    let (elector, _) = leaderrun_of(&terminal);
+    terminal.type_in("\x03");
+    terminal.shows("got INT");
+    signal(elector, Signal::SIGTERM);
+    terminal.shows("got TERM");
+    terminal.type_in("\x1a");
+    terminal.shows("Stopped");
+    terminal.shows("ready> ");
+    let stopped = |pid: &i32| matches!(state(*pid), 'T' | 'Z');
+    eventually("all to be stopped", || tree.alive().iter().all(stopped).then_some(()));
+    terminal.run("fg");
+    terminal.shows("leaderrun");
+    signal(elector, Signal::SIGINT);
+    terminal.shows("got INT");
+    signal(elector, Signal::SIGHUP);
+    terminal.shows("got HUP");
+    tree.is_gone();
+}
+
+#[test]
+fn a_command_in_a_group_of_its_own_gets_the_terminals_and_others_signals() {
+    // timeout(1) makes a group of its own, whose signals it doesn't get from the terminal.
+    each_signal_arrives("-- timeout 1000");
+}
+
+#[test]
+fn a_command_in_a_pid_namespace_gets_the_terminals_and_others_signals() {
+    if support::may_make_namespaces() {
+        each_signal_arrives("--pid-namespace --");
+        each_signal_arrives("--pid-namespace -- timeout 1000");
+    }
+}
+
+#[test]
+fn a_lost_lease_asks_a_command_in_a_group_of_its_own_to_stop() {
+    for option in namespaces() {
+        let servers = Servers::settled(1, Duration::from_secs(1));
+        let resource = unique("lost");
+        let mut terminal =
+            running(&format!("-R {} -t 1s -r {resource} {option} -- timeout 1000", servers.urls()), TELLS);
+        servers.0[0].query::<()>(&["SET", &format!("leaderrun:{resource}"), "another", "PX", "1500"]);
+        terminal.shows("got TERM");
+        terminal.shows("ready> ");
+    }
+}
+
+#[test]
+fn a_signal_that_the_command_sends_to_its_group_arrives_once() {
+    let mut terminal = Terminal::with_shell();
+    terminal.run(&format!(
+        "{} sh -c 'n=0; trap \"n=\\$((n+1))\" USR1; trap \"echo n is \\$n\" USR2; kill -USR1 0; {UP}; while :; do sleep 0.01; done'",
+        run()
+    ));
+    terminal.shows("up");
+    let (elector, _) = leaderrun_of(&terminal);
+    signal(elector, Signal::SIGUSR2);
+    terminal.shows("n is 1");
+    signal(elector, Signal::SIGUSR1);
+    signal(elector, Signal::SIGUSR2);
+    terminal.shows("n is 2");
+    terminal.type_in("\x03");
+    terminal.shows("ready> ");
+}
+
+/// The alarm of a process goes on when it execs.
+#[test]
+fn an_alarm_from_before_leaderrun_ends_the_command() {
+    let mut terminal = Terminal::with_shell();
+    let alarm = "import signal, os, sys; signal.alarm(1); os.execvp(sys.argv[1], sys.argv[1:])";
+    terminal.run(&format!("python3 -c '{alarm}' {} sleep 1000", run()));
+    terminal.shows("Alarm clock");
+    terminal.shows("ready> ");
+    terminal.run("echo status $?");
+    terminal.shows("status 142");
+}
+
+/// As the kernel does: it tells the session's leader alone.
+#[test]
+fn a_hang_up_of_a_session_that_leaderrun_leads_reaches_the_command_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = |who: &str| folder.path().join(who);
+    let tells = |who: &str| {
+        let file = told(who);
+        let file = file.display();
+        format!(
+            "trap 'echo >{file}' HUP; trap 'echo >{file}.later' USR1; echo {who} u''p; while :; do sleep 0.01; done"
+        )
+    };
+    for who in ["main", "child"] {
+        std::fs::write(told(&format!("{who}.sh")), tells(who)).expect("a script");
+    }
+    let resource = unique("hang-up");
+    let tree = Tree::of(&resource);
+    let line =
+        format!("{} bash -c 'bash {} & . {}'", local(&resource), told("child.sh").display(), told("main.sh").display());
+    let mut terminal = Terminal::with(&["bash", "-c", &line]);
+    let elector = terminal.pid();
+    terminal.shows("main up");
+    eventually("the child", || terminal.screen().contains("child up").then_some(()));
+    let main = children(children(elector)[0])[0];
+    let child = eventually("the child", || {
+        let bash = |pid: &i32| support::name(*pid) == "bash";
+        children(main).into_iter().find(bash)
+    });
+    terminal.close();
+    eventually("the hang-up", || told("main").exists().then_some(()));
+    // Pending signals arrive in the order of their numbers: a hang-up would be there first.
+    signal(child, Signal::SIGUSR1);
+    eventually("a later signal", || told("child.later").exists().then_some(()));
+    assert!(!told("child").exists());
+    signal(elector, Signal::SIGKILL);
+    tree.is_gone();
+}
+
+/// Counts the signals that it gets, while children of its own send them to its group and are gone.
+const COUNTS: &str = "\
+import os, signal, time
+count = 0
+def add(number, frame):
+    global count
+    count += 1
+signal.signal(signal.SIGUSR1, add)
+signal.signal(signal.SIGUSR2, lambda number, frame: print('count', count, flush=True))
+for sent in range(20):
+    if os.fork() == 0:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        os.kill(0, signal.SIGUSR1)
+        os._exit(0)
+    os.wait()
+    time.sleep(0.02)
+print('up', flush=True)
+while True:
+    time.sleep(0.01)
+";
+
+#[test]
+fn a_signal_to_the_group_of_a_sender_that_is_gone_arrives_once() {
+    for option in namespaces() {
+        let resource = unique("group");
+        let tree = Tree::of(&resource);
+        let mut terminal = running(&format!("{option} --local -r {resource} --"), COUNTS);
+        let (elector, _) = leaderrun_of(&terminal);
+        // Passed on after all that came before it.
+        signal(elector, Signal::SIGUSR2);
+        terminal.shows("count 20\r");
+        signal(elector, Signal::SIGUSR1);
+        signal(elector, Signal::SIGUSR2);
+        terminal.shows("count 21\r");
+        terminal.type_in("\x03");
+        tree.is_gone();
+    }
+}
+
+#[test]
+fn a_signal_that_the_shell_sends_to_the_job_arrives_once() {
+    for option in namespaces() {
+        let resource = unique("group");
+        let tree = Tree::of(&resource);
+        let script = script(TELLS);
+        let mut terminal = Terminal::with_shell();
+        terminal.run(&format!("leaderrun {option} --local -r {resource} python3 {} &", script.path().display()));
+        terminal.shows("up");
+        let (elector, _) = leaderrun_of(&terminal);
+        let from = terminal.screen().len();
+        terminal.run("kill %1");
+        terminal.shows("got TERM");
+        signal(elector, Signal::SIGHUP);
+        terminal.shows("got HUP");
+        tree.is_gone();
+        assert_eq!(terminal.screen()[from..].matches("got TERM").count(), 1);
+    }
+}
