@@ -243,3 +243,26 @@ fn a_signal_that_the_shell_sends_to_the_job_arrives_once() {
         assert_eq!(terminal.screen()[from..].matches("got TERM").count(), 1);
     }
 }
+
+/// What takes note of signals to the group may be stopped with it, and holds nothing that its guard holds.
+#[test]
+fn what_listens_in_the_group_keeps_nothing_open_and_ends_with_its_guard() {
+    for option in namespaces() {
+        let resource = unique("group");
+        let tree = Tree::of(&resource);
+        let mut terminal = Terminal::with_shell();
+        let line = "sh -c 'exec >&-; exec sleep 1000' | (cat; echo en''d of file)";
+        terminal.run(&format!("leaderrun {option} --local -r {resource} -- {line}"));
+        terminal.shows("end of file");
+        let (_, guard) = leaderrun_of(&terminal);
+        let listener = support::bystander_of(guard);
+        signal(listener, Signal::SIGSTOP);
+        eventually("its stop", || (state(listener) == 'T').then_some(()));
+        signal(guard, Signal::SIGKILL);
+        tree.is_gone();
+        eventually("its end", || (state(listener) == 'X').then_some(()));
+        terminal.shows("ready> ");
+        terminal.run("echo status ${PIPESTATUS[0]}");
+        terminal.shows("status 125");
+    }
+}

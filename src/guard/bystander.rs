@@ -10,7 +10,10 @@ use nix::{
     errno::Errno,
     libc::c_int,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::prctl::set_name,
+    sys::{
+        prctl::{set_name, set_pdeathsig},
+        signal::Signal,
+    },
     unistd::{ForkResult, Pid, getppid},
 };
 use serde::{Deserialize, Serialize};
@@ -22,6 +25,7 @@ use super::{
 use crate::{
     clock::Moment,
     sys::{
+        descriptors::close_all_but,
         process::{exit_now, fork_with_one_thread},
         socket::PacketSocket,
     },
@@ -64,8 +68,10 @@ impl Bystander {
         match fork_with_one_thread()? {
             ForkResult::Parent { .. } => Ok(Bystander(ours)),
             ForkResult::Child => {
-                // Its own copy would keep it from seeing that the other end is closed.
-                drop(ours);
+                // Stopped, it wouldn't see the guard's end.
+                let _ = set_pdeathsig(Signal::SIGKILL);
+                // Its copies would keep others from seeing that the guard's are closed.
+                close_all_but(theirs.as_fd());
                 stand_by(&theirs);
                 exit_now(0)
             }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    os::fd::{AsRawFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, RawFd},
 };
 
 use nix::libc;
@@ -27,6 +27,16 @@ pub(crate) fn let_go() {
             // SAFETY: close(2) accesses no memory, and no Rust value owns a descriptor that was inherited.
             unsafe { libc::close(fd) };
         }
+    }
+}
+
+/// Closes all descriptors but this one, for good: the process must use no other any more, and end by
+/// [`super::process::exit_now`].
+pub(crate) fn close_all_but(kept: BorrowedFd<'_>) {
+    for fd in open_descriptors().into_iter().filter(|&fd| fd != kept.as_raw_fd()) {
+        // SAFETY: close(2) accesses no memory. The Rust values that own the descriptors, in what is a copy of another process's
+        // memory, are neither used nor dropped again, as the caller promises.
+        unsafe { libc::close(fd) };
     }
 }
 

@@ -36,10 +36,18 @@ pub fn heed_signals() {
 /// Returns the children of a process that are not zombies; of a guard, its command and what that has left to it, once that has
 /// been started.
 pub fn children(pid: i32) -> Vec<i32> {
-    let Ok(list) = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")) else { return Vec::new() };
     let is_own = |child: i32| name(pid) == "leaderrun-guard" && name(child).starts_with("leaderrun-g");
-    let is_wanted = |&child: &i32| state(child) != 'Z' && !is_own(child);
-    list.split_ascii_whitespace().map(|n| n.parse().expect("a pid")).filter(is_wanted).collect()
+    all_children(pid).into_iter().filter(|&child| !is_own(child)).collect()
+}
+
+/// Returns the process by which a guard learns which signals are sent to its command's group.
+pub fn bystander_of(guard: i32) -> i32 {
+    all_children(guard).into_iter().find(|&child| name(child) == "leaderrun-group").expect("a bystander")
+}
+
+fn all_children(pid: i32) -> Vec<i32> {
+    let Ok(list) = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")) else { return Vec::new() };
+    list.split_ascii_whitespace().map(|n| n.parse().expect("a pid")).filter(|&p| state(p) != 'Z').collect()
 }
 
 /// Returns the letter of a process's state; X if it is gone.
