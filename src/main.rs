@@ -23,6 +23,7 @@ mod observer;
 mod once_per;
 mod program;
 mod redlock;
+mod regular_file;
 mod renewal;
 mod report;
 mod run;

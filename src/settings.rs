@@ -12,6 +12,7 @@ use crate::{
     once_per::OncePer,
     program::Program,
     redlock::{Address, KEY_SUFFIXES, RedlockConfig, Tls, urls},
+    regular_file,
     report::Report,
     server_url,
 };
@@ -167,7 +168,7 @@ pub(crate) fn backend(cli: &Cli, resource: &str) -> Result<BackendConfig, Config
 
 fn addresses_in_file(file: &Path) -> Result<Vec<Address>, ConfigError> {
     let text =
-        fs::read_to_string(file).map_err(|error| ConfigError::UnreadableFile { file: file.to_owned(), error })?;
+        regular_file::read_text(file).map_err(|error| ConfigError::UnreadableFile { file: file.to_owned(), error })?;
     let urls: Vec<&str> = urls(&text).collect();
     if urls.is_empty() {
         return Err(ConfigError::EmptyFile { file: file.to_owned() });

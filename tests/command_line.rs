@@ -92,6 +92,8 @@ fn short_help_fits_a_screen_and_long_help_says_more() {
 #[test]
 fn bad_input_gives_one_clear_line_and_status_64() {
     let long = "x".repeat(513);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let empty = file.path().to_str().expect("UTF-8");
     let cases: &[(&[&str], &str)] = &[
         (&["-r", "x", "true"], "use --redis URL,... for many machines or --local for this one"),
         (&["--local", "true"], "--resource <NAME>"),
@@ -127,7 +129,7 @@ fn bad_input_gives_one_clear_line_and_status_64() {
             &["-r", "x", "--redis-file", "/no/such/file", "true"],
             "--redis-file /no/such/file can't be read: No such file",
         ),
-        (&["-r", "x", "--redis-file", "/dev/null", "true"], "names no server; write a URL"),
+        (&["-r", "x", "--redis-file", empty, "true"], "names no server; write a URL"),
     ];
     for (args, part) in cases {
         let output = Leaderrun::new().args(*args).output();
@@ -230,4 +232,25 @@ fn a_password_on_the_command_line_is_not_shown_by_ps() {
 fn quiet_prints_nothing_not_even_errors() {
     let output = Leaderrun::new().args(["-q", "-R", "redis://127.0.0.1:1", "-r", "x", "--try", "true"]).output();
     assert_eq!((output.code(), output.stderr.as_str()), (69, ""));
+}
+
+/// Opening a FIFO waits for its other end; a device may never end.
+#[test]
+fn a_file_that_is_none_is_an_error_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fifo = folder.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let fifo = fifo.to_str().expect("UTF-8");
+    for path in [fifo, "/dev/zero"] {
+        for options in [
+            &["--redis-file", path][..],
+            &["-R", "rediss://host", "--tls-ca", path],
+            &["-R", "rediss://host", "--tls-cert", path, "--tls-key", path],
+        ] {
+            let output = Leaderrun::new().args(options).args(["-r", "x", "true"]).output();
+            assert_eq!(output.code(), 64, "{options:?}");
+            let said = format!("{path} can't be read: it isn't a regular file");
+            assert!(output.stderr.contains(&said), "{options:?}: {}", output.stderr);
+        }
+    }
 }

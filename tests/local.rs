@@ -9,7 +9,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::{signal::Signal, stat::Mode},
+    unistd::mkfifo,
+};
 use support::{Leaderrun, Tree, Witnesses, unique};
 use tempfile::TempDir;
 
@@ -186,4 +189,34 @@ fn without_a_runtime_directory_it_finds_another_place() {
         let lock = places.iter().map(|p| p.join(format!("{resource}.lock"))).find(|p| p.exists()).expect("a lock");
         fs::remove_file(lock).expect("our lock");
     }
+}
+
+/// Opening a FIFO waits for its other end.
+#[test]
+fn a_fifo_as_the_request_to_step_down_holds_nobody_up() {
+    let machine = Machine::new();
+    let mut leader = machine.run("x").args(["--ttl", "500ms", "-vv"]).shell("echo up; exec sleep 60");
+    leader.says("up");
+    let request = machine.lock("x").with_extension("step-down");
+    mkfifo(&request, Mode::S_IRWXU).expect("a FIFO");
+    let began = std::time::Instant::now();
+    support::eventually("some extensions", || (began.elapsed().as_millis() > 500).then_some(()));
+    let asked = machine.run("x").args(["--step-down"]).output();
+    assert_eq!(asked.code(), 125);
+    assert!(asked.stderr.contains("it isn't a regular file"), "{}", asked.stderr);
+    fs::remove_file(&request).expect("the FIFO");
+    assert_eq!(machine.run("x").args(["--step-down"]).output().code(), 0);
+    assert_eq!(leader.wait().code(), 76);
+}
+
+#[test]
+fn a_fifo_as_the_lock_holds_nobody_up() {
+    let machine = Machine::new();
+    machine.run("x").args(["true"]).output();
+    fs::remove_file(machine.lock("x")).expect("the lock");
+    mkfifo(&machine.lock("x"), Mode::S_IRWXU).expect("a FIFO");
+    let run = machine.run("x").args(["true"]).output();
+    assert_eq!(run.code(), 125);
+    assert!(run.stderr.contains("it isn't a regular file"), "{}", run.stderr);
+    assert_eq!(machine.run("x").args(["--status"]).output().code(), 1);
 }

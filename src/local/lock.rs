@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
-    path::{lock_path, open_private, request_path},
+    path::{lock_path, open_existing, open_private, request_path},
     record::Record,
 };
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     lease::FencingToken,
     lock::{AcquireOutcome, BackendFailure, ExtendOutcome, Lease, NotAcquired, Reason, ReleaseKey, ReleaseOptions},
     once_per::{Failures, Note, OncePer},
+    regular_file,
 };
 
 /// The stack size of the thread that waits for the lock.
@@ -122,7 +123,8 @@ impl Local {
     /// Returns whether somebody has asked the leader with our token to step down. Deletes the request.
     fn is_asked_to_step_down(&self) -> bool {
         let request = request_path(&self.path);
-        let asked: Option<FencingToken> = fs::read_to_string(&request).ok().and_then(|text| text.parse().ok());
+        let asked = open_existing(&request).and_then(|file| regular_file::contents(&file)).ok();
+        let asked: Option<FencingToken> = asked.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
         let is_ours = asked.is_some() && asked == Record::read(&self.file).token;
         is_ours && fs::remove_file(request).is_ok()
     }

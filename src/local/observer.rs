@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::Write,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,7 +14,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::sync::Notify;
 
 use super::{
-    path::{lock_path, open_private, request_path},
+    path::{lock_path, open_existing, open_private, request_path},
     record::Record,
 };
 use crate::{
@@ -44,7 +45,7 @@ impl LocalObserver {
 
     /// Looks once.
     pub(crate) fn look(&self) -> ElectionStatus {
-        let file = File::open(&self.path).ok();
+        let file = open_existing(&self.path).ok();
         let record = file.as_ref().map(Record::read).unwrap_or_default();
         let taken = file.as_ref().is_some_and(is_locked);
         let kept = record.kept().filter(|_| !taken);
@@ -97,8 +98,9 @@ impl LocalObserver {
     /// The request can't be written.
     pub(crate) fn ask_to_step_down(&self, leader: FencingToken) -> Result<()> {
         let path = request_path(&self.path);
-        open_private(&path)?;
-        fs::write(&path, leader.to_string()).with_context(|| format!("can't write {}", path.display()))
+        let mut request = open_private(&path)?;
+        let written = request.set_len(0).and_then(|()| request.write_all(leader.to_string().as_bytes()));
+        written.with_context(|| format!("can't write {}", path.display()))
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::ErrorKind,
+    io::{self, ErrorKind},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
-use nix::libc;
+
+use crate::regular_file;
 
 /// The longest path component that every file system accepts, in bytes, without the extension.
 const LONGEST_PART: usize = 200;
@@ -73,24 +74,22 @@ pub(super) fn request_path(lock: &Path) -> PathBuf {
     lock.with_extension("step-down")
 }
 
+/// Opens a file that is there already.
+///
+/// # Errors
+/// It can't be opened, or isn't a regular file.
+pub(super) fn open_existing(path: &Path) -> io::Result<File> {
+    regular_file::open_own(path, OpenOptions::new().read(true))
+}
+
 /// Opens a file that only its user can write to, and creates it if it doesn't exist.
 ///
 /// # Errors
 /// It can't be opened, or isn't a regular file.
 pub(super) fn open_private(path: &Path) -> Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
-        .with_context(|| format!("can't open the lock {}", path.display()))?;
-    if !file.metadata()?.is_file() {
-        bail!("the lock {} is not a file", path.display());
-    }
-    Ok(file)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    regular_file::open_own(path, &mut options).with_context(|| format!("can't open {}", path.display()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom, Write},
+    io::{Seek, SeekFrom, Write},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use crate::{
     lease::FencingToken,
     lock::{Leader, LeadershipId},
     once_per::{Failures, Note, Noted, PastSuccess},
+    regular_file,
 };
 
 /// The file's contents.
@@ -53,9 +54,8 @@ impl Timed {
 impl Record {
     /// Reads the record in this file; returns an empty one if there is none.
     pub(super) fn read(mut file: &File) -> Self {
-        let mut text = String::new();
-        let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text));
-        let mut record: Record = read.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let text = file.seek(SeekFrom::Start(0)).and_then(|_| regular_file::contents(file));
+        let mut record: Record = text.ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         let boot = boot();
         if record.boot != boot {
             record = Record { token: record.token, holder: record.holder, boot, ..Record::default() };

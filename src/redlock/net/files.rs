@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -11,8 +10,7 @@ use std::{
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, oneshot};
 
-/// The largest file that is read: hosts files that block advertisers have a few megabytes.
-const LARGEST: u64 = 16 << 20;
+use crate::regular_file;
 
 /// The name of each thread that reads.
 const THREAD: &str = "file-read";
@@ -32,23 +30,31 @@ static TURNS: Mutex<BTreeMap<PathBuf, Arc<AsyncMutex<()>>>> = Mutex::new(BTreeMa
 /// runtime's own pool would abort the process there.
 ///
 /// # Errors
-/// Those of open(2) and read(2); InvalidData for a file that is too large.
+/// Those of [`regular_file::read`].
 pub(super) async fn read<T: Send + 'static>(
+    path: &Path,
+    then: impl FnOnce(Vec<u8>) -> T + Clone + Send + 'static,
+) -> io::Result<T> {
+    read_by(regular_file::read, path, then).await
+}
+
+async fn read_by<T: Send + 'static>(
+    reader: impl Fn(&Path) -> io::Result<Vec<u8>> + Clone + Send + 'static,
     path: &Path,
     then: impl FnOnce(Vec<u8>) -> T + Clone + Send + 'static,
 ) -> io::Result<T> {
     let turn = turn(path).await;
     let (sender, receiver) = oneshot::channel();
     let on_thread = {
-        let (path, then) = (path.to_owned(), then.clone());
+        let (reader, path, then) = (reader.clone(), path.to_owned(), then.clone());
         thread::Builder::new().name(THREAD.into()).stack_size(64 * 1024).spawn(move || {
             let _turn = turn;
-            sender.send(read_now(&path).map(then))
+            sender.send(reader(&path).map(then))
         })
     };
     match on_thread {
         Ok(_) => receiver.await.map_err(io::Error::other)?,
-        Err(_) => read_now(path).map(then),
+        Err(_) => reader(path).map(then),
     }
 }
 
@@ -56,15 +62,6 @@ pub(super) async fn read<T: Send + 'static>(
 async fn turn(path: &Path) -> OwnedMutexGuard<()> {
     let turn = TURNS.lock().unwrap_or_else(PoisonError::into_inner).entry(path.to_owned()).or_default().clone();
     turn.lock_owned().await
-}
-
-fn read_now(path: &Path) -> io::Result<Vec<u8>> {
-    let mut contents = Vec::new();
-    File::open(path)?.take(LARGEST + 1).read_to_end(&mut contents)?;
-    if contents.len() as u64 > LARGEST {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is too large"));
-    }
-    Ok(contents)
 }
 
 #[cfg(test)]
@@ -85,14 +82,19 @@ mod tests {
         names.filter(|name| name.trim() == THREAD).count()
     }
 
-    /// A FIFO without a writer hangs as a dead network file system does.
+    /// Reads as from a dead network file system: a FIFO, which hangs until somebody writes.
+    fn read_fifo(path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
     #[tokio::test]
     async fn a_file_that_hangs_takes_one_thread_and_is_read_once_it_no_longer_does() {
         let folder = tempfile::tempdir().expect("a folder");
         let fifo = folder.path().join("fifo");
         mkfifo(&fifo, Mode::S_IRWXU).expect("a FIFO");
         for _ in 0..8 {
-            assert!(timeout(Duration::from_millis(5), read(&fifo, |contents| contents)).await.is_err());
+            let reading = read_by(read_fifo, &fifo, |contents| contents);
+            assert!(timeout(Duration::from_millis(5), reading).await.is_err());
         }
         // Other tests may be reading files of their own, but not for long.
         let began = Instant::now();
@@ -104,9 +106,5 @@ mod tests {
         fs::remove_file(&fifo).expect("no FIFO any more");
         fs::write(&fifo, "new").expect("a file");
         assert_eq!(read(&fifo, |contents| contents).await.expect("its contents"), b"new");
-        assert_eq!(
-            read(folder.path().join("other").as_path(), |contents| contents).await.expect_err("no file").kind(),
-            io::ErrorKind::NotFound
-        );
     }
 }

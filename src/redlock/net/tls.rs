@@ -4,8 +4,13 @@ use std::{fmt, path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
 };
+
+use crate::regular_file;
 
 /// What all connections with TLS share. Its `Debug` shows nothing of it.
 #[derive(Clone)]
@@ -24,8 +29,8 @@ impl Tls {
             None => config.with_no_client_auth(),
             Some((certificate, key)) => {
                 let chain = certificates("--tls-cert", certificate)?;
-                let unread = |e| format!("--tls-key {} can't be read: {e}", key.display());
-                let private = PrivateKeyDer::from_pem_file(key).map_err(unread)?;
+                let contents = read("--tls-key", key)?;
+                let private = PrivateKeyDer::from_pem_slice(&contents).map_err(|e| unread("--tls-key", key, &e))?;
                 let unfit = |e| format!("--tls-cert {} and --tls-key don't fit: {e}", certificate.display());
                 config.with_client_auth_cert(chain, private).map_err(unfit)?
             }
@@ -59,13 +64,21 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
 
 /// Returns the certificates in a PEM file, at least one.
 fn certificates(option: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let unread = |e| format!("{option} {} can't be read: {e}", file.display());
-    let found: Vec<_> =
-        CertificateDer::pem_file_iter(file).map_err(unread)?.collect::<Result<_, _>>().map_err(unread)?;
+    let contents = read(option, file)?;
+    let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&contents).collect();
+    let found = found.map_err(|e| unread(option, file, &e))?;
     if found.is_empty() {
         return Err(format!("{option} {} has no certificate in it; give a PEM file", file.display()));
     }
     Ok(found)
+}
+
+fn read(option: &str, file: &Path) -> Result<Vec<u8>, String> {
+    regular_file::read(file).map_err(|e| unread(option, file, &e))
+}
+
+fn unread(option: &str, file: &Path, error: &dyn fmt::Display) -> String {
+    format!("{option} {} can't be read: {error}", file.display())
 }
 
 impl fmt::Debug for Tls {
