@@ -21,6 +21,7 @@ mod local;
 mod lock;
 mod observer;
 mod once_per;
+mod one_line;
 mod program;
 mod redlock;
 mod regular_file;

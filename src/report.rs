@@ -10,7 +10,13 @@ use std::{
     time::SystemTime,
 };
 
-use crate::{cli::LogFormat, event::Event, lease::FencingToken, systemd::Service};
+use crate::{
+    cli::LogFormat,
+    event::Event,
+    lease::FencingToken,
+    one_line::{escape_json, one_line},
+    systemd::Service,
+};
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     unistd::{getpgrp, tcgetpgrp},
@@ -103,26 +109,26 @@ impl Report {
     }
 
     fn write(&self, level: Level, event: Event, message: impl std::fmt::Display) {
+        let message = one_line(&message.to_string());
         if let Some(service) = self.service.get() {
-            service.pass_on(event, &one_line(&message.to_string()));
+            service.pass_on(event, &message);
         }
         if self.max_level.is_none_or(|max| level > max) {
             return;
         }
         self.stop_waiting();
-        let message = one_line(&message.to_string());
         write_line(&match self.format {
             LogFormat::Json => self.json(level, event, &message),
             LogFormat::Text if self.has_colour => {
                 let colour = if level == Level::Error { "1;31" } else { "2" };
                 format!("\x1b[{colour}mleaderrun: {}:\x1b[0m {message}", one_line(&self.resource))
             }
-            LogFormat::Text => format!("leaderrun: {}: {message}", self.resource),
+            LogFormat::Text => format!("leaderrun: {}: {message}", one_line(&self.resource)),
         });
     }
 
     fn json(&self, level: Level, event: Event, message: &str) -> String {
-        serde_json::json!({
+        let line = serde_json::json!({
             "time": humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             "level": match level {
                 Level::Error => "error",
@@ -135,8 +141,8 @@ impl Report {
             "token": self.token.get(),
             "pid": std::process::id(),
             "message": message,
-        })
-        .to_string()
+        });
+        escape_json(&line.to_string())
     }
 
     /// Returns whether a status line would be seen: stderr is a terminal, and leaderrun is in its foreground.
@@ -166,11 +172,6 @@ pub(crate) fn print_error(message: impl std::fmt::Display) {
     write_line(&format!("leaderrun: {}", one_line(&message.to_string())));
 }
 
-/// Replaces control characters. Others choose holders and paths, which must not break lines or move the cursor.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
 fn write_line(line: &str) {
     // PIPE_BUF: a pipe that polls writable takes this many bytes at once, without another writer's in between.
     const ATOMIC: usize = 4096;
@@ -194,11 +195,6 @@ fn write_raw(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_message_stays_one_line_whatever_is_in_it() {
-        assert_eq!(one_line("a\nb\x1b[2J"), "a?b?[2J");
-    }
 
     #[test]
     fn json_escapes_what_it_carries() {

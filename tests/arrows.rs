@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["report", "event", "systemd"],
     &["lock", "status"],
     &["once_per", "lease", "renewal"],
-    &["clock", "exit", "cli", "program", "regular_file", "server_url"],
+    &["clock", "exit", "cli", "one_line", "program", "regular_file", "server_url"],
     &["sys"],
 ];
 

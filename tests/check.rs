@@ -173,13 +173,10 @@ fn a_ttl_that_is_too_short_for_the_round_trips() {
     finds(&proxy.url, "no vote", "with --ttl 6s it must within 300ms");
 }
 
-/// Starts a server that answers INFO and TIME with the largest possible numbers, and all else with an error. Returns
-/// its URL.
-fn server_of_largest_numbers() -> String {
+/// Starts a server that answers INFO with this text, TIME with the largest possible numbers, and all else with this error.
+/// Returns its URL.
+fn server_that_says(info: &str, error: &'static str) -> String {
     let largest = u64::MAX;
-    let info = format!(
-        "uptime_in_seconds:{largest}\r\nmaxmemory:1\r\nused_memory:{largest}\r\nconnected_slaves:{largest}\r\n"
-    );
     let info = format!("${}\r\n{info}\r\n", info.len());
     let time = format!("*2\r\n$20\r\n{largest}\r\n$20\r\n{largest}\r\n");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -193,7 +190,7 @@ fn server_of_largest_numbers() -> String {
                     let answer = match &asked[..length] {
                         b"*1\r\n$4\r\nINFO\r\n" => &info,
                         b"*1\r\n$4\r\nTIME\r\n" => &time,
-                        _ => "-NONE of that\r\n",
+                        _ => error,
                     };
                     if client.write_all(answer.as_bytes()).is_err() {
                         return;
@@ -207,7 +204,11 @@ fn server_of_largest_numbers() -> String {
 
 #[test]
 fn the_largest_numbers_that_a_server_can_report_are_shown_like_any_other() {
-    let url = server_of_largest_numbers();
+    let largest = u64::MAX;
+    let info = format!(
+        "uptime_in_seconds:{largest}\r\nmaxmemory:1\r\nused_memory:{largest}\r\nconnected_slaves:{largest}\r\n"
+    );
+    let url = server_that_says(&info, "-NONE of that\r\n");
     let output = finds(&url, "no vote", "answered: NONE of that");
     for part in [" ahead of this machine's: ", "has 100 % of its memory in use", &format!("has {} replicas", u64::MAX)]
     {
@@ -219,6 +220,17 @@ fn the_largest_numbers_that_a_server_can_report_are_shown_like_any_other() {
     let node = &told["nodes"][0];
     assert_eq!(node["up_seconds"].as_u64(), Some(u64::MAX));
     assert!(node["clock_ahead_ms"].as_i64().is_some_and(|ahead| ahead > i64::MAX / 2), "{told}");
+}
+
+#[test]
+fn what_a_server_says_stays_on_its_line_and_moves_no_cursor() {
+    let info = "redis_version:7.0\x1b]0;title\x07\r\nuptime_in_seconds:100\r\n";
+    let url = server_that_says(info, "-NONE of\x1b[2J\rgood: \u{9b}2J\u{202e}\r\n");
+    for json in [&[][..], &["--json"]] {
+        let output = Leaderrun::new().args(["--check", "-t", "6s", "-R", &url]).args(json).output();
+        support::is_plain(&output.stdout);
+        assert!(output.stdout.contains("NONE of") && output.stdout.contains("7.0"), "{}", output.stdout);
+    }
 }
 
 #[test]

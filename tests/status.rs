@@ -169,3 +169,37 @@ fn asking_changes_nothing() {
         }
     });
 }
+
+/// A newline would forge a line, and an escape sequence would move the cursor or set a terminal's title.
+#[test]
+fn what_others_wrote_stays_on_its_line_and_moves_no_cursor() {
+    let servers = Servers::settled(1, TTL);
+    let resource = unique("plain");
+    let key = format!("leaderrun:{resource}");
+    let forged = "web\nforged: x leads\u{1b}]0;title\u{7}\u{9b}2J\u{202e}\r\u{2028}";
+    let ours = serde_json::json!({ "id": "a", "holder": forged }).to_string();
+    let success = serde_json::json!({ "token": 1, "holder": forged, "ended": forged }).to_string();
+    servers.0[0].query::<()>(&["SET", &format!("{key}:done"), &success]);
+    let run = || Leaderrun::on(&servers, &resource, TTL);
+    for value in [forged, &ours] {
+        servers.0[0].query::<()>(&["SET", &key, value]);
+        for question in [&["--status"][..], &["--status", "--json"], &["--step-down", "--wait", "0s"]] {
+            let Output { stdout, stderr, .. } = run().args(question).output();
+            support::is_plain(&stdout);
+            support::is_plain(&stderr);
+            assert!(!stdout.lines().any(|line| line.starts_with("forged")), "{stdout}");
+            assert!(format!("{stdout}{stderr}").contains("forged: x leads"), "{stdout}{stderr}");
+        }
+        for json in [&[][..], &["--json"]] {
+            let watch = run().args(["--watch"]).args(json).spawn();
+            eventually("a line", || watch.stdout().ends_with('\n').then_some(()));
+            support::is_plain(&watch.stdout());
+            assert_eq!(watch.stdout().lines().count(), 1);
+        }
+        for options in [&["-v"][..], &["-v", "--log-format", "json"], &["-v", "--once-per", "1d"]] {
+            let standby = run().args(["--wait", "100ms"]).args(options).args(["true"]).output();
+            support::is_plain(&standby.stderr);
+            assert!(standby.stderr.contains("web"), "{}", standby.stderr);
+        }
+    }
+}

@@ -5,7 +5,10 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{output::say, table};
+use super::{
+    output::{say, say_json},
+    table,
+};
 use crate::{
     exit::Exit,
     lease::{Times, quorum},
@@ -50,13 +53,13 @@ pub(super) async fn check(config: &RedlockConfig, times: Times, json: bool) -> R
     let able = nodes.iter().filter(|node| node.votes()).count();
     let (exit, verdict) = judge(&nodes, able);
     if json {
-        say(serde_json::to_string_pretty(&CheckReport {
+        say_json(&CheckReport {
             verdict: &verdict,
             exit_status: exit.status(),
             nodes: nodes.iter().map(NodeReport::new).collect(),
             able,
             quorum: quorum(nodes.len()),
-        })?);
+        })?;
         return Ok(exit);
     }
     table::lines(&rows(&nodes)).iter().for_each(say);

@@ -1,6 +1,6 @@
 //! `--completions`: what a package installs for a shell.
 
-use super::output::say;
+use super::output::say_file;
 use crate::{cli::Shell, exit::Exit};
 
 /// Prints the completions for a shell.
@@ -12,6 +12,6 @@ pub(super) fn print(shell: Shell) -> Exit {
         Shell::Elvish => include_str!("../../completions/leaderrun.elv"),
         Shell::Powershell => include_str!("../../completions/_leaderrun.ps1"),
     };
-    say(completions.trim_end());
+    say_file(completions);
     Exit::Command(0)
 }

@@ -1,10 +1,10 @@
 //! `--man`: the man page, as man(1) reads it.
 
-use super::output::say;
+use super::output::say_file;
 use crate::exit::Exit;
 
 /// Prints the man page.
 pub(super) fn print() -> Exit {
-    say(include_str!("../../man/leaderrun.1").trim_end());
+    say_file(include_str!("../../man/leaderrun.1"));
     Exit::Command(0)
 }

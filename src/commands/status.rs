@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{
-    output::say,
+    output::{say, say_json},
     table,
     who_leads::{describe, exit},
 };
@@ -17,7 +17,7 @@ use crate::{
 pub(super) async fn print(observer: &Observer, json: bool) -> Result<Exit> {
     let seen = observer.look().await;
     if json {
-        say(serde_json::to_string_pretty(&seen)?);
+        say_json(&seen)?;
     } else {
         say(format_args!("{}: {}", seen.resource, describe(&seen)));
         if let Some(done) = &seen.done {

@@ -6,7 +6,12 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{output::say_now, who_leads::describe};
-use crate::{exit::Exit, observer::Observer, status::ElectionStatus};
+use crate::{
+    exit::Exit,
+    observer::Observer,
+    one_line::{escape_json, one_line},
+    status::ElectionStatus,
+};
 
 /// A line of JSON.
 #[derive(Serialize)]
@@ -25,7 +30,7 @@ pub(super) async fn print(mut observer: Observer, json: bool) -> Result<Exit> {
         let now = (seen.known, seen.leader.as_ref().map(|leader| (leader.id.clone(), leader.kept)));
         if last.as_ref() != Some(&now) {
             last = Some(now);
-            if say_now(line(&seen, json)?).is_err() {
+            if say_now(&line(&seen, json)?).is_err() {
                 return Ok(Exit::Command(0));
             }
         }
@@ -36,8 +41,8 @@ pub(super) async fn print(mut observer: Observer, json: bool) -> Result<Exit> {
 fn line(seen: &ElectionStatus, json: bool) -> Result<String> {
     let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     Ok(if json {
-        serde_json::to_string(&Change { time: &time, seen })?
+        escape_json(&serde_json::to_string(&Change { time: &time, seen })?)
     } else {
-        format!("{time} {}: {}", seen.resource, describe(seen))
+        one_line(&format!("{time} {}: {}", seen.resource, describe(seen)))
     })
 }

@@ -38,6 +38,14 @@ pub use self::{
     witnesses::{Witness, Witnesses, monotonic},
 };
 
+/// Checks that a text has only lines of printable characters, in one direction.
+#[track_caller]
+pub fn is_plain(text: &str) {
+    let turns =
+        |c| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
+    assert!(!text.chars().any(|c| turns(c) || (c.is_control() && c != '\n')), "{text:?}");
+}
+
 /// Returns a name that no other test uses.
 pub fn unique(name: &str) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
