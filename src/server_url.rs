@@ -74,6 +74,13 @@ pub(crate) fn secrets(argument: &str) -> Vec<Range<usize>> {
     ranges(argument).into_iter().flat_map(|range| secrets_in_url(argument, range)).collect()
 }
 
+/// Returns what is left of one URL where its secrets are hidden.
+pub(crate) fn without_secrets(url: &str) -> String {
+    let secrets = secrets_in_url(url, 0..url.len());
+    let shown = url.char_indices().filter(|(at, _)| !secrets.iter().any(|secret| secret.contains(at)));
+    shown.map(|(_, c)| c).collect()
+}
+
 fn ranges(list: &str) -> Vec<Range<usize>> {
     let mut urls: Vec<Range<usize>> = Vec::new();
     let mut start = 0;
@@ -91,7 +98,8 @@ fn ranges(list: &str) -> Vec<Range<usize>> {
 fn secrets_in_url(text: &str, url: Range<usize>) -> Vec<Range<usize>> {
     let Some(start) = after_scheme(&text[url.clone()]).map(|at| url.start + at) else { return Vec::new() };
     let rest = &text[start..url.end];
-    let (signs_in, _) = sign_in(rest);
+    // The path of a socket may have an @, and nobody signs in before it.
+    let (signs_in, _) = if rest.starts_with('/') { ("", rest) } else { sign_in(rest) };
     let passwords = rest.match_indices(PASSWORD_KEY).map(|(at, key)| {
         let begin = at + key.len();
         let length = rest[begin..].find('&').unwrap_or(rest.len() - begin);
@@ -139,6 +147,7 @@ mod tests {
         };
         assert_eq!(found("--redis=rediss://:s@c@host"), [":s@c"]);
         assert_eq!(found("unix:///run/r?db=4&pass=secret&user=u"), ["secret"]);
+        assert_eq!(found("unix:///run/user@1/r?pass=c@d"), ["c@d"]);
         assert_eq!(found("redis-sentinel://u:a,b@s1,s2/m?sentinel-pass=c"), ["c", "u:a,b"]);
         assert_eq!(found("redis://a:b@c,redis://d:e@f"), ["a:b", "d:e"]);
         let with_at = found("redis-sentinel://s1/m?sentinel-pass=c@d");

@@ -156,3 +156,16 @@ fn whatever_goes_wrong() {
         }
     }
 }
+
+/// A spelling that the library understands, and that could not be hidden.
+#[test]
+fn a_password_that_ps_would_show_is_refused() {
+    let server = Server::start_with(&["--requirepass", MARKED]);
+    let socket = server.socket().display().to_string();
+    for url in [format!("unix:{socket}?pass={MARKED}"), format!("unix://{socket}?p%61ss={MARKED}")] {
+        let output = Leaderrun::new().args(["-R", &url, "-r", "x", "-t", "1s", "true"]).output();
+        assert_eq!(output.code(), 64, "{}", output.stderr);
+        assert!(output.stderr.contains("ps would show its password"), "{}", output.stderr);
+        is_clean("a message", &output.stderr);
+    }
+}

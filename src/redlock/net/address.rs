@@ -6,7 +6,7 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use url::{ParseError, Url};
 
 use super::files;
-use crate::server_url::{Scheme, behind_sentinels, sign_in};
+use crate::server_url::{Scheme, behind_sentinels, sign_in, without_secrets};
 
 /// A node's address. It prints without user name and password.
 #[derive(Clone)]
@@ -130,6 +130,19 @@ pub(crate) fn urls(text: &str) -> impl Iterator<Item = &str> {
 
 /// Reads the URL of one server.
 fn connection_info(url: &str) -> Result<ConnectionInfo, String> {
+    let info = any_connection_info(url)?;
+    // The library's parser understands more spellings than the one that hides passwords: `unix:/path?p%61ss=`.
+    let has_password = |info: &ConnectionInfo| info.redis_settings().password().is_some_and(|p| !p.is_empty());
+    let is_hidden = || any_connection_info(&without_secrets(url)).is_ok_and(|hidden| !has_password(&hidden));
+    if has_password(&info) && !is_hidden() {
+        return Err(
+            "ps would show its password: write it as in redis://:PASSWORD@HOST or unix:///PATH?pass=PASSWORD".into()
+        );
+    }
+    Ok(info)
+}
+
+fn any_connection_info(url: &str) -> Result<ConnectionInfo, String> {
     let parsed = Url::parse(url).map_err(|e| match e {
         ParseError::EmptyHost => "there is no host name".to_owned(),
         ParseError::InvalidPort => "the port is not a number from 1 to 65535, or a special character in the \
@@ -140,6 +153,7 @@ fn connection_info(url: &str) -> Result<ConnectionInfo, String> {
     if parsed.port() == Some(0) {
         return Err("the port is not a number from 1 to 65535".into());
     }
+    check_query(&parsed)?;
     // The library's texts name the wrong part before a dash, without repeating it.
     let problem = |e: redis::RedisError| e.to_string().split(" - ").next().unwrap_or_default().to_lowercase();
     let info = parsed.into_connection_info().map_err(problem)?;
@@ -150,6 +164,16 @@ fn connection_info(url: &str) -> Result<ConnectionInfo, String> {
         return Err("the database is not a number from 0".into());
     }
     Ok(info)
+}
+
+/// Checks that a URL has no option that is ignored: it may be a mistyped password, which would stay in sight.
+fn check_query(url: &Url) -> Result<(), String> {
+    let known: &[&str] = if Scheme::of(url.as_str()) == Some(Scheme::Unix) { &["db", "user", "pass"] } else { &[] };
+    match url.query_pairs().all(|(key, _)| known.contains(&key.as_ref())) {
+        true => Ok(()),
+        false if known.is_empty() => Err("nothing may stand after ?; user and password go before the host".into()),
+        false => Err("after ? may stand db=, user= and pass= only".into()),
+    }
 }
 
 /// Returns `USER:PASSWORD` for the Sentinels, from a URL's query.
@@ -196,7 +220,71 @@ impl fmt::Debug for Address {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prelude::*, sample::select};
+
     use super::*;
+    use crate::server_url::{secrets, split};
+
+    /// Parts of URLs in other places and spellings, and one password.
+    const PARTS: [&str; 30] = [
+        "redis",
+        "rediss",
+        "unix",
+        "-sentinel",
+        ":",
+        "/",
+        "//",
+        "://",
+        "?",
+        "&",
+        "#",
+        "@",
+        ",",
+        "pass=",
+        "p%61ss=",
+        "pa\tss=",
+        "sentinel-pass=",
+        "user=",
+        "db=1",
+        "host",
+        "h,i",
+        "/m",
+        "a:b",
+        "\t",
+        "\n",
+        " ",
+        "%40",
+        "+",
+        "\\",
+        "[::1]",
+    ];
+
+    fn passwords(address: &Address) -> Vec<String> {
+        let sentinels = address.group().map_or(&[][..], |group| &group.sentinels).iter().flat_map(passwords);
+        let own = address.info.redis_settings().password().map(ToOwned::to_owned);
+        own.into_iter().chain(sentinels).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #[test]
+        fn each_password_that_is_understood_is_hidden_in_ps(
+            before in prop::collection::vec(select(&PARTS[..]), 0..6),
+            after in prop::collection::vec(select(&PARTS[..]), 0..6),
+            scheme in select(&["redis://", "unix:/", "unix:///", "redis-sentinel://", ""][..]),
+        ) {
+            let url = format!("{scheme}{}SECRET{}", before.concat(), after.concat());
+            // As the option is read.
+            let lines = split(&url).join("\n");
+            let addresses = urls(&lines).filter_map(|url| Address::parse(url).ok());
+            if addresses.flat_map(|address| passwords(&address)).any(|password| password.contains("SECRET")) {
+                let at = url.find("SECRET").expect("it is there");
+                let argument = format!("--redis={url}");
+                let is_hidden = secrets(&argument).iter().any(|range| range.start <= at + 8 && range.end >= at + 8 + 6);
+                prop_assert!(is_hidden, "{url:?} shows it");
+            }
+        }
+    }
 
     #[test]
     fn an_address_prints_without_its_secrets() {
@@ -237,6 +325,12 @@ mod tests {
             ("redis-sentinel://u:secret@h/m?password=secret", "sentinel-pass="),
             ("redis-sentinel://u:secret@h:0/m", "port"),
             ("http-sentinel://u:secret@h/m", "begin with"),
+            ("unix:/run/redis?pass=secret", "ps would show"),
+            ("unix:///run/redis?p%61ss=secret", "ps would show"),
+            ("unix:///run/redis?pa\tss=secret", "ps would show"),
+            ("redis:\t//:secret@h", "ps would show"),
+            ("unix:///run/redis?password=secret", "pass= only"),
+            ("redis://h?pass=secret", "after ?"),
         ] {
             let said = Address::parse(url).expect_err(url);
             assert!(said.contains(part), "{url}: {said}");
