@@ -1,17 +1,22 @@
 //! Nothing that a server or another program sends causes a panic or is taken for something else.
 
-use proptest::prelude::*;
+use std::time::Duration;
+
+use proptest::{prelude::*, sample::select};
 use redis::Value;
 
 use super::{
     net::pubsub,
-    outcome::{self, NodeReply},
-    scripts,
+    outcome::{self, LostRound, NodeReply},
+    scripts::{self, AcquireReply},
+    session::LockSession,
+    standby::TakeoverTimer,
 };
 use crate::{
-    lease::{FARTHEST_AHEAD, FencingToken, Times},
+    clock::Moment,
+    lease::{FARTHEST_AHEAD, FencingToken, Times, quorum_free_in},
     lock::{LockValue, Reason},
-    once_per::PastSuccess,
+    once_per::{OncePer, PastSuccess},
 };
 
 /// Returns any value that a server can send, often nearly a valid answer.
@@ -34,10 +39,29 @@ fn any_value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 24, 7, |inner| prop::collection::vec(inner, 0..7).prop_map(Value::Array))
 }
 
+/// Returns an answer of acquire.lua with any numbers.
+fn well_formed() -> impl Strategy<Value = AcquireReply> {
+    let kinds = select(&["granted", "held", "stale", "young", "done", "spent"][..]);
+    let numbers = (any::<u64>(), any::<i64>(), any::<u32>(), select(&["a", "b"][..]));
+    (kinds, numbers).prop_map(|(kind, (large, signed, small, value))| {
+        let (large, signed, small) = (large.to_string(), signed.to_string(), small.to_string());
+        let rest: &[&str] = match kind {
+            "granted" | "spent" => &[&small, &signed],
+            "held" => &[value, &signed, &small],
+            "young" => &[&large],
+            "done" => &[value, &signed],
+            _ => &[],
+        };
+        let parts = [&[kind, value, &large], rest].concat();
+        let answer = Value::Array(parts.iter().map(|part| Value::BulkString(part.as_bytes().to_vec())).collect());
+        scripts::acquired(answer).expect("a well-formed answer")
+    })
+}
+
 proptest! {
     #[test]
     fn any_answer_is_read_or_refused(values in prop::collection::vec(any_value(), 1..6), now in any::<u32>(), chance in 0.0..1.0) {
-        let times = Times::new(std::time::Duration::from_secs(15), None).expect("times that fit");
+        let times = Times::new(Duration::from_secs(15), None).expect("times that fit");
         let replies: Vec<_> = values
             .into_iter()
             .enumerate()
@@ -47,11 +71,42 @@ proptest! {
                 scripts::acquired(value).map(|acquired| NodeReply { node: index, answer: Ok(acquired) })
             })
             .collect();
-        let sent = crate::clock::Moment::now();
-        let decided = sent + std::time::Duration::from_millis(now.into());
+        let sent = Moment::now();
+        let decided = sent + Duration::from_millis(now.into());
         let _ = outcome::campaign(6, &replies, &times, sent, decided);
         let _ = outcome::fence_to_pass(6, &replies, u64::from(now));
         prop_assert_eq!(outcome::free_in(6, &replies, &times, chance).len(), 6);
+    }
+
+    #[test]
+    fn any_numbers_in_well_formed_answers_can_be_computed_with(
+        answers in prop::collection::vec(well_formed(), 1..6),
+        message in (select(&["released", "done", "held"][..]), any::<u32>(), any::<u64>()),
+        chance in 0.0..1.0,
+    ) {
+        let (times, now) = (Times::new(Duration::from_secs(15), None).expect("times that fit"), Moment::now());
+        let answers = answers.into_iter().enumerate();
+        let replies: Vec<_> = answers.map(|(node, answer)| NodeReply { node, answer: Ok(answer) }).collect();
+        let mut timer = TakeoverTimer::new();
+        timer.learn(times.ttl(), outcome::listeners(5, &replies));
+        timer.begin(quorum_free_in(5, outcome::free_in(5, &replies, &times, chance)), &times, now, chance);
+        let (word, listeners, subject) = message;
+        let notification = pubsub::parse(&format!("{word} {listeners} {subject}")).expect("a notification");
+        timer.hear(notification, &times, now, chance);
+        let session = LockSession::new("lock", "holder", None, None).expect("random numbers");
+        for wall in [0, 1_800_000_000_000_000, u64::MAX] {
+            let _ = (outcome::fence_to_pass(5, &replies, wall), outcome::fence_ahead(5, &replies, wall));
+            replies.iter().flat_map(|reply| &reply.answer).for_each(|acquired| session.overtake(acquired.fence, wall));
+            prop_assert!(session.next_token(wall) <= FencingToken::MAX);
+        }
+        match outcome::campaign(5, &replies, &times, now, now) {
+            Ok(failures) => {
+                let once = OncePer { period: Duration::from_secs(60), attempts: Some(2) };
+                prop_assert!(once.failure(failures, now).is_none_or(|note| note.text != "0"));
+            }
+            Err(LostRound::Decided(reason)) => prop_assert!(!reason.to_string().is_empty()),
+            Err(_) => {}
+        }
     }
 
     #[test]
@@ -65,7 +120,7 @@ proptest! {
         let shown = |value: &str| Reason::held(&LockValue::from_node(value), FencingToken::new(fence)).to_string();
         prop_assert!(shown(&mark).contains(&holder));
         let _ = shown(&value);
-        let _ = PastSuccess { note: value, left: Some(std::time::Duration::from_millis(left)) }.to_string();
+        let _ = PastSuccess { note: value, left: Some(Duration::from_millis(left)) }.to_string();
     }
 
     #[test]
