@@ -20,6 +20,7 @@ use crate::{
 pub(crate) enum ConfigError {
     Name { option: &'static str, problem: NameProblem },
     ReservedName { name: String, suffix: &'static str },
+    ReservedLock { lock: String, suffix: &'static str },
     NoPeriod { option: &'static str },
     PeriodTooLong { option: &'static str, period: Duration, longest: Duration },
     Times { problem: TimingError, ttl: Duration, kill_after: Duration },
@@ -67,6 +68,10 @@ impl Display for ConfigError {
             Self::ReservedName { name, suffix } => write!(
                 f,
                 "--resource {name} ends with {suffix}, which leaderrun appends for its own keys; give it another name"
+            ),
+            Self::ReservedLock { lock, suffix } => write!(
+                f,
+                "--key-prefix and --resource make {lock}, which ends with {suffix}, as leaderrun's own keys do; change one"
             ),
             Self::NoPeriod { option } => {
                 write!(f, "{option} 0s is no duration; leave it out, or give it one such as 55s or 23h")

@@ -100,10 +100,26 @@ impl TryFrom<Cli> for Settings {
 /// It isn't a valid name, or could be mistaken for a key of leaderrun's own.
 pub(crate) fn resource(text: &str) -> Result<String, ConfigError> {
     let name = name("--resource", text)?;
-    match KEY_SUFFIXES.into_iter().find(|suffix| name.ends_with(suffix)) {
+    match reserved_suffix(&name) {
         None => Ok(name),
         Some(suffix) => Err(ConfigError::ReservedName { name, suffix }),
     }
+}
+
+/// Returns the name of a resource's lock on the nodes.
+///
+/// # Errors
+/// Prefix and name together could be mistaken for a key of leaderrun's own, as `leaderrun:a:` and `fence` could.
+fn lock_name(prefix: &str, resource: &str) -> Result<String, ConfigError> {
+    let lock = format!("{prefix}{resource}");
+    match reserved_suffix(&lock) {
+        None => Ok(lock),
+        Some(suffix) => Err(ConfigError::ReservedLock { lock, suffix }),
+    }
+}
+
+fn reserved_suffix(name: &str) -> Option<&'static str> {
+    KEY_SUFFIXES.into_iter().find(|suffix| name.ends_with(suffix))
 }
 
 fn name(option: &'static str, text: &str) -> Result<String, ConfigError> {
@@ -163,7 +179,7 @@ pub(crate) fn backend(cli: &Cli, resource: &str) -> Result<BackendConfig, Config
         None => addresses_in_options(&cli.redis)?,
     };
     let tls = tls(cli, addresses.iter().any(Address::has_tls))?;
-    Ok(BackendConfig::Redlock(RedlockConfig { addresses, lock: format!("{}{resource}", cli.key_prefix), tls }))
+    Ok(BackendConfig::Redlock(RedlockConfig { addresses, lock: lock_name(&cli.key_prefix, resource)?, tls }))
 }
 
 fn addresses_in_file(file: &Path) -> Result<Vec<Address>, ConfigError> {
