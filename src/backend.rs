@@ -1,6 +1,8 @@
 //! Where the lease is held: on a quorum of nodes, or in a file of this machine. Four verbs: acquire, extend, release,
 //! wait for a change.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::{
@@ -62,6 +64,22 @@ impl Backend {
         match self {
             Backend::Redlock(nodes) => nodes.extend(note).await,
             Backend::Local(local) => local.extend(note),
+        }
+    }
+
+    /// Waits until the lease may have been lost before the next extension would show it.
+    pub(crate) async fn doubt(&self) {
+        match self {
+            Backend::Redlock(_) => std::future::pending().await,
+            Backend::Local(local) => local.doubt().await,
+        }
+    }
+
+    /// Returns the lock's file, if it has one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Backend::Redlock(_) => None,
+            Backend::Local(local) => Some(local.path()),
         }
     }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Event {
+    LockFile,
     StandsBy,
     LostRound,
     Leads,

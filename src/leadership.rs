@@ -107,7 +107,7 @@ pub(crate) async fn run(
     let renewal = RenewalSchedule::new(settings.times, lease.sent, began);
     let deadlines = renewal.deadlines();
     let order = Order::Start { token: lease.token, deadlines, release_key: lease.release_key };
-    let started = guard.order(&order, lease.descriptor);
+    let started = guard.order(&order, &lease.descriptors);
     let mut leadership = Leadership {
         backend,
         settings,
@@ -153,6 +153,9 @@ impl Leadership<'_> {
                 }
                 () = reach(Some(self.renewal.next_extension())), if self.extension.is_none() && !self.lost => {
                     self.late = self.renewal.overdue(Moment::now());
+                    self.extension = Some(Box::pin(self.backend.extend(None)));
+                }
+                () = self.backend.doubt(), if self.extension.is_none() && !self.lost => {
                     self.extension = Some(Box::pin(self.backend.extend(None)));
                 }
                 // We may have been stopped or starved ourselves, with its messages unread.
@@ -238,7 +241,7 @@ impl Leadership<'_> {
                 }
                 let longer = self.renewal.extended(deadlines, Moment::now());
                 if longer.is_some() || deadlines.is_none() {
-                    let _ = self.guard.order(&Order::Extend { deadlines: longer, release_key }, None);
+                    let _ = self.guard.order(&Order::Extend { deadlines: longer, release_key }, &[]);
                     self.unconfirmed.get_or_insert_with(Instant::now);
                 }
             }
@@ -249,7 +252,7 @@ impl Leadership<'_> {
                 self.renewal.failed(Moment::now(), fastrand::f64());
             }
             ExtendOutcome::Lost(why) => {
-                let _ = self.guard.order(&Order::Stop, None);
+                let _ = self.guard.order(&Order::Stop, &[]);
                 self.lose(Some(why));
             }
         }
@@ -258,7 +261,7 @@ impl Leadership<'_> {
     /// Stops the command for another leader, once.
     fn step_down(&mut self) {
         // A guard that can't take the order now gets it with the next extension.
-        if !self.stepping_down && self.guard.order(&Order::Stop, None).is_ok() {
+        if !self.stepping_down && self.guard.order(&Order::Stop, &[]).is_ok() {
             self.stepping_down = true;
             let message = format_args!("asked to step down; stopping {}", self.command());
             self.settings.report.error(Event::StepsDown, message);
@@ -307,7 +310,7 @@ impl Leadership<'_> {
             }
             signal_number => Order::Signal { signal: signal_number, to, from: sender_of(signal) },
         };
-        let _ = self.guard.order(&order, None);
+        let _ = self.guard.order(&order, &[]);
     }
 
     /// The kernel sends a terminal's signals to our whole process group, but a hang-up to the session's leader alone.
@@ -321,7 +324,7 @@ impl Leadership<'_> {
     fn suspend(&mut self, suspension: u32, signal: i32) {
         self.suspension = suspension;
         self.guard.stop_self_by(signal);
-        let _ = self.guard.order(&Order::Told { suspension }, None);
+        let _ = self.guard.order(&Order::Told { suspension }, &[]);
     }
 
     fn guard_died(&mut self) {

@@ -93,6 +93,9 @@ async fn serve(settings: &Settings, forked: ForkedGuard) -> Result<RunEnd> {
 async fn compete(settings: &Settings, forked: ForkedGuard) -> Result<RunEnd> {
     let mut guard = GuardHandle::watch(forked)?;
     let mut backend = Backend::open(settings)?;
+    if let Some(file) = backend.file() {
+        settings.report.info(Event::LockFile, format_args!("the lock is {}", file.display()));
+    }
     let end = match acquire(&mut backend, &mut guard, settings).await? {
         Acquired::Lease(lease) => {
             let ended = lead(lease, &backend, &mut guard, settings).await;

@@ -156,9 +156,9 @@ fn each_option_can_be_given_in_the_environment() {
         .args(["sh", "-c", "echo $LEADERRUN_HOLDER"])
         .output();
     assert_eq!((output.code(), output.stdout.as_str()), (0, "me\n"), "{}", output.stderr);
-    let first = output.stderr.lines().next().expect("a message");
-    let message: serde_json::Value = serde_json::from_str(first).expect("JSON");
-    assert!(message["message"].as_str().is_some_and(|m| m.starts_with("leads with fencing token")), "{message}");
+    let message = |line| serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+    let leads = output.stderr.lines().map(message).find(|message| message["event"] == "leads").expect("a message");
+    assert!(leads["message"].as_str().is_some_and(|m| m.starts_with("leads with fencing token")), "{leads}");
 
     for (name, value, part) in [
         ("LEADERRUN_TTL", "1ms", "--ttl 1ms is too short"),

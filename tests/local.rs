@@ -4,7 +4,7 @@ mod support;
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -219,4 +219,78 @@ fn a_fifo_as_the_lock_holds_nobody_up() {
     assert_eq!(run.code(), 125);
     assert!(run.stderr.contains("it isn't a regular file"), "{}", run.stderr);
     assert_eq!(machine.run("x").args(["--status"]).output().code(), 1);
+}
+
+/// Who can change the folder, or one on the way to it, could move the lock away, and a second leader would start beside
+/// the first. That another place is free doesn't help: the first instance may already have its lock here.
+#[test]
+fn a_folder_that_another_user_can_change_is_an_error_and_no_other_is_tried() {
+    if !support::may_become_others() {
+        return;
+    }
+    const ANOTHER: Option<u32> = Some(65534);
+    let resource = unique("foreign");
+    let refuses = |machine: &Machine, part: &Path| {
+        let output = machine.run(&resource).env("TMPDIR", "/tmp").args(["-v", "echo", "led"]).output();
+        assert_eq!((output.code(), output.stdout.as_str()), (125, ""), "{}", output.stderr);
+        assert!(
+            output.stderr.contains(&format!("{}, which another user can change", part.display())),
+            "{}",
+            output.stderr
+        );
+    };
+    let machine = Machine::new();
+    let folder = machine.0.path().join("leaderrun");
+    fs::set_permissions(machine.0.path(), fs::Permissions::from_mode(0o1777)).expect("a mode");
+    fs::create_dir(&folder).expect("a folder");
+    chown(&folder, ANOTHER, None).expect("another owner");
+    refuses(&machine, &folder);
+    let machine = Machine::new();
+    fs::create_dir(machine.0.path().join("leaderrun")).expect("a folder");
+    chown(machine.0.path(), ANOTHER, None).expect("another owner");
+    refuses(&machine, machine.0.path());
+    for place in ["/run/lock/leaderrun-0", "/tmp/leaderrun-0"] {
+        assert!(!Path::new(place).join(format!("{resource}.lock")).exists(), "{place}");
+    }
+}
+
+/// The old leader's command takes its time to stop. Its successor finds no file, and makes a new one.
+#[test]
+fn after_the_folder_is_gone_the_next_leader_waits_until_the_first_tree_is_dead() {
+    for killed in [false, true] {
+        let (machine, witnesses) = (Machine::new(), Witnesses::new());
+        let run = || machine.run("x").args(["--ttl", "60s", "-k", "1s"]);
+        let leader = run().args(witnesses.command(&["ignore"])).spawn();
+        witnesses.started(1);
+        let folder = machine.0.path().join("leaderrun");
+        let guard = leader.guard();
+        if killed {
+            support::signal(guard, Signal::SIGSTOP);
+            fs::rename(&folder, machine.0.path().join("moved")).expect("a moved folder");
+            support::signal(leader.pid(), Signal::SIGKILL);
+        } else {
+            fs::remove_dir_all(&folder).expect("no folder");
+        }
+        let next = run().args(witnesses.command(&["drain", "1"])).spawn();
+        let began = std::time::Instant::now();
+        support::eventually("a tree that lives on", || (began.elapsed().as_millis() > 300).then_some(()));
+        assert_eq!(witnesses.all().len(), 1, "a second leader beside the first");
+        if killed {
+            support::signal(guard, Signal::SIGCONT);
+        }
+        witnesses.started(2);
+        assert!(began.elapsed().as_secs() < 10, "the leader learns of it before the next extension");
+        witnesses.stop_last();
+        assert_eq!(next.wait().code(), 0);
+        witnesses.check();
+    }
+}
+
+#[test]
+fn verbose_messages_and_the_status_name_the_file() {
+    let machine = Machine::new();
+    let lock = machine.lock("x").canonicalize().unwrap_or_else(|_| machine.lock("x")).display().to_string();
+    let output = machine.run("x").args(["-v", "true"]).output();
+    assert!(output.stderr.contains(&format!("the lock is {lock}\n")), "{}", output.stderr);
+    assert!(machine.run("x").args(["--status"]).output().stdout.contains(&lock));
 }

@@ -97,8 +97,8 @@ pub(crate) struct Cli {
 
     /// This machine only, with flock(2) and no Redis
     ///
-    /// The lock file is in $XDG_RUNTIME_DIR, /run/lock or the temporary directory, whichever is the first that is
-    /// writable. Processes of the same user that use the same directory compete.
+    /// The lock file is in $XDG_RUNTIME_DIR, /run/lock or the temporary directory, whichever is the first where it can
+    /// be. Processes of the same user that use the same directory compete.
     #[arg(help_heading = WHERE)]
     #[arg(long, env = "LEADERRUN_LOCAL", hide_env = true, value_parser = FalseyValueParser::new())]
     #[arg(conflicts_with_all = ["redis", "redis_file"])]

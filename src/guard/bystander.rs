@@ -83,7 +83,7 @@ impl Bystander {
     /// # Errors
     /// ETIMEDOUT: it doesn't answer; it may be stopped. EPIPE: it was killed.
     pub(super) fn has_got(&self, signal: c_int, sender: Pid, until: Moment) -> Result<bool, Errno> {
-        self.0.send(&encode(&Question { signal, sender: sender.as_raw() })?, None)?;
+        self.0.send(&encode(&Question { signal, sender: sender.as_raw() })?, &[])?;
         let until = until.min(Moment::now() + LONGEST_WAIT);
         loop {
             let mut bytes = [0; LONGEST];
@@ -133,7 +133,7 @@ fn stand_by(guard: &PacketSocket) {
             // The next one may be another's.
             heard.remove(found);
         }
-        if encode(&found.is_some()).and_then(|answer| guard.send(&answer, None)).is_err() {
+        if encode(&found.is_some()).and_then(|answer| guard.send(&answer, &[])).is_err() {
             return;
         }
     }

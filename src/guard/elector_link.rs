@@ -23,8 +23,8 @@ pub(super) enum ElectorEnd {
 #[derive(Debug)]
 pub(super) struct ReceivedOrder {
     pub order: Order,
-    /// The descriptor of a lock.
-    pub lock: Option<OwnedFd>,
+    /// The descriptors of a lock.
+    pub lock: Vec<OwnedFd>,
 }
 
 /// The link, which stays lost once it is.
@@ -58,7 +58,7 @@ impl ElectorLink {
         let packet = encode(message)?;
         match message.process().filter(|_| self.translates) {
             Some(process) => self.socket.send_naming(&packet, process),
-            None => self.socket.send(&packet, None),
+            None => self.socket.send(&packet, &[]),
         }
     }
 
@@ -77,7 +77,7 @@ impl ElectorLink {
         let lost = match self.socket.receive(&mut bytes) {
             Ok(packet) if packet.length == 0 => ElectorEnd::Died,
             Ok(packet) => match decode(&bytes[..packet.length]) {
-                Ok(order) => return Some(ReceivedOrder { order, lock: packet.descriptor }),
+                Ok(order) => return Some(ReceivedOrder { order, lock: packet.descriptors }),
                 Err(errno) => ElectorEnd::Unintelligible(errno),
             },
             Err(Errno::EAGAIN | Errno::EINTR) => return None,

@@ -94,11 +94,11 @@ impl GuardHandle {
         })
     }
 
-    /// Sends an order, and a copy of a descriptor with it if there is one.
+    /// Sends an order, and copies of descriptors with it.
     ///
     /// # Errors
     /// The guard is dead, or frozen and has not read for long.
-    pub(crate) fn order(&self, order: &Order, with: Option<RawFd>) -> Result<(), Errno> {
+    pub(crate) fn order(&self, order: &Order, with: &[RawFd]) -> Result<(), Errno> {
         self.socket.get_ref().send(&encode(order)?, with)
     }
 
@@ -195,7 +195,7 @@ impl GuardHandle {
 
     /// Lets the guard end.
     pub(crate) fn dismiss(&self) {
-        let _ = self.order(&Order::End, None);
+        let _ = self.order(&Order::End, &[]);
     }
 
     /// Returns whether there is a terminal. Then the command is started in our process group, which gets the terminal's

@@ -15,7 +15,7 @@ pub(super) const LONGEST: usize = 8192;
 /// From the elector to the guard.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Order {
-    /// We lead: start the command. The descriptor of a lock may come with it, for the guard to hold too.
+    /// We lead: start the command. The descriptors of a lock may come with it, for the guard to hold too.
     Start { token: FencingToken, deadlines: Option<Deadlines>, release_key: ReleaseKey },
     /// The lease was extended. The guard answers, also if there are no deadlines: that shows that it works.
     Extend { deadlines: Option<Deadlines>, release_key: ReleaseKey },

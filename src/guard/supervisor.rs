@@ -61,8 +61,8 @@ struct Supervisor {
     report: Report,
     command_name: String,
     lease: Option<OrphanedLease>,
-    /// The lock's descriptor, held for as long as we live: the lock is free when elector and guard are both gone.
-    lock: Option<OwnedFd>,
+    /// The lock's descriptors, held for as long as we live: the lock is free when elector and guard are both gone.
+    lock: Vec<OwnedFd>,
     /// More children may have changed than one turn could take.
     changes_left: bool,
     suspensions: Suspensions,
@@ -88,7 +88,7 @@ pub(super) fn run(config: GuardConfig) -> GuardEnd {
         report: config.report,
         command_name: config.command,
         lease: None,
-        lock: None,
+        lock: Vec::new(),
         changes_left: false,
         suspensions: Suspensions::default(),
         unkillable_reported: false,
@@ -148,7 +148,7 @@ impl Supervisor {
             if matches!(order, Order::End) {
                 return true;
             }
-            self.lock = self.lock.take().or(lock);
+            self.lock.extend(lock);
             self.obey(order);
         }
         self.tell_suspension();

@@ -7,15 +7,18 @@ use std::{
     fs::{self, File},
     io,
     os::{fd::AsRawFd, unix::fs::MetadataExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
 
 use super::{
+    claim::Claim,
     path::{lock_path, open_existing, open_private, request_path},
     record::Record,
+    removal::Removal,
 };
 use crate::{
     clock::{Moment, reach, wall_micros},
@@ -28,12 +31,18 @@ use crate::{
 /// The stack size of the thread that waits for the lock.
 const WAITING_STACK: usize = 64 * 1024;
 
+/// How often to look whether a leader whose file was removed is dead.
+const DYING_LOOK: Duration = Duration::from_millis(50);
+
 /// The lock of a resource on this machine.
 pub(crate) struct Local {
     path: PathBuf,
     file: Arc<File>,
     holder: String,
     once_per: Option<OncePer>,
+    /// While we lead.
+    claim: Option<Claim>,
+    removal: Option<Removal>,
 }
 
 impl Local {
@@ -44,7 +53,7 @@ impl Local {
     pub(crate) fn open(resource: &str, holder: &str, once_per: Option<OncePer>) -> Result<Self> {
         let path = lock_path(resource)?;
         let file = Arc::new(open_private(&path)?);
-        Ok(Local { path, file, holder: holder.to_owned(), once_per })
+        Ok(Local { path, file, holder: holder.to_owned(), once_per, claim: None, removal: None })
     }
 
     /// Tries to lock the file.
@@ -63,13 +72,21 @@ impl Local {
             let _ = self.file.unlock();
             return Ok(AcquireOutcome::NotAcquired(not_acquired));
         }
+        let claim = Claim::make(&self.path);
+        // In this order, two that have locked different files can't both go on: the one whose file isn't found any more sees it.
+        if claim.as_ref().is_some_and(Claim::is_disputed) || !self.is_in_place() {
+            let _ = self.file.unlock();
+            let dying = NotAcquired { reason: Reason::Taken(None), free_in: Some(DYING_LOOK) };
+            return Ok(AcquireOutcome::NotAcquired(dying));
+        }
         let token = FencingToken::next(wall_micros(), record.token.unwrap_or(FencingToken::ZERO));
         record.token = Some(token);
         record.holder.clone_from(&self.holder);
         record.write(&self.file).with_context(|| format!("can't write {}", self.path.display()))?;
-        let descriptor = Some(self.file.as_raw_fd());
+        let descriptors = [self.file.as_raw_fd()].into_iter().chain(claim.as_ref().map(Claim::descriptor)).collect();
+        (self.claim, self.removal) = (claim, Removal::watch(&self.path));
         let failures = record.failures();
-        Ok(AcquireOutcome::Acquired(Lease { token, sent: None, release_key: ReleaseKey::File, descriptor, failures }))
+        Ok(AcquireOutcome::Acquired(Lease { token, sent: None, release_key: ReleaseKey::File, descriptors, failures }))
     }
 
     /// Waits until the lock has been free for a moment. A thread blocks on it, so nothing polls. A lock that is kept
@@ -94,6 +111,19 @@ impl Local {
         Ok(())
     }
 
+    /// Waits until the file may have been removed, or moved with its folder.
+    pub(crate) async fn doubt(&self) {
+        match &self.removal {
+            Some(removal) => removal.suspected().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Returns the lock's file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Leaves a note if there is one. The lock itself needs no extension: it lasts until it is released or its file is
     /// removed.
     pub(crate) fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
@@ -116,6 +146,9 @@ impl Local {
     /// Why the lock could not be kept.
     pub(crate) fn release(&self, options: ReleaseOptions) -> Result<(), BackendFailure> {
         let kept = options.hold.map_or(Ok(()), |hold| self.change(|record| record.keep(hold)));
+        if let Some(claim) = &self.claim {
+            claim.withdraw();
+        }
         let _ = self.file.unlock();
         kept.map_err(|error| self.not_written(error))
     }

@@ -1,72 +1,80 @@
-//! Where the lock of a resource is: a file in a folder that nobody else can write to.
+//! Where the lock of a resource is: a file in a folder that nobody else can write to, move or remove.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
+use nix::unistd::geteuid;
 
+use super::trusted::{FolderError, private_folder};
 use crate::regular_file;
 
 /// The longest path component that every file system accepts, in bytes, without the extension.
 const LONGEST_PART: usize = 200;
 
-/// Returns the path of a resource's lock, in a folder that only its user can write to: nobody else can put a link
-/// there.
+/// Returns the path of a resource's lock. The next place is tried only where this one can't exist: if another user could
+/// make us go on to the next, two leaders could have different locks.
 ///
 /// # Errors
-/// Why there is no such folder.
+/// Why there is no place, or that another user can change the first one.
 pub(super) fn lock_path(resource: &str) -> Result<PathBuf> {
-    let me = nix::unistd::geteuid().as_raw();
+    let me = outer_user();
     let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let candidates = [
         own.map(|dir| dir.join("leaderrun")),
         Some(Path::new("/run/lock").join(format!("leaderrun-{me}"))),
         Some(std::env::temp_dir().join(format!("leaderrun-{me}"))),
     ];
-    let mut failed = None;
-    for folder in candidates.into_iter().flatten() {
-        match private_folder(&folder, me).and_then(|()| within(folder, resource, me)) {
-            Ok(path) => return Ok(path),
-            Err(e) => {
-                failed.get_or_insert(e);
+    let mut no_place = None;
+    for candidate in candidates.into_iter().flatten() {
+        match private_folder(&candidate).and_then(|folder| within(folder, resource)) {
+            Err(error @ FolderError::NoPlace { .. }) => {
+                no_place.get_or_insert(error);
             }
+            found => return Ok(found?),
         }
     }
-    Err(failed.unwrap_or_else(|| anyhow::anyhow!("there is no folder for the lock")))
+    match no_place {
+        Some(error) => Err(error.into()),
+        None => bail!("there is no folder for the lock"),
+    }
+}
+
+/// Returns the id by which our user is known outside of our user namespace. Root of a namespace that a user has made must not
+/// take the folder of the machine's root.
+fn outer_user() -> u32 {
+    let me = geteuid().as_raw();
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    outside(&map, me).unwrap_or(me)
+}
+
+/// Translates an id by a map of user_namespaces(7): lines of the first id inside, the first outside, and how many follow.
+fn outside(map: &str, id: u32) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let numbers: Vec<u32> = line.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
+        let [inside, outside, length] = numbers[..] else { return None };
+        let at = id.checked_sub(inside).filter(|&at| at < length)?;
+        outside.checked_add(at)
+    })
 }
 
 /// Returns the path in `folder`: the resource's name, with %XX for what a file name can't hold, split into components
 /// that fit.
-fn within(mut folder: PathBuf, resource: &str, me: u32) -> Result<PathBuf> {
+fn within(mut folder: PathBuf, resource: &str) -> Result<PathBuf, FolderError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.@+".contains(&b);
     let encoded: String =
         resource.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect();
     let mut rest = encoded.as_str();
     while rest.len() > LONGEST_PART {
         let (part, after) = rest.split_at(LONGEST_PART);
-        folder.push(part);
-        private_folder(&folder, me)?;
+        folder = private_folder(&folder.join(part))?;
         rest = after;
     }
     Ok(folder.join(format!("{rest}.lock")))
-}
-
-fn private_folder(path: &Path, me: u32) -> Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(e) if e.kind() != ErrorKind::AlreadyExists => {
-            return Err(e).with_context(|| format!("can't make the folder {} for the lock", path.display()));
-        }
-        _ => {}
-    }
-    let found = fs::symlink_metadata(path).with_context(|| format!("can't look at {}", path.display()))?;
-    if !found.is_dir() || found.uid() != me || found.mode() & 0o022 != 0 {
-        bail!("{} is not a folder that only we can write to; remove it, or set XDG_RUNTIME_DIR to one", path.display());
-    }
-    Ok(())
 }
 
 /// Returns the file in which a leader finds a request to step down.
@@ -98,8 +106,7 @@ mod tests {
 
     fn path_of(resource: &str) -> PathBuf {
         let folder = tempfile::tempdir().expect("a folder");
-        let me = nix::unistd::geteuid().as_raw();
-        let path = within(folder.path().to_owned(), resource, me).expect("a path");
+        let path = within(folder.path().to_owned(), resource).expect("a path");
         path.strip_prefix(folder.path()).expect("below the folder").to_owned()
     }
 
@@ -109,18 +116,18 @@ mod tests {
     }
 
     #[test]
+    fn an_id_of_a_namespace_is_translated() {
+        let map = "         0       1001          1\n         1     100000      65536\n";
+        assert_eq!([0, 1, 1000].map(|id| outside(map, id)), [Some(1001), Some(100_000), Some(100_999)]);
+        assert_eq!(outside("0 0 4294967295", 1000), Some(1000));
+        assert_eq!((outside(map, 70_000), outside("", 0)), (None, None));
+    }
+
+    #[test]
     fn different_names_have_different_locks() {
         let long = "a".repeat(512);
         assert_ne!(path_of(&long), path_of(&long[..511]));
         assert_ne!(path_of("a/b"), path_of("a%2Fb"));
         assert_ne!(path_of("a"), path_of("A"));
-    }
-
-    #[test]
-    fn a_folder_that_others_can_write_to_is_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let link = folder.path().join("link");
-        std::os::unix::fs::symlink("/tmp", &link).expect("a link");
-        assert!(private_folder(&link, nix::unistd::geteuid().as_raw()).is_err());
     }
 }

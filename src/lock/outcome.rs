@@ -25,8 +25,8 @@ pub(crate) struct Lease {
     /// When the round that won was sent; `None` for a lease that doesn't expire.
     pub sent: Option<Moment>,
     pub release_key: ReleaseKey,
-    /// The lock's descriptor, for the guard to hold as well.
-    pub descriptor: Option<RawFd>,
+    /// The lock's descriptors, for the guard to hold as well.
+    pub descriptors: Vec<RawFd>,
     /// How often the command has failed in this period.
     pub failures: Failures,
 }

@@ -129,7 +129,7 @@ impl Redlock {
         round.replies().iter().for_each(|reply| self.votes.hear_acquired(reply, until));
         self.tell_of_vote(teller, round.replies());
         self.fill_in(round);
-        Lease { token, sent, release_key: ReleaseKey::Nodes(self.session.key()), descriptor: None, failures }
+        Lease { token, sent, release_key: ReleaseKey::Nodes(self.session.key()), descriptors: Vec::new(), failures }
     }
 
     async fn lose(&mut self, mut round: Round<AcquireReply>, teller: Option<usize>, lost: LostRound) -> NotAcquired {

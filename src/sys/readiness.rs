@@ -1,6 +1,9 @@
 //! Descriptors that tokio watches.
 
-use std::{io, os::fd::AsRawFd};
+use std::{
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+};
 
 use nix::sys::signalfd::SignalFd;
 use tokio::io::{Interest, unix::AsyncFd};
@@ -18,6 +21,9 @@ unsafe impl OwnsDescriptor for PacketSocket {}
 
 // SAFETY: nix's type owns its descriptor, and hands it out only borrowed; changing the mask keeps it.
 unsafe impl OwnsDescriptor for SignalFd {}
+
+// SAFETY: that is what it is.
+unsafe impl OwnsDescriptor for OwnedFd {}
 
 /// Registers a descriptor with the runtime, from within it, to wait until it can be read.
 ///

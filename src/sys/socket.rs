@@ -17,6 +17,9 @@ use nix::{
     unistd::{Pid, getegid, geteuid},
 };
 
+/// How many descriptors a packet may carry.
+const MOST_DESCRIPTORS: usize = 2;
+
 /// One end of a pair.
 #[derive(Debug)]
 pub(crate) struct PacketSocket(OwnedFd);
@@ -26,7 +29,7 @@ pub(crate) struct PacketSocket(OwnedFd);
 pub(crate) struct Packet {
     /// How many bytes; 0: the other end is gone.
     pub length: usize,
-    pub descriptor: Option<OwnedFd>,
+    pub descriptors: Vec<OwnedFd>,
     /// The process that it names, or that has sent it, in this process's PID namespace; only after
     /// [`PacketSocket::receive_processes`].
     pub process: Option<Pid>,
@@ -43,14 +46,13 @@ impl PacketSocket {
         Ok((PacketSocket(a), PacketSocket(b)))
     }
 
-    /// Sends a packet, and a copy of a descriptor with it if there is one.
+    /// Sends a packet, and copies of descriptors with it, at most [`MOST_DESCRIPTORS`].
     ///
     /// # Errors
     /// EPIPE or ECONNRESET: the other end is gone. EAGAIN: it has not read for long. EBADF: there is no such
     /// descriptor.
-    pub(crate) fn send(&self, bytes: &[u8], descriptor: Option<RawFd>) -> Result<(), Errno> {
-        let descriptors: Vec<RawFd> = descriptor.into_iter().collect();
-        let rights = [ControlMessage::ScmRights(&descriptors)];
+    pub(crate) fn send(&self, bytes: &[u8], descriptors: &[RawFd]) -> Result<(), Errno> {
+        let rights = [ControlMessage::ScmRights(descriptors)];
         self.send_with(bytes, if descriptors.is_empty() { &[][..] } else { &rights[..] })
     }
 
@@ -77,25 +79,25 @@ impl PacketSocket {
         setsockopt(&self.0, PassCred, &true)
     }
 
-    /// Receives a packet into `bytes`, and a descriptor that came with it.
+    /// Receives a packet into `bytes`, and the descriptors that came with it.
     ///
     /// # Errors
     /// EAGAIN: there is none yet.
     pub(crate) fn receive(&self, bytes: &mut [u8]) -> Result<Packet, Errno> {
-        let mut space = cmsg_space!([RawFd; 1], libc::ucred);
+        let mut space = cmsg_space!([RawFd; MOST_DESCRIPTORS], libc::ucred);
         let mut data = [IoSliceMut::new(bytes)];
         let got = match recvmsg::<()>(self.0.as_raw_fd(), &mut data, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
-            Err(Errno::ECONNRESET) => return Ok(Packet { length: 0, descriptor: None, process: None }),
+            Err(Errno::ECONNRESET) => return Ok(Packet { length: 0, descriptors: Vec::new(), process: None }),
             got => got?,
         };
-        let mut packet = Packet { length: got.bytes, descriptor: None, process: None };
+        let mut packet = Packet { length: got.bytes, descriptors: Vec::new(), process: None };
         for message in got.cmsgs()? {
             match message {
                 ControlMessageOwned::ScmRights(descriptors) => {
                     for fd in descriptors {
                         // SAFETY: the kernel has opened this descriptor for us in recvmsg(2) and named it here only, so
                         // nothing else owns it.
-                        packet.descriptor = Some(unsafe { OwnedFd::from_raw_fd(fd) });
+                        packet.descriptors.push(unsafe { OwnedFd::from_raw_fd(fd) });
                     }
                 }
                 // 0 is a process that this namespace doesn't have.
@@ -134,7 +136,7 @@ mod tests {
     fn a_packet_names_its_sender_once_that_is_asked_for() {
         let (ours, theirs) = PacketSocket::pair().expect("a pair");
         let mut bytes = [0; 16];
-        ours.send(b"one", None).expect("room");
+        ours.send(b"one", &[]).expect("room");
         assert_eq!(theirs.receive(&mut bytes).expect("a packet").process, None);
         theirs.receive_processes().expect("an option");
         ours.send_naming(b"two", nix::unistd::getpid()).expect("room");
@@ -142,25 +144,26 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_arrives_whole_with_its_descriptor_and_the_end_is_seen() {
+    fn a_packet_arrives_whole_with_its_descriptors_and_the_end_is_seen() {
         let (ours, theirs) = PacketSocket::pair().expect("a pair");
         let mut bytes = [0; 16];
         assert_eq!(theirs.receive(&mut bytes).err(), Some(Errno::EAGAIN));
 
         let (mut reader, writer) = std::io::pipe().expect("a pipe");
-        ours.send(b"one", Some(writer.as_raw_fd())).expect("room");
-        ours.send(b"two", None).expect("room");
+        ours.send(b"one", &[writer.as_raw_fd(); MOST_DESCRIPTORS]).expect("room");
+        ours.send(b"two", &[]).expect("room");
         drop((ours, writer));
 
         let one = theirs.receive(&mut bytes).expect("a packet");
         assert_eq!(&bytes[..one.length], b"one");
-        File::from(one.descriptor.expect("a descriptor")).write_all(b"over").expect("an open pipe");
+        assert_eq!(one.descriptors.len(), MOST_DESCRIPTORS);
+        one.descriptors.into_iter().for_each(|fd| File::from(fd).write_all(b"over").expect("an open pipe"));
         let mut through = String::new();
         reader.read_to_string(&mut through).expect("a pipe");
-        assert_eq!(through, "over");
+        assert_eq!(through, "overover");
 
         let two = theirs.receive(&mut bytes).expect("a packet");
-        assert_eq!((&bytes[..two.length], two.descriptor.is_none()), (&b"two"[..], true));
+        assert_eq!((&bytes[..two.length], two.descriptors.is_empty()), (&b"two"[..], true));
         assert_eq!(theirs.receive(&mut bytes).expect("the end").length, 0);
     }
 }
