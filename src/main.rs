@@ -14,6 +14,7 @@ mod config_error;
 mod election;
 mod event;
 mod exit;
+mod file_warning;
 mod guard;
 mod leadership;
 mod lease;
@@ -33,6 +34,7 @@ mod server_url;
 mod settings;
 mod status;
 mod systemd;
+mod trusted_path;
 mod usage;
 
 #[cfg(test)]
@@ -70,7 +72,7 @@ fn dispatch(cli: Cli, arguments: &[OsString]) -> Exit {
 }
 
 fn lead(settings: &Settings, arguments: &[OsString]) -> Exit {
-    if let Some(warning) = &settings.warning {
+    for warning in &settings.warnings {
         settings.report.error(Event::Warning, warning);
     }
     run::run(settings, arguments).unwrap_or_else(|error| {

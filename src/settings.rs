@@ -1,6 +1,6 @@
 //! Checked values: durations that fit each other, nodes that differ, a program that can be run.
 
-use std::{collections::HashMap, env, ffi::OsString, fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
+use std::{collections::HashMap, env, ffi::OsString, path::Path, time::Duration};
 
 use nix::{sys::signal::Signal, unistd::gethostname};
 
@@ -8,6 +8,7 @@ use crate::{
     cli::{Cli, ReadyWhen},
     config_error::{ConfigError, NameProblem, UrlSource},
     exit::Exit,
+    file_warning::FileWarning,
     lease::Times,
     once_per::OncePer,
     program::Program,
@@ -43,8 +44,8 @@ pub(crate) struct Settings {
     pub holder: String,
     pub program: Program,
     pub report: Report,
-    /// A problem that doesn't keep leaderrun from running.
-    pub warning: Option<String>,
+    /// Problems that don't keep leaderrun from running.
+    pub warnings: Vec<FileWarning>,
 }
 
 /// Where the lease is held.
@@ -69,7 +70,7 @@ impl TryFrom<Cli> for Settings {
         let resource = resource(cli.resource.as_deref().unwrap_or_default())?;
         let times = times(&cli)?;
         let backend = backend(&cli, &resource)?;
-        let warning = warning(&cli, &backend);
+        let warnings = file_warnings(&cli, &backend);
         let signal = signal(&cli.signal)?;
         let holder = name("--holder", &cli.holder.clone().unwrap_or_else(default_holder))?;
         let hold = cli.hold.map(|hold| period("--hold", hold)).transpose()?;
@@ -88,7 +89,7 @@ impl TryFrom<Cli> for Settings {
             times,
             hold,
             signal,
-            warning,
+            warnings,
             holder,
         })
     }
@@ -232,12 +233,18 @@ fn tls(cli: &Cli, needed: bool) -> Result<Option<Tls>, ConfigError> {
     }
 }
 
-/// Returns a warning if others than its owner can read a file with passwords.
-fn warning(cli: &Cli, backend: &BackendConfig) -> Option<String> {
-    let (Some(file), BackendConfig::Redlock(config)) = (&cli.redis_file, backend) else { return None };
-    let mode = fs::metadata(file).map_or(0, |metadata| metadata.mode());
-    let exposed = mode & 0o044 != 0 && config.addresses.iter().any(Address::has_password);
-    exposed.then(|| format!("warning: others can read the passwords in {}; chmod 600 {0}", file.display()))
+/// Returns what should be changed about the files of the servers.
+fn file_warnings(cli: &Cli, backend: &BackendConfig) -> Vec<FileWarning> {
+    let BackendConfig::Redlock(config) = backend else { return Vec::new() };
+    let passwords = config.addresses.iter().any(Address::has_password).then_some("passwords");
+    let files = [
+        ("--redis-file", &cli.redis_file, passwords),
+        ("--tls-ca", &cli.tls_ca, None),
+        ("--tls-cert", &cli.tls_cert, None),
+        ("--tls-key", &cli.tls_key, Some("key")),
+    ];
+    let given = files.into_iter().filter_map(|(option, file, secret)| Some((option, file.as_deref()?, secret)));
+    given.flat_map(|(option, file, secret)| FileWarning::about(option, file, secret)).collect()
 }
 
 fn signal(text: &str) -> Result<Signal, ConfigError> {

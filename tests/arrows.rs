@@ -18,12 +18,12 @@ const LAYERS: &[&[&str]] = &[
     &["run_end"],
     &["election", "leadership", "conclude"],
     &["observer", "backend", "guard"],
-    &["settings", "config_error"],
+    &["settings", "config_error", "file_warning"],
     &["redlock", "local"],
     &["report", "event", "systemd"],
     &["lock", "status"],
     &["once_per", "lease", "renewal"],
-    &["clock", "exit", "cli", "one_line", "program", "regular_file", "server_url"],
+    &["clock", "exit", "cli", "one_line", "program", "regular_file", "server_url", "trusted_path"],
     &["sys"],
 ];
 

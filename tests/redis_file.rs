@@ -104,3 +104,36 @@ fn only_passwords_that_others_can_read_cause_a_warning() {
         assert!(!output.stderr.contains("secret"), "{}", output.stderr);
     }
 }
+
+#[test]
+fn a_file_that_another_user_can_change_causes_a_warning() {
+    let servers = Servers::settled(1, TTL);
+    let folder = tempfile::tempdir().expect("a folder");
+    let part = folder.path().join("part");
+    fs::create_dir(&part).expect("a folder");
+    let file = part.join("urls");
+    write(&file, &servers.0[0].url(), 0o644);
+    let warnings = || {
+        let options =
+            ["-n", "-t", "1s", "-r", &unique("changed"), "--redis-file", file.to_str().expect("UTF-8"), "true"];
+        let output = Leaderrun::new().args(options).output();
+        assert_eq!(output.code(), 0, "{}", output.stderr);
+        output.stderr
+    };
+    let warns_of = |part: &Path| {
+        let said = warnings();
+        let expected = format!("warning: another user can change {}, and so what --redis-file says\n", part.display());
+        assert!(said.ends_with(&expected) && said.lines().count() == 1, "{said}");
+    };
+    assert_eq!(warnings(), "");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).expect("a mode");
+    warns_of(&file);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("a mode");
+    fs::set_permissions(&part, fs::Permissions::from_mode(0o775)).expect("a mode");
+    warns_of(&part);
+    if support::may_become_others() {
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o755)).expect("a mode");
+        std::os::unix::fs::chown(&part, Some(65534), None).expect("another owner");
+        warns_of(&part);
+    }
+}

@@ -1,11 +1,11 @@
 //! A lease on one machine: flock(2) on a file, which also stores the last leader's fencing token and what outlives it.
 
 mod claim;
+mod folder;
 mod lock;
 mod observer;
 mod path;
 mod record;
 mod removal;
-mod trusted;
 
 pub(crate) use self::{lock::Local, observer::LocalObserver};

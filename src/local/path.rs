@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 
-use super::trusted::{FolderError, private_folder};
+use super::folder::{FolderError, private_folder};
 use crate::regular_file;
 
 /// The longest path component that every file system accepts, in bytes, without the extension.
