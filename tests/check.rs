@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{Leaderrun, Output, Server, Servers, free_port};
+use support::{Apart, Leaderrun, Output, Server, Servers, free_port};
 
 /// Healthy nodes answer far within half of the answer timeout that follows from it, 150 ms, on a busy machine, too.
 const TTL: Duration = Duration::from_secs(6);
@@ -230,6 +230,22 @@ fn what_a_server_says_stays_on_its_line_and_moves_no_cursor() {
         let output = Leaderrun::new().args(["--check", "-t", "6s", "-R", &url]).args(json).output();
         support::is_plain(&output.stdout);
         assert!(output.stdout.contains("NONE of") && output.stdout.contains("7.0"), "{}", output.stdout);
+    }
+}
+
+/// On this machine nobody can read the traffic; the name of another leads here, too.
+#[test]
+fn a_password_without_tls_is_noted_where_it_leaves_the_machine() {
+    let Some(apart) = Apart::enter(a_password_without_tls_is_noted_where_it_leaves_the_machine) else { return };
+    let server = Server::start();
+    server.settle(TTL);
+    server.query::<()>(&["ACL", "SETUSER", "job", "on", ">secret", "~*", "&*", "+@all"]);
+    apart.etc("hosts", "127.0.0.1 another.test\n");
+    for (host, noted) in [("another.test", true), ("localhost", false)] {
+        let output = check(&format!("redis://job:secret@{host}:{}", server.port));
+        assert_eq!(output.code(), 0, "{}", output.stdout);
+        let note = format!("note: redis://{host}:{} gets a password without TLS: ", server.port);
+        assert_eq!(output.stdout.contains(&note), noted, "{}", output.stdout);
     }
 }
 

@@ -61,6 +61,7 @@ async fn examine(
         health.findings.push(Finding::Failed(Failure::Promoted(left)));
     }
     health.findings.extend(facts::findings(&info, times));
+    health.findings.extend(node.address.exposes_password().then_some(Finding::OpenPassword));
     if !info.is_sentinel && !info.is_in_cluster {
         health.measurement = measurement::measure(node).await;
         health.findings.extend(health.measurement.iter().flat_map(|measured| measured.findings(times)));

@@ -43,6 +43,8 @@ pub(crate) enum Finding {
     NoAppendOnlyFile,
     /// The server has this many replicas.
     HasReplicas(u64),
+    /// A password is sent to the server, or to one of its Sentinels, over a network without TLS.
+    OpenPassword,
 }
 
 /// How bad a finding is, from the least.
@@ -75,7 +77,7 @@ impl Finding {
             | Finding::Evicts(_)
             | Finding::MemoryShort(_)
             | Finding::NotSaved => Severity::Risk,
-            Finding::NoAppendOnlyFile | Finding::HasReplicas(_) => Severity::Note,
+            Finding::NoAppendOnlyFile | Finding::HasReplicas(_) | Finding::OpenPassword => Severity::Note,
         }
     }
 
@@ -111,6 +113,7 @@ impl Finding {
             Finding::HasReplicas(_) => {
                 "no harm unless one is ever promoted; where that may be, write redis-sentinel://"
             }
+            Finding::OpenPassword => "whoever can read the traffic learns it; with TLS, write rediss://",
         })
     }
 }
@@ -151,6 +154,7 @@ impl fmt::Display for Finding {
             Finding::MemoryShort(percent) => write!(f, "has {percent} % of its memory in use"),
             Finding::NotSaved => f.write_str("could not save its data"),
             Finding::NoAppendOnlyFile => f.write_str("has no append-only file, so that a restart may lose its data"),
+            Finding::OpenPassword => f.write_str("gets a password without TLS"),
             Finding::HasReplicas(1) => f.write_str("has 1 replica"),
             Finding::HasReplicas(count) => write!(f, "has {count} replicas"),
         }

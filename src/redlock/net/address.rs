@@ -1,11 +1,11 @@
 //! Where a node is and how to sign in there, from a URL that may hold a password.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, net::IpAddr, path::Path, sync::Arc};
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use url::{ParseError, Url};
 
-use super::files;
+use super::{files, resolver::is_localhost};
 use crate::server_url::{Scheme, behind_sentinels, sign_in, without_secrets};
 
 /// A node's address. It prints without user name and password.
@@ -109,8 +109,23 @@ impl Address {
 
     /// Whether the server or one of its Sentinels is given a password.
     pub(crate) fn has_password(&self) -> bool {
-        let signs_in = |address: &Self| address.info.redis_settings().password().is_some();
-        signs_in(self) || self.group().is_some_and(|group| group.sentinels.iter().any(signs_in))
+        has_own_password(self) || self.group().is_some_and(|group| group.sentinels.iter().any(has_own_password))
+    }
+
+    /// Returns whether a password is sent to the server, or to one of its Sentinels, over a network without TLS.
+    pub(crate) fn exposes_password(&self) -> bool {
+        let exposes = |address: &Self| {
+            let goes_out = match address.info.addr() {
+                ConnectionAddr::Tcp(host, _) => !is_this_machine(host),
+                _ => false,
+            };
+            goes_out && has_own_password(address)
+        };
+        match self.group() {
+            None => exposes(self),
+            // Its Sentinels may name any host.
+            Some(group) => group.sentinels.iter().any(exposes) || (!self.has_tls() && has_own_password(self)),
+        }
     }
 
     pub(crate) fn has_tls(&self) -> bool {
@@ -196,6 +211,14 @@ fn server(addr: &ConnectionAddr) -> String {
         ConnectionAddr::Unix(path) => Scheme::Unix.url(path.display()),
         _ => Scheme::Redis.url("?"),
     }
+}
+
+fn has_own_password(address: &Address) -> bool {
+    address.info.redis_settings().password().is_some()
+}
+
+fn is_this_machine(host: &str) -> bool {
+    is_localhost(host) || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn bracketed(host: &str) -> String {
@@ -292,6 +315,25 @@ mod tests {
         assert_eq!(address.to_string(), "redis://host:6379/2");
         assert_eq!(format!("{address:?}"), "redis://host:6379/2");
         assert_eq!(address.info.redis_settings().password(), Some("s@cret"));
+    }
+
+    #[test]
+    fn a_password_is_exposed_where_it_leaves_the_machine_without_tls() {
+        for (url, exposed) in [
+            ("redis://:p@host", true),
+            ("redis://host", false),
+            ("rediss://:p@host", false),
+            ("redis://:p@127.0.0.1", false),
+            ("redis://:p@[::1]:1", false),
+            ("redis://:p@localhost", false),
+            ("unix:///run/redis?pass=p", false),
+            ("redis-sentinel://localhost/m", false),
+            ("redis-sentinel://:p@localhost/m", true),
+            ("redis-sentinel://s/m?sentinel-pass=p", true),
+            ("rediss-sentinel://:p@s/m?sentinel-pass=p", false),
+        ] {
+            assert_eq!(Address::parse(url).expect("a good URL").exposes_password(), exposed, "{url}");
+        }
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub(super) async fn resolve(host: &str, patience: Duration) -> io::Result<Vec<Ip
     ask_name_servers(&name, &configuration, &options, patience).await.map_err(io::Error::other)
 }
 
-fn is_localhost(host: &str) -> bool {
+pub(super) fn is_localhost(host: &str) -> bool {
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
     last.eq_ignore_ascii_case("localhost")
 }
