@@ -192,6 +192,20 @@ fn the_store_accepts_increasing_tokens_and_refuses_older_ones() {
     assert_eq!(store(folder.path(), &["get", "report"], 0), (true, "third\n".into()));
 }
 
+/// A crash of the machine, or a disk that was full, may leave a file of tokens without one.
+#[test]
+fn the_store_refuses_to_write_where_it_cannot_compare() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert!(store(folder.path(), &["put", "report", "first"], 10).0);
+    for damaged in ["", "\n", "x\n", "10 11\n", "-1\n", "99999999999999999999999\n"] {
+        fs::write(folder.path().join(".token"), damaged).expect("a file");
+        let (taken, said) = store(folder.path(), &["put", "report", "late"], 9);
+        assert!(!taken && said.contains(".token is damaged"), "{damaged:?}: {said}");
+        assert_eq!(store(folder.path(), &["get", "report"], 0), (true, "first\n".into()));
+    }
+    assert!(!store(folder.path(), &["put", "other", "x"], u64::MAX).0, "no token of leaderrun's");
+}
+
 /// leaderrun's two processes and the command are stopped together, which no lock can prevent (README says so); then the
 /// old command alone continues. The store keeps what the new leader wrote.
 #[test]

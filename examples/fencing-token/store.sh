@@ -15,6 +15,20 @@ usage() {
 action=$1 folder=$2 key=$3
 case $key in */* | .* | '') usage ;; esac
 
+# The shell compares integers of 63 bits; anything else would be an error, which a condition takes for "no".
+is_token() {
+  case $1 in '' | *[!0-9]*) return 1 ;; esac
+  [ ${#1} -le 18 ]
+}
+
+# Puts a line in place of a file, on disk before we go on: a token that a crash of the machine could undo has not been seen.
+store() {
+  printf '%s\n' "$2" >"$1.new"
+  sync "$1.new"
+  mv "$1.new" "$1"
+  sync "$folder"
+}
+
 case $action in
   get)
     cat "$folder/$key.value"
@@ -22,17 +36,20 @@ case $action in
   put)
     [ $# -eq 4 ] || usage
     token=${LEADERRUN_FENCING_TOKEN:?run this under leaderrun}
+    is_token "$token" || { echo "store.sh: refused: $token is no fencing token" >&2; exit 1; }
     mkdir -p "$folder"
     exec 9>"$folder/.lock"
     flock 9
-    largest=$(cat "$folder/.token" 2>/dev/null || echo 0)
+    largest=0
+    if [ -e "$folder/.token" ]; then largest=$(cat "$folder/.token"); fi
+    is_token "$largest" || { echo "store.sh: refused: $folder/.token is damaged; write the largest token to it" >&2; exit 1; }
     if [ "$token" -lt "$largest" ]; then
       echo "store.sh: refused: token $token is older than $largest; another leads by now" >&2
       exit 1
     fi
     # The token first: if we are killed in between, an older leader is still refused.
-    echo "$token" >"$folder/.token.new" && mv "$folder/.token.new" "$folder/.token"
-    printf '%s\n' "$4" >"$folder/$key.new" && mv "$folder/$key.new" "$folder/$key.value"
+    store "$folder/.token" "$token"
+    store "$folder/$key.value" "$4"
     ;;
   *) usage ;;
 esac
