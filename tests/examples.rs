@@ -5,13 +5,14 @@ mod support;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
 use nix::sys::signal::Signal;
-use support::{Apart, Leaderrun, NameServer, Running, Says, Servers, children, eventually, example, unique};
+use support::{Apart, Leaderrun, NameServer, Running, Says, Server, Servers, children, eventually, example, unique};
 use tempfile::TempDir;
 
 const TTL: Duration = Duration::from_secs(1);
@@ -22,6 +23,12 @@ fn path(of: &str) -> PathBuf {
 
 fn text(of: &str) -> String {
     fs::read_to_string(path(of)).expect("an example")
+}
+
+fn user_of_image() -> String {
+    let dockerfile = text("docker/Dockerfile");
+    let user = dockerfile.lines().find_map(|line| line.strip_prefix("USER ")).expect("a user");
+    user.split(':').next().expect("its number").to_owned()
 }
 
 /// A container of the Dockerfile's image: only the files that it copies, and what every container gets besides.
@@ -55,9 +62,12 @@ impl Container {
     /// Runs leaderrun as PID 1 of its own namespace, with `command` after the entry point.
     fn run(&self, environment: &[(&str, &str)], command: &[&str]) -> Running {
         let mut run = Leaderrun::new();
-        let inside = "mount -t proc proc \"$0/proc\" && exec chroot \"$0\" \"$@\"";
+        // An ordinary user who is root of a namespace of his own has no other in it.
+        let inside = "mount -t proc proc \"$0/proc\" && user=$1 && shift && \
+                      if chroot --userspec=$user / true 2>/dev/null; then exec chroot --userspec=$user \"$0\" \"$@\"; fi; \
+                      exec chroot \"$0\" \"$@\"";
         let mut unshare = Command::new("unshare");
-        unshare.args(["-pfm", "--kill-child", "sh", "-c", inside]).arg(self.root.path());
+        unshare.args(["-pfm", "--kill-child", "sh", "-c", inside]).arg(self.root.path()).arg(user_of_image());
         unshare.args(&self.entrypoint).args(command).envs(environment.iter().copied());
         run.command = unshare;
         run.spawn()
@@ -75,6 +85,8 @@ fn in_an_image_from_scratch_it_resolves_names_leads_and_hands_over_as_pid_one() 
     let container = Container::of_image(&[("leaderrun", &leaderrun), ("consumer", &witness)], &names);
     let log = container.root.path().join("log/log");
     fs::write(&log, "").expect("a log");
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o666)).expect("a mode");
+    fs::set_permissions(container.root.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
     let urls: Vec<_> = servers.0.iter().zip(1..).map(|(s, n)| format!("redis://redis-{n}.test:{}", s.port)).collect();
     let urls = urls.join(",");
     let start = || {
@@ -93,6 +105,64 @@ fn in_an_image_from_scratch_it_resolves_names_leads_and_hands_over_as_pid_one() 
     eventually("the second one's start", || (lines() == 2).then_some(()));
     support::signal(pid_one(&second), Signal::SIGTERM);
     assert_eq!(second.wait().code(), 0);
+}
+
+/// Of 10, for a service that may do everything.
+#[test]
+fn the_units_can_do_little() {
+    for unit in ["consumer.service", "nightly.service"] {
+        let analyze = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--no-pager"])
+            .arg(path(&format!("systemd/{unit}")))
+            .output()
+            .expect("systemd-analyze (tests/run installs it)");
+        let said = String::from_utf8_lossy(&analyze.stdout).into_owned();
+        let (_, level) = said.rsplit_once(": ").unwrap_or_else(|| panic!("{unit}: {said}{analyze:?}"));
+        let level: f64 = level.split_whitespace().next().and_then(|level| level.parse().ok()).expect("a number");
+        assert!(level < 3.0, "{unit}: {said}");
+    }
+}
+
+/// The profile that the standard for pods calls restricted, besides what is its default.
+#[test]
+fn the_pod_is_restricted_and_the_image_has_an_ordinary_user() {
+    let pod = text("kubernetes/deployment.yaml");
+    for line in [
+        "runAsNonRoot: true",
+        "seccompProfile: { type: RuntimeDefault }",
+        "allowPrivilegeEscalation: false",
+        "readOnlyRootFilesystem: true",
+        "capabilities: { drop: [ALL] }",
+        "automountServiceAccountToken: false",
+    ] {
+        assert_eq!(pod.lines().filter(|found| found.trim() == line).count(), 1, "{line}");
+    }
+    let user = user_of_image();
+    assert!(pod.contains(&format!("runAsUser: {user}")) && user != "0");
+}
+
+/// The user of the composition's servers is the one of docs/servers.md, and is enough.
+#[test]
+fn the_composition_gives_its_servers_a_user_that_can_lead_and_no_other() {
+    let composition = text("docker/compose.yaml").replace("${REDIS_PASSWORD:?choose one}", "secret");
+    let users: Vec<_> = composition.lines().map(str::trim).filter(|line| line.starts_with("user ")).collect();
+    let [default, ours] = users[..] else { panic!("two users: {users:?}") };
+    assert_eq!(default, "user default off");
+    let documented =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/servers.md")).expect("a document");
+    let (_, documented) = documented.split_once("ACL SETUSER leaderrun on >PASSWORD ").expect("the user");
+    let (documented, _) = documented.split_once("```").expect("its end");
+    let rights = |text: &str| text.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>();
+    let (_, granted) = ours.split_once("user leaderrun on >secret ").expect("the user");
+    assert_eq!(rights(granted), rights(documented));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("users.acl");
+    fs::write(&file, format!("user default on nopass ~* &* +@all\n{ours}\n")).expect("a file");
+    let server = Server::start_with(&["--aclfile", file.to_str().expect("UTF-8")]);
+    server.settle(TTL);
+    let url = format!("redis://leaderrun:secret@127.0.0.1:{}", server.port);
+    let output = Leaderrun::new().args(["-R", &url, "-r", "consumer", "-t", "1s", "echo", "led"]).output();
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("led\n", ""));
 }
 
 #[test]
