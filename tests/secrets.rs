@@ -81,16 +81,49 @@ fn no_core_dump_and_no_other_process_of_the_user_has_it() {
     let leader = run.through(words).args(["-t", "1s", "-r", &resource]).env("LEADERRUN_REDIS", &url);
     let leader = leader.args(["--", "sleep", "1000"]).spawn();
     let command = tree.grows_to(1)[0];
-    let reads = |pid: i32| {
-        let cat = ["cat".into(), format!("/proc/{pid}/environ").into()];
-        let words: Vec<OsString> = as_ordinary_user(USER).into_iter().chain(cat).collect();
-        Command::new(&words[0]).args(&words[1..]).output().expect("cat").status.success()
+    let opens = |pid: i32, file: &str| {
+        let open = ["sh".into(), "-c".into(), format!("exec 3<'/proc/{pid}/{file}'").into()];
+        let words: Vec<OsString> = as_ordinary_user(USER).into_iter().chain(open).collect();
+        Command::new(&words[0]).args(&words[1..]).output().expect("sh").status.success()
     };
-    assert!(reads(command), "the command is like any other");
-    assert!(!reads(leader.pid()), "the elector can be read");
-    assert!(!reads(leader.guard()), "the guard can be read");
+    for file in ["environ", "mem", "maps"] {
+        assert!(opens(command, file), "the command is like any other: {file}");
+        assert!(!opens(leader.pid(), file), "the elector's {file} can be read");
+        assert!(!opens(leader.guard(), file), "the guard's {file} can be read");
+    }
     leader.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(leader.wait().code(), 143);
+}
+
+/// The command has no descriptor of ours, such as a connection that is signed in.
+#[test]
+fn the_command_has_no_descriptor_of_ours() {
+    let servers = Servers(vec![Server::start_with(&["--requirepass", MARKED])]);
+    let url = servers.urls().replace("://", &format!("://:{MARKED}@"));
+    let list = ["sh", "-c", "ls -l /proc/self/fd | grep -v ' /proc/' | sed 's/.* //'"];
+    let leader = Leaderrun::new().args(["-t", "1s", "-r", &unique("descriptors"), "-R", &url]).args(list).output();
+    let without = Command::new("sh").args(&list[1..]).stdin(std::process::Stdio::null()).output().expect("a shell");
+    assert_eq!(leader.stdout.lines().count(), String::from_utf8_lossy(&without.stdout).lines().count());
+    assert!(!leader.stdout.contains("socket:") && !leader.stdout.contains("anon_inode:"), "{}", leader.stdout);
+}
+
+/// It starts over with its arguments.
+#[test]
+fn after_rejoining() {
+    let server = Server::start_with(&["--requirepass", MARKED]);
+    let url = format!("redis://:{MARKED}@127.0.0.1:{}", server.port);
+    let run = Leaderrun::new().args(["--rejoin", "-t", "1s", "-r", &unique("rejoins"), "-R", &url]);
+    let mut leader = run.shell("echo up; exec sleep 1000");
+    leader.says("up");
+    server.freeze();
+    leader.reports("lost the lease");
+    server.thaw();
+    leader.says("up\nup\n");
+    for pid in [leader.pid(), leader.guard()] {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).expect("its arguments");
+        is_clean("ps", &String::from_utf8_lossy(&line));
+    }
+    is_clean("a message", &leader.stderr());
 }
 
 #[test]

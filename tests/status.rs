@@ -203,3 +203,28 @@ fn what_others_wrote_stays_on_its_line_and_moves_no_cursor() {
         }
     }
 }
+
+/// A name is data, for the scripts on the nodes, the shell that a command may be, and the file of a lock.
+#[test]
+fn a_name_is_no_more_than_a_name_whatever_is_in_it() {
+    for place in Place::both() {
+        if let Place::Nodes(servers) = &place {
+            servers.0.iter().for_each(|server| server.query::<()>(&["SET", "other", "1"]));
+        }
+        for name in
+            ["x']] redis.call('FLUSHALL') --", "\"}; return 'granted'", "$(touch x) ../../%s %n {}", "KEYS[1]\\"]
+        {
+            let resource = format!("{}{name}", unique("odd"));
+            let witnesses = Witnesses::new();
+            let leader = place.leader(&resource, name, &witnesses);
+            let status = place.ask(&resource, &["--status"]);
+            assert!(status.stdout.starts_with(&format!("{resource}: {name} leads since 20")), "{}", status.stdout);
+            assert_eq!(place.ask(&resource, &["--leads", name]).code(), 0);
+            leader.signal(nix::sys::signal::Signal::SIGTERM);
+            assert_eq!(leader.wait().code(), 0);
+        }
+        if let Place::Nodes(servers) = &place {
+            assert!(servers.0.iter().all(|server| server.query::<String>(&["GET", "other"]) == "1"));
+        }
+    }
+}

@@ -169,6 +169,20 @@ fn a_server_is_trusted_if_its_authority_is() {
 }
 
 #[test]
+fn a_certificate_for_an_address_is_for_no_name() {
+    let authority = Authority::new();
+    authority.sign("server", "127.0.0.1", false);
+    let (_server, port) = authority.serve("server", false);
+    let options = ["--tls-ca", &authority.path("ca")];
+    leads(&format!("rediss://127.0.0.1:{port}"), &options);
+    for host in ["localhost", "[::1]"] {
+        let output = run(&format!("rediss://{host}:{port}"), &options);
+        assert_eq!((output.code(), output.stdout.as_str()), (69, ""), "{host}: {}", output.stderr);
+    }
+    is_refused(&format!("rediss://localhost:{port}"), &options, "has a certificate for another name");
+}
+
+#[test]
 fn an_expired_certificate_is_not_trusted() {
     let authority = Authority::new();
     authority.sign("server", "localhost", true);
