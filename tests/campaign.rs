@@ -10,6 +10,8 @@ mod support;
 mod faults;
 #[path = "long/instances.rs"]
 mod instances;
+#[path = "long/meddling.rs"]
+mod meddling;
 #[path = "long/nodes.rs"]
 mod nodes;
 #[path = "long/verdict.rs"]

@@ -16,7 +16,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::{
     BETWEEN_FAULTS, TTL,
     instances::Resource,
-    nodes::{Node, Nodes, YOUNG},
+    meddling,
+    nodes::{Link, Node, Nodes, PLACES, YOUNG},
     support::{Mode, eventually, monotonic},
 };
 
@@ -28,6 +29,7 @@ pub(crate) enum Kind {
     StopElector,
     StopGuard,
     StopCommand,
+    StepDown,
     KillNodeEmpty,
     KillNodeWithData,
     StopNode,
@@ -40,8 +42,10 @@ pub(crate) enum Kind {
     HalfReplies,
     NoReplies,
     OneByteASecond,
+    CutLink,
     FullDisk,
     OutOfMemory,
+    ForgedMessage,
     StarvedCpu,
 }
 
@@ -51,7 +55,7 @@ use Kind::*;
 const PROCESSES: [Kind; 6] = [KillElector, KillGuard, KillCommand, StopElector, StopGuard, StopCommand];
 
 /// The faults of nodes, with those of their connections at the end.
-const NODES: [Kind; 14] = [
+const NODES: [Kind; 15] = [
     KillNodeEmpty,
     KillNodeWithData,
     StopNode,
@@ -66,18 +70,32 @@ const NODES: [Kind; 14] = [
     HalfReplies,
     NoReplies,
     OneByteASecond,
+    CutLink,
 ];
 
 /// How a fault ends.
 enum End {
-    Continue { process: OwnedFd, resource: usize, instance: usize, stopped: Option<u64> },
-    Instance { resource: usize, instance: usize },
+    Continue {
+        process: OwnedFd,
+        resource: usize,
+        instance: usize,
+        stopped: Option<u64>,
+    },
+    Instance {
+        resource: usize,
+        instance: usize,
+    },
     Pass(usize),
     Start(usize),
     Thaw(usize),
     Memory(usize),
     Disk(usize),
     Settled(usize),
+    /// Nothing is left to be mended.
+    Over {
+        resource: usize,
+    },
+    Ask(Child),
     Cpu(Vec<Child>),
 }
 
@@ -113,12 +131,16 @@ impl Faults {
         }
         self.next = now + BETWEEN_FAULTS.mul_f64(-(1.0 - self.random.f64()).ln());
         let kind = match self.random.u8(0..100) {
-            0..50 => PROCESSES[self.random.usize(0..PROCESSES.len())],
-            50..97 => NODES[self.random.usize(0..NODES.len())],
+            0..46 => PROCESSES[self.random.usize(0..PROCESSES.len())],
+            46..50 => StepDown,
+            50..92 => NODES[self.random.usize(0..NODES.len())],
+            92..97 => ForgedMessage,
             _ => StarvedCpu,
         };
         let begun = match kind {
             StarvedCpu => self.starve(),
+            StepDown => self.ask_to_step_down(resources),
+            ForgedMessage => self.forge(nodes, resources),
             kind if PROCESSES.contains(&kind) => self.disturb(kind, resources),
             kind => self.harm(kind, nodes, resources),
         };
@@ -197,10 +219,11 @@ impl Faults {
         if (deletes && !others_healed) || (failing && self.random.u8(0..6) > 0) {
             return None;
         }
-        if deletes && !delete(index, kind == FlushAll, nodes, resources) {
+        if deletes && !meddling::delete(index, kind == FlushAll, nodes, resources) {
             return None;
         }
         let late = Duration::from_millis(self.random.u64(5..300));
+        let place = self.random.usize(0..PLACES);
         let node = &mut nodes.all[index];
         let end = match kind {
             KillNodeEmpty => {
@@ -234,8 +257,12 @@ impl Faults {
                 node.server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
                 End::Memory(index)
             }
+            CutLink => {
+                node.links[place].proxy.set(Mode::Hold);
+                End::Pass(index)
+            }
             kind => {
-                node.proxy.set(match kind {
+                node.set_links(match kind {
                     ResetConnections => Mode::Refuse,
                     BlackHole => Mode::Hold,
                     Delay => Mode::Late(late),
@@ -254,6 +281,23 @@ impl Faults {
         Some((kind, end))
     }
 
+    /// Asks a leader to let another lead, from any place.
+    fn ask_to_step_down(&mut self, resources: &mut [Resource]) -> Option<(Kind, End)> {
+        let resource = &mut resources[self.random.usize(0..resources.len())];
+        let urls = resource.urls_of(self.random.usize(0..PLACES));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leaderrun"));
+        command.args(["--step-down", "-t", "1s", "-R", urls, "-r", &resource.name]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        resource.disturb();
+        Some((StepDown, End::Ask(command.spawn().expect("leaderrun"))))
+    }
+
+    fn forge(&mut self, nodes: &Nodes, resources: &[Resource]) -> Option<(Kind, End)> {
+        let resource = self.random.usize(0..resources.len());
+        let is_sent = meddling::forge(&resources[resource], nodes, &mut self.random);
+        is_sent.then_some((ForgedMessage, End::Over { resource }))
+    }
+
     fn starve(&mut self) -> Option<(Kind, End)> {
         let busy = || {
             let mut shell = Command::new("setpriv");
@@ -262,32 +306,6 @@ impl Faults {
         };
         Some((StarvedCpu, End::Cpu((0..6).map(|_| busy()).collect())))
     }
-}
-
-/// Deletes everything, or every lock and fence, from a node. Returns false if any lock is not on all nodes, since it
-/// may then have a bare quorum, in the moment of an election.
-fn delete(index: usize, all: bool, nodes: &Nodes, resources: &[Resource]) -> bool {
-    let cluster = nodes.clusters.iter().position(|cluster| cluster.members.contains(&index)).expect("its cluster");
-    let (mut keys, mut expected) = (Vec::new(), Vec::new());
-    for resource in resources.iter().filter(|resource| resource.cluster == cluster) {
-        let values: Vec<_> = nodes.around(index).iter().map(|node| node.server.lock(&resource.name)).collect();
-        if values.iter().any(|value| *value != values[0]) {
-            return false;
-        }
-        keys.push(format!("leaderrun:{}", resource.name));
-        expected.push(values[0].clone().unwrap_or_default());
-    }
-    let script = "for i, key in ipairs(KEYS) do
-        if (redis.call('GET', key) or '') ~= ARGV[i] then return 0 end
-    end
-    if ARGV[#ARGV] == 'all' then redis.call('FLUSHALL') return 1 end
-    for _, key in ipairs(KEYS) do redis.call('DEL', key, key .. ':fence') end
-    return 1";
-    expected.push(if all { "all" } else { "locks" }.into());
-    let number = keys.len().to_string();
-    let args: Vec<&str> =
-        ["EVAL", script, &number].into_iter().chain(keys.iter().chain(&expected).map(String::as_str)).collect();
-    nodes.all[index].server.query::<u8>(&args) == 1
 }
 
 impl End {
@@ -313,7 +331,7 @@ impl End {
                 node.server.query::<()>(&["CONFIG", "SET", "save", ""]);
                 fs::remove_dir_all(node.server.folder().join("dump.rdb")).expect("the folder in the way");
             }
-            _ => node.proxy.set(Mode::Pass),
+            _ => node.links.iter().for_each(Link::mend),
         }
         node.failing = false;
         node.mended = Instant::now();
@@ -326,6 +344,8 @@ impl End {
                 format!("instance {resource}-{instance}")
             }
             End::Cpu(_) => "the host".into(),
+            End::Over { resource } => format!("resource {resource}"),
+            End::Ask(_) => "a leader".into(),
             End::Pass(node) | End::Start(node) | End::Thaw(node) | End::Memory(node) => format!("node {node}"),
             End::Disk(node) | End::Settled(node) => format!("node {node}"),
         }
@@ -340,6 +360,10 @@ impl End {
                 resources[resource].disturb();
             }
             End::Instance { resource, instance } => resources[resource].instances[instance].failing = false,
+            End::Ask(mut asking) => {
+                let _ = asking.kill();
+                let _ = asking.wait();
+            }
             End::Cpu(busy) => {
                 for mut child in busy {
                     let _ = child.kill();

@@ -27,7 +27,8 @@ pub(crate) struct Resource {
     /// The times in which the main process of a leader's command was stopped.
     pub stopped: Vec<(u64, u64)>,
     witnesses: PathBuf,
-    urls: String,
+    /// Its nodes as seen from each place; instances are in one after the other.
+    urls: Vec<String>,
     random: fastrand::Rng,
 }
 
@@ -54,7 +55,7 @@ impl Instance {
 }
 
 impl Resource {
-    pub(crate) fn start(number: usize, folder: &Path, cluster: usize, urls: String, seed: u64) -> Self {
+    pub(crate) fn start(number: usize, folder: &Path, cluster: usize, urls: Vec<String>, seed: u64) -> Self {
         let name = format!("campaign-{}-{number}", std::process::id());
         let witnesses = folder.join(format!("witnesses-{number}"));
         let random = fastrand::Rng::with_seed(seed * 1000 + number as u64);
@@ -63,7 +64,7 @@ impl Resource {
         let mut resource = Resource { name, cluster, instances, watch, disturbed, stopped, witnesses, urls, random };
         for instance in 0..INSTANCES {
             let log = folder.join(format!("instance-{number}-{instance}.log"));
-            let child = resource.spawn(&log);
+            let child = resource.spawn(instance, &log);
             resource.instances.push(Instance { child, failing: false, log });
         }
         resource
@@ -74,13 +75,13 @@ impl Resource {
         for index in 0..self.instances.len() {
             if self.instances[index].child.try_wait().expect("our child").is_some() {
                 let log = self.instances[index].log.clone();
-                self.instances[index].child = self.spawn(&log);
+                self.instances[index].child = self.spawn(index, &log);
             }
         }
     }
 
     /// Starts an instance whose command leaves a process behind. Both tick, and some ignore the request to stop.
-    fn spawn(&mut self, log: &Path) -> Child {
+    fn spawn(&mut self, instance: usize, log: &Path) -> Child {
         let random = &mut self.random;
         let lasts = if random.u8(0..4) == 0 { random.u32(3000..8000) } else { random.u32(50..1500) };
         let behind = ["", "setsid \"$0\" \"$1\" every 10 &", "setsid \"$0\" \"$1\" every 10 ignore &"];
@@ -96,7 +97,7 @@ impl Resource {
                 "-t",
                 "1s",
                 "-R",
-                &self.urls,
+                self.urls_of(instance),
                 "-r",
                 &self.name,
                 "--",
@@ -111,6 +112,11 @@ impl Resource {
             .stderr(stderr)
             .spawn()
             .expect("leaderrun")
+    }
+
+    /// Returns the nodes as an instance sees them.
+    pub(crate) fn urls_of(&self, instance: usize) -> &str {
+        &self.urls[instance % self.urls.len()]
     }
 
     pub(crate) fn disturb(&mut self) {

@@ -1,4 +1,4 @@
-//! The campaign's nodes: real servers, each behind a proxy, in two clusters; and when a quorum of each was up.
+//! The campaign's nodes: real servers in two clusters, each behind proxies; and when a quorum of each was up.
 
 use std::{
     ops::Range,
@@ -7,12 +7,13 @@ use std::{
 
 use crate::{
     TTL,
-    support::{Proxy, Server, monotonic},
+    support::{Mode, Proxy, Server, monotonic},
 };
 
 pub(crate) struct Node {
     pub server: Server,
-    pub proxy: Proxy,
+    /// One from each place.
+    pub links: Vec<Link>,
     /// A fault is in progress.
     pub failing: bool,
     /// The end of the startup grace, before which it doesn't vote.
@@ -21,6 +22,18 @@ pub(crate) struct Node {
     pub mended: Instant,
     /// No other node of its cluster may fail before then, because data was deleted from this one.
     pub alone_until: Instant,
+}
+
+/// How many places there are. Instances of one place have their own links, to some of the nodes near, to others far.
+pub(crate) const PLACES: usize = 2;
+
+/// How long a message takes over a far link.
+const FAR: Duration = Duration::from_millis(10);
+
+/// What is between a place and a node.
+pub(crate) struct Link {
+    pub proxy: Proxy,
+    sound: Mode,
 }
 
 /// Nodes that hold the lease of some resources together.
@@ -46,11 +59,11 @@ impl Nodes {
             let first = nodes.all.len();
             for index in first..first + size {
                 let server = Server::start();
-                let proxy = Proxy::new(server.port, seed + index as u64);
+                let links = (0..PLACES).map(|place| Link::new(place, index, &server, seed)).collect();
                 let now = Instant::now();
                 nodes.all.push(Node {
                     server,
-                    proxy,
+                    links,
                     failing: false,
                     young_until: now + YOUNG,
                     mended: now,
@@ -62,9 +75,11 @@ impl Nodes {
         nodes
     }
 
-    pub(crate) fn urls(&self, cluster: usize) -> String {
+    /// Returns the URLs of a cluster's nodes as seen from each place.
+    pub(crate) fn urls(&self, cluster: usize) -> Vec<String> {
         let members = &self.all[self.clusters[cluster].members.clone()];
-        members.iter().map(|node| node.proxy.url.as_str()).collect::<Vec<_>>().join(",")
+        let from = |place: usize| members.iter().map(|node| node.links[place].proxy.url.as_str()).collect::<Vec<_>>();
+        (0..PLACES).map(|place| from(place).join(",")).collect()
     }
 
     /// Returns the cluster of a node.
@@ -85,7 +100,26 @@ impl Nodes {
     }
 }
 
+impl Link {
+    fn new(place: usize, node: usize, server: &Server, seed: u64) -> Self {
+        let sound = if (node + place).is_multiple_of(2) { Mode::Pass } else { Mode::Late(FAR) };
+        let proxy = Proxy::new(server.port, seed + (PLACES * node + place) as u64);
+        proxy.set(sound);
+        Link { proxy, sound }
+    }
+
+    /// Ends what is wrong with it.
+    pub(crate) fn mend(&self) {
+        self.proxy.set(self.sound);
+    }
+}
+
 impl Node {
+    /// Has this happen to all that passes its links.
+    pub(crate) fn set_links(&self, mode: Mode) {
+        self.links.iter().for_each(|link| link.proxy.set(mode));
+    }
+
     /// Returns whether the node has been well long enough for a leader to restore its locks.
     pub(crate) fn is_healed(&self) -> bool {
         self.is_well() && self.mended.elapsed() > TTL
