@@ -1,4 +1,4 @@
-//! What the program is built from: known licences, one version of each crate, and crates.io alone, as deny.toml has it.
+//! What the program is built from: known licences, one version of each crate, and no source but the registry, as deny.toml has it.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
