@@ -310,7 +310,7 @@ impl Leadership<'_> {
             }
             signal_number => Order::Signal { signal: signal_number, to, from: sender_of(signal) },
         };
-        let _ = self.guard.order(&order, &[]);
+        self.guard.pass_on(&order);
     }
 
     /// The kernel sends a terminal's signals to our whole process group, but a hang-up to the session's leader alone.

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use nix::sys::signal::Signal;
 use support::{
@@ -185,25 +185,29 @@ fn a_hang_up_of_a_session_that_leaderrun_leads_reaches_the_command_alone() {
     tree.is_gone();
 }
 
-/// Counts the signals that it gets, while children of its own send them to its group and are gone.
+/// Counts the signals that it gets, and prints how many on SIGUSR2.
 const COUNTS: &str = "\
-import os, signal, time
+import os, signal
+counted = {signal.SIGUSR1, signal.SIGRTMIN + 6}
+signal.pthread_sigmask(signal.SIG_BLOCK, counted | {signal.SIGUSR2})
 count = 0
-def add(number, frame):
-    global count
-    count += 1
-signal.signal(signal.SIGUSR1, add)
-signal.signal(signal.SIGUSR2, lambda number, frame: print('count', count, flush=True))
+print('up', flush=True)
+while True:
+    if signal.sigwaitinfo(counted | {signal.SIGUSR2}).si_signo == signal.SIGUSR2:
+        print('count', count, flush=True)
+    else:
+        count += 1
+";
+
+/// Has children of its own send signals to its group, which are gone then, and counts those.
+const SENDS: &str = "\
 for sent in range(20):
     if os.fork() == 0:
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         os.kill(0, signal.SIGUSR1)
         os._exit(0)
     os.wait()
-    time.sleep(0.02)
-print('up', flush=True)
-while True:
-    time.sleep(0.01)
+    while signal.sigtimedwait(counted, 0.02):
+        count += 1
 ";
 
 #[test]
@@ -211,7 +215,8 @@ fn a_signal_to_the_group_of_a_sender_that_is_gone_arrives_once() {
     for option in namespaces() {
         let resource = unique("group");
         let tree = Tree::of(&resource);
-        let mut terminal = running(&format!("{option} --local -r {resource} --"), COUNTS);
+        let sends_first = COUNTS.replace("print('up'", &format!("{SENDS}print('up'"));
+        let mut terminal = running(&format!("{option} --local -r {resource} --"), &sends_first);
         let (elector, _) = leaderrun_of(&terminal);
         // Passed on after all that came before it.
         signal(elector, Signal::SIGUSR2);
@@ -264,5 +269,72 @@ fn what_listens_in_the_group_keeps_nothing_open_and_ends_with_its_guard() {
         terminal.shows("ready> ");
         terminal.run("echo status ${PIPESTATUS[0]}");
         terminal.shows("status 125");
+    }
+}
+
+/// As many as a process may have pending. The shell, which sends them, is not the command's group.
+#[test]
+fn many_signals_to_leaderrun_all_arrive() {
+    for option in namespaces() {
+        let resource = unique("many");
+        let tree = Tree::of(&resource);
+        let mut terminal = running(&format!("{option} --local -r {resource} --"), COUNTS);
+        let (elector, _) = leaderrun_of(&terminal);
+        let sends = format!("import os, signal\nfor sent in range(1000): os.kill({elector}, signal.SIGRTMIN + 6)");
+        assert!(Command::new("python3").args(["-c", &sends]).status().expect("python3").success());
+        // It is passed on before signals with larger numbers.
+        eventually("all signals", || {
+            signal(elector, Signal::SIGUSR2);
+            std::thread::sleep(Duration::from_millis(20));
+            terminal.screen().contains("count 1000\r").then_some(())
+        });
+        terminal.type_in("\x03");
+        tree.is_gone();
+    }
+}
+
+/// All processes of that name get it, one by one.
+#[test]
+fn a_signal_to_all_that_is_called_leaderrun_arrives_once() {
+    for option in namespaces() {
+        let resource = unique("name");
+        let tree = Tree::of(&resource);
+        let mut terminal = running(&format!("{option} --local -r {resource} --"), COUNTS);
+        let (elector, guard) = leaderrun_of(&terminal);
+        let all = [elector, guard, support::bystander_of(guard)].map(|pid| pid.to_string());
+        for round in 1..=20 {
+            assert!(Command::new("kill").arg("-USR1").args(&all).status().expect("kill").success());
+            signal(elector, Signal::SIGUSR2);
+            terminal.shows(&format!("count {round}\r"));
+        }
+        terminal.type_in("\x03");
+        tree.is_gone();
+    }
+}
+
+/// The shell may name the job or leaderrun, one after the other.
+#[test]
+fn signals_to_the_job_and_to_leaderrun_by_one_sender_both_arrive() {
+    for option in namespaces() {
+        let resource = unique("both");
+        let tree = Tree::of(&resource);
+        let script = script(COUNTS);
+        let mut terminal = Terminal::with_shell();
+        terminal.run(&format!("leaderrun {option} --local -r {resource} -- python3 {} &", script.path().display()));
+        terminal.shows("up");
+        let mut counts = |line: &str, count: u32| {
+            terminal.run(line);
+            eventually("the signals", || {
+                terminal.run("kill -USR2 $!");
+                terminal.shows("count ");
+                let screen = terminal.screen();
+                screen.contains(&format!("count {count}\r")).then_some(())
+            });
+        };
+        counts("kill -USR1 %1; sleep 0.2; kill -USR1 $!", 2);
+        counts("kill -STOP $!; kill -USR1 %1; sleep 1.5; kill -CONT $!", 3);
+        counts("export INVOCATION_ID=x; kill -USR1 %1", 4);
+        terminal.run("kill -KILL %1");
+        tree.is_gone();
     }
 }

@@ -55,6 +55,9 @@ impl Delivery {
                 self.early.push(signal);
             } else if !signal.by_kernel {
                 self.copies.hear(signal.number, signal.sender.as_raw(), now);
+                if let Some(bystander) = &mut self.bystander {
+                    bystander.hear_in_guard(signal);
+                }
             }
         }
     }
@@ -72,23 +75,20 @@ impl Delivery {
         session::leave_group();
         let mut late = Wakeup::default();
         wakeups.take_signals(&mut late);
-        // What the terminal has sent to the group may have come before the command was in it. Sent once more, it is the
-        // same signal for as long as the command hasn't taken it.
+        // What was sent to the group may have come before the command was in it. Sent once more, it is the same signal for as
+        // long as the command hasn't taken it. What processes have sent, the elector passes on, unless a bystander has it.
+        let has_bystander = self.bystander.is_some();
         let signals = std::mem::take(&mut self.early).into_iter().chain(late.signals);
-        for signal in signals.filter(|signal| signal.by_terminal() && signal.ends_a_process()) {
+        let is_lost = |signal: &Signaled| signal.by_terminal() || has_bystander && !signal.by_kernel;
+        for signal in signals.filter(|signal| signal.ends_a_process() && is_lost(signal)) {
             command.signal(signal.number);
         }
         late.children
     }
 
-    /// Returns whether this process has sent a signal to the group that the command shares with the elector. A bystander
-    /// that says nothing until then is given up.
-    pub(super) fn is_for_group(&mut self, signal: c_int, sender: Pid, until: Moment) -> bool {
-        let Some(bystander) = &self.bystander else { return false };
-        bystander.has_got(signal, sender, until).unwrap_or_else(|_| {
-            self.bystander = None;
-            false
-        })
+    /// Returns the process that tells what was sent to the group which the command shares with the elector.
+    pub(super) fn bystander(&mut self) -> Option<&mut Bystander> {
+        self.bystander.as_mut()
     }
 
     /// Has nothing more to deliver, since the main process is gone. All children are the command's from now on.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::sys::{
     inherited::Inherited,
-    readiness::watch,
+    readiness::watch_both_ways,
     signal::{is_pending, send_to_child},
     socket::PacketSocket,
     wait::Ending,
@@ -47,6 +47,8 @@ pub(crate) struct GuardHandle {
     /// It has ended, or been killed: nothing is heard from it any more.
     lost: bool,
     socket: AsyncFd<PacketSocket>,
+    /// An order about a signal for which there was no room. No other signal is taken before it is sent.
+    unsent: Option<Vec<u8>>,
     signals: AsyncSignals,
     terminal: Option<Terminal>,
     tree: Option<Tree>,
@@ -83,7 +85,8 @@ impl GuardHandle {
             pid,
             unreaped: true,
             lost: false,
-            socket: watch(socket).context(failed)?,
+            unsent: None,
+            socket: watch_both_ways(socket).context(failed)?,
             signals: AsyncSignals::watch(signals).context(failed)?,
             terminal,
             tree,
@@ -102,16 +105,29 @@ impl GuardHandle {
         self.socket.get_ref().send(&encode(order)?, with)
     }
 
+    /// Sends an order about a signal, later if there is no room for it now: many signals may come at once.
+    pub(crate) fn pass_on(&mut self, order: &Order) {
+        if self.order(order, &[]) == Err(Errno::EAGAIN) {
+            self.unsent = encode(order).ok();
+        }
+    }
+
     /// Waits for the next thing to happen. Cancel-safe.
     pub(crate) async fn hear(&mut self) -> GuardEvent {
-        let event = tokio::select! {
-            biased;
-            message = receive(&self.socket, self.pid), if !self.lost => message.map_or(GuardEvent::GuardDied, GuardEvent::Message),
-            signal = self.signals.next() => match signal {
-                Ok(signal) if signal.number == libc::SIGCHLD => GuardEvent::Child,
-                Ok(signal) => GuardEvent::Signal(signal),
-                Err(_) => GuardEvent::GuardDied,
-            },
+        let event = loop {
+            let is_sent = self.lost || self.unsent.is_none();
+            tokio::select! {
+                biased;
+                message = receive(&self.socket, self.pid), if !self.lost => {
+                    break message.map_or(GuardEvent::GuardDied, GuardEvent::Message);
+                }
+                () = send(&self.socket, &mut self.unsent), if !is_sent => {}
+                signal = self.signals.next(), if is_sent => break match signal {
+                    Ok(signal) if signal.number == libc::SIGCHLD => GuardEvent::Child,
+                    Ok(signal) => GuardEvent::Signal(signal),
+                    Err(_) => GuardEvent::GuardDied,
+                },
+            }
         };
         match event {
             GuardEvent::GuardDied => self.kill(),
@@ -231,6 +247,18 @@ impl GuardHandle {
     pub(crate) fn put_terminal_back(&self) {
         if let Some(terminal) = &self.terminal {
             terminal.put_back();
+        }
+    }
+}
+
+/// Sends a packet once there is room for it. Cancel-safe.
+async fn send(socket: &AsyncFd<PacketSocket>, packet: &mut Option<Vec<u8>>) {
+    while let Some(unsent) = packet {
+        let Ok(mut ready) = socket.writable().await else { return };
+        match ready.get_inner().send(unsent, &[]) {
+            Err(Errno::EAGAIN) => ready.clear_ready(),
+            // The guard may be gone; then nobody is to get it.
+            _ => *packet = None,
         }
     }
 }

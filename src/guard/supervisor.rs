@@ -164,12 +164,13 @@ impl Supervisor {
                 self.reap();
                 self.stop();
             }
-            Order::Signal { signal, to, from: Sender::Manager(sender) } => self.delivery.hold(signal, to, sender),
-            Order::Signal { signal, to, from: Sender::Process(sender) } => {
-                let to = if self.is_for_group(signal, sender) { Recipient::GroupApart } else { to };
-                self.pass_on(signal, to);
+            Order::Signal { signal, from: Sender::Process(sender) | Sender::Manager(sender), .. }
+                if self.is_for_group(signal, sender) =>
+            {
+                self.pass_on(signal, Recipient::GroupApart);
             }
-            Order::Signal { signal, to, from: Sender::Kernel } => self.pass_on(signal, to),
+            Order::Signal { signal, to, from: Sender::Manager(sender) } => self.delivery.hold(signal, to, sender),
+            Order::Signal { signal, to, .. } => self.pass_on(signal, to),
             Order::Told { suspension } => self.suspensions.answered(suspension),
             Order::Continue { suspension } => self.go_on(suspension),
             Order::End => {}
@@ -190,7 +191,13 @@ impl Supervisor {
         self.lease = Some(OrphanedLease { release_key, token, began: Moment::now(), succeeded: false });
         self.report.leads_with(token);
         self.delivery.begin();
-        match self.command.start(token, self.times.stop_at()) {
+        let by = self.times.stop_at();
+        let started = self.command.start(token, by).or_else(|_| {
+            // The bystander may have taken the last process or descriptor.
+            self.delivery.end();
+            self.command.start(token, by)
+        });
+        match started {
             Ok(()) => {
                 self.changes_left |= self.delivery.leave_group(&self.command, &self.wakeups);
                 self.occupied = true;
@@ -199,7 +206,6 @@ impl Supervisor {
                 }
             }
             Err(errno) => {
-                self.delivery.end();
                 self.elector.send(&GuardMessage::NotForked { errno });
                 self.elector.send(&GuardMessage::Empty);
             }
@@ -232,8 +238,14 @@ impl Supervisor {
 
     /// Returns whether a process has sent a signal to the group that the command shares with the elector.
     fn is_for_group(&mut self, signal: c_int, sender: i32) -> bool {
-        let until = self.times.look_until(Moment::now());
-        self.delivery.is_for_group(signal, Pid::from_raw(sender), until)
+        let (sender, until) = (Pid::from_raw(sender), self.times.look_until(Moment::now()));
+        let is_heard = self.delivery.bystander().is_some_and(|bystander| bystander.has_got(signal, sender, until));
+        // What was sent to all processes of our name has reached us before the bystander, which is younger.
+        let mut late = Wakeup::default();
+        self.wakeups.take_signals(&mut late);
+        self.changes_left |= late.children;
+        self.delivery.take_note(late.signals, true);
+        is_heard && self.delivery.bystander().is_some_and(|bystander| !bystander.guard_has_got(signal, sender))
     }
 
     fn pass_on(&self, signal: c_int, to: Recipient) {

@@ -30,6 +30,18 @@ unsafe impl OwnsDescriptor for OwnedFd {}
 /// # Errors
 /// Those of epoll_ctl(2).
 pub(crate) fn watch<T: OwnsDescriptor>(descriptor: T) -> io::Result<AsyncFd<T>> {
+    watch_for(Interest::READABLE, descriptor)
+}
+
+/// The same, to wait until it can be read, or has room.
+///
+/// # Errors
+/// Those of [`watch`].
+pub(crate) fn watch_both_ways<T: OwnsDescriptor>(descriptor: T) -> io::Result<AsyncFd<T>> {
+    watch_for(Interest::READABLE | Interest::WRITABLE, descriptor)
+}
+
+fn watch_for<T: OwnsDescriptor>(interest: Interest, descriptor: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: what is asked for is what `OwnsDescriptor` promises; an AsyncFd owns the value, and lends it only.
-    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, interest) }?)
 }
