@@ -15,6 +15,8 @@ const RELEASE: &str = include_str!("../src/redlock/scripts/release.lua");
 const PROOF: &str = "abc";
 const RELEASED: &str = r#"{"id":"1","holder":"x","release":"a9993e364706816aba3e25717850c26c9cd0d89d"}"#;
 
+const CHANNEL: &str = "l:db2";
+
 /// The fence key lives for 30 days after its last use.
 const FENCE_SECONDS: i64 = 30 * 24 * 60 * 60;
 
@@ -51,7 +53,7 @@ impl Node {
 
     /// Does the same with a limit: `may_fail` is how often the command may fail in its period.
     fn acquire_once(&mut self, value: &str, token: &str, settle: &str, may_fail: &str) -> Vec<String> {
-        let mut answer = self.eval(ACQUIRE, &[value, "10000", token, settle, "1", PROOF, may_fail, ""]);
+        let mut answer = self.eval(ACQUIRE, &[value, "10000", token, settle, "1", PROOF, may_fail, "", CHANNEL]);
         let run_id = answer.remove(1);
         assert!(self.query::<String>(&["INFO", "server"]).contains(&format!("run_id:{run_id}\r\n")));
         answer
@@ -63,7 +65,7 @@ impl Node {
 
     fn release(&mut self, value: &str, token: &str) -> Vec<String> {
         let next = (token.parse::<u64>().expect("a token") + 1).to_string();
-        self.eval(RELEASE, &[value, token, &next, "0", "released", value])
+        self.eval(RELEASE, &[value, token, &next, CHANNEL, "0", "released", value])
     }
 
     fn query<T: redis::FromRedisValue>(&mut self, args: &[&str]) -> T {
@@ -157,7 +159,7 @@ fn acquire_on_a_server_whose_clock_was_set_back_grants_to_who_has_known_it_for_l
     let mut acquire = |known: &str| {
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(&script).arg(4).arg(&["l", "l:fence", "l:done", "l:failed"]);
-        cmd.arg(&["a", "10000", "7", "3000", "0", "", "", known]);
+        cmd.arg(&["a", "10000", "7", "3000", "0", "", "", known, CHANNEL]);
         let answer: Vec<redis::Value> = cmd.query(&mut node.connection).expect("an answer");
         answer.into_iter().map(|v| redis::from_redis_value::<String>(v).expect("a string")).collect::<Vec<_>>()
     };
@@ -198,7 +200,7 @@ fn release_frees_the_lock_closes_the_token_and_notifies() {
     let mut node = Node::start();
     let mut listener = node.server.connect();
     let mut listener = listener.as_pubsub();
-    listener.subscribe("l").expect("a subscription");
+    listener.subscribe(CHANNEL).expect("a subscription");
     node.acquire("a", "7", "0");
     let message: String = listener.get_message().expect("a message").get_payload().expect("a text");
     assert_eq!(message, format!("acquired {PROOF}"));
@@ -272,9 +274,9 @@ fn a_lock_that_is_kept_counts_as_anothers_even_for_its_own_leader() {
     let mut node = Node::start();
     let mut listener = node.server.connect();
     let mut listener = listener.as_pubsub();
-    listener.subscribe("l").expect("a subscription");
+    listener.subscribe(CHANNEL).expect("a subscription");
     node.acquire("a", "7", "0");
-    let kept = ["a", "7", "8", "0", "held", "5000", "a kept", "5000"];
+    let kept = ["a", "7", "8", CHANNEL, "0", "held", "5000", "a kept", "5000"];
     assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8"]));
     assert_eq!(node.state(), (Some("a kept".into()), 5000, Some("8".into())));
     assert_eq!(node.extend("a", "7"), strings(&["lost", "8", "a kept"]), "a late extension");
@@ -322,7 +324,7 @@ fn release_restores_a_lock_that_is_to_be_kept() {
     node.acquire("a", "7", "0");
     node.query::<()>(&["FLUSHALL"]);
     assert_eq!(node.release("a", "7"), strings(&["kept", "0"]), "there is nothing to release");
-    let kept = ["a", "7", "8", "0", "held", "5000", "a kept", "5000"];
+    let kept = ["a", "7", "8", CHANNEL, "0", "held", "5000", "a kept", "5000"];
     assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8"]));
     assert_eq!(node.state(), (Some("a kept".into()), 5000, Some("8".into())));
 }
@@ -332,11 +334,11 @@ fn tell_announces_a_release_with_the_number_of_listeners() {
     let node = Node::start();
     let mut listeners = [node.server.connect(), node.server.connect()];
     let mut listeners = listeners.iter_mut().map(Connection::as_pubsub).collect::<Vec<_>>();
-    listeners.iter_mut().for_each(|listener| listener.subscribe("l").expect("a subscription"));
+    listeners.iter_mut().for_each(|listener| listener.subscribe(CHANNEL).expect("a subscription"));
     let told: i64 = redis::cmd("EVAL")
         .arg(TELL)
-        .arg(1)
-        .arg("l")
+        .arg(0)
+        .arg(CHANNEL)
         .arg("1")
         .arg("released")
         .arg("a")
@@ -351,10 +353,10 @@ fn tell_announces_a_release_with_the_number_of_listeners() {
 fn each_script_takes_one_round_trip_on_a_server_that_never_saw_it() {
     let mut node = Node::start();
     for (script, args) in [
-        (ACQUIRE, &["a", "10000", "7", "0", "1", "", "2"][..]),
+        (ACQUIRE, &["a", "10000", "7", "0", "1", "", "2", "", CHANNEL][..]),
         (EXTEND, &["a", "10000", "7"]),
         (LOOK, &[]),
-        (RELEASE, &["a", "7", "8", "0", "released", "a"]),
+        (RELEASE, &["a", "7", "8", CHANNEL, "0", "released", "a"]),
     ] {
         node.query::<()>(&["SCRIPT", "FLUSH"]);
         node.query::<()>(&["CONFIG", "RESETSTAT"]);

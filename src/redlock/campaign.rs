@@ -82,7 +82,7 @@ impl Redlock {
         let (startup_grace, now) = (self.times.startup_grace(), Moment::now());
         let cmd = |node: &Node| {
             let settled = self.processes.known_for(node.index, startup_grace, now);
-            self.session.acquisition(&self.times, Some(node.index) == teller, freed, settled)
+            self.session.acquisition(&node.address, &self.times, Some(node.index) == teller, freed, settled)
         };
         Round::ask_for_votes(&self.nodes, cmd, move |vote| outcome::granted(vote, startup_grace))
     }
@@ -169,8 +169,8 @@ impl Redlock {
     /// Returns why no token can be large enough, if that is so.
     fn fence_ahead(&self, replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
         let (node, fence) = outcome::fence_ahead(self.nodes.len(), replies, wall_micros())?;
-        let (node, key) = (self.nodes[node].address.to_string(), self.session.fence_key().to_owned());
-        Some(Reason::FenceAhead { node, key, fence })
+        let address = &self.nodes[node].address;
+        Some(Reason::FenceAhead { node: address.to_string(), key: self.session.keys(address).fence, fence })
     }
 
     /// Gives back the votes of a lost round, on every node that may have given one. The connections keep the order, so
@@ -178,9 +178,9 @@ impl Redlock {
     fn withdraw(&mut self, replies: &[NodeReply<AcquireReply>]) {
         let refused = outcome::refused(replies);
         // Notifies nobody: only candidates could get these votes, and they look on their own.
-        let cmd = self.session.release(Audience::Nobody, ReleaseOptions::default());
         for node in self.nodes.iter().filter(|node| !refused.contains(&node.index)) {
-            tokio::spawn(ask_one(node, cmd.clone(), scripts::released));
+            let cmd = self.session.release(&node.address, Audience::Nobody, ReleaseOptions::default());
+            tokio::spawn(ask_one(node, cmd, scripts::released));
         }
         self.votes_out = refused.len() < self.nodes.len();
     }
@@ -191,7 +191,8 @@ impl Redlock {
         if !voters.clone().any(|voter| Some(voter) == teller)
             && let Some(other) = voters.next()
         {
-            tokio::spawn(self.nodes[other].ask(self.session.tell_acquisition(self.standby.timer.freed())));
+            let other = &self.nodes[other];
+            tokio::spawn(other.ask(self.session.tell_acquisition(&other.address, self.standby.timer.freed())));
         }
     }
 
@@ -221,7 +222,7 @@ impl Redlock {
 async fn extend_on(node: &Arc<Node>, session: &LockSession, votes: &KnownVotes, times: &Times) {
     let extend = async || {
         let until = times.lease_end(Moment::now());
-        let reply = ask_one(node, session.extension(times, None), scripts::extended).await;
+        let reply = ask_one(node, session.extension(&node.address, times, None), scripts::extended).await;
         votes.hear_extended(&reply, until);
         reply.answer
     };

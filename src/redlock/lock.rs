@@ -75,7 +75,8 @@ impl Redlock {
         let (sender, receiver) = mpsc::channel(MOST_NOTIFICATIONS);
         let node = |index: usize| {
             let notifications = NotificationSender(sender.clone());
-            Arc::new(Node::at(config, index, session.channel(), notifications, &times))
+            let channel = session.keys(&config.addresses[index]).channel;
+            Arc::new(Node::at(config, index, channel, notifications, &times))
         };
         Redlock {
             nodes: (0..config.addresses.len()).map(node).collect(),
@@ -121,7 +122,7 @@ impl Redlock {
         self.report_bare_quorum();
         let mut round = Round::ask_for_votes(
             &self.nodes,
-            |_| self.session.extension(&self.times, note),
+            |node| self.session.extension(&node.address, &self.times, note),
             |vote| scripts::extended(vote.answer).ok_or(Failure::StrangeAnswer),
         );
         round.decide(ExtendReply::is_vote).await;
@@ -201,7 +202,10 @@ impl Redlock {
         let teller = self.teller();
         let audience = if self.standby.is_listening() { Audience::AllButUs } else { Audience::All };
         let notifies = |node: &Node| teller.is_none_or(|teller| teller == node.index);
-        let cmd = |node: &Node| self.session.release(if notifies(node) { audience } else { Audience::Nobody }, options);
+        let cmd = |node: &Node| {
+            let audience = if notifies(node) { audience } else { Audience::Nobody };
+            self.session.release(&node.address, audience, options)
+        };
         // A node's former master may still have our lock.
         let read = |vote: Vote| scripts::released(vote.answer).ok_or(Failure::StrangeAnswer);
         let mut round = Round::ask_for_votes(&self.nodes, cmd, read);
@@ -234,7 +238,7 @@ impl Redlock {
         if teller.is_some_and(|teller| !freed(teller))
             && let Some(other) = self.nodes.iter().find(|node| freed(node.index))
         {
-            let _ = other.ask(self.session.tell_release(audience, options)).await;
+            let _ = other.ask(self.session.tell_release(&other.address, audience, options)).await;
         }
     }
 }

@@ -35,7 +35,7 @@ const OTHERS_FOLLOW_WITHIN: Duration = Duration::from_millis(20);
 pub(crate) struct RedlockObserver {
     resource: String,
     nodes: Vec<Arc<Node>>,
-    keys: Keys,
+    lock: String,
     times: Times,
     notifications: mpsc::Receiver<Notification>,
 }
@@ -44,9 +44,13 @@ impl RedlockObserver {
     /// Begins to connect to all nodes. Must be called within the runtime.
     pub(crate) fn open(config: &RedlockConfig, resource: &str, times: Times) -> Self {
         let (sender, notifications) = mpsc::channel(MOST_NOTIFICATIONS);
-        let node = |index| Arc::new(Node::at(config, index, &config.lock, NotificationSender(sender.clone()), &times));
+        let lock = config.lock.clone();
+        let node = |index: usize| {
+            let channel = Keys::new(&lock, config.addresses[index].database()).channel;
+            Arc::new(Node::at(config, index, channel, NotificationSender(sender.clone()), &times))
+        };
         let nodes = (0..config.addresses.len()).map(node).collect();
-        RedlockObserver { resource: resource.to_owned(), nodes, keys: Keys::new(&config.lock), times, notifications }
+        RedlockObserver { resource: resource.to_owned(), nodes, lock, times, notifications }
     }
 
     /// Looks once at all nodes. After a quorum has answered, slow nodes get as long again, or a short minimum.
@@ -54,7 +58,7 @@ impl RedlockObserver {
         let needed = quorum(self.nodes.len());
         let mut round = Round::ask_for_votes(
             &self.nodes,
-            |_| self.keys.look(),
+            |node| self.keys(node).look(),
             |vote| LookReply::read(vote.answer).ok_or(Failure::StrangeAnswer),
         );
         round.take_while(|replies| answers(replies).count() < needed).await;
@@ -82,9 +86,14 @@ impl RedlockObserver {
 
     /// Asks the leader with this lock to step down. Returns whether a quorum of nodes will pass that on.
     pub(crate) async fn ask_to_step_down(&self, leader: &LockValue) -> bool {
-        let cmd = self.keys.ask_to_step_down(leader, 2 * self.times.ttl());
-        let asked = futures_util::future::join_all(self.nodes.iter().map(|node| node.ask(cmd.clone()))).await;
+        let lasts = 2 * self.times.ttl();
+        let ask = |node: &Arc<Node>| node.ask(self.keys(node).ask_to_step_down(leader, lasts));
+        let asked = futures_util::future::join_all(self.nodes.iter().map(ask)).await;
         asked.iter().filter(|answer| answer.is_ok()).count() >= quorum(self.nodes.len())
+    }
+
+    fn keys(&self, node: &Node) -> Keys {
+        Keys::new(&self.lock, node.address.database())
     }
 
     fn status(&self, replies: &[NodeReply<LookReply>]) -> ElectionStatus {

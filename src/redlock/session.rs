@@ -9,7 +9,10 @@ use anyhow::{Context, Result};
 use redis::Cmd;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::scripts::{Acquisition, Audience, Keys};
+use super::{
+    net::address::Address,
+    scripts::{Acquisition, Audience, Keys},
+};
 use crate::{
     lease::{FencingToken, Times},
     lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof},
@@ -18,7 +21,7 @@ use crate::{
 
 /// The value that marks votes as ours, and the token of our last round.
 pub(crate) struct LockSession {
-    keys: Keys,
+    lock: String,
     value: LockValue,
     proof: ReleaseProof,
     once_per: Option<OncePer>,
@@ -45,7 +48,7 @@ impl LockSession {
     /// Creates the session of a leader from what the nodes know it by.
     pub(crate) fn proven(lock: &str, NodesKey { value, proof, token }: NodesKey) -> Self {
         let (token, largest_seen) = (AtomicU64::new(token.get()), AtomicU64::new(token.get()));
-        LockSession { keys: Keys::new(lock), value, proof, once_per: None, token, largest_seen }
+        LockSession { lock: lock.to_owned(), value, proof, once_per: None, token, largest_seen }
     }
 
     /// Returns what the nodes know us by at present.
@@ -65,12 +68,13 @@ impl LockSession {
     /// Returns the request for a vote. `tell`, `freed` and `settled`: see [`Acquisition`].
     pub(crate) fn acquisition(
         &self,
+        node: &Address,
         times: &Times,
         tell: bool,
         freed: Option<&ReleaseProof>,
         settled: Option<String>,
     ) -> Cmd {
-        self.keys.acquire(&Acquisition {
+        self.keys(node).acquire(&Acquisition {
             key: self.key(),
             ttl: times.ttl(),
             // `tests/campaign --broken startup_grace` must detect nodes without one.
@@ -83,23 +87,23 @@ impl LockSession {
     }
 
     /// Returns an extension, which leaves a note if there is one.
-    pub(crate) fn extension(&self, times: &Times, note: Option<&Note>) -> Cmd {
-        self.keys.extend(&self.key(), times.ttl(), note)
+    pub(crate) fn extension(&self, node: &Address, times: &Times, note: Option<&Note>) -> Cmd {
+        self.keys(node).extend(&self.key(), times.ttl(), note)
     }
 
     /// Returns a release.
-    pub(crate) fn release(&self, audience: Audience, options: ReleaseOptions) -> Cmd {
-        self.keys.release(&self.key(), audience, options)
+    pub(crate) fn release(&self, node: &Address, audience: Audience, options: ReleaseOptions) -> Cmd {
+        self.keys(node).release(&self.key(), audience, options)
     }
 
     /// Returns a request to notify listeners of a vote, in place of another node.
-    pub(crate) fn tell_acquisition(&self, freed: Option<&ReleaseProof>) -> Cmd {
-        self.keys.tell_acquisition(freed)
+    pub(crate) fn tell_acquisition(&self, node: &Address, freed: Option<&ReleaseProof>) -> Cmd {
+        self.keys(node).tell_acquisition(freed)
     }
 
     /// Returns a request to notify listeners of a release, in place of another node.
-    pub(crate) fn tell_release(&self, audience: Audience, options: ReleaseOptions) -> Cmd {
-        self.keys.tell_release(&self.proof, audience, options)
+    pub(crate) fn tell_release(&self, node: &Address, audience: Audience, options: ReleaseOptions) -> Cmd {
+        self.keys(node).tell_release(&self.proof, audience, options)
     }
 
     /// Returns whether the command must not run again after a success in this period.
@@ -107,14 +111,9 @@ impl LockSession {
         self.once_per.is_some()
     }
 
-    /// Returns the key of the fence, which a release leaves on the nodes.
-    pub(crate) fn fence_key(&self) -> &str {
-        &self.keys.fence
-    }
-
-    /// Returns the channel on which the nodes report changes of this lock.
-    pub(crate) fn channel(&self) -> &str {
-        &self.keys.lock
+    /// Returns the lock's keys and channel on a node.
+    pub(crate) fn keys(&self, node: &Address) -> Keys {
+        Keys::new(&self.lock, node.database())
     }
 
     /// Remembers a token that nodes have granted to anyone.

@@ -202,7 +202,7 @@ fn a_real_server_and_a_simulated_node_reply_and_store_alike() {
     let notifications = NotificationSender(sender);
 
     let node = Node::new(&line("run_id:"), ALL);
-    let (keys, connection, began) = (Keys::new(LOCK), server.connect(), Instant::now());
+    let (keys, connection, began) = (Keys::new(LOCK, 0), server.connect(), Instant::now());
     let mut pair = Pair { node, keys, connection, began, random: fastrand::Rng::with_seed(seed) };
     pair.node.listeners = 1;
     for operation in 0..operations {

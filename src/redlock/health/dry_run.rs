@@ -16,7 +16,7 @@ use crate::{
             node::Node,
             pubsub::Notification,
         },
-        scripts::Audience,
+        scripts::{Audience, Keys},
         session::LockSession,
     },
 };
@@ -31,19 +31,20 @@ pub(super) async fn findings(
     notifications: mpsc::Receiver<Notification>,
     times: &Times,
 ) -> Vec<Finding> {
-    let missing = missing_rights(node, session.channel()).await;
+    let keys = session.keys(&node.address);
+    let missing = missing_rights(node, &keys).await;
     if !missing.is_empty() {
         return missing;
     }
     if let Err(failure) = lead(node, session, times).await {
         return vec![Finding::Failed(failure)];
     }
-    if listens(node, session.channel(), notifications).await { Vec::new() } else { vec![Finding::CannotListen] }
+    if listens(node, &keys.channel, notifications).await { Vec::new() } else { vec![Finding::CannotListen] }
 }
 
-async fn missing_rights(node: &Node, lock: &str) -> Vec<Finding> {
+async fn missing_rights(node: &Node, at: &Keys) -> Vec<Finding> {
     let (mut commands, mut keys) = (Vec::new(), None);
-    for (name, cmd) in commands_of_scripts(lock) {
+    for (name, cmd) in commands_of_scripts(at) {
         match node.ask(cmd).await {
             Err(failure @ Failure::MissingRight(Right::Keys)) => keys = Some(Finding::Failed(failure)),
             Err(Failure::MissingRight(_)) => commands.push(name),
@@ -55,7 +56,7 @@ async fn missing_rights(node: &Node, lock: &str) -> Vec<Finding> {
 }
 
 /// Returns each command that the scripts run, with its name. The last one deletes the key.
-fn commands_of_scripts(lock: &str) -> [(&'static str, Cmd); 10] {
+fn commands_of_scripts(Keys { lock, channel, .. }: &Keys) -> [(&'static str, Cmd); 10] {
     let cmd = |words: &[&str]| {
         let mut cmd = redis::cmd(words[0]);
         cmd.arg(&words[1..]);
@@ -70,7 +71,7 @@ fn commands_of_scripts(lock: &str) -> [(&'static str, Cmd); 10] {
         ("PTTL", cmd(&["PTTL", lock])),
         ("PEXPIRE", cmd(&["PEXPIRE", lock, "1000"])),
         ("EXPIRE", cmd(&["EXPIRE", lock, "1"])),
-        ("PUBLISH", cmd(&["PUBLISH", lock, "check"])),
+        ("PUBLISH", cmd(&["PUBLISH", channel, "check"])),
         ("DEL", cmd(&["DEL", lock])),
     ]
 }
@@ -79,11 +80,11 @@ fn commands_of_scripts(lock: &str) -> [(&'static str, Cmd); 10] {
 async fn lead(node: &Node, session: &LockSession, times: &Times) -> Result<(), Failure> {
     session.next_token(wall_micros());
     let mut delete = redis::cmd("DEL");
-    delete.arg(session.fence_key());
+    delete.arg(session.keys(&node.address).fence);
     for cmd in [
-        session.acquisition(times, false, None, None),
-        session.extension(times, None),
-        session.release(Audience::Nobody, ReleaseOptions::default()),
+        session.acquisition(&node.address, times, false, None, None),
+        session.extension(&node.address, times, None),
+        session.release(&node.address, Audience::Nobody, ReleaseOptions::default()),
         delete,
     ] {
         node.ask(cmd).await?;

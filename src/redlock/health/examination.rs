@@ -30,10 +30,11 @@ pub(crate) async fn check(config: &RedlockConfig, times: Times) -> anyhow::Resul
     // A lock that nobody competes for, but under a name that a user's rights to the real one cover.
     let lock = format!("{}:check:{:08x}", config.lock, fastrand::u32(..));
     let patient = Times::new(times.ttl().max(ANSWER_WITHIN), None).unwrap_or(times);
-    let examine = async |index| {
+    let examine = async |index: usize| {
         let session = LockSession::new(&lock, "leaderrun --check", None, None)?;
         let (sender, notifications) = mpsc::channel(8);
-        let node = Node::at(config, index, &lock, NotificationSender(sender), &patient);
+        let channel = session.keys(&config.addresses[index]).channel;
+        let node = Node::at(config, index, channel, NotificationSender(sender), &patient);
         anyhow::Ok(examine(&node, &session, notifications, &times).await)
     };
     let nodes = join_all((0..config.addresses.len()).map(examine)).await;

@@ -132,6 +132,11 @@ impl Address {
         matches!(self.info.addr(), ConnectionAddr::TcpTls { .. })
     }
 
+    /// Returns the number of the database.
+    pub(crate) fn database(&self) -> i64 {
+        self.info.redis_settings().db()
+    }
+
     /// Returns the server without user and database. No two nodes may share it.
     pub(crate) fn server(&self) -> &str {
         &self.server
@@ -228,7 +233,7 @@ fn bracketed(host: &str) -> String {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.server)?;
-        match (self.info.redis_settings().db(), self.info.addr()) {
+        match (self.database(), self.info.addr()) {
             (0, _) | (_, ConnectionAddr::Unix(_)) => Ok(()),
             (db, _) => write!(f, "/{db}"),
         }
@@ -341,6 +346,7 @@ mod tests {
         let url = "rediss-sentinel://u:p%40@s1,[::1]:7,s2:26380/mymaster/3?sentinel-user=w&sentinel-pass=q";
         let address = Address::parse(url).expect("a good URL");
         assert_eq!(address.to_string(), "rediss-sentinel://s1:26379,[::1]:7,s2:26380/mymaster/3");
+        assert_eq!(address.database(), 3);
         assert_eq!(address.info.redis_settings().password(), Some("p@"));
         assert!(address.has_tls());
         let group = address.group().expect("a group");

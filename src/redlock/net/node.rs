@@ -36,7 +36,7 @@ impl Node {
     pub(crate) fn at(
         config: &RedlockConfig,
         index: usize,
-        channel: &str,
+        channel: String,
         notifications: NotificationSender,
         times: &Times,
     ) -> Self {
@@ -46,7 +46,7 @@ impl Node {
             address: address.clone(),
             locate: sentinels.as_ref().map(located_by),
             tls,
-            subscription: Some(Subscription { channel: channel.to_owned(), notifications }),
+            subscription: Some(Subscription { channel, notifications }),
         };
         Node { index, address, client: Client::new(endpoint, times), sentinels }
     }

@@ -1,8 +1,8 @@
 -- KEYS: lock, fence, done, failed.
 -- ARGV: value, ttl (ms), token, startup grace (ms), whether to notify listeners (1 or 0), what proves that a lock was
 -- released (or empty), how often the command may fail (empty: don't check the period; 0: any number), the id of a server
--- process that the candidate has known for the startup grace (or empty).
--- The channel has the lock's name. Tokens stay strings: Lua prints large numbers as floats.
+-- process that the candidate has known for the startup grace (or empty), the lock's channel.
+-- Tokens stay strings: Lua prints large numbers as floats.
 local info = redis.call('INFO', 'server')
 -- Before Redis 5, what a script writes after it has asked for the time is not replicated or saved as written.
 if tonumber(string.match(info, 'redis_version:(%d+)') or 5) < 5 then
@@ -25,7 +25,7 @@ local function is_released()
 end
 if value and value ~= ARGV[1] and not is_released() then
   -- pcall: where the user may not count or publish, nobody listens.
-  local listeners = redis.pcall('PUBSUB', 'NUMSUB', KEYS[1])
+  local listeners = redis.pcall('PUBSUB', 'NUMSUB', ARGV[9])
   return {'held', run_id, fence, value, redis.call('PTTL', KEYS[1]), listeners[2] or 0}
 end
 if ARGV[7] ~= '' and ARGV[7] ~= '0' and tonumber(failed) >= tonumber(ARGV[7]) then
@@ -46,6 +46,6 @@ end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[3], 'EX', 2592000)
 if ARGV[5] == '1' then
-  redis.pcall('PUBLISH', KEYS[1], 'acquired ' .. ARGV[6])
+  redis.pcall('PUBLISH', ARGV[9], 'acquired ' .. ARGV[6])
 end
 return {'granted', run_id, ARGV[3], failed, failed_left}

@@ -21,21 +21,23 @@ const ANY_NUMBER: u16 = 0;
 /// What follows the name of a lock in the names of the keys beside it.
 pub(crate) const KEY_SUFFIXES: [&str; 4] = [":fence", ":done", ":failed", ":step-down"];
 
-/// A lock's keys on a node.
+/// A lock's keys on a node, and its channel there.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     pub lock: String,
-    pub(crate) fence: String,
+    pub channel: String,
+    pub fence: String,
     done: String,
     failed: String,
     step_down: String,
 }
 
 impl Keys {
-    /// Creates the keys of the lock with this name.
-    pub(crate) fn new(lock: &str) -> Self {
+    /// Creates the keys of the lock with this name in a database of a server, whose channels all of its databases share.
+    pub(crate) fn new(lock: &str, database: i64) -> Self {
         let [fence, done, failed, step_down] = KEY_SUFFIXES.map(|suffix| format!("{lock}{suffix}"));
-        Keys { lock: lock.to_owned(), fence, done, failed, step_down }
+        let channel = if database == 0 { lock.to_owned() } else { format!("{lock}:db{database}") };
+        Keys { lock: lock.to_owned(), channel, fence, done, failed, step_down }
     }
 
     fn eval(&self, script: &str, more: &[&String]) -> Cmd {
@@ -51,7 +53,7 @@ impl Keys {
         let mut cmd = self.eval(ACQUIRE, &[&self.done, &self.failed]);
         cmd.arg(value.as_str()).arg(millis(*ttl)).arg(token.to_string()).arg(millis(*settle));
         cmd.arg(u8::from(*tell)).arg(or_empty(freed.as_ref())).arg(most_failures);
-        cmd.arg(settled.as_deref().unwrap_or_default());
+        cmd.arg(settled.as_deref().unwrap_or_default()).arg(&self.channel);
         cmd
     }
 
@@ -87,7 +89,7 @@ impl Keys {
     /// Returns a request to notify listeners of a vote, in place of another node.
     pub(crate) fn tell_acquisition(&self, freed: Option<&ReleaseProof>) -> Cmd {
         let mut cmd = redis::cmd("PUBLISH");
-        cmd.arg(&self.lock).arg(format!("acquired {}", or_empty(freed)));
+        cmd.arg(&self.channel).arg(format!("acquired {}", or_empty(freed)));
         cmd
     }
 
@@ -95,7 +97,7 @@ impl Keys {
     pub(crate) fn tell_release(&self, proof: &ReleaseProof, audience: Audience, options: ReleaseOptions) -> Cmd {
         let (word, subject) = message(proof, options);
         let mut cmd = redis::cmd("EVAL");
-        cmd.arg(TELL).arg(1).arg(&self.lock).arg(audience.not_counted()).arg(word).arg(subject);
+        cmd.arg(TELL).arg(0).arg(&self.channel).arg(audience.not_counted()).arg(word).arg(subject);
         cmd
     }
 
@@ -103,10 +105,12 @@ impl Keys {
     pub(crate) fn release(&self, key: &NodesKey, audience: Audience, options: ReleaseOptions) -> Cmd {
         let NodesKey { value, proof, token } = key;
         // The proof is shown only with a message: a candidate that gives votes back may lead later.
-        let (word, subject) = if audience == Audience::Nobody { Default::default() } else { message(proof, options) };
+        let tells = audience != Audience::Nobody;
+        let channel = if tells { self.channel.as_str() } else { "" };
+        let (word, subject) = if tells { message(proof, options) } else { Default::default() };
         let mut cmd = self.eval(RELEASE, &[]);
         cmd.arg(value.as_str()).arg(token.to_string()).arg(token.following().to_string());
-        cmd.arg(audience.not_counted()).arg(word).arg(subject);
+        cmd.arg(channel).arg(audience.not_counted()).arg(word).arg(subject);
         if let Some(hold) = options.hold {
             cmd.arg(value.kept().as_str()).arg(millis(hold));
         }
@@ -152,12 +156,11 @@ pub(crate) enum Audience {
 }
 
 impl Audience {
-    /// Returns how many of the listeners don't wait to lead, as an argument of the scripts; empty to notify nobody.
-    fn not_counted(self) -> &'static str {
+    /// Returns how many of the listeners don't wait to lead.
+    fn not_counted(self) -> u8 {
         match self {
-            Audience::Nobody => "",
-            Audience::All => "0",
-            Audience::AllButUs => "1",
+            Audience::Nobody | Audience::All => 0,
+            Audience::AllButUs => 1,
         }
     }
 }
