@@ -60,9 +60,7 @@ fn the_minimal_rights_suffice_to_elect_extend_record_release_and_hand_over() {
 
 #[test]
 fn each_missing_right_is_named() {
-    for missing in
-        NEEDED.iter().filter(|right| !["+publish", "+del", "+expire", "+pexpire", "+pttl", "+time"].contains(right))
-    {
+    for missing in NEEDED.iter().filter(|right| !["+publish", "+del", "+expire", "+pexpire", "+pttl"].contains(right)) {
         let rights: Vec<&str> = NEEDED.into_iter().filter(|right| right != missing).collect();
         let (_server, url) = server_for(&rights);
         let output = run(&url, &["true"]);

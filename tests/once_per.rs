@@ -187,6 +187,26 @@ fn a_success_is_recorded_when_the_nodes_come_back_within_the_lease() {
     assert!(servers.0.iter().all(|s| s.get(&format!("{resource}:done")).is_some()));
 }
 
+/// A server that was stopped records it when it goes on.
+#[test]
+fn a_record_that_a_node_writes_late_ends_with_the_others() {
+    const PERIOD: i64 = 6_000;
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("late"), Witnesses::new());
+    let job = witnesses.command(&["for", "300"]);
+    let period = format!("{PERIOD}ms");
+    let leader = Leaderrun::on(&servers, &resource, TTL).args(["--once-per", &period]).args(job).spawn();
+    witnesses.started(1);
+    eventually("the lock on all nodes", || (servers.locked(&resource) == 3).then_some(()));
+    servers.0[2].freeze();
+    assert_eq!(leader.wait().code(), 0);
+    let left = |node: usize| servers.0[node].query::<i64>(&["PTTL", &format!("leaderrun:{resource}:done")]);
+    eventually("half of the period", || (left(0) < PERIOD / 2).then_some(()));
+    servers.0[2].thaw();
+    let (first, late) = eventually("the late record", || Some((left(0), left(2))).filter(|&(_, late)| late > 0));
+    assert!(late < first + 1000, "{late} ms, but {first} ms on another node");
+}
+
 #[test]
 fn the_guard_records_the_success_of_a_dead_electors_command() {
     let servers = Servers::settled(3, TTL);

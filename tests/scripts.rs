@@ -46,7 +46,7 @@ impl Node {
         answer.into_iter().map(|v| redis::from_redis_value(v).expect("a string")).collect()
     }
 
-    /// Runs `acquire` and leaves out the second part of the reply, the server's run id.
+    /// Runs `acquire` and leaves out the second part of the reply, the server's run id, and with a grant the last, its time.
     fn acquire(&mut self, value: &str, token: &str, settle: &str) -> Vec<String> {
         self.acquire_once(value, token, settle, "")
     }
@@ -56,11 +56,41 @@ impl Node {
         let mut answer = self.eval(ACQUIRE, &[value, "10000", token, settle, "1", PROOF, may_fail, "", CHANNEL]);
         let run_id = answer.remove(1);
         assert!(self.query::<String>(&["INFO", "server"]).contains(&format!("run_id:{run_id}\r\n")));
+        if answer[0] == "granted" {
+            self.take_time(&mut answer);
+        }
         answer
     }
 
     fn extend(&mut self, value: &str, token: &str) -> Vec<String> {
-        self.eval(EXTEND, &[value, "10000", token])
+        self.extend_by(&[value, "10000", token])
+    }
+
+    /// Extends, and leaves a note that lasts for so many milliseconds.
+    fn extend_and_note(&mut self, value: &str, token: &str, note: &str, lasts: i64) -> Vec<String> {
+        let ends = (self.time() + lasts).to_string();
+        self.extend_by(&[value, "10000", token, note, &ends])
+    }
+
+    fn extend_by(&mut self, args: &[&str]) -> Vec<String> {
+        let mut answer = self.eval(EXTEND, args);
+        if answer[0] != "lost" {
+            self.take_time(&mut answer);
+        }
+        answer
+    }
+
+    /// Takes the server's time, by its own clock, from the end of an answer.
+    fn take_time(&mut self, answer: &mut Vec<String>) {
+        let told: i64 = answer.pop().and_then(|time| time.parse().ok()).expect("a time");
+        let now = self.time();
+        assert!((now - 10_000..=now).contains(&told), "{told}, not {now}");
+    }
+
+    /// Returns the server's time in ms.
+    fn time(&mut self) -> i64 {
+        let (seconds, micros): (i64, i64) = self.query(&["TIME"]);
+        1000 * seconds + micros / 1000
     }
 
     fn release(&mut self, value: &str, token: &str) -> Vec<String> {
@@ -221,18 +251,18 @@ fn release_frees_the_lock_closes_the_token_and_notifies() {
 fn a_recorded_success_is_the_first_reply_to_those_who_ask_for_it() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
-    assert_eq!(node.eval(EXTEND, &["a", "10000", "7", "it went well", "60000"]), strings(&["extended", "7", "0"]));
+    assert_eq!(node.extend_and_note("a", "7", "it went well", 60_000), strings(&["extended", "7", "0"]));
     let answer = node.acquire_once("b", "8", "60000", "0");
     assert_eq!(answer[..3], strings(&["done", "7", "it went well"]), "before held, stale and young");
     assert!((50_000..=60_000).contains(&answer[3].parse::<i64>().expect("a time")), "{answer:?}");
     assert_eq!(node.acquire("b", "8", "0")[0], "held", "others don't see it");
-    assert_eq!(node.eval(EXTEND, &["b", "10000", "8", "so did this", "50000"])[0], "lost", "it doesn't count");
+    assert_eq!(node.extend_and_note("b", "8", "so did this", 50_000)[0], "lost", "it doesn't count");
     assert_eq!(
         node.query::<String>(&["GET", "l:done"]),
         "it went well",
         "and doesn't replace a record that lasts longer"
     );
-    assert_eq!(node.eval(EXTEND, &["b", "10000", "8", "so did this", "90000"])[0], "lost", "a later one doesn't count");
+    assert_eq!(node.extend_and_note("b", "8", "so did this", 90_000)[0], "lost", "a later one doesn't count");
     assert_eq!(node.query::<String>(&["GET", "l:done"]), "so did this", "but is recorded nevertheless");
 }
 
@@ -240,15 +270,28 @@ fn a_recorded_success_is_the_first_reply_to_those_who_ask_for_it() {
 fn a_late_record_does_not_replace_a_newer_one() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
-    for (note, lasts, stands) in [("first", "5000", "first"), ("second", "9000", "second"), ("first", "4000", "second")]
-    {
-        node.eval(EXTEND, &["a", "10000", "7", note, lasts]);
+    for (note, lasts, stands) in [("first", 5000, "first"), ("second", 9000, "second"), ("first", 4000, "second")] {
+        node.extend_and_note("a", "7", note, lasts);
         assert_eq!(node.query::<String>(&["GET", "l:done"]), stands);
     }
     node.query::<()>(&["DEL", "l:done"]);
-    for (count, lasts, stands) in [("1", "5000", "1"), ("3", "4000", "3"), ("2", "9000", "3")] {
-        node.eval(EXTEND, &["a", "10000", "7", count, lasts]);
+    for (count, lasts, stands) in [("1", 5000, "1"), ("3", 4000, "3"), ("2", 9000, "3")] {
+        node.extend_and_note("a", "7", count, lasts);
         assert_eq!(node.query::<String>(&["GET", "l:done"]), stands, "the same as a number of failures");
+    }
+}
+
+#[test]
+fn a_record_ends_with_its_period_however_late_it_comes() {
+    let mut node = Node::start();
+    node.acquire("a", "7", "0");
+    for (note, is_late) in [("success", false), ("success", true), ("1", false), ("1", true)] {
+        node.query::<()>(&["DEL", "l:done"]);
+        let ends = node.time() + if is_late { 0 } else { 5000 };
+        node.extend_by(&["a", "10000", "7", note, &ends.to_string()]);
+        let left: i64 = node.query(&["PTTL", "l:done"]);
+        let rest = ends - node.time();
+        assert!(if is_late { left == -2 } else { (rest..=rest + 1000).contains(&left) }, "{left}, not {rest}");
     }
 }
 
@@ -304,7 +347,7 @@ fn look_reports_what_is_stored_and_changes_nothing() {
     node.acquire("a", "7", "0");
     node.query::<()>(&["PERSIST", "l"]);
     assert_eq!(node.eval(LOOK, &[]), strings(&["a", "-1", "7", "", "-2"]));
-    assert_eq!(node.eval(EXTEND, &["a", "10000", "7", "it went well", "60000"])[0], "extended");
+    assert_eq!(node.extend_and_note("a", "7", "it went well", 60_000)[0], "extended");
     assert_eq!(node.eval(LOOK, &[])[2..4], strings(&["7", "it went well"]));
 }
 

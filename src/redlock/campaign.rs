@@ -110,6 +110,7 @@ impl Redlock {
         for NodeReply { node, answer } in round.replies() {
             if let Ok(acquired) = answer {
                 self.processes.saw(*node, &acquired.run_id, Moment::now());
+                self.clocks.hear(*node, acquired.time, round.sent());
             }
         }
         let listeners = outcome::listeners(self.nodes.len(), round.replies());

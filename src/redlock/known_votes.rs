@@ -35,7 +35,9 @@ impl KnownVotes {
     /// was to last.
     pub(crate) fn hear_extended(&self, reply: &NodeReply<ExtendReply>, until: Moment) {
         match &reply.answer {
-            Ok(ExtendReply::Renewed { .. } | ExtendReply::Restored) => self.known().until[reply.node] = Some(until),
+            Ok(ExtendReply::Renewed { .. } | ExtendReply::Restored { .. }) => {
+                self.known().until[reply.node] = Some(until)
+            }
             Ok(ExtendReply::Taken) => self.known().until[reply.node] = None,
             Ok(ExtendReply::Overtaken { .. }) | Err(_) => {}
         }
@@ -77,9 +79,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::redlock::net::failure::Failure;
+    use crate::redlock::{known_clocks::NodeTime, net::failure::Failure};
 
-    const VOTE: ExtendReply = ExtendReply::Renewed { step_down: false };
+    const TIME: NodeTime = NodeTime::from_millis(0);
+    const VOTE: ExtendReply = ExtendReply::Renewed { step_down: false, time: TIME };
+    const RESTORED: ExtendReply = ExtendReply::Restored { time: TIME };
 
     fn heard(votes: &KnownVotes, answers: Vec<(usize, Result<ExtendReply, Failure>)>, until: Moment) {
         for (node, answer) in answers {
@@ -91,7 +95,7 @@ mod tests {
     fn a_vote_lasts_until_its_time_is_over_or_the_node_has_anothers_lock() {
         let (votes, now) = (KnownVotes::none(3), Moment::now());
         let until = now + Duration::from_secs(1);
-        heard(&votes, vec![(0, Ok(VOTE)), (1, Ok(ExtendReply::Restored))], until);
+        heard(&votes, vec![(0, Ok(VOTE)), (1, Ok(RESTORED))], until);
         assert!(votes.is_quorum(now) && !votes.is_quorum(until));
         heard(&votes, vec![(1, Err(Failure::TimedOut))], until);
         assert!(votes.is_quorum(now));

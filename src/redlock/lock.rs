@@ -9,6 +9,8 @@ use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     config::RedlockConfig,
+    extension::Extension,
+    known_clocks::KnownClocks,
     known_processes::KnownProcesses,
     known_votes::KnownVotes,
     net::{
@@ -52,6 +54,7 @@ pub(crate) struct Redlock {
     pub(crate) other_list: Option<(OtherList, Moment)>,
     pub(crate) processes: KnownProcesses,
     pub(crate) votes: Arc<KnownVotes>,
+    pub(crate) clocks: Arc<KnownClocks>,
     report: Report,
 }
 
@@ -90,6 +93,7 @@ impl Redlock {
             other_list: None,
             processes: KnownProcesses::default(),
             votes: Arc::new(KnownVotes::none(config.addresses.len())),
+            clocks: Arc::default(),
         }
     }
 
@@ -120,11 +124,7 @@ impl Redlock {
     /// Extends the lease once. May leave a note on the nodes.
     pub(crate) async fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
         self.report_bare_quorum();
-        let mut round = Round::ask_for_votes(
-            &self.nodes,
-            |node| self.session.extension(&node.address, &self.times, note),
-            |vote| scripts::extended(vote.answer).ok_or(Failure::StrangeAnswer),
-        );
+        let mut round = self.ask_to_extend(note);
         round.decide(ExtendReply::is_vote).await;
         match outcome::extension(self.nodes.len(), round.replies()) {
             VoteResult::Won => {
@@ -157,6 +157,14 @@ impl Redlock {
         }
     }
 
+    fn ask_to_extend(&self, note: Option<&Note>) -> Round<ExtendReply> {
+        let note = note.map(|note| (note.clone(), Moment::now() + note.lasts));
+        Round::ask(&self.nodes, |node| {
+            let (node, session, clocks) = (node.clone(), self.session.clone(), self.clocks.clone());
+            Extension { node, session, clocks, times: self.times }.ask(note.clone())
+        })
+    }
+
     /// Takes in what the nodes still answer to an extension. A vote lasts until this moment.
     fn hear_late(&self, round: Round<ExtendReply>, until: Moment) {
         let votes = self.votes.clone();
@@ -171,7 +179,7 @@ impl Redlock {
         for NodeReply { node, answer } in replies {
             match answer {
                 Ok(ExtendReply::Overtaken { fence }) => self.session.overtake(*fence, wall_micros()),
-                Ok(ExtendReply::Restored) => {
+                Ok(ExtendReply::Restored { .. }) => {
                     let node = &self.nodes[*node].address;
                     self.report.info(Event::Restored, format_args!("{node} had lost the lock and has it again"));
                 }

@@ -2,7 +2,9 @@
 
 mod campaign;
 mod config;
+mod extension;
 mod health;
+mod known_clocks;
 mod known_processes;
 mod known_votes;
 mod lock;

@@ -264,5 +264,5 @@ pub(crate) fn may_be_asked_to_step_down(nodes: usize, replies: &[NodeReply<Exten
 }
 
 fn who_ask_to_step_down(replies: &[NodeReply<ExtendReply>]) -> usize {
-    answers(replies).filter(|answer| matches!(answer, ExtendReply::Renewed { step_down: true })).count()
+    answers(replies).filter(|answer| matches!(answer, ExtendReply::Renewed { step_down: true, .. })).count()
 }

@@ -40,18 +40,25 @@ impl<A: Send + 'static> Round<A> {
         cmd: impl Fn(&Node) -> Cmd,
         read: impl Fn(Vote) -> Result<A, Failure> + Copy + Send + 'static,
     ) -> Self {
-        let sent = Moment::now();
-        let ask = |node: &Arc<Node>| {
-            let (index, asked) = (node.index, node.ask_for_vote(cmd(node)));
-            async move { NodeReply { node: index, answer: asked.await.and_then(read) } }.boxed()
-        };
-        Self::of(sent, nodes.iter().map(ask).collect())
+        Self::ask(nodes, |node| {
+            let asked = node.ask_for_vote(cmd(node));
+            async move { asked.await.and_then(read) }
+        })
     }
 
-    /// `sent`: a moment before the first request leaves, since a lease counts from it.
-    fn of(sent: Moment, outstanding: FuturesUnordered<BoxFuture<'static, NodeReply<A>>>) -> Self {
-        let nodes = outstanding.len();
-        Round { sent, nodes, outstanding, replies: Vec::with_capacity(nodes) }
+    /// Asks each node in this way.
+    pub(crate) fn ask<F>(nodes: &[Arc<Node>], ask: impl Fn(&Arc<Node>) -> F) -> Self
+    where
+        F: Future<Output = Result<A, Failure>> + Send + 'static,
+    {
+        // Before the first request leaves, since a lease counts from it.
+        let sent = Moment::now();
+        let ask = |node: &Arc<Node>| {
+            let (index, asked) = (node.index, ask(node));
+            async move { NodeReply { node: index, answer: asked.await } }.boxed()
+        };
+        let outstanding: FuturesUnordered<_> = nodes.iter().map(ask).collect();
+        Round { sent, nodes: nodes.len(), outstanding, replies: Vec::with_capacity(nodes.len()) }
     }
 
     /// Returns when it was sent.

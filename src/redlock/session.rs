@@ -11,12 +11,12 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::{
     net::address::Address,
-    scripts::{Acquisition, Audience, Keys},
+    scripts::{Acquisition, Audience, DatedNote, Keys},
 };
 use crate::{
     lease::{FencingToken, Times},
     lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof},
-    once_per::{Note, OncePer},
+    once_per::OncePer,
 };
 
 /// The value that marks votes as ours, and the token of our last round.
@@ -87,7 +87,7 @@ impl LockSession {
     }
 
     /// Returns an extension, which leaves a note if there is one.
-    pub(crate) fn extension(&self, node: &Address, times: &Times, note: Option<&Note>) -> Cmd {
+    pub(crate) fn extension(&self, node: &Address, times: &Times, note: Option<&DatedNote>) -> Cmd {
         self.keys(node).extend(&self.key(), times.ttl(), note)
     }
 

@@ -1,6 +1,7 @@
 //! The parts of the protocol that the simulation runs.
 
 pub(crate) use super::{
+    known_clocks::NodeTime,
     lock::STALE_AT_ONCE,
     net::{
         failure::Failure,
@@ -8,7 +9,8 @@ pub(crate) use super::{
     },
     outcome::{LostRound, NodeReply},
     scripts::{
-        AcquireReply, Acquisition, Answer, Audience, ExtendReply, Keys, ReleaseReply, acquired, extended, released,
+        AcquireReply, Acquisition, Answer, Audience, DatedNote, ExtendReply, Keys, ReleaseReply, acquired, extended,
+        released,
     },
     session::LockSession,
     standby::TakeoverTimer,

@@ -131,6 +131,7 @@ proptest! {
                 run_id: index.to_string(),
                 fence: FencingToken::new(fence),
                 failures: Default::default(),
+                time: None,
                 answer: scripts::Answer::Stale,
             };
             NodeReply { node: index, answer: Ok(answer) }

@@ -14,8 +14,8 @@ use crate::{
     lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof},
     once_per::{Note, Noted, OncePer, PastSuccess},
     redlock::simulated::{
-        AcquireReply, Acquisition, Answer, Audience, Keys, Notification, NotificationSender, acquired, extended,
-        released,
+        AcquireReply, Acquisition, Answer, Audience, DatedNote, ExtendReply, Keys, NodeTime, Notification,
+        NotificationSender, acquired, extended, released,
     },
 };
 
@@ -58,6 +58,12 @@ impl Pair {
         cmd.query(&mut self.connection).expect("an answer")
     }
 
+    /// Returns what the server's clock shows.
+    fn clock(&mut self) -> NodeTime {
+        let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(&mut self.connection).expect("a time");
+        NodeTime::from_millis(1000 * seconds + micros / 1000)
+    }
+
     /// Runs one operation against both; returns what each replied.
     fn step(&mut self) -> (Seen, Seen) {
         let candidate = self.random.u8(0..4);
@@ -91,9 +97,11 @@ impl Pair {
                     1 => Some(Note { noted: Noted::Failure, text: self.one(&["1", "2", "3"]).into(), lasts }),
                     _ => None,
                 };
-                let cmd = self.keys.extend(&key, ttl, note.as_ref());
-                let real = extended(self.ask(&cmd));
-                (Seen::of(real), Seen::of(Some(self.node.extend(&key, ttl, note.as_ref(), now))))
+                let ends = self.clock() + note.as_ref().map_or(ttl, |note| note.lasts);
+                let dated = note.clone().map(|note| DatedNote { note, ends });
+                let cmd = self.keys.extend(&key, ttl, dated.as_ref());
+                let real = extended(self.ask(&cmd)).expect("an answer to extend");
+                (Seen::extended(real), Seen::extended(self.node.extend(&key, ttl, note.as_ref(), now)))
             }
             14..18 => {
                 let hold = (self.random.u8(0..3) == 0).then_some(ttl);
@@ -167,7 +175,18 @@ impl Seen {
         Seen { what: format!("{what:?}"), left: Vec::new() }
     }
 
+    /// The clocks of both show any times.
+    fn extended(reply: ExtendReply) -> Self {
+        let time = NodeTime::from_millis(0);
+        Seen::of(match reply {
+            ExtendReply::Renewed { step_down, .. } => ExtendReply::Renewed { step_down, time },
+            ExtendReply::Restored { .. } => ExtendReply::Restored { time },
+            reply => reply,
+        })
+    }
+
     fn answer(mut acquired: AcquireReply) -> Self {
+        acquired.time = None;
         let mut left = Vec::new();
         let mut take = |time: &mut Option<Duration>| left.extend(time.take().map(|time| time.as_millis() as i64));
         take(&mut acquired.failures.left);

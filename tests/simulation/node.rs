@@ -8,7 +8,7 @@ use crate::{
     lease::FencingToken,
     lock::{LockValue, NodesKey, ReleaseOptions},
     once_per::{Failures, Note, Noted, PastSuccess},
-    redlock::simulated::{AcquireReply, Acquisition, Answer, ExtendReply, Notification, ReleaseReply},
+    redlock::simulated::{AcquireReply, Acquisition, Answer, ExtendReply, NodeTime, Notification, ReleaseReply},
 };
 
 /// One second in nanoseconds.
@@ -34,6 +34,11 @@ impl Key {
     pub fn left(&self, now: u64) -> Option<Duration> {
         self.get(now).map(|_| Duration::from_millis((self.until - now) / 1_000_000))
     }
+}
+
+/// Returns what the node's clock shows.
+fn clock(now: u64) -> NodeTime {
+    NodeTime::from_millis(now / 1_000_000)
 }
 
 /// What a node stores.
@@ -83,7 +88,8 @@ impl Node {
                 self.told.push(Notification::Acquired { freed: ask.freed.clone() });
             }
         }
-        AcquireReply { run_id: self.run_id.clone(), fence, failures, answer }
+        let time = (answer == Answer::Granted).then_some(clock(now));
+        AcquireReply { run_id: self.run_id.clone(), fence, failures, time, answer }
     }
 
     fn answer(&self, ask: &Acquisition, now: u64, failures: &mut Failures) -> Answer {
@@ -146,7 +152,9 @@ impl Node {
             _ => {}
         }
         let step_down = data.step_down.get(now) == Some(value);
-        let answer = if held.is_some() { ExtendReply::Renewed { step_down } } else { ExtendReply::Restored };
+        let time = clock(now);
+        let answer =
+            if held.is_some() { ExtendReply::Renewed { step_down, time } } else { ExtendReply::Restored { time } };
         data.fence = data.fence.max(token);
         data.lock = Key::set(value, now, ttl);
         answer

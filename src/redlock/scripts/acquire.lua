@@ -43,9 +43,10 @@ if settle > 0 and run_id ~= ARGV[8] then
   local into_second = math.floor(redis.call('TIME')[2] / 1000)
   return {'young', run_id, fence, 1000 * math.ceil(settle / 1000) - into_second}
 end
+local time = redis.call('TIME')
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[3], 'EX', 2592000)
 if ARGV[5] == '1' then
   redis.pcall('PUBLISH', ARGV[9], 'acquired ' .. ARGV[6])
 end
-return {'granted', run_id, ARGV[3], failed, failed_left}
+return {'granted', run_id, ARGV[3], failed, failed_left, 1000 * time[1] + math.floor(time[2] / 1000)}

@@ -7,6 +7,7 @@ use redis::Cmd;
 use crate::{
     lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof},
     once_per::{Note, Noted, OncePer},
+    redlock::known_clocks::NodeTime,
 };
 
 const ACQUIRE: &str = include_str!("acquire.lua");
@@ -58,16 +59,16 @@ impl Keys {
     }
 
     /// Returns an extension, which leaves a note if there is one.
-    pub(crate) fn extend(&self, key: &NodesKey, ttl: Duration, note: Option<&Note>) -> Cmd {
-        let note_key = note.map(|note| match note.noted {
+    pub(crate) fn extend(&self, key: &NodesKey, ttl: Duration, note: Option<&DatedNote>) -> Cmd {
+        let note_key = note.map(|dated| match dated.note.noted {
             Noted::Success => &self.done,
             Noted::Failure => &self.failed,
         });
         let keys: Vec<&String> = [&self.step_down].into_iter().chain(note_key).collect();
         let mut cmd = self.eval(EXTEND, &keys);
         cmd.arg(key.value.as_str()).arg(millis(ttl)).arg(key.token.to_string());
-        if let Some(note) = note {
-            cmd.arg(&note.text).arg(millis(note.lasts));
+        if let Some(DatedNote { note, ends }) = note {
+            cmd.arg(&note.text).arg(ends.as_millis());
         }
         cmd
     }
@@ -145,6 +146,13 @@ pub(crate) struct Acquisition {
     pub once_per: Option<OncePer>,
     /// The id of a server process that we have known for the startup grace, whatever its uptime is.
     pub settled: Option<String>,
+}
+
+/// A note, and when it ends by the clock of the node that gets it.
+#[derive(Clone, Debug)]
+pub(crate) struct DatedNote {
+    pub note: Note,
+    pub ends: NodeTime,
 }
 
 /// Who is notified of a release, and whether we are among the listeners.

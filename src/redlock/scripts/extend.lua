@@ -1,20 +1,24 @@
 -- KEYS: lock, fence, step-down and, with a note, done or failed.
--- ARGV: value, ttl (ms), token and, with a note, its text and how long it lasts (ms).
+-- ARGV: value, ttl (ms), token and, with a note, its text and when it ends (ms since 1970 by this node's clock).
 -- The leader whose value is under step-down is asked to step down. A note is true whoever holds the lock now, but
--- counts towards a quorum only while the lock is ours.
+-- counts towards a quorum only while the lock is ours. A reply that counts has the time (ms since 1970).
+local time = redis.call('TIME')
+local now = 1000 * time[1] + math.floor(time[2] / 1000)
 local fence = redis.call('GET', KEYS[2]) or '0'
 local value = redis.call('GET', KEYS[1])
 local behind = tonumber(fence) > tonumber(ARGV[3])
 if KEYS[4] then
-  -- A late note never replaces a newer one: a count only grows, and a later success expires later.
+  -- However late a note comes, it ends with its period, and never replaces a newer one: a count only grows, and a later
+  -- success ends later.
+  local left = ARGV[5] - now
   local old = tonumber(redis.call('GET', KEYS[4]) or '')
   local count = tonumber(ARGV[4])
-  local newer = redis.call('PTTL', KEYS[4]) < tonumber(ARGV[5])
+  local newer = redis.call('PTTL', KEYS[4]) < left
   if count then
     newer = count > (old or 0)
   end
-  if newer then
-    redis.call('SET', KEYS[4], ARGV[4], 'PX', ARGV[5])
+  if newer and left > 0 then
+    redis.call('SET', KEYS[4], ARGV[4], 'PX', left)
   end
 end
 if value and value ~= ARGV[1] then
@@ -32,7 +36,7 @@ else
 end
 if value then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  return {'extended', fence, redis.call('GET', KEYS[3]) == ARGV[1] and '1' or '0'}
+  return {'extended', fence, redis.call('GET', KEYS[3]) == ARGV[1] and '1' or '0', now}
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return {'healed', fence}
+return {'healed', fence, now}

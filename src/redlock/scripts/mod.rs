@@ -5,6 +5,6 @@ mod commands;
 mod replies;
 
 pub(crate) use self::{
-    commands::{Acquisition, Audience, KEY_SUFFIXES, Keys},
+    commands::{Acquisition, Audience, DatedNote, KEY_SUFFIXES, Keys},
     replies::{AcquireReply, Answer, ExtendReply, LookReply, ReleaseReply, acquired, extended, released},
 };

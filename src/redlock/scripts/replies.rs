@@ -8,6 +8,7 @@ use crate::{
     lease::FencingToken,
     lock::LockValue,
     once_per::{Failures, PastSuccess},
+    redlock::known_clocks::NodeTime,
 };
 
 /// A node's answer to acquire.
@@ -18,6 +19,8 @@ pub(crate) struct AcquireReply {
     pub fence: FencingToken,
     /// How often the command has failed in this period.
     pub failures: Failures,
+    /// What the node's clock showed when it voted.
+    pub time: Option<NodeTime>,
     pub answer: Answer,
 }
 
@@ -64,9 +67,10 @@ pub(crate) enum ExtendReply {
     Renewed {
         /// We are asked to step down.
         step_down: bool,
+        time: NodeTime,
     },
     /// The node had lost the key and has it back.
-    Restored,
+    Restored { time: NodeTime },
     /// The lock is another's.
     Taken,
     /// The lock is free, but a larger token has been granted since.
@@ -76,7 +80,15 @@ pub(crate) enum ExtendReply {
 impl ExtendReply {
     /// Returns whether it counts towards a quorum.
     pub(crate) fn is_vote(&self) -> bool {
-        matches!(self, ExtendReply::Renewed { .. } | ExtendReply::Restored)
+        matches!(self, ExtendReply::Renewed { .. } | ExtendReply::Restored { .. })
+    }
+
+    /// Returns what the node's clock showed when it voted.
+    pub(crate) fn time(&self) -> Option<NodeTime> {
+        match self {
+            ExtendReply::Renewed { time, .. } | ExtendReply::Restored { time } => Some(*time),
+            ExtendReply::Taken | ExtendReply::Overtaken { .. } => None,
+        }
     }
 }
 
@@ -126,10 +138,11 @@ fn not_empty(text: String) -> Option<String> {
 pub(crate) fn acquired(value: Value) -> Option<AcquireReply> {
     let parts = strings(value)?;
     let [kind, run_id, fence, rest @ ..] = parts.as_slice() else { return None };
-    let mut failures = Failures::default();
+    let (mut failures, mut time) = (Failures::default(), None);
     let answer = match (kind.as_str(), rest) {
-        ("granted", [count, left]) => {
+        ("granted", [count, left, millis]) => {
             failures = Failures { count: count.parse().ok()?, left: time_left(left)? };
+            time = Some(node_time(millis)?);
             Answer::Granted
         }
         ("held", [value, left, listeners]) => {
@@ -145,7 +158,7 @@ pub(crate) fn acquired(value: Value) -> Option<AcquireReply> {
         }
         _ => return None,
     };
-    Some(AcquireReply { run_id: run_id.clone(), fence: fence.parse().ok()?, failures, answer })
+    Some(AcquireReply { run_id: run_id.clone(), fence: fence.parse().ok()?, failures, time, answer })
 }
 
 /// Reads a key's PTTL: milliseconds, or negative for a key that doesn't expire or doesn't exist.
@@ -153,12 +166,19 @@ fn time_left(pttl: &str) -> Option<Option<Duration>> {
     Some(u64::try_from(pttl.parse::<i64>().ok()?).ok().map(Duration::from_millis))
 }
 
+/// Reads what a node's clock shows.
+fn node_time(millis: &str) -> Option<NodeTime> {
+    millis.parse().ok().map(NodeTime::from_millis)
+}
+
 /// Reads an answer of `extend.lua`; returns `None` if it isn't one.
 pub(crate) fn extended(value: Value) -> Option<ExtendReply> {
     let parts = strings(value)?;
     match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["extended", _, asked] => Some(ExtendReply::Renewed { step_down: *asked == "1" }),
-        ["healed", _] => Some(ExtendReply::Restored),
+        ["extended", _, asked, millis] => {
+            Some(ExtendReply::Renewed { step_down: *asked == "1", time: node_time(millis)? })
+        }
+        ["healed", _, millis] => Some(ExtendReply::Restored { time: node_time(millis)? }),
         ["lost", _, _] => Some(ExtendReply::Taken),
         ["lost", fence] => Some(ExtendReply::Overtaken { fence: fence.parse().ok()? }),
         _ => None,
