@@ -7,6 +7,8 @@
 //!
 //! Assumption: the clocks of nodes and instances run at rates within [`DRIFT`] of each other.
 
+mod quorums;
+
 use std::{
     fmt,
     num::ParseIntError,
@@ -17,6 +19,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::quorums::{ListSizes, Nodes, Quorums, Tally, VoteResult, quorum};
 use crate::clock::Moment;
 
 /// How far the rates of two clocks may differ: 1 %, as a divisor.
@@ -215,63 +218,6 @@ impl FromStr for FencingToken {
     fn from_str(text: &str) -> Result<Self, ParseIntError> {
         text.parse().map(FencingToken)
     }
-}
-
-/// Returns the quorum of N configured nodes: N/2 + 1.
-pub(crate) fn quorum(nodes: usize) -> usize {
-    nodes / 2 + 1
-}
-
-/// The votes of one round, counted as they come in.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Tally {
-    nodes: usize,
-    yes: usize,
-    no: usize,
-}
-
-/// The result of the votes counted so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum VoteResult {
-    Won,
-    Lost,
-    /// The outstanding votes decide.
-    Pending,
-}
-
-impl Tally {
-    /// Starts a count. `nodes`: the number of configured nodes, at least one, up or not.
-    pub(crate) fn new(nodes: usize) -> Self {
-        Tally { nodes, yes: 0, no: 0 }
-    }
-
-    /// Counts one node's answer.
-    pub(crate) fn count(&mut self, vote: bool) {
-        if vote {
-            self.yes += 1;
-        } else {
-            self.no += 1;
-        }
-    }
-
-    /// Returns the result: won with a quorum of votes, lost as soon as the outstanding votes can't complete one.
-    pub(crate) fn result(&self) -> VoteResult {
-        let quorum = quorum(self.nodes);
-        if self.yes >= quorum {
-            VoteResult::Won
-        } else if self.no > self.nodes.saturating_sub(quorum) {
-            VoteResult::Lost
-        } else {
-            VoteResult::Pending
-        }
-    }
-}
-
-/// Returns the time until a quorum of nodes could grant, given the time until each node's vote is free (`None`:
-/// unknown). Returns `None` if no quorum of nodes is known to become free.
-pub(crate) fn quorum_free_in(nodes: usize, mut free_in: Vec<Option<Duration>>) -> Option<Duration> {
-    free_in.sort_by_key(|t| t.unwrap_or(Duration::MAX));
-    free_in.get(quorum(nodes) - 1).copied().flatten()
 }
 
 /// Returns how long after a release a standby campaigns.

@@ -9,7 +9,7 @@ use crate::{
     config_error::{ConfigError, NameProblem, UrlSource},
     exit::Exit,
     file_warning::FileWarning,
-    lease::Times,
+    lease::{Quorums, Times},
     once_per::OncePer,
     program::Program,
     redlock::{Address, KEY_SUFFIXES, RedlockConfig, Tls, urls},
@@ -180,7 +180,8 @@ pub(crate) fn backend(cli: &Cli, resource: &str) -> Result<BackendConfig, Config
         None => addresses_in_options(&cli.redis)?,
     };
     let tls = tls(cli, addresses.iter().any(Address::has_tls))?;
-    Ok(BackendConfig::Redlock(RedlockConfig { addresses, lock: lock_name(&cli.key_prefix, resource)?, tls }))
+    let quorums = Quorums::of(addresses.len());
+    Ok(BackendConfig::Redlock(RedlockConfig { addresses, quorums, lock: lock_name(&cli.key_prefix, resource)?, tls }))
 }
 
 fn addresses_in_file(file: &Path) -> Result<Vec<Address>, ConfigError> {

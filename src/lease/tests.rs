@@ -45,24 +45,6 @@ fn the_longest_kill_after_in_an_error_fits() {
 }
 
 #[test]
-fn a_quorum_is_more_than_half() {
-    assert_eq!([1, 2, 3, 4, 5, 7].map(quorum), [1, 2, 2, 3, 3, 4]);
-}
-
-#[test]
-fn a_quorum_is_free_when_its_last_vote_is() {
-    let free_in = |left: &[Option<u64>]| {
-        let left = left.iter().map(|t| t.map(ms)).collect::<Vec<_>>();
-        quorum_free_in(left.len(), left)
-    };
-    assert_eq!(free_in(&[Some(9)]), Some(ms(9)));
-    assert_eq!(free_in(&[Some(9), Some(5), Some(7)]), Some(ms(7)));
-    assert_eq!(free_in(&[Some(9), Some(5), Some(7), Some(6)]), Some(ms(7)));
-    assert_eq!(free_in(&[Some(9), None, Some(7)]), Some(ms(9)));
-    assert_eq!(free_in(&[Some(9), None, None]), None);
-}
-
-#[test]
 fn a_lone_standby_campaigns_at_once_and_many_take_turns() {
     assert_eq!(handover_turn(0, ms(20), 0.99), ms(0));
     assert_eq!(handover_turn(1, ms(20), 0.99), ms(0));
@@ -95,30 +77,5 @@ proptest! {
         let token = FencingToken::next(wall, FencingToken::new(seen)).get();
         prop_assert!(token > seen && token >= wall && token < 1 << 53);
         prop_assert_eq!((token as f64 + 1.0) as u64, token + 1);
-    }
-
-    #[test]
-    fn two_rounds_cannot_both_win(nodes in 1usize..9, votes in proptest::collection::vec(0..2usize, 9)) {
-        // Each node votes for one of two candidates.
-        let result = |candidate| {
-            let mut tally = Tally::new(nodes);
-            votes[..nodes].iter().for_each(|&vote| tally.count(vote == candidate));
-            tally.result()
-        };
-        prop_assert!(!(result(0) == VoteResult::Won && result(1) == VoteResult::Won));
-    }
-
-    #[test]
-    fn a_decided_round_stays_decided(nodes in 1usize..9, votes in proptest::collection::vec(any::<bool>(), 9)) {
-        let mut tally = Tally::new(nodes);
-        let mut decided = VoteResult::Pending;
-        for &vote in &votes[..nodes] {
-            prop_assert!(decided == VoteResult::Pending || decided == tally.result());
-            decided = tally.result();
-            tally.count(vote);
-        }
-        prop_assert!(tally.result() != VoteResult::Pending, "decided at the latest by the last answer");
-        let yes = votes[..nodes].iter().filter(|&&vote| vote).count();
-        prop_assert_eq!(tally.result() == VoteResult::Won, yes >= quorum(nodes));
     }
 }

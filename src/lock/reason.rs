@@ -10,7 +10,11 @@ use super::{
     failure::Shortfall,
     value::{LeadershipId, LockValue},
 };
-use crate::{clock::show_time, lease::FencingToken, once_per::PastSuccess};
+use crate::{
+    clock::show_time,
+    lease::{FencingToken, ListSizes},
+    once_per::PastSuccess,
+};
 
 /// Why a candidate didn't get the lock.
 #[derive(Clone, Debug)]
@@ -19,8 +23,8 @@ pub(crate) enum Reason {
     Taken(Option<Leader>),
     /// A leader has ended and keeps the lock (`--hold`).
     Kept { holder: String },
-    /// This node has the lock of an instance with another number of nodes, which may lead without a quorum of ours.
-    OtherList { node: String, holder: String, theirs: usize, ours: usize },
+    /// This node has the lock of an instance with other numbers of nodes, which may lead without a quorum of ours.
+    OtherList { node: String, holder: String, theirs: ListSizes, ours: ListSizes },
     /// Several campaigned at once, and none has won.
     Tie,
     /// Our token was too small; a larger one may win at once.

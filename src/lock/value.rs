@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::proof::ReleaseProof;
-use crate::lease::FencingToken;
+use crate::lease::{FencingToken, ListSizes};
 
 /// The longest name of a holder that is taken from another library's value, in characters.
 const LONGEST_FOREIGN_HOLDER: usize = 200;
@@ -25,8 +25,8 @@ struct Mark {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     release: String,
     /// How many nodes its leader is configured with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    nodes: Option<usize>,
+    #[serde(flatten)]
+    lists: Option<ListSizes>,
     /// The leader has ended, and its lock is kept for a while.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     kept: bool,
@@ -40,8 +40,8 @@ pub(crate) enum LeadershipId {
 }
 
 impl LockValue {
-    /// Creates the value of a candidate. `id`: a random number. `proof`: what will prove its release. `nodes`: how many it
-    /// is configured with, if others must know.
+    /// Creates the value of a candidate. `id`: a random number. `proof`: what will prove its release. `lists`: how many
+    /// nodes it is configured with, if others must know.
     ///
     /// # Errors
     /// Those of serializing it.
@@ -49,10 +49,10 @@ impl LockValue {
         id: u128,
         proof: &ReleaseProof,
         holder: &str,
-        nodes: Option<usize>,
+        lists: Option<ListSizes>,
     ) -> serde_json::Result<Self> {
         let (id, holder, release) = (format!("{id:032x}"), holder.to_owned(), proof.hash());
-        let mark = Mark { id, holder, release, nodes, kept: false };
+        let mark = Mark { id, holder, release, lists, kept: false };
         serde_json::to_string(&mark).map(LockValue)
     }
 
@@ -80,8 +80,8 @@ impl LockValue {
     }
 
     /// Returns how many nodes its leader is configured with; `None` if it doesn't say.
-    pub(crate) fn nodes(&self) -> Option<usize> {
-        self.mark()?.nodes
+    pub(crate) fn lists(&self) -> Option<ListSizes> {
+        self.mark()?.lists
     }
 
     /// Returns whether its leader has ended and the lock is kept for a while.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock::{Moment, wall_micros},
-    lease::{FencingToken, Times, quorum_free_in},
+    lease::{FencingToken, Times},
     lock::{AcquireOutcome, Lease, NotAcquired, Reason, ReleaseKey, ReleaseOptions},
     once_per::Failures,
 };
@@ -35,13 +35,13 @@ impl Redlock {
         let token = self.session.next_token(wall_micros());
         let teller = self.teller();
         let mut round = self.ask_for_votes(teller);
-        round.decide(AcquireReply::is_vote).await;
-        round.take_while(|replies| outcome::may_be_tie(self.nodes.len(), replies)).await;
+        round.decide(&self.quorums, AcquireReply::is_vote).await;
+        round.take_while(|replies| outcome::may_be_tie(&self.quorums, replies)).await;
         if self.session.is_once() {
             // Only one node may know of a success, which is worth waiting for slow ones.
             round.wait(self.times.answer_timeout().max(WITNESSES_ANSWER_WITHIN)).await;
         }
-        if outcome::is_granted(self.nodes.len(), round.replies()) {
+        if outcome::is_granted(&self.quorums, round.replies()) {
             // One node may be all that the list of another leader has in common with ours.
             round.wait_for_late().await;
         }
@@ -50,7 +50,7 @@ impl Redlock {
             return AcquireOutcome::NotAcquired(NotAcquired { reason: twice, free_in: None });
         }
         self.learn(&round);
-        let decided = outcome::campaign(self.nodes.len(), round.replies(), &self.times, round.sent(), Moment::now());
+        let decided = outcome::campaign(&self.quorums, round.replies(), &self.times, round.sent(), Moment::now());
         let other = if let Err(LostRound::OtherList(other)) = &decided { Some(other.clone()) } else { None };
         self.note_other_list(other, round.replies());
         match (decided, &self.other_list) {
@@ -104,7 +104,7 @@ impl Redlock {
 
     /// Records what a round means for the next one: the fence to exceed, how long a round takes, and how many listen.
     fn learn(&mut self, round: &Round<AcquireReply>) {
-        if let Some(fence) = outcome::fence_to_pass(self.nodes.len(), round.replies(), wall_micros()) {
+        if let Some(fence) = outcome::fence_to_pass(&self.quorums, round.replies(), wall_micros()) {
             self.session.see(fence);
         }
         for NodeReply { node, answer } in round.replies() {
@@ -113,7 +113,7 @@ impl Redlock {
                 self.clocks.hear(*node, acquired.time, round.sent());
             }
         }
-        let listeners = outcome::listeners(self.nodes.len(), round.replies());
+        let listeners = outcome::listeners(&self.quorums, round.replies());
         self.standby.timer.learn(Moment::now().since(round.sent()), listeners);
     }
 
@@ -147,29 +147,31 @@ impl Redlock {
             LostRound::Decided(Reason::Stale) => self.fence_ahead(&replies).unwrap_or(Reason::Stale),
             LostRound::Decided(reason) => reason,
             LostRound::OtherList(other) => self.reason_of(other),
-            LostRound::NoQuorum => Reason::NoQuorum(shortfall::of_votes(&self.nodes, &replies)),
-            LostRound::StartupGrace => Reason::StartupGrace(shortfall::of_votes(&self.nodes, &replies)),
+            LostRound::NoQuorum => Reason::NoQuorum(shortfall::of_votes(&self.nodes, &self.quorums, &replies)),
+            LostRound::StartupGrace => Reason::StartupGrace(shortfall::of_votes(&self.nodes, &self.quorums, &replies)),
         };
-        let nodes = self.nodes.len();
         let free_in = match reason {
             // Somebody has to mend it.
             Reason::FenceAhead { .. } => Some(self.times.extend_every()),
             // That a quorum of ours is free doesn't help. At random, since the other may be a candidate that we keep from
             // its votes as well.
             Reason::OtherList { .. } => Some(self.times.ttl().mul_f64(fastrand::f64())),
-            _ => quorum_free_in(nodes, outcome::free_in(nodes, &replies, &self.times, fastrand::f64())),
+            _ => {
+                let free_in = outcome::free_in(self.nodes.len(), &replies, &self.times, fastrand::f64());
+                self.quorums.reached_at(|node| free_in[node])
+            }
         };
         NotAcquired { reason, free_in }
     }
 
     fn reason_of(&self, OtherList { node, holder, theirs }: OtherList) -> Reason {
         let node = self.nodes[node].address.to_string();
-        Reason::OtherList { node, holder, theirs, ours: self.nodes.len() }
+        Reason::OtherList { node, holder, theirs, ours: self.quorums.sizes() }
     }
 
     /// Returns why no token can be large enough, if that is so.
     fn fence_ahead(&self, replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
-        let (node, fence) = outcome::fence_ahead(self.nodes.len(), replies, wall_micros())?;
+        let (node, fence) = outcome::fence_ahead(&self.quorums, replies, wall_micros())?;
         let address = &self.nodes[node].address;
         Some(Reason::FenceAhead { node: address.to_string(), key: self.session.keys(address).fence, fence })
     }

@@ -18,7 +18,7 @@ use super::{
         node::{Node, Vote},
         pubsub::{MOST_NOTIFICATIONS, NotificationSender},
     },
-    outcome::{self, NodeReply, OtherList, answers},
+    outcome::{self, NodeReply, OtherList},
     round::Round,
     scripts::{self, Audience, ExtendReply, ReleaseReply},
     session::LockSession,
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     clock::{Moment, wall_micros},
     event::Event,
-    lease::{Times, VoteResult, quorum},
+    lease::{Quorums, Times, VoteResult},
     lock::{BackendFailure, ExtendOutcome, NodesKey, NotAcquired, Reason, ReleaseKey, ReleaseOptions},
     once_per::{Note, OncePer},
     report::Report,
@@ -42,6 +42,7 @@ pub(crate) const STALE_AT_ONCE: u32 = 3;
 pub(crate) struct Redlock {
     pub(crate) nodes: Vec<Arc<Node>>,
     pub(crate) session: Arc<LockSession>,
+    pub(crate) quorums: Quorums,
     pub(crate) times: Times,
     pub(crate) standby: StandbyWaiter,
     /// Whether nodes may hold votes of ours.
@@ -70,7 +71,7 @@ impl Redlock {
         times: Times,
         report: &Report,
     ) -> Result<Self> {
-        let session = LockSession::new(&config.lock, holder, Some(config.addresses.len()), once_per)?;
+        let session = LockSession::new(&config.lock, holder, Some(config.quorums.sizes()), once_per)?;
         Ok(Self::with_session(config, session, times, report))
     }
 
@@ -83,6 +84,7 @@ impl Redlock {
         };
         Redlock {
             nodes: (0..config.addresses.len()).map(node).collect(),
+            quorums: config.quorums.clone(),
             times,
             report: report.clone(),
             standby: StandbyWaiter::new(receiver),
@@ -92,7 +94,7 @@ impl Redlock {
             servers_differ: false,
             other_list: None,
             processes: KnownProcesses::default(),
-            votes: Arc::new(KnownVotes::none(config.addresses.len())),
+            votes: Arc::new(KnownVotes::none(config.quorums.clone())),
             clocks: Arc::default(),
         }
     }
@@ -125,12 +127,12 @@ impl Redlock {
     pub(crate) async fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
         self.report_bare_quorum();
         let mut round = self.ask_to_extend(note);
-        round.decide(ExtendReply::is_vote).await;
-        match outcome::extension(self.nodes.len(), round.replies()) {
+        round.decide(&self.quorums, ExtendReply::is_vote).await;
+        match outcome::extension(&self.quorums, round.replies()) {
             VoteResult::Won => {
                 round.take_ready();
                 // A quorum knows of a request to step down, but not each of its nodes must be of ours.
-                round.take_while(|replies| outcome::may_be_asked_to_step_down(self.nodes.len(), replies)).await;
+                round.take_while(|replies| outcome::may_be_asked_to_step_down(&self.quorums, replies)).await;
             }
             // The operator should learn as much as possible about each node. The guard keeps the deadline meanwhile.
             VoteResult::Lost | VoteResult::Pending => round.wait_for_late().await,
@@ -138,11 +140,12 @@ impl Redlock {
         self.take_note_of(round.replies());
         let until = self.times.lease_end(round.sent());
         round.replies().iter().for_each(|reply| self.votes.hear_extended(reply, until));
-        let failure = || BackendFailure::Shortfall(shortfall::of_extensions(&self.nodes, round.replies()));
-        match outcome::extension(self.nodes.len(), round.replies()) {
+        let failure =
+            || BackendFailure::Shortfall(shortfall::of_extensions(&self.nodes, &self.quorums, round.replies()));
+        match outcome::extension(&self.quorums, round.replies()) {
             VoteResult::Won => {
                 let deadlines = Some(self.times.deadlines(round.sent()));
-                let step_down = outcome::is_asked_to_step_down(self.nodes.len(), round.replies());
+                let step_down = outcome::is_asked_to_step_down(&self.quorums, round.replies());
                 self.hear_late(round, until);
                 let release_key = ReleaseKey::Nodes(self.session.key());
                 ExtendOutcome::Extended { deadlines, release_key, step_down }
@@ -192,7 +195,8 @@ impl Redlock {
     fn report_bare_quorum(&self) {
         let Some(missing) = self.votes.newly_missing(Moment::now()) else { return };
         let (nodes, held) = (self.nodes.len(), self.nodes.len() - missing.len());
-        let without: Vec<String> = missing.iter().map(|&node| self.nodes[node].address.to_string()).collect();
+        let without = self.nodes.iter().filter(|node| missing.contains(&node.index));
+        let without: Vec<String> = without.map(|node| node.address.to_string()).collect();
         let without = without.join(", ");
         let message = format_args!("the lease stands on {held} of {nodes} nodes, a bare quorum, without {without}");
         self.report.info(Event::BareQuorum, message);
@@ -220,8 +224,8 @@ impl Redlock {
         // A node that has nothing of ours has released it, but doesn't keep it.
         let kept = options.hold.is_some();
         let confirms: fn(&ReleaseReply) -> bool = if kept { |reply| *reply == ReleaseReply::Freed } else { |_| true };
-        round.decide(confirms).await;
-        let confirmed = answers(round.replies()).filter(|reply| confirms(reply)).count() >= quorum(self.nodes.len());
+        round.decide(&self.quorums, confirms).await;
+        let confirmed = self.quorums.is_reached(&outcome::nodes_that(round.replies(), confirms));
         // The requests to the others are on their way; closing the connections now could cut them off.
         round.wait_for_late().await;
         self.tell_of_release(teller, round.replies(), audience, options).await;
@@ -229,7 +233,7 @@ impl Redlock {
         if confirmed {
             return Ok(());
         }
-        Err(BackendFailure::Shortfall(shortfall::of_releases(&self.nodes, round.replies(), kept)))
+        Err(BackendFailure::Shortfall(shortfall::of_releases(&self.nodes, &self.quorums, round.replies(), kept)))
     }
 
     /// Lets another node that has released the lock notify listeners if the node that was to do so has not released it.

@@ -14,13 +14,13 @@ use super::{
         node::Node,
         pubsub::{MOST_NOTIFICATIONS, Notification, NotificationSender},
     },
-    outcome::{NodeReply, answers},
+    outcome::{NodeReply, answers, nodes_that},
     round::Round,
     scripts::{Keys, LookReply},
 };
 use crate::{
     clock::{Moment, show_time},
-    lease::{FencingToken, Times, quorum},
+    lease::{FencingToken, Quorums, Times, quorum},
     lock::{LeadershipId, LockValue},
     status::{ElectionStatus, LeaderStatus, NodeStatus},
 };
@@ -36,6 +36,7 @@ pub(crate) struct RedlockObserver {
     resource: String,
     nodes: Vec<Arc<Node>>,
     lock: String,
+    quorums: Quorums,
     times: Times,
     notifications: mpsc::Receiver<Notification>,
 }
@@ -50,18 +51,24 @@ impl RedlockObserver {
             Arc::new(Node::at(config, index, channel, NotificationSender(sender.clone()), &times))
         };
         let nodes = (0..config.addresses.len()).map(node).collect();
-        RedlockObserver { resource: resource.to_owned(), nodes, lock, times, notifications }
+        RedlockObserver {
+            resource: resource.to_owned(),
+            nodes,
+            lock,
+            quorums: config.quorums.clone(),
+            times,
+            notifications,
+        }
     }
 
     /// Looks once at all nodes. After a quorum has answered, slow nodes get as long again, or a short minimum.
     pub(crate) async fn look(&self) -> ElectionStatus {
-        let needed = quorum(self.nodes.len());
         let mut round = Round::ask_for_votes(
             &self.nodes,
             |node| self.keys(node).look(),
             |vote| LookReply::read(vote.answer).ok_or(Failure::StrangeAnswer),
         );
-        round.take_while(|replies| answers(replies).count() < needed).await;
+        round.take_while(|replies| !self.is_known(replies)).await;
         round.wait(Moment::now().since(round.sent()).max(ALL_ANSWER_WITHIN)).await;
         self.status(round.replies())
     }
@@ -89,28 +96,39 @@ impl RedlockObserver {
         let lasts = 2 * self.times.ttl();
         let ask = |node: &Arc<Node>| node.ask(self.keys(node).ask_to_step_down(leader, lasts));
         let asked = futures_util::future::join_all(self.nodes.iter().map(ask)).await;
-        asked.iter().filter(|answer| answer.is_ok()).count() >= quorum(self.nodes.len())
+        let asked =
+            self.nodes.iter().zip(asked).filter(|(_, answer)| answer.is_ok()).map(|(node, _)| node.index).collect();
+        self.quorums.is_reached(&asked)
     }
 
     fn keys(&self, node: &Node) -> Keys {
         Keys::new(&self.lock, node.address.database())
     }
 
+    /// Returns whether a quorum has answered.
+    fn is_known(&self, replies: &[NodeReply<LookReply>]) -> bool {
+        self.quorums.is_reached(&nodes_that(replies, |_| true))
+    }
+
     fn status(&self, replies: &[NodeReply<LookReply>]) -> ElectionStatus {
-        let needed = quorum(self.nodes.len());
-        let mut votes: HashMap<&LockValue, Vec<&LookReply>> = HashMap::new();
-        for looked in answers(replies) {
-            if let Some(value) = &looked.value {
-                votes.entry(value).or_default().push(looked);
+        let mut locks: HashMap<&LockValue, HashMap<usize, &LookReply>> = HashMap::new();
+        for NodeReply { node, answer } in replies {
+            if let Ok(looked) = answer
+                && let Some(value) = &looked.value
+            {
+                locks.entry(value).or_default().insert(*node, looked);
             }
         }
-        let elected = votes.into_iter().find(|(_, votes)| votes.len() >= needed);
+        let leads = |value: &LockValue, votes: &HashMap<usize, &LookReply>| {
+            self.quorums.is_reached_by(value.lists(), &votes.keys().copied().collect())
+        };
+        let elected = locks.into_iter().find(|(value, votes)| leads(value, votes));
         ElectionStatus {
             resource: self.resource.clone(),
             votes: elected.as_ref().map_or(0, |(_, votes)| votes.len()),
-            leader: elected.map(|(value, votes)| leader(value, votes, needed)),
-            quorum: needed,
-            known: answers(replies).count() >= needed,
+            leader: elected.map(|(value, votes)| leader(value, &votes, &self.quorums)),
+            quorum: quorum(self.nodes.len()),
+            known: self.is_known(replies),
             done: answers(replies).find_map(|looked| looked.success.clone()),
             nodes: self.nodes.iter().map(|node| node_status(node, replies)).collect(),
         }
@@ -119,17 +137,17 @@ impl RedlockObserver {
 
 /// Returns the status of the leader that a quorum has elected. It is safe until only one node less than a quorum has
 /// its lock.
-fn leader(value: &LockValue, mut votes: Vec<&LookReply>, needed: usize) -> LeaderStatus {
-    votes.sort_by_key(|looked| Reverse(looked.left.unwrap_or(Duration::MAX)));
+fn leader(value: &LockValue, votes: &HashMap<usize, &LookReply>, quorums: &Quorums) -> LeaderStatus {
     // A node that has lost its fence may have got the lock back.
-    let token = votes.iter().map(|looked| looked.fence.unwrap_or(FencingToken::ZERO)).min();
+    let token = votes.values().map(|looked| looked.fence.unwrap_or(FencingToken::ZERO)).min();
     let token = token.unwrap_or(FencingToken::ZERO);
+    let lasts = |node: usize| Some(Reverse(votes.get(&node)?.left.unwrap_or(Duration::MAX)));
     LeaderStatus {
         holder: value.holder(),
         since: show_time(token.elected_at()),
         token,
         kept: value.is_kept(),
-        safe_for: votes.get(needed - 1).and_then(|looked| looked.left),
+        safe_for: quorums.reached_at(lasts).map(|Reverse(left)| left).filter(|&left| left < Duration::MAX),
         id: LeadershipId::Lock(value.clone()),
     }
 }

@@ -1,9 +1,6 @@
 //! Decides what the answers of a round mean. Pure: no I/O and no clock.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{cmp::Reverse, collections::HashMap, time::Duration};
 
 use super::{
     net::{failure::Failure, node::Vote},
@@ -11,7 +8,7 @@ use super::{
 };
 use crate::{
     clock::Moment,
-    lease::{FencingToken, Times, VoteResult, quorum},
+    lease::{FencingToken, ListSizes, Nodes, Quorums, Times, VoteResult},
     lock::{LockValue, Reason},
     once_per::Failures,
 };
@@ -31,7 +28,7 @@ pub(crate) struct OtherList {
     pub node: usize,
     pub holder: String,
     /// How many nodes that instance has.
-    pub theirs: usize,
+    pub theirs: ListSizes,
 }
 
 /// How a campaign round was lost.
@@ -65,13 +62,28 @@ pub(crate) fn answers<A>(replies: &[NodeReply<A>]) -> impl Iterator<Item = &A> {
     replies.iter().filter_map(|reply| reply.answer.as_ref().ok())
 }
 
-/// Decides a campaign round of `nodes` configured nodes that was sent at `sent`. Returns how often the command has
+/// Returns the nodes with such an answer.
+pub(crate) fn nodes_that<A>(replies: &[NodeReply<A>], is_such: impl Fn(&A) -> bool) -> Nodes {
+    replies.iter().filter(|reply| reply.answer.as_ref().is_ok_and(&is_such)).map(|reply| reply.node).collect()
+}
+
+/// Returns what a node has answered.
+fn answer_of<A>(replies: &[NodeReply<A>], node: usize) -> Option<&A> {
+    replies.iter().find(|reply| reply.node == node)?.answer.as_ref().ok()
+}
+
+/// Returns the nodes that have not answered.
+fn unheard<A>(quorums: &Quorums, replies: &[NodeReply<A>]) -> Nodes {
+    &quorums.nodes() - &nodes_that(replies, |_| true)
+}
+
+/// Decides a campaign round that was sent at `sent`. Returns how often the command has
 /// failed in this period if the round is won.
 ///
 /// # Errors
 /// How the round was lost.
 pub(crate) fn campaign(
-    nodes: usize,
+    quorums: &Quorums,
     replies: &[NodeReply<AcquireReply>],
     times: &Times,
     sent: Moment,
@@ -80,54 +92,55 @@ pub(crate) fn campaign(
     if let Some(reason) = period_is_over(replies) {
         return Err(LostRound::Decided(reason));
     }
-    if let Some(other) = other_list(nodes, replies) {
+    if let Some(other) = other_list(quorums, replies) {
         return Err(LostRound::OtherList(other));
     }
     let failures = answers(replies).map(|acquired| acquired.failures).max().unwrap_or_default();
-    let count = |is: fn(&Answer) -> bool| answers(replies).filter(|acquired| is(&acquired.answer)).count();
-    let granted = count(|a| matches!(a, Answer::Granted));
-    let stale = count(|a| matches!(a, Answer::Stale));
-    let held = count(|a| matches!(a, Answer::Held { .. }));
-    let promoted = replies.iter().filter_map(|reply| reply.answer.as_ref().err()?.votes_in()).count();
-    let startup_grace = count(|a| matches!(a, Answer::StartupGrace { .. })) + promoted;
-    let quorum = quorum(nodes);
-    if granted >= quorum {
+    let nodes = |is: fn(&Answer) -> bool| nodes_that(replies, |acquired| is(&acquired.answer));
+    let granted = nodes(|a| matches!(a, Answer::Granted));
+    let stale = nodes(|a| matches!(a, Answer::Stale));
+    let held = nodes(|a| matches!(a, Answer::Held { .. }));
+    let promoted =
+        replies.iter().filter(|reply| reply.answer.as_ref().is_err_and(|failure| failure.votes_in().is_some()));
+    let promoted: Nodes = promoted.map(|reply| reply.node).collect();
+    let startup_grace = &nodes(|a| matches!(a, Answer::StartupGrace { .. })) | &promoted;
+    if quorums.is_reached(&granted) {
         let in_time = now < times.deadlines(sent).stop_at;
         return if in_time { Ok(failures) } else { Err(LostRound::Decided(Reason::TooLate)) };
     }
-    Err(if let Some(taken) = taken(nodes, replies) {
+    let (not_taken, voting) = (&granted | &stale, &(&granted | &stale) | &held);
+    Err(if let Some(taken) = taken(quorums, replies) {
         LostRound::Decided(taken)
-    } else if granted + stale >= quorum && (granted == 0 || held == 0) {
+    } else if quorums.is_reached(&not_taken) && (granted.is_empty() || held.is_empty()) {
         LostRound::Decided(Reason::Stale)
-    } else if granted + stale + held >= quorum {
+    } else if quorums.is_reached(&voting) {
         LostRound::Decided(Reason::Tie)
-    } else if granted + stale + held + startup_grace >= quorum {
+    } else if quorums.is_reached(&(&voting | &startup_grace)) {
         LostRound::StartupGrace
     } else {
         LostRound::NoQuorum
     })
 }
 
-/// Returns the lock on a node whose leader has another number of nodes than we. It may lead on a quorum of its nodes that is
-/// none of ours, so that no quorum of ours makes us the only leader.
-fn other_list(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<OtherList> {
+/// Returns the lock on a node whose leader has lists that aren't ours. It may lead on a quorum of its nodes that is none of
+/// ours, so that no quorum of ours makes us the only leader.
+fn other_list(quorums: &Quorums, replies: &[NodeReply<AcquireReply>]) -> Option<OtherList> {
     replies.iter().find_map(|NodeReply { node, answer }| {
         let Answer::Held { value, .. } = &answer.as_ref().ok()?.answer else { return None };
-        let theirs = value.nodes().filter(|&theirs| theirs != nodes)?;
+        let theirs = value.lists().filter(|theirs| !theirs.shares(quorums.sizes()))?;
         Some(OtherList { node: *node, holder: value.holder(), theirs })
     })
 }
 
 /// Returns whether a quorum has voted.
-pub(crate) fn is_granted(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> bool {
-    answers(replies).filter(|acquired| acquired.is_vote()).count() >= quorum(nodes)
+pub(crate) fn is_granted(quorums: &Quorums, replies: &[NodeReply<AcquireReply>]) -> bool {
+    quorums.is_reached(&nodes_that(replies, AcquireReply::is_vote))
 }
 
 /// Returns how many standbys listen on at least as many nodes as a quorum has: one node's number may be any.
-pub(crate) fn listeners(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<u32> {
-    let mut listeners: Vec<u32> = answers(replies).filter_map(AcquireReply::listeners).collect();
-    listeners.sort_unstable_by(|a, b| b.cmp(a));
-    listeners.get(quorum(nodes) - 1).copied()
+pub(crate) fn listeners(quorums: &Quorums, replies: &[NodeReply<AcquireReply>]) -> Option<u32> {
+    let Reverse(listeners) = quorums.reached_at(|node| answer_of(replies, node)?.listeners().map(Reverse))?;
+    Some(listeners)
 }
 
 /// Returns why the command doesn't run again in this period, if so. One node is enough evidence: this is only written
@@ -147,28 +160,34 @@ fn period_is_over(replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
 
 /// Returns whose lock leaves no quorum to us, if its own quorum is possible: on the nodes that hold it and those that have
 /// not answered. With an even number of nodes, half of them leave no quorum to anybody: that is a tie.
-fn taken(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
-    let (quorum, unknown) = (quorum(nodes), nodes - answers(replies).count());
-    let leads = |votes: usize| votes > nodes - quorum && votes + unknown >= quorum;
-    let (value, fences) = votes_for_others(replies).into_iter().find(|(_, fences)| leads(fences.len()))?;
-    Some(Reason::held(value, fences.into_iter().min()?))
+fn taken(quorums: &Quorums, replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
+    let unheard = unheard(quorums, replies);
+    let leads = |value: &LockValue, on: &Nodes| {
+        quorums.is_prevented(on) && quorums.is_reached_by(value.lists(), &(on | &unheard))
+    };
+    let (value, on) = locks_of_others(replies).into_iter().find(|(value, on)| leads(value, on))?;
+    let fence = on.iter().filter_map(|&node| Some(answer_of(replies, node)?.fence)).min()?;
+    Some(Reason::held(value, fence))
 }
 
 /// Returns whether the missing answers decide between another leader and a tie.
-pub(crate) fn may_be_tie(nodes: usize, replies: &[NodeReply<AcquireReply>]) -> bool {
-    let quorum = quorum(nodes);
-    votes_for_others(replies).values().any(|fences| fences.len() > nodes - quorum && fences.len() < quorum)
+pub(crate) fn may_be_tie(quorums: &Quorums, replies: &[NodeReply<AcquireReply>]) -> bool {
+    let unheard = unheard(quorums, replies);
+    let leads = |value: &LockValue, on: &Nodes| quorums.is_reached_by(value.lists(), on);
+    locks_of_others(replies)
+        .iter()
+        .any(|(value, on)| quorums.is_prevented(on) && !leads(value, on) && leads(value, &(on | &unheard)))
 }
 
-/// Returns the nodes' fences by whose lock they hold.
-fn votes_for_others(replies: &[NodeReply<AcquireReply>]) -> HashMap<&LockValue, Vec<FencingToken>> {
-    let mut votes: HashMap<&LockValue, Vec<FencingToken>> = HashMap::new();
-    for acquired in answers(replies) {
-        if let Answer::Held { value, .. } = &acquired.answer {
-            votes.entry(value).or_default().push(acquired.fence);
+/// Returns the nodes that hold a lock, by whose it is.
+fn locks_of_others(replies: &[NodeReply<AcquireReply>]) -> HashMap<&LockValue, Nodes> {
+    let mut locks: HashMap<&LockValue, Nodes> = HashMap::new();
+    for NodeReply { node, answer } in replies {
+        if let Ok(AcquireReply { answer: Answer::Held { value, .. }, .. }) = answer {
+            locks.entry(value).or_default().insert(*node);
         }
     }
-    votes
+    locks
 }
 
 /// Returns two nodes that are one server, in the order of the configuration.
@@ -184,34 +203,30 @@ pub(crate) fn same_server(replies: &[NodeReply<AcquireReply>]) -> Option<[usize;
 /// or if the fence is implausible: farther ahead of the wall clock than clocks differ, and reported by no more nodes
 /// than may fail. A token above such a fence would use up the tokens, on healthy nodes too.
 pub(crate) fn fence_to_pass(
-    nodes: usize,
+    quorums: &Quorums,
     replies: &[NodeReply<AcquireReply>],
     wall_micros: u64,
 ) -> Option<FencingToken> {
-    let mut fences: Vec<FencingToken> = answers(replies).map(|acquired| acquired.fence).collect();
-    fences.sort_unstable();
-    let fence = *fences.get(quorum(nodes) - 1)?;
-    let backed = fences.iter().filter(|other| fence.is_plausible(other.get())).count();
-    let may_fail = nodes - quorum(nodes);
-    (fence.is_plausible(wall_micros) || backed > may_fail).then_some(fence)
+    let fence = quorums.reached_at(|node| Some(answer_of(replies, node)?.fence))?;
+    let backed = nodes_that(replies, |acquired| fence.is_plausible(acquired.fence.get()));
+    (fence.is_plausible(wall_micros) || quorums.is_prevented(&backed)).then_some(fence)
 }
 
 /// Returns the node with the largest fence, if that keeps each token from a quorum: see [`fence_to_pass`].
 pub(crate) fn fence_ahead(
-    nodes: usize,
+    quorums: &Quorums,
     replies: &[NodeReply<AcquireReply>],
     wall_micros: u64,
 ) -> Option<(usize, FencingToken)> {
     let fence = |reply: &NodeReply<AcquireReply>| Some((reply.node, reply.answer.as_ref().ok()?.fence));
     let (node, fence) = replies.iter().filter_map(fence).max_by_key(|&(_, fence)| fence)?;
-    let answered = answers(replies).count() >= quorum(nodes);
-    (answered && fence_to_pass(nodes, replies, wall_micros).is_none()).then_some((node, fence))
+    let answered = quorums.is_reached(&nodes_that(replies, |_| true));
+    (answered && fence_to_pass(quorums, replies, wall_micros).is_none()).then_some((node, fence))
 }
 
 /// Returns the nodes that hold no vote of ours after a campaign round. All others may.
-pub(crate) fn refused(replies: &[NodeReply<AcquireReply>]) -> HashSet<usize> {
-    let refuses = |answer: &Result<AcquireReply, Failure>| answer.as_ref().is_ok_and(|acquired| !acquired.is_vote());
-    replies.iter().filter(|reply| refuses(&reply.answer)).map(|reply| reply.node).collect()
+pub(crate) fn refused(replies: &[NodeReply<AcquireReply>]) -> Nodes {
+    nodes_that(replies, |acquired| !acquired.is_vote())
 }
 
 /// Returns, for each node, the time until its vote could be free; `None` for a node without a connection, since a
@@ -241,28 +256,30 @@ pub(crate) fn free_in(
 
 /// Decides an extension round: lost if so many nodes have given the lock to another that it can no longer succeed,
 /// pending if it still may.
-pub(crate) fn extension(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> VoteResult {
-    let quorum = quorum(nodes);
-    if answers(replies).filter(|answer| answer.is_vote()).count() >= quorum {
+pub(crate) fn extension(quorums: &Quorums, replies: &[NodeReply<ExtendReply>]) -> VoteResult {
+    if quorums.is_reached(&nodes_that(replies, ExtendReply::is_vote)) {
         VoteResult::Won
-    } else if answers(replies).filter(|answer| matches!(answer, ExtendReply::Taken)).count() > nodes - quorum {
+    } else if quorums.is_prevented(&nodes_that(replies, |answer| matches!(answer, ExtendReply::Taken))) {
         VoteResult::Lost
     } else {
         VoteResult::Pending
     }
 }
 
-/// Returns whether a quorum of nodes asks the leader to step down. Fewer can't make it do so.
-pub(crate) fn is_asked_to_step_down(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> bool {
-    who_ask_to_step_down(replies) >= quorum(nodes)
+/// Returns whether a quorum of nodes asks the leader to step down. Fewer can't make it do so. One list is enough: who asks may
+/// have the other one no more, or not yet.
+pub(crate) fn is_asked_to_step_down(quorums: &Quorums, replies: &[NodeReply<ExtendReply>]) -> bool {
+    quorums.is_reached_in_one(&who_ask_to_step_down(replies))
 }
 
 /// Returns whether a node asks the leader to step down, and the missing answers decide whether a quorum does.
-pub(crate) fn may_be_asked_to_step_down(nodes: usize, replies: &[NodeReply<ExtendReply>]) -> bool {
-    let (asking, out) = (who_ask_to_step_down(replies), nodes - replies.len());
-    asking > 0 && asking < quorum(nodes) && asking + out >= quorum(nodes)
+pub(crate) fn may_be_asked_to_step_down(quorums: &Quorums, replies: &[NodeReply<ExtendReply>]) -> bool {
+    let asking = who_ask_to_step_down(replies);
+    let heard: Nodes = replies.iter().map(|reply| reply.node).collect();
+    let out = &quorums.nodes() - &heard;
+    !asking.is_empty() && !quorums.is_reached_in_one(&asking) && quorums.is_reached_in_one(&(&asking | &out))
 }
 
-fn who_ask_to_step_down(replies: &[NodeReply<ExtendReply>]) -> usize {
-    answers(replies).filter(|answer| matches!(answer, ExtendReply::Renewed { step_down: true, .. })).count()
+fn who_ask_to_step_down(replies: &[NodeReply<ExtendReply>]) -> Nodes {
+    nodes_that(replies, |answer| matches!(answer, ExtendReply::Renewed { step_down: true, .. }))
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::Moment,
-    lease::{Tally, VoteResult},
+    lease::{Quorums, Tally, VoteResult},
 };
 
 /// How long to wait for late answers, at least and at most, once a round is decided.
@@ -28,7 +28,6 @@ const LATE_ANSWERS: [Duration; 2] = [Duration::from_millis(5), Duration::from_mi
 /// A request that is under way.
 pub(crate) struct Round<A> {
     sent: Moment,
-    nodes: usize,
     outstanding: FuturesUnordered<BoxFuture<'static, NodeReply<A>>>,
     replies: Vec<NodeReply<A>>,
 }
@@ -58,7 +57,7 @@ impl<A: Send + 'static> Round<A> {
             async move { NodeReply { node: index, answer: asked.await } }.boxed()
         };
         let outstanding: FuturesUnordered<_> = nodes.iter().map(ask).collect();
-        Round { sent, nodes: nodes.len(), outstanding, replies: Vec::with_capacity(nodes.len()) }
+        Round { sent, outstanding, replies: Vec::with_capacity(nodes.len()) }
     }
 
     /// Returns when it was sent.
@@ -77,12 +76,12 @@ impl<A: Send + 'static> Round<A> {
     }
 
     /// Takes answers until there is a quorum of votes, or can't be one any more.
-    pub(crate) async fn decide(&mut self, is_vote: fn(&A) -> bool) {
-        let mut tally = Tally::new(self.nodes);
+    pub(crate) async fn decide(&mut self, quorums: &Quorums, is_vote: fn(&A) -> bool) {
+        let mut tally = Tally::new(quorums.clone());
         while tally.result() == VoteResult::Pending
             && let Some(reply) = self.outstanding.next().await
         {
-            tally.count(reply.answer.as_ref().is_ok_and(is_vote));
+            tally.count(reply.node, reply.answer.as_ref().is_ok_and(is_vote));
             self.replies.push(reply);
         }
     }

@@ -14,7 +14,7 @@ use super::{
     scripts::{Acquisition, Audience, DatedNote, Keys},
 };
 use crate::{
-    lease::{FencingToken, Times},
+    lease::{FencingToken, ListSizes, Times},
     lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof},
     once_per::OncePer,
 };
@@ -30,18 +30,18 @@ pub(crate) struct LockSession {
 }
 
 impl LockSession {
-    /// Creates a session with a unique value. `nodes`: how many there are, if others must know.
+    /// Creates a session with a unique value. `lists`: how many nodes there are, if others must know.
     ///
     /// # Errors
     /// The system provides no random numbers.
-    pub(crate) fn new(lock: &str, holder: &str, nodes: Option<usize>, once_per: Option<OncePer>) -> Result<Self> {
+    pub(crate) fn new(lock: &str, holder: &str, lists: Option<ListSizes>, once_per: Option<OncePer>) -> Result<Self> {
         let random = || {
             let mut bytes = [0; 16];
             getrandom(&mut bytes, GetRandomFlags::empty()).context("no random numbers")?;
             anyhow::Ok(u128::from_ne_bytes(bytes))
         };
         let proof = ReleaseProof::new(random()?);
-        let value = LockValue::of_candidate(random()?, &proof, holder, nodes)?;
+        let value = LockValue::of_candidate(random()?, &proof, holder, lists)?;
         Ok(LockSession { once_per, ..Self::proven(lock, NodesKey { value, proof, token: FencingToken::ZERO }) })
     }
 

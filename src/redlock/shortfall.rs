@@ -7,7 +7,10 @@ use super::{
     outcome::NodeReply,
     scripts::{AcquireReply, Answer, ExtendReply, ReleaseReply},
 };
-use crate::lock::{NodeFault, Shortfall, Wanted};
+use crate::{
+    lease::{Nodes, Quorums},
+    lock::{NodeFault, Shortfall, Wanted},
+};
 
 /// Why a node didn't do what was wanted.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,28 +24,35 @@ enum Fault {
 }
 
 /// Returns which nodes can't vote, after a campaign round.
-pub(crate) fn of_votes(nodes: &[Arc<Node>], replies: &[NodeReply<AcquireReply>]) -> Shortfall {
-    of(Wanted::Vote, nodes, replies, |acquired| match acquired.answer {
+pub(crate) fn of_votes(nodes: &[Arc<Node>], quorums: &Quorums, replies: &[NodeReply<AcquireReply>]) -> Shortfall {
+    of(Wanted::Vote, nodes, quorums, replies, |acquired| match acquired.answer {
         Answer::StartupGrace { left } => Some(Fault::StartupGrace(left)),
         _ => None,
     })
 }
 
 /// Returns which nodes didn't extend the lease.
-pub(crate) fn of_extensions(nodes: &[Arc<Node>], replies: &[NodeReply<ExtendReply>]) -> Shortfall {
-    of(Wanted::Extension, nodes, replies, |extended| (!extended.is_vote()).then_some(Fault::GaveToAnother))
+pub(crate) fn of_extensions(nodes: &[Arc<Node>], quorums: &Quorums, replies: &[NodeReply<ExtendReply>]) -> Shortfall {
+    of(Wanted::Extension, nodes, quorums, replies, |extended| (!extended.is_vote()).then_some(Fault::GaveToAnother))
 }
 
 /// Returns which nodes didn't confirm a release; `kept`: which don't keep the lock.
-pub(crate) fn of_releases(nodes: &[Arc<Node>], replies: &[NodeReply<ReleaseReply>], kept: bool) -> Shortfall {
+pub(crate) fn of_releases(
+    nodes: &[Arc<Node>],
+    quorums: &Quorums,
+    replies: &[NodeReply<ReleaseReply>],
+    kept: bool,
+) -> Shortfall {
     let lacks = |reply: &ReleaseReply| kept && *reply == ReleaseReply::NotOurs;
-    of(Wanted::Release, nodes, replies, |released| lacks(released).then_some(Fault::GaveToAnother))
+    of(Wanted::Release, nodes, quorums, replies, |released| lacks(released).then_some(Fault::GaveToAnother))
 }
 
-/// Returns which nodes fell short. `fault`: what is wrong with an answer, if anything.
+/// Returns which nodes fell short: those of the list that lacks the most for a quorum. `fault`: what is wrong with an answer,
+/// if anything.
 fn of<A>(
     wanted: Wanted,
     nodes: &[Arc<Node>],
+    quorums: &Quorums,
     replies: &[NodeReply<A>],
     fault: impl Fn(&A) -> Option<Fault>,
 ) -> Shortfall {
@@ -53,12 +63,13 @@ fn of<A>(
             Err(failure) => Some(Fault::NoAnswer(failure.clone())),
         };
     }
-    let able = faults.iter().filter(|fault| fault.is_none()).count();
+    let able: Nodes = (0..nodes.len()).filter(|&node| faults[node].is_none()).collect();
+    let (list, able) = quorums.shortest_of(&able);
     let named = |(node, fault): (&Arc<Node>, Option<Fault>)| {
         Some(NodeFault { node: node.address.to_string(), why: Arc::new(fault?) })
     };
-    let faults = nodes.iter().zip(faults).filter_map(named).collect();
-    Shortfall { wanted, able, nodes: nodes.len(), faults }
+    let of_list = nodes.iter().zip(faults).filter(|(node, _)| list.contains(&node.index));
+    Shortfall { wanted, able, nodes: list.len(), faults: of_list.filter_map(named).collect() }
 }
 
 impl fmt::Display for Fault {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock::Moment,
-    lease::{FARTHEST_AHEAD, FencingToken, Times, quorum_free_in},
+    lease::{FARTHEST_AHEAD, FencingToken, Quorums, Times},
     lock::{LockValue, Reason},
     once_per::{OncePer, PastSuccess},
 };
@@ -71,10 +71,10 @@ proptest! {
                 scripts::acquired(value).map(|acquired| NodeReply { node: index, answer: Ok(acquired) })
             })
             .collect();
-        let sent = Moment::now();
+        let (sent, quorums) = (Moment::now(), Quorums::of(6));
         let decided = sent + Duration::from_millis(now.into());
-        let _ = outcome::campaign(6, &replies, &times, sent, decided);
-        let _ = outcome::fence_to_pass(6, &replies, u64::from(now));
+        let _ = outcome::campaign(&quorums, &replies, &times, sent, decided);
+        let _ = outcome::fence_to_pass(&quorums, &replies, u64::from(now));
         prop_assert_eq!(outcome::free_in(6, &replies, &times, chance).len(), 6);
     }
 
@@ -85,21 +85,23 @@ proptest! {
         chance in 0.0..1.0,
     ) {
         let (times, now) = (Times::new(Duration::from_secs(15), None).expect("times that fit"), Moment::now());
+        let quorums = Quorums::of(5);
         let answers = answers.into_iter().enumerate();
         let replies: Vec<_> = answers.map(|(node, answer)| NodeReply { node, answer: Ok(answer) }).collect();
         let mut timer = TakeoverTimer::new();
-        timer.learn(times.ttl(), outcome::listeners(5, &replies));
-        timer.begin(quorum_free_in(5, outcome::free_in(5, &replies, &times, chance)), &times, now, chance);
+        timer.learn(times.ttl(), outcome::listeners(&quorums, &replies));
+        let free_in = outcome::free_in(5, &replies, &times, chance);
+        timer.begin(quorums.reached_at(|node| free_in[node]), &times, now, chance);
         let (word, listeners, subject) = message;
         let notification = pubsub::parse(&format!("{word} {listeners} {subject}")).expect("a notification");
         timer.hear(notification, &times, now, chance);
         let session = LockSession::new("lock", "holder", None, None).expect("random numbers");
         for wall in [0, 1_800_000_000_000_000, u64::MAX] {
-            let _ = (outcome::fence_to_pass(5, &replies, wall), outcome::fence_ahead(5, &replies, wall));
+            let _ = (outcome::fence_to_pass(&quorums, &replies, wall), outcome::fence_ahead(&quorums, &replies, wall));
             replies.iter().flat_map(|reply| &reply.answer).for_each(|acquired| session.overtake(acquired.fence, wall));
             prop_assert!(session.next_token(wall) <= FencingToken::MAX);
         }
-        match outcome::campaign(5, &replies, &times, now, now) {
+        match outcome::campaign(&quorums, &replies, &times, now, now) {
             Ok(failures) => {
                 let once = OncePer { period: Duration::from_secs(60), attempts: Some(2) };
                 prop_assert!(once.failure(failures, now).is_none_or(|note| note.text != "0"));
@@ -140,9 +142,9 @@ proptest! {
         let may_fail = nodes - crate::lease::quorum(nodes);
         let replies: Vec<_> = (0..nodes).map(|index| acquired(index, if index < may_fail { fence } else { wall })).collect();
         let replies = &replies[..nodes - silent.min(nodes)];
-        prop_assert!(outcome::fence_to_pass(nodes, replies, wall).is_none_or(|pass| pass.get() <= wall + FARTHEST_AHEAD));
+        prop_assert!(outcome::fence_to_pass(&Quorums::of(nodes), replies, wall).is_none_or(|pass| pass.get() <= wall + FARTHEST_AHEAD));
         // A fence that was really granted is exceeded, however far the clock is behind.
         let all: Vec<_> = (0..nodes).map(|index| acquired(index, fence)).collect();
-        prop_assert_eq!(outcome::fence_to_pass(nodes, &all, 0), Some(FencingToken::new(fence)));
+        prop_assert_eq!(outcome::fence_to_pass(&Quorums::of(nodes), &all, 0), Some(FencingToken::new(fence)));
     }
 }

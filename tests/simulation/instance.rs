@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     clock::Moment,
-    lease::{Deadlines, FencingToken, Tally, VoteResult},
+    lease::{Deadlines, FencingToken, Quorums, Tally, VoteResult},
     lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof},
     once_per::OncePer,
     redlock::simulated::{
@@ -175,9 +175,10 @@ impl Instance {
         world.schedule.nodes
     }
 
-    /// Returns the number of nodes that votes are counted against.
-    fn counted(&self, world: &World, answered: usize) -> usize {
-        if world.rules.configured_nodes { self.nodes(world) } else { answered.max(1) }
+    /// Returns the nodes that votes are counted against.
+    fn counted<A>(&self, world: &World, replies: &[NodeReply<A>]) -> Quorums {
+        let answered = replies.iter().filter(|reply| reply.answer.is_ok()).map(|reply| reply.node);
+        if world.rules.configured_nodes { Quorums::of(self.nodes(world)) } else { Quorums::among(answered) }
     }
 
     fn deadlines(&self, world: &World, sent: Moment) -> Deadlines {
@@ -232,7 +233,7 @@ impl Instance {
     fn ask_all(&mut self, kind: Kind, ask: impl Fn(usize, &Self) -> Option<Ask>, world: &mut World) {
         self.rounds += 1;
         let (number, nodes) = (self.rounds, self.nodes(world));
-        self.round = Some(Round { number, sent: self.clock(world), tally: Tally::new(nodes), kind });
+        self.round = Some(Round { number, sent: self.clock(world), tally: Tally::new(Quorums::of(nodes)), kind });
         for node in 0..nodes {
             if let Some(ask) = ask(node, self) {
                 world.send(node, ask, self.process(), number);
@@ -297,7 +298,7 @@ impl Instance {
             }
             _ => return,
         };
-        round.tally.count(vote);
+        round.tally.count(node, vote);
         // If one node alone may know of a success, wait for all.
         let waits = self.once_per.is_some() && matches!(round.kind, Kind::Campaign(_));
         if round.tally.result() != VoteResult::Pending && !waits {

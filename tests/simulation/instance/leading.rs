@@ -110,8 +110,7 @@ impl Instance {
         world: &mut World,
     ) {
         let now = self.clock(world);
-        let counted = self.counted(world, outcome::answers(replies).count());
-        let extent = outcome::extension(counted, replies);
+        let extent = outcome::extension(&self.counted(world, replies), replies);
         if notes {
             return self.noted(extent, now, world);
         }

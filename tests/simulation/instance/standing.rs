@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{FILL_IN, Instance, Phase, Timer};
 use crate::{
     clock::Moment,
-    lease::quorum_free_in,
+    lease::Quorums,
     lock::{Reason, ReleaseOptions},
     once_per::Failures,
     redlock::{
@@ -24,11 +24,11 @@ impl Instance {
         world: &mut World,
     ) {
         let now = self.clock(world);
-        self.watch.learn(now.since(sent), outcome::listeners(self.nodes(world), replies));
-        let fence = outcome::fence_to_pass(self.nodes(world), replies, self.wall(world));
+        let quorums = Quorums::of(self.nodes(world));
+        self.watch.learn(now.since(sent), outcome::listeners(&quorums, replies));
+        let fence = outcome::fence_to_pass(&quorums, replies, self.wall(world));
         fence.into_iter().for_each(|fence| self.session.see(fence));
-        let counted = self.counted(world, outcome::answers(replies).count());
-        let lost = match outcome::campaign(counted, replies, &world.times, sent, now) {
+        let lost = match outcome::campaign(&self.counted(world, replies), replies, &world.times, sent, now) {
             Ok(Failures { .. }) => return self.lead(replies, number, sent, world),
             Err(lost) => lost,
         };
@@ -57,7 +57,7 @@ impl Instance {
             }
             _ => {
                 let free_in = outcome::free_in(self.nodes(world), replies, &world.times, world.random.f64());
-                let free_in = quorum_free_in(self.nodes(world), free_in);
+                let free_in = quorums.reached_at(|node| free_in[node]);
                 self.watch.begin(free_in, &world.times, now, world.random.f64());
                 self.stand_by(None, world);
             }
