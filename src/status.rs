@@ -11,15 +11,32 @@ use crate::{lease::FencingToken, lock::LeadershipId, once_per::PastSuccess};
 pub(crate) struct ElectionStatus {
     pub resource: String,
     pub leader: Option<LeaderStatus>,
-    /// How many nodes have the leader's lock.
-    pub votes: usize,
-    pub quorum: usize,
+    /// What the nodes of the present list say.
+    #[serde(flatten)]
+    pub now: ListVotes,
+    /// While the servers are changed: what those of the list before say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<ListVotes>,
+    /// Whether the leader would lose its lease with one node less, though there are more.
+    pub bare_quorum: bool,
     /// Whether a quorum of nodes has answered, so that the rest is reliable.
     pub known: bool,
     /// The last success of this period (`--once-per`).
     #[serde(serialize_with = "as_shown")]
     pub done: Option<PastSuccess>,
     pub nodes: Vec<NodeStatus>,
+}
+
+/// How many nodes of a list elect a leader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct ListVotes {
+    #[serde(skip)]
+    pub nodes: usize,
+    #[serde(skip)]
+    pub answered: usize,
+    /// How many have the leader's lock.
+    pub votes: usize,
+    pub quorum: usize,
 }
 
 /// Who holds the lock of a quorum.

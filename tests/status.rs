@@ -77,11 +77,18 @@ fn each_nodes_view_and_why_one_has_none() {
     let _leader = Leaderrun::on(&servers, &resource, TTL).args(["--holder", "web-2"]).args(job).spawn();
     witnesses.started(1);
     eventually("the lock on all nodes", || (servers.locked(&resource) == 3).then_some(()));
+    let is_bare = |servers: &Servers| -> Value {
+        let output = Leaderrun::on(servers, &resource, TTL).args(["--status", "--json"]).output();
+        serde_json::from_str::<Value>(&output.stdout).expect("JSON")["bare_quorum"].clone()
+    };
+    assert_eq!(is_bare(&servers), false);
     servers.0[1].kill();
+    assert_eq!(is_bare(&servers), true);
     let ask = |servers: &Servers| Leaderrun::on(servers, &resource, TTL).args(["--status"]).output();
     let output = ask(&servers);
     assert_eq!(output.code(), 0, "{}", output.stdout);
-    assert!(output.stdout.contains("on 2 of 3 nodes, 2 needed"), "{}", output.stdout);
+    let on = "on 2 of 3 nodes, 2 needed (a bare quorum: one node less would lose it); for ";
+    assert!(output.stdout.contains(on), "{}", output.stdout);
     assert!(output.stdout.contains(&format!("{}  refused the connection", servers.0[1].url())), "{}", output.stdout);
     assert_eq!(output.stdout.matches("  web-2 ").count(), 2, "{}", output.stdout);
     servers.0[0].kill();

@@ -2,7 +2,7 @@
 
 use crate::{
     exit::Exit,
-    status::{ElectionStatus, LeaderStatus},
+    status::{ElectionStatus, LeaderStatus, ListVotes},
 };
 
 /// Returns the exit status that says whether an instance leads.
@@ -16,11 +16,11 @@ pub(super) fn exit(seen: &ElectionStatus) -> Exit {
 
 /// Returns a text that says who leads, or why that isn't known.
 pub(super) fn describe(seen: &ElectionStatus) -> String {
-    let (votes, all, needed) = (seen.votes, seen.nodes.len(), seen.quorum);
     match &seen.leader {
         _ if !seen.known => {
-            let answered = seen.nodes.iter().filter(|node| node.failure.is_none()).count();
-            format!("not known: {answered} of {all} nodes answered, {needed} needed")
+            let before = seen.before.filter(|_| seen.now.answered >= seen.now.quorum);
+            let ListVotes { answered, nodes, quorum, .. } = before.unwrap_or(seen.now);
+            format!("not known: {answered} of {nodes} nodes answered, {quorum} needed")
         }
         Some(LeaderStatus { holder, kept: true, safe_for, .. }) => {
             let left = safe_for.map(|left| format!(" for {:.1} s", left.as_secs_f64())).unwrap_or_default();
@@ -29,10 +29,20 @@ pub(super) fn describe(seen: &ElectionStatus) -> String {
         Some(LeaderStatus { holder, since, token, safe_for, .. }) => {
             let safe = safe_for.map(|left| {
                 let left = left.as_secs_f64();
-                format!(", on {votes} of {all} nodes, {needed} needed; for {left:.1} s at least")
+                let bare = if seen.bare_quorum { " (a bare quorum: one node less would lose it)" } else { "" };
+                format!(", {}{bare}; for {left:.1} s at least", on(seen))
             });
             format!("{holder} leads since {since} with fencing token {token}{}", safe.unwrap_or_default())
         }
         None => "nobody leads".into(),
     }
+}
+
+/// Returns a text that says how many nodes elect the leader.
+fn on(seen: &ElectionStatus) -> String {
+    let ListVotes { votes, nodes, quorum, .. } = seen.now;
+    let before = seen
+        .before
+        .map(|ListVotes { votes, nodes, quorum, .. }| format!(", and on {votes} of {nodes} before, {quorum} needed"));
+    format!("on {votes} of {nodes} nodes, {quorum} needed{}", before.unwrap_or_default())
 }

@@ -80,6 +80,12 @@ impl Quorums {
         self.lists().filter(is_theirs).filter(|list| is_quorum(list, votes)).count() >= needed
     }
 
+    /// Returns the lists that have a quorum of these votes, if any.
+    pub(crate) fn reached(&self, votes: &Nodes) -> Option<Quorums> {
+        let mut reached = self.lists().filter(|list| is_quorum(list, votes)).cloned();
+        Some(Quorums { now: reached.next()?, before: reached.next() })
+    }
+
     /// Returns whether one list has so many of these nodes that no quorum is left of the others.
     pub(crate) fn is_prevented(&self, refusals: &Nodes) -> bool {
         self.lists().any(|list| count(list, refusals) + quorum(list.len()) > list.len())

@@ -21,7 +21,7 @@ use crate::{
     clock::show_time,
     lease::FencingToken,
     lock::LeadershipId,
-    status::{ElectionStatus, LeaderStatus, NodeStatus},
+    status::{ElectionStatus, LeaderStatus, ListVotes, NodeStatus},
 };
 
 /// The stack size of the thread that watches the folder.
@@ -59,9 +59,10 @@ impl LocalObserver {
         };
         ElectionStatus {
             resource: self.resource.clone(),
-            votes: usize::from(leader.is_some()),
+            now: ListVotes { nodes: 1, answered: 1, votes: usize::from(leader.is_some()), quorum: 1 },
+            before: None,
+            bare_quorum: false,
             leader,
-            quorum: 1,
             known: true,
             done: record.success(),
             nodes: vec![node],

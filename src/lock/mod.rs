@@ -11,5 +11,5 @@ pub(crate) use self::{
     outcome::{AcquireOutcome, ExtendOutcome, Lease, NodesKey, NotAcquired, ReleaseKey, ReleaseOptions},
     proof::ReleaseProof,
     reason::{Leader, Reason},
-    value::{LeadershipId, LockValue},
+    value::{LeadershipId, LockValue, Terms},
 };

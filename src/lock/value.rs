@@ -1,6 +1,6 @@
 //! The value that marks a lock as one leader's.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,9 +27,19 @@ struct Mark {
     /// How many nodes its leader is configured with.
     #[serde(flatten)]
     lists: Option<ListSizes>,
+    /// Its ttl, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ttl_ms: Option<u64>,
     /// The leader has ended, and its lock is kept for a while.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     kept: bool,
+}
+
+/// What all instances of a resource must be configured with alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub lists: ListSizes,
+    pub ttl: Duration,
 }
 
 /// What distinguishes a leadership from all others: the value of its lock or, on one machine, its token.
@@ -40,8 +50,8 @@ pub(crate) enum LeadershipId {
 }
 
 impl LockValue {
-    /// Creates the value of a candidate. `id`: a random number. `proof`: what will prove its release. `lists`: how many
-    /// nodes it is configured with, if others must know.
+    /// Creates the value of a candidate. `id`: a random number. `proof`: what will prove its release. `terms`: those
+    /// that others must know.
     ///
     /// # Errors
     /// Those of serializing it.
@@ -49,10 +59,12 @@ impl LockValue {
         id: u128,
         proof: &ReleaseProof,
         holder: &str,
-        lists: Option<ListSizes>,
+        terms: Option<Terms>,
     ) -> serde_json::Result<Self> {
         let (id, holder, release) = (format!("{id:032x}"), holder.to_owned(), proof.hash());
-        let mark = Mark { id, holder, release, lists, kept: false };
+        let lists = terms.map(|terms| terms.lists);
+        let ttl_ms = terms.and_then(|terms| u64::try_from(terms.ttl.as_millis()).ok());
+        let mark = Mark { id, holder, release, lists, ttl_ms, kept: false };
         serde_json::to_string(&mark).map(LockValue)
     }
 
@@ -82,6 +94,11 @@ impl LockValue {
     /// Returns how many nodes its leader is configured with; `None` if it doesn't say.
     pub(crate) fn lists(&self) -> Option<ListSizes> {
         self.mark()?.lists
+    }
+
+    /// Returns the ttl that its leader is configured with; `None` if it doesn't say.
+    pub(crate) fn ttl(&self) -> Option<Duration> {
+        self.mark()?.ttl_ms.map(Duration::from_millis)
     }
 
     /// Returns whether its leader has ended and the lock is kept for a while.

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
+use humantime::format_duration;
 
 use super::{
     known_votes::KnownVotes,
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::{
     clock::{Moment, wall_micros},
+    event::Event,
     lease::{FencingToken, Times},
     lock::{AcquireOutcome, Lease, NotAcquired, Reason, ReleaseKey, ReleaseOptions},
     once_per::Failures,
@@ -142,6 +144,7 @@ impl Redlock {
         }
         let replies = round.end();
         self.withdraw(&replies);
+        self.report_other_ttl(&replies);
         self.standby.timer.expect_own_vote(may_tell_of_us(teller, &replies));
         let reason = match lost {
             LostRound::Decided(Reason::Stale) => self.fence_ahead(&replies).unwrap_or(Reason::Stale),
@@ -167,6 +170,18 @@ impl Redlock {
     fn reason_of(&self, OtherList { node, holder, theirs }: OtherList) -> Reason {
         let node = self.nodes[node].address.to_string();
         Reason::OtherList { node, holder, theirs, ours: self.quorums.sizes() }
+    }
+
+    /// Reports once that another instance has another ttl.
+    fn report_other_ttl(&mut self, replies: &[NodeReply<AcquireReply>]) {
+        let ours = self.times.ttl();
+        let Some((holder, theirs)) = outcome::other_ttl(replies, ours) else { return };
+        if self.other_ttl.replace(theirs) != Some(theirs) {
+            let (theirs, ours) = (format_duration(theirs), format_duration(ours));
+            let message =
+                format_args!("{holder} has --ttl {theirs}, but this instance {ours}; give all instances the same");
+            self.report.info(Event::Warning, message);
+        }
     }
 
     /// Returns why no token can be large enough, if that is so.

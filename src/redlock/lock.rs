@@ -29,7 +29,7 @@ use crate::{
     clock::{Moment, wall_micros},
     event::Event,
     lease::{Quorums, Times, VoteResult},
-    lock::{BackendFailure, ExtendOutcome, NodesKey, NotAcquired, Reason, ReleaseKey, ReleaseOptions},
+    lock::{BackendFailure, ExtendOutcome, NodesKey, NotAcquired, Reason, ReleaseKey, ReleaseOptions, Terms},
     once_per::{Note, OncePer},
     report::Report,
 };
@@ -53,10 +53,12 @@ pub(crate) struct Redlock {
     pub(crate) servers_differ: bool,
     /// A lock of an instance with another number of nodes, and until when it may last there.
     pub(crate) other_list: Option<(OtherList, Moment)>,
+    /// The other ttl that was reported last.
+    pub(crate) other_ttl: Option<Duration>,
     pub(crate) processes: KnownProcesses,
     pub(crate) votes: Arc<KnownVotes>,
     pub(crate) clocks: Arc<KnownClocks>,
-    report: Report,
+    pub(crate) report: Report,
 }
 
 impl Redlock {
@@ -71,7 +73,8 @@ impl Redlock {
         times: Times,
         report: &Report,
     ) -> Result<Self> {
-        let session = LockSession::new(&config.lock, holder, Some(config.quorums.sizes()), once_per)?;
+        let terms = Terms { lists: config.quorums.sizes(), ttl: times.ttl() };
+        let session = LockSession::new(&config.lock, holder, Some(terms), once_per)?;
         Ok(Self::with_session(config, session, times, report))
     }
 
@@ -93,6 +96,7 @@ impl Redlock {
             lost_rounds: 0,
             servers_differ: false,
             other_list: None,
+            other_ttl: None,
             processes: KnownProcesses::default(),
             votes: Arc::new(KnownVotes::none(config.quorums.clone())),
             clocks: Arc::default(),

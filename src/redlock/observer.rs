@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     clock::{Moment, show_time},
-    lease::{FencingToken, Quorums, Times, quorum},
+    lease::{FencingToken, Nodes, Quorums, Times, quorum},
     lock::{LeadershipId, LockValue},
-    status::{ElectionStatus, LeaderStatus, NodeStatus},
+    status::{ElectionStatus, LeaderStatus, ListVotes, NodeStatus},
 };
 
 /// The minimum time that a look waits for nodes that it doesn't need.
@@ -123,11 +123,22 @@ impl RedlockObserver {
             self.quorums.is_reached_by(value.lists(), &votes.keys().copied().collect())
         };
         let elected = locks.into_iter().find(|(value, votes)| leads(value, votes));
+        let on: Nodes = elected.iter().flat_map(|(_, votes)| votes.keys().copied()).collect();
+        let answered = nodes_that(replies, |_| true);
+        let mut lists = self.quorums.lists().map(|list| ListVotes {
+            nodes: list.len(),
+            answered: list.intersection(&answered).count(),
+            votes: list.intersection(&on).count(),
+            quorum: quorum(list.len()),
+        });
+        // Another's lists may be one of ours.
+        let reached = self.quorums.reached(&on);
         ElectionStatus {
             resource: self.resource.clone(),
-            votes: elected.as_ref().map_or(0, |(_, votes)| votes.len()),
-            leader: elected.map(|(value, votes)| leader(value, &votes, &self.quorums)),
-            quorum: quorum(self.nodes.len()),
+            now: lists.next().unwrap_or_default(),
+            before: lists.next(),
+            bare_quorum: reached.as_ref().is_some_and(|reached| reached.is_bare(&on)),
+            leader: elected.zip(reached).map(|((value, votes), reached)| leader(value, &votes, &reached)),
             known: self.is_known(replies),
             done: answers(replies).find_map(|looked| looked.success.clone()),
             nodes: self.nodes.iter().map(|node| node_status(node, replies)).collect(),
@@ -135,9 +146,9 @@ impl RedlockObserver {
     }
 }
 
-/// Returns the status of the leader that a quorum has elected. It is safe until only one node less than a quorum has
+/// Returns the status of the leader that has a quorum of these lists. It is safe until only one node less than a quorum has
 /// its lock.
-fn leader(value: &LockValue, votes: &HashMap<usize, &LookReply>, quorums: &Quorums) -> LeaderStatus {
+fn leader(value: &LockValue, votes: &HashMap<usize, &LookReply>, reached: &Quorums) -> LeaderStatus {
     // A node that has lost its fence may have got the lock back.
     let token = votes.values().map(|looked| looked.fence.unwrap_or(FencingToken::ZERO)).min();
     let token = token.unwrap_or(FencingToken::ZERO);
@@ -147,7 +158,7 @@ fn leader(value: &LockValue, votes: &HashMap<usize, &LookReply>, quorums: &Quoru
         since: show_time(token.elected_at()),
         token,
         kept: value.is_kept(),
-        safe_for: quorums.reached_at(lasts).map(|Reverse(left)| left).filter(|&left| left < Duration::MAX),
+        safe_for: reached.reached_at(lasts).map(|Reverse(left)| left).filter(|&left| left < Duration::MAX),
         id: LeadershipId::Lock(value.clone()),
     }
 }

@@ -132,6 +132,14 @@ fn other_list(quorums: &Quorums, replies: &[NodeReply<AcquireReply>]) -> Option<
     })
 }
 
+/// Returns an instance whose ttl isn't ours, and that.
+pub(crate) fn other_ttl(replies: &[NodeReply<AcquireReply>], ours: Duration) -> Option<(String, Duration)> {
+    answers(replies).find_map(|acquired| {
+        let Answer::Held { value, .. } = &acquired.answer else { return None };
+        Some((value.holder(), value.ttl().filter(|&theirs| theirs != ours)?))
+    })
+}
+
 /// Returns whether a quorum has voted.
 pub(crate) fn is_granted(quorums: &Quorums, replies: &[NodeReply<AcquireReply>]) -> bool {
     quorums.is_reached(&nodes_that(replies, AcquireReply::is_vote))

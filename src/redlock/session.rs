@@ -14,8 +14,8 @@ use super::{
     scripts::{Acquisition, Audience, DatedNote, Keys},
 };
 use crate::{
-    lease::{FencingToken, ListSizes, Times},
-    lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof},
+    lease::{FencingToken, Times},
+    lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof, Terms},
     once_per::OncePer,
 };
 
@@ -30,18 +30,18 @@ pub(crate) struct LockSession {
 }
 
 impl LockSession {
-    /// Creates a session with a unique value. `lists`: how many nodes there are, if others must know.
+    /// Creates a session with a unique value. `terms`: those that others must know.
     ///
     /// # Errors
     /// The system provides no random numbers.
-    pub(crate) fn new(lock: &str, holder: &str, lists: Option<ListSizes>, once_per: Option<OncePer>) -> Result<Self> {
+    pub(crate) fn new(lock: &str, holder: &str, terms: Option<Terms>, once_per: Option<OncePer>) -> Result<Self> {
         let random = || {
             let mut bytes = [0; 16];
             getrandom(&mut bytes, GetRandomFlags::empty()).context("no random numbers")?;
             anyhow::Ok(u128::from_ne_bytes(bytes))
         };
         let proof = ReleaseProof::new(random()?);
-        let value = LockValue::of_candidate(random()?, &proof, holder, lists)?;
+        let value = LockValue::of_candidate(random()?, &proof, holder, terms)?;
         Ok(LockSession { once_per, ..Self::proven(lock, NodesKey { value, proof, token: FencingToken::ZERO }) })
     }
 

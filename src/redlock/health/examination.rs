@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
-use super::{dry_run, facts, finding::Finding, info::ServerInfo, measurement, node_health::NodeHealth, twins};
+use super::{dry_run, facts, finding::Finding, info::ServerInfo, measurement, node_health::NodeHealth, terms, twins};
 use crate::{
     lease::Times,
     redlock::{
@@ -35,7 +35,9 @@ pub(crate) async fn check(config: &RedlockConfig, times: Times) -> anyhow::Resul
         let (sender, notifications) = mpsc::channel(8);
         let channel = session.keys(&config.addresses[index]).channel;
         let node = Node::at(config, index, channel, NotificationSender(sender), &patient);
-        anyhow::Ok(examine(&node, &session, notifications, &times).await)
+        let mut health = examine(&node, &session, notifications, &times).await;
+        health.findings.extend(terms::findings(&node, config, &times).await);
+        anyhow::Ok(health)
     };
     let nodes = join_all((0..config.addresses.len()).map(examine)).await;
     let mut nodes = nodes.into_iter().collect::<anyhow::Result<Vec<_>>>()?;

@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
-use crate::redlock::net::failure::{Failure, grant_command};
+use crate::{
+    lease::ListSizes,
+    redlock::net::failure::{Failure, grant_command},
+};
 
 /// Something to fix or to know. Its text follows the node's name: "redis://b:6379 is a replica".
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +25,18 @@ pub(crate) enum Finding {
     SameServer(String),
     /// The user may not run these commands.
     MissingRights(Vec<&'static str>),
+    /// The lock there is that of an instance with other numbers of nodes.
+    OtherList {
+        holder: String,
+        theirs: ListSizes,
+        ours: ListSizes,
+    },
+    /// The lock there is that of an instance with another ttl.
+    OtherTtl {
+        holder: String,
+        theirs: Duration,
+        ours: Duration,
+    },
     /// The user may not subscribe to the lock's channel.
     CannotListen,
     /// The longest answer took at least half the time that this ttl leaves for one.
@@ -72,6 +87,8 @@ impl Finding {
             | Finding::MissingRights(_) => Severity::NoVote,
             Finding::Slow { longest, limit, .. } if longest > limit => Severity::NoVote,
             Finding::Slow { .. }
+            | Finding::OtherList { .. }
+            | Finding::OtherTtl { .. }
             | Finding::CannotListen
             | Finding::ClockApart { .. }
             | Finding::Evicts(_)
@@ -101,6 +118,8 @@ impl Finding {
             Finding::Slow { longest, .. } => {
                 return format!("give --ttl {} or more", show(ttl_for(*longest))).into();
             }
+            Finding::OtherList { .. } => "give all instances the same --redis; docs/servers.md says how to change it",
+            Finding::OtherTtl { .. } => "give all instances the same --ttl",
             Finding::ClockApart { .. } => {
                 "let NTP set both: fencing tokens after a loss of data, and times in messages, come from them"
             }
@@ -139,6 +158,13 @@ impl fmt::Display for Finding {
             Finding::CannotListen => f.write_str(
                 "doesn't let this user listen: a standby takes over when a lease runs out, not when it is released",
             ),
+            Finding::OtherList { holder, theirs, ours } => {
+                write!(f, "has the lock of {holder}, which uses {theirs} servers, but this instance {ours}")
+            }
+            Finding::OtherTtl { holder, theirs, ours } => {
+                let (theirs, ours) = (show(*theirs), show(*ours));
+                write!(f, "has the lock of {holder}, which has --ttl {theirs}, but this instance {ours}")
+            }
             Finding::Slow { longest, limit, ttl } => {
                 let (longest, limit, ttl) = (show(*longest), show(*limit), show(*ttl));
                 write!(f, "took up to {longest} to answer; with --ttl {ttl} it must within {limit}")

@@ -7,6 +7,7 @@ mod finding;
 mod info;
 mod measurement;
 mod node_health;
+mod terms;
 mod twins;
 
 pub(crate) use self::{
