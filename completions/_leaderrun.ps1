@@ -26,6 +26,7 @@ Register-ArgumentCompleter -Native -CommandName 'leaderrun' -ScriptBlock {
             [CompletionResult]::new('-R', '-R ', [CompletionResultType]::ParameterName, 'Redis servers (nodes); or --redis-file FILE')
             [CompletionResult]::new('--redis', '--redis', [CompletionResultType]::ParameterName, 'Redis servers (nodes); or --redis-file FILE')
             [CompletionResult]::new('--redis-file', '--redis-file', [CompletionResultType]::ParameterName, 'Read server URLs from FILE, one per line')
+            [CompletionResult]::new('--redis-before', '--redis-before', [CompletionResultType]::ParameterName, 'The servers before, while they are changed')
             [CompletionResult]::new('--tls-ca', '--tls-ca', [CompletionResultType]::ParameterName, 'CA certificates to trust for rediss://')
             [CompletionResult]::new('--tls-cert', '--tls-cert', [CompletionResultType]::ParameterName, 'Client certificate for rediss://')
             [CompletionResult]::new('--tls-key', '--tls-key', [CompletionResultType]::ParameterName, 'Private key of the client certificate')

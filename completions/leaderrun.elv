@@ -23,6 +23,7 @@ set edit:completion:arg-completer[leaderrun] = {|@words|
             cand -R 'Redis servers (nodes); or --redis-file FILE'
             cand --redis 'Redis servers (nodes); or --redis-file FILE'
             cand --redis-file 'Read server URLs from FILE, one per line'
+            cand --redis-before 'The servers before, while they are changed'
             cand --tls-ca 'CA certificates to trust for rediss://'
             cand --tls-cert 'Client certificate for rediss://'
             cand --tls-key 'Private key of the client certificate'

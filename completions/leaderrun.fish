@@ -1,6 +1,7 @@
 complete -c leaderrun -s r -l resource -d 'Name to lead, the same on every instance' -r
 complete -c leaderrun -s R -l redis -d 'Redis servers (nodes); or --redis-file FILE' -r
 complete -c leaderrun -l redis-file -d 'Read server URLs from FILE, one per line' -r -F
+complete -c leaderrun -l redis-before -d 'The servers before, while they are changed' -r
 complete -c leaderrun -l tls-ca -d 'CA certificates to trust for rediss://' -r -F
 complete -c leaderrun -l tls-cert -d 'Client certificate for rediss://' -r -F
 complete -c leaderrun -l tls-key -d 'Private key of the client certificate' -r -F

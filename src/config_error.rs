@@ -28,6 +28,7 @@ pub(crate) enum ConfigError {
     UnreadableFile { file: PathBuf, error: io::Error },
     EmptyFile { file: PathBuf },
     Url { source: UrlSource, number: usize, count: usize, problem: String },
+    OtherDatabase { server: String },
     SameServer { source: UrlSource, first: usize, second: usize, server: String },
     Tls(String),
     TlsWithoutUse,
@@ -49,6 +50,7 @@ pub(crate) enum NameProblem {
 #[derive(Clone, Debug)]
 pub(crate) enum UrlSource {
     Option,
+    Before,
     File(PathBuf),
 }
 
@@ -100,6 +102,10 @@ impl Display for ConfigError {
             Self::SameServer { source, first, second, server } => write!(
                 f,
                 "{source}: URLs {first} and {second} are the same server, {server}; each must be a server of its own"
+            ),
+            Self::OtherDatabase { server } => write!(
+                f,
+                "--redis and --redis-before give {server} different databases; to change the database, stop all instances"
             ),
             Self::Tls(problem) => f.write_str(problem),
             Self::TlsWithoutUse => write!(
@@ -156,6 +162,7 @@ impl Display for UrlSource {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Option => f.write_str("--redis"),
+            Self::Before => f.write_str("--redis-before"),
             Self::File(file) => write!(f, "--redis-file {}", file.display()),
         }
     }

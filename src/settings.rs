@@ -175,12 +175,16 @@ pub(crate) fn backend(cli: &Cli, resource: &str) -> Result<BackendConfig, Config
     if cli.local {
         return Ok(BackendConfig::Local);
     }
-    let addresses = match &cli.redis_file {
+    let now = match &cli.redis_file {
         Some(file) => addresses_in_file(file)?,
-        None => addresses_in_options(&cli.redis)?,
+        None => addresses_in_options(&UrlSource::Option, &cli.redis)?,
     };
+    if now.is_empty() {
+        return Err(ConfigError::NoBackend);
+    }
+    let before = addresses_in_options(&UrlSource::Before, &cli.redis_before)?;
+    let (addresses, quorums) = both_lists(now, before)?;
     let tls = tls(cli, addresses.iter().any(Address::has_tls))?;
-    let quorums = Quorums::of(addresses.len());
     Ok(BackendConfig::Redlock(RedlockConfig { addresses, quorums, lock: lock_name(&cli.key_prefix, resource)?, tls }))
 }
 
@@ -195,13 +199,29 @@ fn addresses_in_file(file: &Path) -> Result<Vec<Address>, ConfigError> {
     Ok(addresses.into_iter().map(|address| address.in_file(file)).collect())
 }
 
-fn addresses_in_options(lists: &[String]) -> Result<Vec<Address>, ConfigError> {
+fn addresses_in_options(source: &UrlSource, lists: &[String]) -> Result<Vec<Address>, ConfigError> {
     let text = lists.iter().flat_map(|list| server_url::split(list)).collect::<Vec<_>>().join("\n");
-    let urls: Vec<&str> = urls(&text).collect();
-    if urls.is_empty() {
-        return Err(ConfigError::NoBackend);
+    addresses(source, &urls(&text).collect::<Vec<_>>())
+}
+
+/// Joins the servers of both lists; there may be none before. One that is in both is one node, and signed in to as the present
+/// list says.
+fn both_lists(now: Vec<Address>, before: Vec<Address>) -> Result<(Vec<Address>, Quorums), ConfigError> {
+    let quorums = Quorums::of(now.len());
+    let (mut all, mut nodes_before) = (now, Vec::new());
+    for address in before {
+        match all.iter().position(|other| other.server() == address.server()) {
+            Some(node) if all[node].database() != address.database() => {
+                return Err(ConfigError::OtherDatabase { server: address.server().to_owned() });
+            }
+            Some(node) => nodes_before.push(node),
+            None => {
+                nodes_before.push(all.len());
+                all.push(address);
+            }
+        }
     }
-    addresses(&UrlSource::Option, &urls)
+    Ok((all, if nodes_before.is_empty() { quorums } else { quorums.and_before(nodes_before) }))
 }
 
 fn addresses(source: &UrlSource, urls: &[&str]) -> Result<Vec<Address>, ConfigError> {

@@ -126,6 +126,15 @@ fn bad_input_gives_one_clear_line_and_status_64() {
         (&["-r", "x", "-R", "redis://", "true"], "missing hostname"),
         (&["-r", "x", "-R", "redis://a,redis://b,redis://a:6379/2", "true"], "URLs 1 and 3 are the same server"),
         (
+            &["-r", "x", "-R", "redis://a", "--redis-before", "redis://b,redis://u:secret@b", "true"],
+            "--redis-before: URLs 1 and 2 are the same server",
+        ),
+        (
+            &["-r", "x", "-R", "redis://a", "--redis-before", "redis://u:secret@a/1", "true"],
+            "--redis and --redis-before give redis://a:6379 different databases",
+        ),
+        (&["-r", "x", "--redis-before", "redis://a", "true"], "use --redis URL,... for many machines"),
+        (
             &["-r", "x", "--redis-file", "/no/such/file", "true"],
             "--redis-file /no/such/file can't be read: No such file",
         ),
@@ -187,6 +196,7 @@ fn the_command_sees_who_leads_and_never_the_servers() {
     let servers = support::Servers::settled(1, std::time::Duration::from_secs(1));
     let output = Leaderrun::new()
         .env("LEADERRUN_REDIS", servers.urls())
+        .env("LEADERRUN_REDIS_BEFORE", servers.urls())
         .args(["-r", &unique("sees"), "--ttl", "1s", "env"])
         .output();
     assert!(!output.stdout.contains("LEADERRUN_REDIS"), "{}", output.stdout);

@@ -16,6 +16,7 @@ const USER: &str = "65534";
 #[derive(Clone, Copy, Debug)]
 enum Given {
     Option,
+    Before,
     Environment,
     File,
 }
@@ -24,6 +25,7 @@ fn run(given: Given, url: &str, folder: &std::path::Path) -> Leaderrun {
     let run = Leaderrun::new().args(["-vv", "-t", "1s"]);
     match given {
         Given::Option => run.args(["-R", url]),
+        Given::Before => run.args(["-R", url, "--redis-before", url]),
         Given::Environment => run.env("LEADERRUN_REDIS", url),
         Given::File => {
             let file = folder.join("urls");
@@ -44,7 +46,7 @@ fn while_it_leads() {
     let url = format!("redis://:{MARKED}@127.0.0.1:{}", server.port);
     let mut connection = redis::Client::open(url.as_str()).and_then(|c| c.get_connection()).expect("a connection");
     let folder = tempfile::tempdir().expect("a folder");
-    for given in [Given::Option, Given::Environment, Given::File] {
+    for given in [Given::Option, Given::Before, Given::Environment, Given::File] {
         let resource = unique("marked");
         let tree = Tree::of(&resource);
         let options = ["--once-per", "60s", "-r", &resource, "--log-format", "json"];
@@ -146,7 +148,7 @@ fn behind_sentinels() {
     let url =
         group.url().replace("://", &format!("://user:{MARKED}@")) + &format!("?sentinel-user=u&sentinel-pass={MARKED}");
     let folder = tempfile::tempdir().expect("a folder");
-    for given in [Given::Option, Given::Environment, Given::File] {
+    for given in [Given::Option, Given::Before, Given::Environment, Given::File] {
         for options in [&["-n", "-r", "x", "true"][..], &["--check"]] {
             let output = run(given, &url, folder.path()).args(options).output();
             assert_eq!(output.code(), 69, "{given:?}: {}", output.stderr);
@@ -182,7 +184,7 @@ fn whatever_goes_wrong() {
     ]);
     let folder = tempfile::tempdir().expect("a folder");
     for url in urls {
-        for given in [Given::Option, Given::Environment, Given::File] {
+        for given in [Given::Option, Given::Before, Given::Environment, Given::File] {
             let output = run(given, &url, folder.path()).args(["-n", "-r", &unique("wrong"), "true"]).output();
             assert!([64, 69].contains(&output.code()), "{given:?}, {url}: {}", output.stderr);
             is_clean(&format!("{given:?}, {url}: a message"), &output.stderr);

@@ -73,6 +73,17 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FILE", env = "LEADERRUN_REDIS_FILE", hide_env = true, conflicts_with = "redis")]
     pub redis_file: Option<PathBuf>,
 
+    /// The servers before, while they are changed
+    ///
+    /// To change the servers of a running system, restart its instances one by one with the new servers in --redis and the
+    /// old ones in this option; when all have both, restart them one by one without it. An instance with both leads only with
+    /// a quorum of each, so it never leads beside one that has just the old servers, or just the new ones. Write a server
+    /// that stays in the same way in both.
+    #[arg(help_heading = WHERE, hide_short_help = true)]
+    #[arg(long, value_name = "URL,...", env = "LEADERRUN_REDIS_BEFORE", hide_env = true)]
+    #[arg(action = ArgAction::Append, conflicts_with = "local")]
+    pub redis_before: Vec<String>,
+
     /// CA certificates to trust for rediss://
     ///
     /// A PEM file. By default leaderrun trusts the certificates of the system, or those that SSL_CERT_FILE names.
@@ -233,7 +244,8 @@ pub(crate) struct Cli {
 
     /// Print who leads (--watch: and every change)
     ///
-    /// Prints who leads, since when, with which fencing token and for how long at least, and what each node reports.
+    /// Prints who leads, since when, with which fencing token, for how long at least, whether on a bare quorum (one node
+    /// less would lose the lease), and what each node reports.
     /// Doesn't disturb an election. Exit status: 0 an instance leads, 1 none does, 69 no quorum of nodes answered.
     #[arg(help_heading = QUESTIONS)]
     #[arg(long, group = "question", conflicts_with = "command")]

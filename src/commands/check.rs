@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     exit::Exit,
-    lease::{Times, quorum},
+    lease::{Nodes, Times, quorum},
     redlock::{self, Finding, NodeHealth, RedlockConfig, Severity},
 };
 
@@ -21,6 +21,16 @@ struct CheckReport<'a> {
     verdict: &'a str,
     exit_status: u8,
     nodes: Vec<NodeReport<'a>>,
+    #[serde(flatten)]
+    now: Able,
+    /// While the servers are changed: the same of the list before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Able>,
+}
+
+/// How many nodes of a list can vote, and must.
+#[derive(Clone, Copy, Serialize)]
+struct Able {
     able: usize,
     quorum: usize,
 }
@@ -50,15 +60,16 @@ struct FindingReport {
 /// Failures of our own, as opposed to those of nodes.
 pub(super) async fn check(config: &RedlockConfig, times: Times, json: bool) -> Result<Exit> {
     let nodes = redlock::check(config, times).await?;
-    let able = nodes.iter().filter(|node| node.votes()).count();
-    let (exit, verdict) = judge(&nodes, able);
+    let of_list = |list: &Nodes| list.iter().filter_map(|&node| nodes.get(node)).collect();
+    let lists: Vec<Vec<&NodeHealth>> = config.quorums.lists().map(of_list).collect();
+    let (exit, verdicts) = judge_all(&lists);
     if json {
         say_json(&CheckReport {
-            verdict: &verdict,
+            verdict: &verdicts.join("; "),
             exit_status: exit.status(),
             nodes: nodes.iter().map(NodeReport::new).collect(),
-            able,
-            quorum: quorum(nodes.len()),
+            now: Able::of(&lists[0]),
+            before: lists.get(1).map(|list| Able::of(list)),
         })?;
         return Ok(exit);
     }
@@ -74,7 +85,7 @@ pub(super) async fn check(config: &RedlockConfig, times: Times, json: bool) -> R
             say(format_args!("{severity}: {} {finding}: {}", node.node, finding.advice()));
         }
     }
-    say(verdict);
+    verdicts.iter().for_each(say);
     Ok(exit)
 }
 
@@ -134,9 +145,26 @@ fn two_largest_units(duration: Duration) -> String {
     humantime::format_duration(duration).to_string().split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the exit status and the last line.
-fn judge(nodes: &[NodeHealth], able: usize) -> (Exit, String) {
-    let (all, needed) = (nodes.len(), quorum(nodes.len()));
+impl Able {
+    fn of(list: &[&NodeHealth]) -> Self {
+        Able { able: list.iter().filter(|node| node.votes()).count(), quorum: quorum(list.len()) }
+    }
+}
+
+/// Returns the exit status, which is that of the worse list, and a last line for each list.
+fn judge_all(lists: &[Vec<&NodeHealth>]) -> (Exit, Vec<String>) {
+    let judged: Vec<(Exit, String)> = lists.iter().map(|list| judge(list)).collect();
+    let has = |exit: Exit| judged.iter().any(|judged| judged.0 == exit);
+    let worst = [Exit::NoQuorum, Exit::CheckFailed].into_iter().find(|&exit| has(exit)).unwrap_or(Exit::Command(0));
+    let mut verdicts: Vec<String> = judged.into_iter().map(|(_, verdict)| verdict).collect();
+    verdicts.iter_mut().skip(1).for_each(|verdict| verdict.insert_str(0, "before: "));
+    (worst, verdicts)
+}
+
+/// Returns the exit status and the last line for the nodes of a list.
+fn judge(nodes: &[&NodeHealth]) -> (Exit, String) {
+    let Able { able, quorum: needed } = Able::of(nodes);
+    let all = nodes.len();
     let count = if able == all && all == 1 {
         "the node can vote".to_owned()
     } else {
@@ -147,7 +175,7 @@ fn judge(nodes: &[NodeHealth], able: usize) -> (Exit, String) {
         Some(0) => "none may fail".to_owned(),
         Some(spare) => format!("{spare} may fail"),
     };
-    if able < all || nodes.iter().any(NodeHealth::has_risks) {
+    if able < all || nodes.iter().any(|node| node.has_risks()) {
         return (Exit::CheckFailed, format!("look: {count}, {spare}; see above for what is to be mended"));
     }
     let even = if all.is_multiple_of(2) { "; one node less would be as safe" } else { "" };

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Variables that hold secrets of ours.
-const SECRET: [&str; 1] = ["LEADERRUN_REDIS"];
+const SECRET: [&str; 2] = ["LEADERRUN_REDIS", "LEADERRUN_REDIS_BEFORE"];
 /// Variables that the command gets; an older leaderrun around us may have set them.
 const RESOURCE: &str = "LEADERRUN_RESOURCE";
 const HOLDER: &str = "LEADERRUN_HOLDER";

@@ -109,7 +109,7 @@ impl fmt::Display for Reason {
             Reason::OtherList { node, holder, theirs, ours } => write!(
                 f,
                 "{holder}, whose lock is on {node}, uses {theirs} servers, but this instance {ours}; give all instances the \
-                 same servers (--redis)"
+                 same servers (--redis), or change them with --redis-before"
             ),
             Reason::Tie => f.write_str("several campaign at once"),
             Reason::Stale => f.write_str("a larger token was granted before"),
