@@ -93,9 +93,6 @@ async fn serve(settings: &Settings, forked: ForkedGuard) -> Result<RunEnd> {
 async fn compete(settings: &Settings, forked: ForkedGuard) -> Result<RunEnd> {
     let mut guard = GuardHandle::watch(forked)?;
     let mut backend = Backend::open(settings)?;
-    if let Some(file) = backend.file() {
-        settings.report.info(Event::LockFile, format_args!("the lock is {}", file.display()));
-    }
     let end = match acquire(&mut backend, &mut guard, settings).await? {
         Acquired::Lease(lease) => {
             let ended = lead(lease, &backend, &mut guard, settings).await;
@@ -131,6 +128,10 @@ async fn acquire(backend: &mut Backend, guard: &mut GuardHandle, settings: &Sett
 }
 
 async fn lead(lease: Lease, backend: &Backend, guard: &mut GuardHandle, settings: &Settings) -> LeadershipEnd {
+    if let Some(file) = backend.file() {
+        // Two that lead in different places, such as under cron and in a session, can be told apart.
+        settings.report.info(Event::LockFile, format_args!("the lock is {}", file.display()));
+    }
     let ended = leadership::run(lease, backend, guard, settings).await;
     let exit = exit_of(ended.outcome);
     if matches!(exit, Exit::Signal(_) | Exit::LeadershipLost | Exit::Failure) {

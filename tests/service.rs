@@ -8,6 +8,8 @@ use nix::sys::signal::Signal;
 use support::{Leaderrun, Running, Servers, Witnesses, unique};
 use tempfile::TempDir;
 
+const TTL: Duration = Duration::from_secs(1);
+
 /// The socket that systemd would listen on.
 struct Manager {
     socket: UnixDatagram,
@@ -68,6 +70,17 @@ fn ready_as_a_standby_then_a_leader_then_stopping() {
     assert!(manager.hears().ends_with("ended with exit status 0"));
     assert_eq!(manager.hears(), "STOPPING=1");
     assert_eq!(standby.wait().code(), 0);
+}
+
+/// A line of a notification of its own could name another main process.
+#[test]
+fn a_holder_with_a_newline_adds_no_line_to_a_notification() {
+    let (servers, resource, manager) = (Servers::settled(1, TTL), unique("forged"), Manager::new());
+    let holder = serde_json::json!({ "id": "a", "holder": "web\nMAINPID=1\u{1b}[2J" }).to_string();
+    servers.0[0].query::<()>(&["SET", &format!("leaderrun:{resource}"), &holder]);
+    let standby = Leaderrun::on(&servers, &resource, TTL).args(["--sd-notify", "leader", "true"]);
+    let _standby = standby.env("NOTIFY_SOCKET", manager.folder.path().join("notify")).spawn();
+    assert!(manager.hears().starts_with("STATUS=stands by: web?MAINPID=1?[2J leads"));
 }
 
 #[test]

@@ -66,10 +66,11 @@ impl Claim {
     }
 }
 
-/// Returns a name for the lock with this path. Containers have roots of their own, and may share the network.
+/// Returns a name for the lock with this path, which is in a folder of one user. Containers have roots of their own, and may
+/// share the network.
 fn lock_name(path: &Path) -> Option<String> {
     let root = fs::metadata("/").ok()?;
-    let mut lock = format!("{} {} {} ", root.dev(), root.ino(), geteuid()).into_bytes();
+    let mut lock = format!("{} {} ", root.dev(), root.ino()).into_bytes();
     lock.extend(path.as_os_str().as_bytes());
     let hash = digest(&SHA256, &lock);
     let hash: String = hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();

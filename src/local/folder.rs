@@ -71,8 +71,8 @@ impl fmt::Display for FolderError {
             }
             FolderError::Foreign { part } => write!(
                 f,
-                "there can't be a lock in {}, which another user can change; remove it, or set XDG_RUNTIME_DIR to a folder \
-                 that only we can change",
+                "there can't be a lock in {}, which another user can change; remove it if nobody needs it, or set \
+                 XDG_RUNTIME_DIR to a folder that only we can change",
                 part.display()
             ),
         }
