@@ -136,11 +136,12 @@ fn with_rejoin_the_leader_gives_another_time_to_lead() {
     let servers = Servers::settled(3, ttl);
     let (resource, witnesses) = (unique("time"), Witnesses::new());
     let run = || Leaderrun::on(&servers, &resource, ttl);
-    let start = || run().args(["--rejoin", "-v"]).args(witnesses.command(&["drain", "1"])).spawn();
-    let leader = start();
+    let leader = run().args(["--rejoin", "-v"]).args(witnesses.command(&["drain", "1"])).spawn();
     witnesses.started(1);
-    let standby = start();
+    let standby = run().args(["--rejoin", "-vv"]).args(witnesses.command(&["drain", "1"])).spawn();
     servers.listened_to(&resource, 1);
+    // The second one follows what it does to listen. Stopped in the middle of that, it would take the nodes for silent.
+    eventually("its second round", || (standby.stderr().matches("lost a round").count() > 1).then_some(()));
     standby.signal(Signal::SIGSTOP);
     let asked = run().args(["--step-down"]).spawn();
     leader.reports("asked to step down");
