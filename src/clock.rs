@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::sys::boottime::since_boot;
+use crate::host::{since_boot, wall_time};
 
 /// A moment on CLOCK_BOOTTIME, in nanoseconds since boot. All processes of a host share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -75,5 +75,5 @@ pub(crate) fn show_time(time: SystemTime) -> String {
 /// Returns the wall clock in microseconds since 1970; zero before that. Only fencing tokens derive from it, never a
 /// timeout.
 pub(crate) fn wall_micros() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)
+    wall_time().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)
 }

@@ -6,7 +6,7 @@ use crate::{
     backend::Backend,
     clock::Moment,
     event::Event,
-    guard::{Ending, GuardHandle},
+    guard::{Ending, Guard},
     leadership::{LeadershipEnd, LeadershipOutcome},
     lock::{BackendFailure, ExtendOutcome, ReleaseOptions},
     once_per::{OncePer, rest},
@@ -26,7 +26,7 @@ pub(crate) struct Conclusion {
 pub(crate) async fn conclude(
     ended: &LeadershipEnd,
     backend: &Backend,
-    guard: &mut GuardHandle,
+    guard: &mut impl Guard,
     settings: &Settings,
 ) -> Conclusion {
     let mut conclusion = Conclusion { not_recorded: false, release: ReleaseOptions::default() };
@@ -52,7 +52,7 @@ async fn record_success(
     once: &OncePer,
     ended: &LeadershipEnd,
     backend: &Backend,
-    guard: &mut GuardHandle,
+    guard: &mut impl Guard,
     settings: &Settings,
     conclusion: &mut Conclusion,
 ) {
@@ -75,7 +75,7 @@ async fn note_success(
     once: &OncePer,
     ended: &LeadershipEnd,
     backend: &Backend,
-    guard: &mut GuardHandle,
+    guard: &mut impl Guard,
     settings: &Settings,
 ) -> Result<bool, BackendFailure> {
     loop {
@@ -89,6 +89,7 @@ async fn note_success(
             return Err(why);
         }
         tokio::select! {
+            biased;
             () = sleep(settings.times.retry_after().mul_f64(0.5 + fastrand::f64())) => {}
             () = guard.terminated() => return Err(why),
         }

@@ -16,7 +16,7 @@ use crate::{
     backend::Backend,
     clock::{Moment, reach},
     event::Event,
-    guard::{self, Ending, GuardEvent, GuardHandle, GuardMessage, Order, Recipient, Sender, Signaled},
+    guard::{Ending, Guard, GuardEvent, GuardMessage, Order, Recipient, Sender, Signaled},
     lease::{Deadlines, FencingToken, Times},
     lock::{BackendFailure, ExtendOutcome, Lease},
     once_per::Failures,
@@ -33,10 +33,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const LAST_LOOK: Duration = Duration::from_millis(1);
 
 /// A leadership that is under way.
-struct Leadership<'a> {
+struct Leadership<'a, G> {
     backend: &'a Backend,
     settings: &'a Settings,
-    guard: &'a mut GuardHandle,
+    guard: &'a mut G,
     renewal: RenewalSchedule,
     /// The last deadlines that the guard has confirmed. A live guard acts on them in time, or has later ones.
     kept_deadlines: Option<Deadlines>,
@@ -97,10 +97,10 @@ pub(crate) enum LeadershipOutcome {
 }
 
 /// Starts the command and leads until nothing of it is left, so that the lease can be released.
-pub(crate) async fn run(
+pub(crate) async fn run<G: Guard>(
     lease: Lease,
     backend: &Backend,
-    guard: &mut GuardHandle,
+    guard: &mut G,
     settings: &Settings,
 ) -> LeadershipEnd {
     let began = Moment::now();
@@ -134,7 +134,7 @@ pub(crate) async fn run(
     LeadershipEnd { outcome, token: lease.token, began, failures: lease.failures, alone_until }
 }
 
-impl Leadership<'_> {
+impl<G: Guard> Leadership<'_, G> {
     async fn lead(&mut self) -> LeadershipOutcome {
         loop {
             if self.guard_dead && self.clear_after_guard() {
@@ -142,6 +142,7 @@ impl Leadership<'_> {
             }
             let watch_guard = guard_overdue(self.kept_deadlines, self.unconfirmed, self.settings.times);
             tokio::select! {
+                biased;
                 event = self.guard.hear() => {
                     if self.take(event) {
                         return self.outcome();
@@ -217,7 +218,7 @@ impl Leadership<'_> {
     fn command_started(&mut self, pid: Pid) {
         self.pid = Some(pid);
         if !self.settings.rejoin {
-            guard::let_go();
+            self.guard.let_go();
         }
         self.settings.report.info(Event::Started, format_args!("started {}", self.command()));
     }

@@ -16,6 +16,7 @@ mod event;
 mod exit;
 mod file_warning;
 mod guard;
+mod host;
 mod leadership;
 mod lease;
 mod local;

@@ -1,14 +1,11 @@
 //! What a command's end means for the other instances. After a success, none of them runs the command again in this
 //! period (`--once-per`). Failures are counted (`--attempts`).
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{clock::Moment, lease::FencingToken};
+use crate::{clock::Moment, host::wall_time, lease::FencingToken};
 
 /// At most one success per period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +61,7 @@ impl OncePer {
     /// Returns the note for a success now; `None` once the period is over.
     pub(crate) fn success(&self, holder: &str, token: FencingToken, began: Moment) -> Option<Note> {
         let lasts = rest(self.period, began)?;
-        let ended = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let ended = humantime::format_rfc3339_seconds(wall_time()).to_string();
         let text = serde_json::to_string(&Success { token, holder: holder.to_owned(), ended }).ok()?;
         Some(Note { noted: Noted::Success, text, lasts })
     }

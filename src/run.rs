@@ -11,10 +11,11 @@ use crate::{
     election::{self, ElectionEnd},
     event::Event,
     exit::Exit,
-    guard::{self, ForkedGuard, GuardEvent, GuardHandle, GuardOptions, OrphanedLease},
+    guard::{self, ForkedGuard, Guard, GuardEvent, GuardHandle, GuardOptions, OrphanedLease},
     leadership::{self, LeadershipEnd, LeadershipOutcome},
     lock::{Lease, ReleaseOptions},
     observer::Observer,
+    once_per::Note,
     run_end::{RunEnd, exit_of},
     settings::Settings,
     systemd::Service,
@@ -67,9 +68,14 @@ fn guard_options(settings: &Settings) -> GuardOptions<'_> {
 /// Releases the lease of a dead elector, in its guard, and records the command's success with it. Returns whether the
 /// lease is free.
 fn release_orphaned(lease: OrphanedLease, settings: &Settings) -> bool {
-    let once_per = settings.once_per.filter(|_| lease.succeeded);
-    let note = once_per.and_then(|once| once.success(&settings.holder, lease.token, lease.began));
+    let note = note_of_orphaned(&lease, settings);
     backend::release_for_dead_elector(settings, lease.release_key, note.as_ref())
+}
+
+/// Returns the note of a success whose elector is dead.
+pub(crate) fn note_of_orphaned(lease: &OrphanedLease, settings: &Settings) -> Option<Note> {
+    let once_per = settings.once_per.filter(|_| lease.succeeded);
+    once_per.and_then(|once| once.success(&settings.holder, lease.token, lease.began))
 }
 
 /// Returns whether we stand by again after this.
@@ -79,10 +85,11 @@ fn starts_over(settings: &Settings, end: &Result<RunEnd>) -> bool {
 
 /// Competes and leads, and keeps systemd informed if it asks for that.
 async fn serve(settings: &Settings, forked: ForkedGuard) -> Result<RunEnd> {
-    let Some(ready_when) = settings.ready_when else { return compete(settings, forked).await };
+    let mut guard = GuardHandle::watch(forked)?;
+    let Some(ready_when) = settings.ready_when else { return compete(settings, &mut guard).await };
     let (service, stopped) = Service::start(ready_when)?;
     settings.report.notify(service);
-    let end = compete(settings, forked).await;
+    let end = compete(settings, &mut guard).await;
     if !starts_over(settings, &end) {
         settings.report.notify_stopping();
         stopped.wait();
@@ -90,20 +97,23 @@ async fn serve(settings: &Settings, forked: ForkedGuard) -> Result<RunEnd> {
     end
 }
 
-async fn compete(settings: &Settings, forked: ForkedGuard) -> Result<RunEnd> {
-    let mut guard = GuardHandle::watch(forked)?;
+/// Competes, leads, concludes and releases.
+///
+/// # Errors
+/// What the system refuses.
+pub(crate) async fn compete(settings: &Settings, guard: &mut impl Guard) -> Result<RunEnd> {
     let mut backend = Backend::open(settings)?;
-    let end = match acquire(&mut backend, &mut guard, settings).await? {
+    let end = match acquire(&mut backend, guard, settings).await? {
         Acquired::Lease(lease) => {
-            let ended = lead(lease, &backend, &mut guard, settings).await;
-            let conclusion = conclude(&ended, &backend, &mut guard, settings).await;
+            let ended = lead(lease, &backend, guard, settings).await;
+            let conclusion = conclude(&ended, &backend, guard, settings).await;
             let lets_another_lead = settings.rejoin && ended.outcome == LeadershipOutcome::SteppedDown;
-            release(&mut backend, &guard, settings, conclusion.release, !lets_another_lead).await;
+            release(&mut backend, guard, settings, conclusion.release, !lets_another_lead).await;
             let end = RunEnd::Led { outcome: ended.outcome, not_recorded: conclusion.not_recorded };
-            if lets_another_lead { wait_for_another(end, &mut guard, settings).await? } else { end }
+            if lets_another_lead { wait_for_another(end, guard, settings).await? } else { end }
         }
         Acquired::Nothing(end) => {
-            release(&mut backend, &guard, settings, ReleaseOptions::default(), true).await;
+            release(&mut backend, guard, settings, ReleaseOptions::default(), true).await;
             end
         }
     };
@@ -111,7 +121,7 @@ async fn compete(settings: &Settings, forked: ForkedGuard) -> Result<RunEnd> {
     Ok(end)
 }
 
-async fn acquire(backend: &mut Backend, guard: &mut GuardHandle, settings: &Settings) -> Result<Acquired> {
+async fn acquire(backend: &mut Backend, guard: &mut impl Guard, settings: &Settings) -> Result<Acquired> {
     // Lets the runtime see the signals that have come before there was a guard: a lock on this machine takes no wait.
     yield_now().await;
     let acquired = tokio::select! {
@@ -127,7 +137,7 @@ async fn acquire(backend: &mut Backend, guard: &mut GuardHandle, settings: &Sett
     acquired
 }
 
-async fn lead(lease: Lease, backend: &Backend, guard: &mut GuardHandle, settings: &Settings) -> LeadershipEnd {
+async fn lead(lease: Lease, backend: &Backend, guard: &mut impl Guard, settings: &Settings) -> LeadershipEnd {
     if let Some(file) = backend.file() {
         // Two that lead in different places, such as under cron and in a session, can be told apart.
         settings.report.info(Event::LockFile, format_args!("the lock is {}", file.display()));
@@ -146,7 +156,7 @@ async fn lead(lease: Lease, backend: &Backend, guard: &mut GuardHandle, settings
 /// ends while they are answered.
 async fn release(
     backend: &mut Backend,
-    guard: &GuardHandle,
+    guard: &impl Guard,
     settings: &Settings,
     options: ReleaseOptions,
     dismiss_guard: bool,
@@ -175,7 +185,7 @@ async fn release(
 
 /// Lets another lead before we stand by again after a step-down. Waits a ttl at most: after that there is no other
 /// candidate.
-async fn wait_for_another(end: RunEnd, guard: &mut GuardHandle, settings: &Settings) -> Result<RunEnd> {
+async fn wait_for_another(end: RunEnd, guard: &mut impl Guard, settings: &Settings) -> Result<RunEnd> {
     let another_leads = async {
         let mut observer = Observer::open(&settings.backend, &settings.resource, settings.times)?;
         observer.listen()?;
@@ -190,7 +200,7 @@ async fn wait_for_another(end: RunEnd, guard: &mut GuardHandle, settings: &Setti
 }
 
 /// Waits for what ends a standby at once: a signal that would end a command, or the guard's death.
-async fn interrupted(guard: &mut GuardHandle, settings: &Settings) -> RunEnd {
+async fn interrupted(guard: &mut impl Guard, settings: &Settings) -> RunEnd {
     loop {
         match guard.hear().await {
             GuardEvent::Signal(signal) if signal.ends_a_process() => return RunEnd::Interrupted(signal.number),

@@ -24,6 +24,7 @@ const LAYERS: &[&[&str]] = &[
     &["lock", "status"],
     &["once_per", "lease", "renewal"],
     &["clock", "exit", "cli", "one_line", "program", "regular_file", "server_url", "trusted_path"],
+    &["host"],
     &["sys"],
 ];
 

@@ -7,15 +7,17 @@ use nix::{errno::Errno, libc, sys::signal::Signal, unistd::Pid};
 use tokio::{io::unix::AsyncFd, time::timeout};
 
 use super::{
+    contract::{Guard, GuardEvent},
     killing::Killing,
     proc_stat::ProcStat,
     protocol::{GuardMessage, LONGEST, Order, decode, encode},
     session::has_job_control,
-    signals::{AsyncSignals, Signaled, Signals, stop_self_by},
+    signals::{AsyncSignals, Signals, stop_self_by},
     terminal::Terminal,
     tree::{self, Tree},
 };
 use crate::sys::{
+    descriptors::let_go,
     inherited::Inherited,
     readiness::watch_both_ways,
     signal::{is_pending, send_to_child},
@@ -60,18 +62,6 @@ pub(crate) struct GuardHandle {
     main_ending: Option<Ending>,
 }
 
-/// An event for the elector.
-#[derive(Debug)]
-pub(crate) enum GuardEvent {
-    Message(GuardMessage),
-    /// A signal for the command or for us.
-    Signal(Signaled),
-    /// The guard is dead, or can't be understood, which is treated as its death.
-    GuardDied,
-    /// A child changed: something of the tree of a dead guard may have ended.
-    Child,
-}
-
 impl GuardHandle {
     /// Registers the guard and the signals with the runtime, from within it.
     ///
@@ -97,23 +87,35 @@ impl GuardHandle {
         })
     }
 
-    /// Sends an order, and copies of descriptors with it.
-    ///
-    /// # Errors
-    /// The guard is dead, or frozen and has not read for long.
-    pub(crate) fn order(&self, order: &Order, with: &[RawFd]) -> Result<(), Errno> {
+    /// Reaps what nobody else does: orphans, as PID 1 has to, and children from before an exec of leaderrun, whose zombies would hide
+    /// others. A guard that isn't known to be lost is left out: its socket shows its death.
+    fn reap(&mut self) {
+        let guard = self.pid;
+        let kept = (!self.lost).then_some(guard);
+        tree::reap_all_but(kept, |child, ending| {
+            // From now on the process id may be another's.
+            self.strangers.retain(|&stranger| stranger != child);
+            self.unreaped &= child != guard;
+            self.killing.count_reaped();
+            if Some(child) == self.main {
+                self.main_ending = self.main_ending.or(ending);
+            }
+        });
+    }
+}
+
+impl Guard for GuardHandle {
+    fn order(&self, order: &Order, with: &[RawFd]) -> Result<(), Errno> {
         self.socket.get_ref().send(&encode(order)?, with)
     }
 
-    /// Sends an order about a signal, later if there is no room for it now: many signals may come at once.
-    pub(crate) fn pass_on(&mut self, order: &Order) {
+    fn pass_on(&mut self, order: &Order) {
         if self.order(order, &[]) == Err(Errno::EAGAIN) {
             self.unsent = encode(order).ok();
         }
     }
 
-    /// Waits for the next thing to happen. Cancel-safe.
-    pub(crate) async fn hear(&mut self) -> GuardEvent {
+    async fn hear(&mut self) -> GuardEvent {
         let event = loop {
             let is_sent = self.lost || self.unsent.is_none();
             tokio::select! {
@@ -138,25 +140,7 @@ impl GuardHandle {
         event
     }
 
-    /// Reaps what nobody else does: orphans, as PID 1 has to, and children from before an exec of leaderrun, whose zombies would hide
-    /// others. A guard that isn't known to be lost is left out: its socket shows its death.
-    fn reap(&mut self) {
-        let guard = self.pid;
-        let kept = (!self.lost).then_some(guard);
-        tree::reap_all_but(kept, |child, ending| {
-            // From now on the process id may be another's.
-            self.strangers.retain(|&stranger| stranger != child);
-            self.unreaped &= child != guard;
-            self.killing.count_reaped();
-            if Some(child) == self.main {
-                self.main_ending = self.main_ending.or(ending);
-            }
-        });
-    }
-
-    /// Kills the guard, if it has not ended. What is left of its tree becomes ours. Doesn't wait: a guard that is stuck, or
-    /// under a debugger, may not die.
-    pub(crate) fn kill(&mut self) {
+    fn kill(&mut self) {
         self.lost = true;
         if self.unreaped {
             let _ = send_to_child(self.pid, libc::SIGKILL);
@@ -164,8 +148,7 @@ impl GuardHandle {
         self.reap();
     }
 
-    /// Kills the guard, which has nothing left to do, and waits for its end, for a second at most.
-    pub(crate) async fn end(&mut self) {
+    async fn end(&mut self) {
         self.kill();
         let reaped = async {
             while self.unreaped {
@@ -175,8 +158,7 @@ impl GuardHandle {
         let _ = timeout(LAST_WAIT, reaped).await;
     }
 
-    /// Kills what a dead guard has left to us. Returns whether nothing is left.
-    pub(crate) fn clear_after_death(&mut self) -> bool {
+    fn clear_after_death(&mut self) -> bool {
         self.reap();
         // Its children are ours once it has ended, reaped or not: a debugger may keep us from that.
         let guard = self.unreaped.then_some(self.pid);
@@ -193,41 +175,23 @@ impl GuardHandle {
         has_ended && self.tree.as_ref().is_none_or(|tree| tree.is_dead_but_for(&spared))
     }
 
-    /// Returns how the command ended, if it ended by itself and its guard died before it could say so.
-    pub(crate) fn ending_left(&self) -> Option<Ending> {
+    fn ending_left(&self) -> Option<Ending> {
         self.main_ending.filter(|&ending| ending != Ending::Signal(libc::SIGKILL))
     }
 
-    /// Waits for a signal that would end a process. Cancel-safe.
-    pub(crate) async fn terminated(&mut self) {
-        loop {
-            match self.hear().await {
-                GuardEvent::Signal(signal) if signal.ends_a_process() => return,
-                GuardEvent::GuardDied => std::future::pending().await,
-                _ => {}
-            }
-        }
+    fn let_go(&self) {
+        let_go();
     }
 
-    /// Lets the guard end.
-    pub(crate) fn dismiss(&self) {
-        let _ = self.order(&Order::End, &[]);
-    }
-
-    /// Returns whether there is a terminal. Then the command is started in our process group, which gets the terminal's
-    /// signals as a whole.
-    pub(crate) fn has_terminal(&self) -> bool {
+    fn has_terminal(&self) -> bool {
         self.terminal.is_some()
     }
 
-    /// Returns whether we lead the terminal's session: then the kernel tells us alone of a hang-up.
-    pub(crate) fn leads_session(&self) -> bool {
+    fn leads_session(&self) -> bool {
         self.terminal.as_ref().is_some_and(Terminal::is_led_by_us)
     }
 
-    /// Stops this process by the signal that has stopped the command, if a shell can continue it, until it has been
-    /// continued. Then a process group of the command's own has the terminal again, if it had that.
-    pub(crate) fn stop_self_by(&self, signal: i32) {
+    fn stop_self_by(&self, signal: i32) {
         let owner = self.terminal.as_ref().and_then(Terminal::foreground);
         let owner = owner.filter(|&leader| tree::descends(leader, self.pid));
         match Signal::try_from(signal) {
@@ -243,8 +207,7 @@ impl GuardHandle {
         }
     }
 
-    /// Restores the terminal settings that a killed command may have changed.
-    pub(crate) fn put_terminal_back(&self) {
+    fn put_terminal_back(&self) {
         if let Some(terminal) = &self.terminal {
             terminal.put_back();
         }

@@ -9,6 +9,7 @@
 
 mod bystander;
 mod command;
+mod contract;
 mod copies;
 mod delivery;
 mod elector_link;
@@ -31,15 +32,15 @@ mod tree;
 mod wakeups;
 
 pub(crate) use self::{
+    contract::{Guard, GuardEvent},
     fork::{GuardOptions, fork_guard},
-    handle::{ForkedGuard, GuardEvent, GuardHandle},
+    handle::{ForkedGuard, GuardHandle},
     orphaned::OrphanedLease,
     protocol::{GuardMessage, Order, Recipient, Sender},
     secrets::{hide_passwords, seal_memory},
     signals::{Signaled, stop_self},
 };
 pub(crate) use crate::sys::{
-    descriptors::let_go,
     process::{restore_name, start_over},
     signal::die_of,
     wait::Ending,

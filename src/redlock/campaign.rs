@@ -18,6 +18,7 @@ use super::{
 use crate::{
     clock::{Moment, wall_micros},
     event::Event,
+    host::spawn,
     lease::{FencingToken, Times},
     lock::{AcquireOutcome, Lease, NotAcquired, Reason, ReleaseKey, ReleaseOptions},
     once_per::Failures,
@@ -198,7 +199,7 @@ impl Redlock {
         // Notifies nobody: only candidates could get these votes, and they look on their own.
         for node in self.nodes.iter().filter(|node| !refused.contains(&node.index)) {
             let cmd = self.session.release(&node.address, Audience::Nobody, ReleaseOptions::default());
-            tokio::spawn(ask_one(node, cmd, scripts::released));
+            spawn(ask_one(node, cmd, scripts::released));
         }
         self.votes_out = refused.len() < self.nodes.len();
     }
@@ -210,7 +211,7 @@ impl Redlock {
             && let Some(other) = voters.next()
         {
             let other = &self.nodes[other];
-            tokio::spawn(other.ask(self.session.tell_acquisition(&other.address, self.standby.timer.freed())));
+            spawn(other.ask(self.session.tell_acquisition(&other.address, self.standby.timer.freed())));
         }
     }
 
@@ -231,7 +232,7 @@ impl Redlock {
                 }
             }
         };
-        tokio::spawn(round.into_stream().for_each_concurrent(None, fill));
+        spawn(round.into_stream().for_each_concurrent(None, fill));
     }
 }
 

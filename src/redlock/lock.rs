@@ -28,6 +28,7 @@ use super::{
 use crate::{
     clock::{Moment, wall_micros},
     event::Event,
+    host::spawn,
     lease::{Quorums, Times, VoteResult},
     lock::{BackendFailure, ExtendOutcome, NodesKey, NotAcquired, Reason, ReleaseKey, ReleaseOptions, Terms},
     once_per::{Note, OncePer},
@@ -175,7 +176,7 @@ impl Redlock {
     /// Takes in what the nodes still answer to an extension. A vote lasts until this moment.
     fn hear_late(&self, round: Round<ExtendReply>, until: Moment) {
         let votes = self.votes.clone();
-        tokio::spawn(round.into_late().for_each(move |reply| {
+        spawn(round.into_late().for_each(move |reply| {
             votes.hear_extended(&reply, until);
             std::future::ready(())
         }));
@@ -263,16 +264,24 @@ impl Redlock {
 /// quorum confirmed the release.
 pub(crate) fn release_alone(config: &RedlockConfig, times: Times, key: NodesKey, note: Option<&Note>) -> bool {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return false };
-    let released = runtime.block_on(async {
-        let session = LockSession::proven(&config.lock, key);
-        let mut redlock = Redlock::with_session(config, session, times, &Report::silent());
-        redlock.votes_out = true;
-        let succeeded = match note {
-            Some(note) => matches!(redlock.extend(Some(note)).await, ExtendOutcome::Extended { .. }),
-            None => false,
-        };
-        redlock.release(ReleaseOptions { succeeded, hold: None }).await
-    });
+    let released = runtime.block_on(release_in_runtime(config, times, key, note));
     runtime.shutdown_background();
-    released.is_ok()
+    released
+}
+
+/// The same, within the present runtime.
+pub(crate) async fn release_in_runtime(
+    config: &RedlockConfig,
+    times: Times,
+    key: NodesKey,
+    note: Option<&Note>,
+) -> bool {
+    let session = LockSession::proven(&config.lock, key);
+    let mut redlock = Redlock::with_session(config, session, times, &Report::silent());
+    redlock.votes_out = true;
+    let succeeded = match note {
+        Some(note) => matches!(redlock.extend(Some(note)).await, ExtendOutcome::Extended { .. }),
+        None => false,
+    };
+    redlock.release(ReleaseOptions { succeeded, hold: None }).await.is_ok()
 }

@@ -7,13 +7,13 @@ use std::{
 
 use anyhow::{Context, Result};
 use redis::Cmd;
-use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::{
     net::address::Address,
     scripts::{Acquisition, Audience, DatedNote, Keys},
 };
 use crate::{
+    host,
     lease::{FencingToken, Times},
     lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof, Terms},
     once_per::OncePer,
@@ -35,11 +35,7 @@ impl LockSession {
     /// # Errors
     /// The system provides no random numbers.
     pub(crate) fn new(lock: &str, holder: &str, terms: Option<Terms>, once_per: Option<OncePer>) -> Result<Self> {
-        let random = || {
-            let mut bytes = [0; 16];
-            getrandom(&mut bytes, GetRandomFlags::empty()).context("no random numbers")?;
-            anyhow::Ok(u128::from_ne_bytes(bytes))
-        };
+        let random = || host::random().context("no random numbers");
         let proof = ReleaseProof::new(random()?);
         let value = LockValue::of_candidate(random()?, &proof, holder, terms)?;
         Ok(LockSession { once_per, ..Self::proven(lock, NodesKey { value, proof, token: FencingToken::ZERO }) })

@@ -3,19 +3,20 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use redis::{Cmd, ConnectionAddr, Value};
-use tokio::{sync::watch, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     connection::{Connection, Endpoint},
-    connector::{ConnectionRequests, ConnectionState, Connector},
+    connector::{ConnectionRequests, Connector},
     failure::Failure,
+    shared_state::{ConnectionState, SharedState},
 };
 use crate::lease::Times;
 
 /// Sends requests to one server.
 #[derive(Clone)]
 pub(super) struct Client {
-    state: watch::Receiver<ConnectionState>,
+    state: Arc<SharedState>,
     requests: Arc<ConnectionRequests>,
     has_tls: bool,
     answer_timeout: Duration,
@@ -43,7 +44,7 @@ impl Client {
     /// # Errors
     /// Why there is no answer.
     pub(super) fn ask(&self, cmd: Cmd) -> impl Future<Output = Result<ServerAnswer, Failure>> + Send + use<> {
-        let is_first = matches!(*self.state.borrow(), ConnectionState::First);
+        let is_first = self.state.read(|state| matches!(state, ConnectionState::First));
         let within = self.answer_timeout + if is_first { self.connect_timeout } else { Duration::ZERO };
         let mut request = Request { client: self.clone(), cmd, retried: false, unconnected: None };
         async move {
@@ -66,15 +67,15 @@ impl Client {
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        matches!(*self.state.borrow(), ConnectionState::Up(_))
+        self.state.read(|state| matches!(state, ConnectionState::Up(_)))
     }
 
     /// Returns the server at the other end of the connection, if there is one.
     pub(super) fn server(&self) -> Option<ConnectionAddr> {
-        match &*self.state.borrow() {
+        self.state.read(|state| match state {
             ConnectionState::Up(connection) => Some(connection.server.clone()),
             _ => None,
-        }
+        })
     }
 }
 
@@ -91,9 +92,10 @@ struct Request {
 impl Request {
     /// Asks once, and once more over a new connection if the present one is down or turns out to be broken.
     async fn answer(&mut self) -> Result<ServerAnswer, Failure> {
+        let shared = self.client.state.clone();
         loop {
-            let state = self.client.state.borrow_and_update().clone();
-            match state {
+            let changed = shared.changed();
+            match shared.read(ConnectionState::clone) {
                 ConnectionState::First | ConnectionState::Connecting => {}
                 ConnectionState::Down(failure) if self.retried => return Err(failure),
                 ConnectionState::Down(failure) => {
@@ -106,9 +108,7 @@ impl Request {
                     }
                 }
             }
-            if self.client.state.changed().await.is_err() {
-                return Err(Failure::NotHeard);
-            }
+            changed.await;
         }
     }
 

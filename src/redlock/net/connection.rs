@@ -19,6 +19,7 @@ use super::{
     tls::Tls,
     transport::{self, Timeouts},
 };
+use crate::host::spawn;
 
 /// Returns where the server is now.
 pub(super) type Locate = Box<dyn Fn() -> BoxFuture<'static, Result<ConnectionAddr, Failure>> + Send + Sync>;
@@ -181,7 +182,7 @@ impl Dialer<'_> {
         let stream = LimitedStream::new(self.stream().await?, budget.clone());
         let (commands, driver) =
             MultiplexedConnection::new_with_config(&self.settings(protocol), stream, config).await?;
-        tokio::spawn(driver);
+        spawn(driver);
         Ok(Connection { commands, budget, server: self.info.addr().clone() })
     }
 

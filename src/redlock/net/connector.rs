@@ -1,37 +1,31 @@
 //! Keeps the connection to one server up, independently of the rounds that use it. Connects whenever there is no
 //! connection: at once if somebody needs one, otherwise after pauses that grow.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use tokio::{
-    sync::{Notify, watch},
+    sync::Notify,
     time::{sleep, timeout},
 };
 
 use super::{
-    connection::{Connection, Delivery, Endpoint, Messages, Opened},
+    connection::{Delivery, Endpoint, Messages, Opened},
     failure::Failure,
     pubsub::Notification,
+    shared_state::{ConnectionState, SharedState},
     transport::Timeouts,
 };
-use crate::{clock::Moment, lease::Times};
+use crate::{clock::Moment, host::spawn, lease::Times};
 
 /// The longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The shortest time after which data that is not acknowledged ends a connection.
 const SHORTEST_UNACKNOWLEDGED: Duration = Duration::from_millis(500);
-
-/// The state of a connection.
-#[derive(Clone)]
-pub(super) enum ConnectionState {
-    /// The first attempt: nothing is known of the server yet.
-    First,
-    Connecting,
-    Up(Connection),
-    Down(Failure),
-}
 
 /// What users of a connection ask of its connector.
 #[derive(Default)]
@@ -46,7 +40,8 @@ pub(super) struct ConnectionRequests {
 pub(super) struct Connector {
     endpoint: Endpoint,
     delivery: Delivery,
-    states: watch::Sender<ConnectionState>,
+    /// Shared with those who use the connection.
+    state: Weak<SharedState>,
     requests: Arc<ConnectionRequests>,
     connect_timeout: Duration,
     timeouts: Timeouts,
@@ -62,22 +57,19 @@ enum End {
     Replaced,
 }
 
-/// Nobody watches the state of the connection any more.
-struct Unwatched;
+/// Nobody uses the connection any more.
+struct Unused;
 
 impl Connector {
     /// Starts to connect. Requires a runtime.
-    pub(super) fn start(
-        endpoint: Endpoint,
-        times: &Times,
-    ) -> (watch::Receiver<ConnectionState>, Arc<ConnectionRequests>) {
-        let (states, state) = watch::channel(ConnectionState::First);
+    pub(super) fn start(endpoint: Endpoint, times: &Times) -> (Arc<SharedState>, Arc<ConnectionRequests>) {
+        let state = Arc::new(SharedState::first());
         let requests = Arc::new(ConnectionRequests::default());
         let connect_timeout = times.connect_timeout();
         let connector = Connector {
             endpoint,
             delivery: Delivery::Unwanted,
-            states,
+            state: Arc::downgrade(&state),
             requests: requests.clone(),
             connect_timeout,
             // Each part ends before the whole does, so that the failure names the part that took too long.
@@ -88,7 +80,7 @@ impl Connector {
             },
             backoff: Backoff::new(times.retry_after(), times.extend_every().min(LONGEST_PAUSE)),
         };
-        tokio::spawn(connector.keep());
+        spawn(connector.keep());
         (state, requests)
     }
 
@@ -97,7 +89,7 @@ impl Connector {
     }
 
     /// Connects once, offers the connection for as long as it lasts, and pauses before the next turn.
-    async fn take_turn(&mut self) -> Result<(), Unwatched> {
+    async fn take_turn(&mut self) -> Result<(), Unused> {
         let pause = match self.connect().await {
             Ok(opened) => self.offer(opened).await?,
             Err(failure) => {
@@ -107,6 +99,7 @@ impl Connector {
         };
         if let Some(pause) = pause {
             tokio::select! {
+                biased;
                 () = self.next_request() => {}
                 () = sleep(pause) => {}
             }
@@ -121,7 +114,7 @@ impl Connector {
     }
 
     /// Offers a connection until it ends. Returns the pause before the next attempt; `None` if that is due at once.
-    async fn offer(&mut self, opened: Opened) -> Result<Option<Duration>, Unwatched> {
+    async fn offer(&mut self, opened: Opened) -> Result<Option<Duration>, Unused> {
         let Opened { connection, messages } = opened;
         let (began, budget) = (Moment::now(), connection.budget.clone());
         // Those who asked for a connection have one. Whoever finds it broken asks again.
@@ -145,6 +138,7 @@ impl Connector {
 
     async fn until_end(&mut self, messages: Messages) -> End {
         tokio::select! {
+            biased;
             () = self.next_request() => End::Replaced,
             () = messages.forward() => End::Lost,
         }
@@ -153,15 +147,17 @@ impl Connector {
     /// Waits until somebody needs a new connection, or one that delivers messages.
     async fn next_request(&mut self) {
         tokio::select! {
-            () = self.requests.connection.notified() => {}
+            // A connection that delivers messages serves whoever needs one, too.
+            biased;
             () = self.requests.listening.notified(), if self.delivery == Delivery::Unwanted => {
                 self.delivery = Delivery::Pushed;
             }
+            () = self.requests.connection.notified() => {}
         }
     }
 
-    fn announce(&self, state: ConnectionState) -> Result<(), Unwatched> {
-        self.states.send(state).map_err(|_| Unwatched)
+    fn announce(&self, state: ConnectionState) -> Result<(), Unused> {
+        self.state.upgrade().map(|shared| shared.set(state)).ok_or(Unused)
     }
 
     fn tell_connected(&self) {

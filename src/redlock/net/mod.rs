@@ -13,6 +13,7 @@ pub(super) mod pubsub;
 mod resolver;
 mod sentinel;
 mod server_error;
+mod shared_state;
 pub(super) mod tls;
 mod tls_problem;
 mod transport;

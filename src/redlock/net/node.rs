@@ -12,7 +12,7 @@ use super::{
     pubsub::{NotificationSender, Subscription},
     sentinel::Sentinels,
 };
-use crate::{lease::Times, redlock::config::RedlockConfig};
+use crate::{host::spawn, lease::Times, redlock::config::RedlockConfig};
 
 /// A node that can be asked.
 pub(crate) struct Node {
@@ -103,7 +103,7 @@ async fn confirmed(
     let ServerAnswer { value, server } = match answered {
         Ok(answer) => answer,
         Err(failure) => {
-            tokio::spawn(leave_replaced(client, sentinels));
+            spawn(leave_replaced(client, sentinels));
             return Err(failure);
         }
     };

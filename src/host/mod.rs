@@ -1,0 +1,38 @@
+//! What a host gives its processes: clocks, random numbers, and the tasks of a process.
+
+use std::{
+    future::Future,
+    time::{Duration, SystemTime},
+};
+
+use rustix::{
+    io::Errno,
+    rand::{GetRandomFlags, getrandom},
+};
+
+use crate::sys::boottime;
+
+/// Returns the time since boot, including time in which the host was suspended.
+pub(crate) fn since_boot() -> Duration {
+    boottime::since_boot()
+}
+
+/// Returns the wall clock's time.
+pub(crate) fn wall_time() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Returns a random number that nobody can guess.
+///
+/// # Errors
+/// Those of getrandom(2).
+pub(crate) fn random() -> Result<u128, Errno> {
+    let mut bytes = [0; 16];
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    Ok(u128::from_ne_bytes(bytes))
+}
+
+/// Runs a task beside the present one, to its end or that of the process. Requires a runtime.
+pub(crate) fn spawn<F: Future<Output: Send> + Send + 'static>(task: F) {
+    tokio::spawn(task);
+}
