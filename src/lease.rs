@@ -100,7 +100,7 @@ impl Times {
 
     /// Returns the allowance for clocks that run at different rates: 1 % of the ttl plus 2 ms.
     pub(crate) fn drift(&self) -> Duration {
-        self.ttl / DRIFT + RESOLUTION
+        if broken!("drift") { Duration::ZERO } else { self.ttl / DRIFT + RESOLUTION }
     }
 
     /// Returns the time that killing may take on a busy host: ttl/50, at least 50 ms.

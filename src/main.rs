@@ -3,6 +3,8 @@
 #![cfg_attr(not(test), no_main)]
 
 #[macro_use]
+mod broken;
+#[macro_use]
 mod sys;
 
 mod backend;

@@ -181,6 +181,10 @@ fn write_line(line: &str) {
 
 /// Writes in one piece. Drops the line rather than block lease renewal.
 fn write_raw(text: &str) {
+    #[cfg(test)]
+    if let Some(host) = crate::host::simulated::current() {
+        return host.print(text);
+    }
     let mut stderr = std::io::stderr();
     let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     // poll(2) fails where no descriptor is allowed any more (RLIMIT_NOFILE); the line is worth more than the risk then.

@@ -44,7 +44,7 @@ impl ElectorLink {
     /// Returns how the elector was lost; `None` while it is there.
     pub(super) fn end(&self) -> Option<ElectorEnd> {
         // `tests/campaign --broken elector` must detect a guard that outlives its elector.
-        self.end.filter(|_| !cfg!(broken = "elector"))
+        self.end.filter(|_| !broken!("elector"))
     }
 
     /// Sends a message to the elector, if it is there. Drops the message if the elector has not read for long.

@@ -23,6 +23,9 @@ mod protocol;
 mod secrets;
 mod session;
 mod signals;
+#[cfg(test)]
+#[path = "../../tests/simulation/guard.rs"]
+pub(crate) mod simulated;
 mod spawn;
 mod supervisor;
 mod suspensions;

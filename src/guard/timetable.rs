@@ -118,7 +118,7 @@ impl Timetable {
     /// Returns what it is time for now.
     pub(super) fn due(&self, now: Moment) -> Option<Due> {
         // `tests/campaign --broken deadline` must detect a guard that keeps no deadline.
-        let deadlines = self.deadlines.filter(|_| !cfg!(broken = "deadline"));
+        let deadlines = self.deadlines.filter(|_| !broken!("deadline"));
         if self.killing
             || self.kill_at.is_some_and(|at| now >= at)
             || deadlines.is_some_and(|deadlines| now >= self.last(deadlines))

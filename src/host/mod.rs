@@ -1,4 +1,8 @@
-//! What a host gives its processes: clocks, random numbers, and the tasks of a process.
+//! What a host gives its processes: clocks, random numbers, and the tasks of a process. In the simulation, one of its
+//! hosts stands in for the real one.
+
+#[cfg(test)]
+pub(crate) mod simulated;
 
 use std::{
     future::Future,
@@ -14,11 +18,19 @@ use crate::sys::boottime;
 
 /// Returns the time since boot, including time in which the host was suspended.
 pub(crate) fn since_boot() -> Duration {
+    #[cfg(test)]
+    if let Some(host) = simulated::current() {
+        return host.since_boot();
+    }
     boottime::since_boot()
 }
 
 /// Returns the wall clock's time.
 pub(crate) fn wall_time() -> SystemTime {
+    #[cfg(test)]
+    if let Some(host) = simulated::current() {
+        return host.wall_time();
+    }
     SystemTime::now()
 }
 
@@ -27,6 +39,10 @@ pub(crate) fn wall_time() -> SystemTime {
 /// # Errors
 /// Those of getrandom(2).
 pub(crate) fn random() -> Result<u128, Errno> {
+    #[cfg(test)]
+    if let Some(host) = simulated::current() {
+        return Ok(host.random());
+    }
     let mut bytes = [0; 16];
     getrandom(&mut bytes, GetRandomFlags::empty())?;
     Ok(u128::from_ne_bytes(bytes))
@@ -34,5 +50,9 @@ pub(crate) fn random() -> Result<u128, Errno> {
 
 /// Runs a task beside the present one, to its end or that of the process. Requires a runtime.
 pub(crate) fn spawn<F: Future<Output: Send> + Send + 'static>(task: F) {
+    #[cfg(test)]
+    if let Some(host) = simulated::current() {
+        return host.spawn(Box::pin(async { drop(task.await) }));
+    }
     tokio::spawn(task);
 }

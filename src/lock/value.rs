@@ -106,12 +106,6 @@ impl LockValue {
         self.mark().is_some_and(|mark| mark.kept)
     }
 
-    /// Returns whether this proves that the lock was released, as acquire.lua decides it.
-    #[cfg(test)]
-    pub(crate) fn is_released_by(&self, proof: &ReleaseProof) -> bool {
-        self.mark().is_some_and(|mark| mark.release == proof.hash())
-    }
-
     /// Returns whether a leaderrun made it.
     pub(crate) fn is_ours(&self) -> bool {
         self.mark().is_some_and(|mark| !mark.id.is_empty())

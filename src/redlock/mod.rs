@@ -18,8 +18,6 @@ mod shortfall;
 mod standby;
 
 #[cfg(test)]
-pub(crate) mod simulated;
-#[cfg(test)]
 mod tests;
 
 pub(crate) use self::{
@@ -32,4 +30,10 @@ pub(crate) use self::{
     },
     observer::RedlockObserver,
     scripts::KEY_SUFFIXES,
+};
+#[cfg(test)]
+pub(crate) use self::{
+    known_clocks::NodeTime,
+    lock::release_in_runtime,
+    scripts::{Acquisition, Audience, DatedNote, Keys},
 };

@@ -104,7 +104,12 @@ pub(crate) fn campaign(
         replies.iter().filter(|reply| reply.answer.as_ref().is_err_and(|failure| failure.votes_in().is_some()));
     let promoted: Nodes = promoted.map(|reply| reply.node).collect();
     let startup_grace = &nodes(|a| matches!(a, Answer::StartupGrace { .. })) | &promoted;
-    if quorums.is_reached(&granted) {
+    let is_won = if broken!("configured_nodes") {
+        Quorums::among(nodes_that(replies, |_| true)).is_reached(&granted)
+    } else {
+        quorums.is_reached(&granted)
+    };
+    if is_won {
         let in_time = now < times.deadlines(sent).stop_at;
         return if in_time { Ok(failures) } else { Err(LostRound::Decided(Reason::TooLate)) };
     }
@@ -171,7 +176,7 @@ fn period_is_over(replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
 fn taken(quorums: &Quorums, replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
     let unheard = unheard(quorums, replies);
     let leads = |value: &LockValue, on: &Nodes| {
-        quorums.is_prevented(on) && quorums.is_reached_by(value.lists(), &(on | &unheard))
+        quorums.is_prevented(on) && (broken!("tie") || quorums.is_reached_by(value.lists(), &(on | &unheard)))
     };
     let (value, on) = locks_of_others(replies).into_iter().find(|(value, on)| leads(value, on))?;
     let fence = on.iter().filter_map(|&node| Some(answer_of(replies, node)?.fence)).min()?;
@@ -285,7 +290,8 @@ pub(crate) fn may_be_asked_to_step_down(quorums: &Quorums, replies: &[NodeReply<
     let asking = who_ask_to_step_down(replies);
     let heard: Nodes = replies.iter().map(|reply| reply.node).collect();
     let out = &quorums.nodes() - &heard;
-    !asking.is_empty() && !quorums.is_reached_in_one(&asking) && quorums.is_reached_in_one(&(&asking | &out))
+    let is_open = !quorums.is_reached_in_one(&asking) && quorums.is_reached_in_one(&(&asking | &out));
+    !asking.is_empty() && is_open && !broken!("step_down")
 }
 
 fn who_ask_to_step_down(replies: &[NodeReply<ExtendReply>]) -> Nodes {

@@ -74,7 +74,7 @@ impl LockSession {
             key: self.key(),
             ttl: times.ttl(),
             // `tests/campaign --broken startup_grace` must detect nodes without one.
-            settle: if cfg!(broken = "startup_grace") { Duration::ZERO } else { times.startup_grace() },
+            settle: if broken!("startup_grace") { Duration::ZERO } else { times.startup_grace() },
             tell,
             freed: freed.cloned(),
             once_per: self.once_per,

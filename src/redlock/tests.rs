@@ -46,7 +46,8 @@ fn well_formed() -> impl Strategy<Value = AcquireReply> {
     (kinds, numbers).prop_map(|(kind, (large, signed, small, value))| {
         let (large, signed, small) = (large.to_string(), signed.to_string(), small.to_string());
         let rest: &[&str] = match kind {
-            "granted" | "spent" => &[&small, &signed],
+            "granted" => &[&small, &signed, &large],
+            "spent" => &[&small, &signed],
             "held" => &[value, &signed, &small],
             "young" => &[&large],
             "done" => &[value, &signed],

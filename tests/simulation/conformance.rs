@@ -1,22 +1,26 @@
-//! The simulated node replies as a real server does and stores the same: random sequences of the scripts' operations
-//! run against both. What the simulation shows therefore holds for real servers.
+//! The server in memory replies as a real one does, and stores and publishes the same: random calls of the scripts run
+//! against both. What the simulation shows therefore holds for real servers.
 //!
 //! REDIS_SERVER=PROGRAM uses another server; OPERATIONS=N and SEED=S choose other sequences.
 
-use std::time::{Duration, Instant};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use redis::{Cmd, Connection, Value};
-use tokio::sync::mpsc;
+use redis::{Cmd, Connection, Value, cmd};
 
-use super::{ALL, node::Node, number, servers::Server};
+use super::{
+    ledger::Ledger,
+    machine::Machine,
+    network::Network,
+    number,
+    reply::Reply,
+    server::{Client, Server as Simulated},
+    servers::Server,
+};
 use crate::{
     lease::FencingToken,
     lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof},
-    once_per::{Note, Noted, OncePer, PastSuccess},
-    redlock::simulated::{
-        AcquireReply, Acquisition, Answer, Audience, DatedNote, ExtendReply, Keys, NodeTime, Notification,
-        NotificationSender, acquired, extended, released,
-    },
+    once_per::{Note, Noted, OncePer},
+    redlock::{Acquisition, Audience, DatedNote, Keys, NodeTime},
 };
 
 const LOCK: &str = "leaderrun:conformance";
@@ -27,216 +31,190 @@ const NEVER: Duration = Duration::from_secs(100 * 24 * 60 * 60);
 /// Times closer to each other than this may come in any order on a busy machine.
 const NEAR: Duration = Duration::from_millis(300);
 
+/// How much a time may differ on a busy machine, in milliseconds.
+const TOLERANCE: i64 = 2000;
+
+/// A real server and one in memory.
 struct Pair {
-    node: Node,
+    real: Connection,
+    simulated: Rc<RefCell<Simulated>>,
     keys: Keys,
-    connection: Connection,
-    began: Instant,
-    random: fastrand::Rng,
+    run_id: String,
+    fence: u64,
 }
 
 impl Pair {
-    fn now(&self) -> u64 {
-        self.began.elapsed().as_nanos() as u64
-    }
-
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
-        of[self.random.usize(0..of.len())]
-    }
-
-    fn token(&mut self) -> FencingToken {
-        let near = self.node.data.fence.get();
-        FencingToken::new(match self.random.u8(0..8) {
-            0 => 1_700_000_000_000_000 + self.random.u64(0..1000),
-            1 if self.random.u8(0..20) == 0 => FencingToken::MAX.get(),
+    fn token(&self) -> FencingToken {
+        FencingToken::new(match fastrand::u8(0..8) {
+            0 => 1_700_000_000_000_000 + fastrand::u64(0..1000),
+            1 if fastrand::u8(0..20) == 0 => FencingToken::MAX.get(),
             1 => 0,
-            _ => (near + self.random.u64(0..6)).saturating_sub(3).min(FencingToken::MAX.get()),
+            _ => (self.fence + fastrand::u64(0..6)).saturating_sub(3).min(FencingToken::MAX.get()),
         })
     }
 
-    fn ask(&mut self, cmd: &Cmd) -> Value {
-        cmd.query(&mut self.connection).expect("an answer")
-    }
-
-    /// Returns what the server's clock shows.
+    /// Returns what the real server's clock shows.
     fn clock(&mut self) -> NodeTime {
-        let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(&mut self.connection).expect("a time");
+        let (seconds, micros): (u64, u64) = cmd("TIME").query(&mut self.real).expect("a time");
         NodeTime::from_millis(1000 * seconds + micros / 1000)
     }
 
-    /// Runs one operation against both; returns what each replied.
-    fn step(&mut self) -> (Seen, Seen) {
-        let candidate = self.random.u8(0..4);
+    /// Returns a random call.
+    fn call(&mut self) -> Cmd {
+        let candidate = fastrand::u8(0..4);
         let holder = ["a", "b", "\"release\":\"\"", "größe \" 夜"][usize::from(candidate)];
         let proof = ReleaseProof::new(candidate.into());
         let value = LockValue::of_candidate(candidate.into(), &proof, holder, None).expect("a value");
-        let (token, ttl) = (self.token(), Duration::from_secs(self.random.u64(10..30)));
+        let (token, ttl) = (self.token(), Duration::from_secs(fastrand::u64(10..30)));
         let key = NodesKey { value, proof, token };
-        let now = self.now();
-        match self.random.u8(0..21) {
+        match fastrand::u8(0..22) {
             0..9 => {
-                let settle = if self.random.u8(0..6) == 0 { NEVER } else { Duration::ZERO };
+                let settle = if fastrand::u8(0..6) == 0 { NEVER } else { Duration::ZERO };
                 let once = |attempts| Some(OncePer { period: ttl, attempts });
-                let once_per = [None, None, once(None), once(Some(1)), once(Some(2))][self.random.usize(0..5)];
-                let (tell, known) = (self.random.bool(), self.random.bool());
-                let freed = known.then(|| ReleaseProof::new(self.random.u128(0..5)));
-                let settled = self.random.bool().then(|| self.node.run_id.clone());
-                let ask = Acquisition { key, ttl, settle, tell, freed, once_per, settled };
-                let cmd = self.keys.acquire(&ask);
-                let real = acquired(self.ask(&cmd)).expect("an answer to acquire");
-                (Seen::answer(real), Seen::answer(self.node.acquire(&ask, now)))
+                let once_per = [None, None, once(None), once(Some(1)), once(Some(2))][fastrand::usize(0..5)];
+                let freed = fastrand::bool().then(|| ReleaseProof::new(fastrand::u128(0..5)));
+                let settled = fastrand::bool().then(|| self.run_id.clone());
+                let tell = fastrand::bool();
+                self.keys.acquire(&Acquisition { key, ttl, settle, tell, freed, once_per, settled })
             }
             9..14 => {
-                let mut lasts = Duration::from_secs(self.random.u64(10..30));
-                if self.node.data.done.left(now).is_some_and(|left| left.abs_diff(lasts) < NEAR) {
+                let mut lasts = Duration::from_secs(fastrand::u64(10..30));
+                if self.left(":done").is_some_and(|left| left.abs_diff(lasts) < NEAR) {
                     // A millisecond must not decide which of two records lasts longer.
                     lasts += 2 * NEAR;
                 }
-                let note = match self.random.u8(0..6) {
-                    0 => Some(Note { noted: Noted::Success, text: self.one(&["x", "y"]).into(), lasts }),
-                    1 => Some(Note { noted: Noted::Failure, text: self.one(&["1", "2", "3"]).into(), lasts }),
+                let note = match fastrand::u8(0..6) {
+                    0 => Some(Note { noted: Noted::Success, text: one(&["x", "y"]), lasts }),
+                    1 => Some(Note { noted: Noted::Failure, text: one(&["1", "2", "3"]), lasts }),
                     _ => None,
                 };
-                let ends = self.clock() + note.as_ref().map_or(ttl, |note| note.lasts);
-                let dated = note.clone().map(|note| DatedNote { note, ends });
-                let cmd = self.keys.extend(&key, ttl, dated.as_ref());
-                let real = extended(self.ask(&cmd)).expect("an answer to extend");
-                (Seen::extended(real), Seen::extended(self.node.extend(&key, ttl, note.as_ref(), now)))
+                let ends = self.clock();
+                let dated = note.map(|note| DatedNote { ends: ends + note.lasts, note });
+                self.keys.extend(&key, ttl, dated.as_ref())
             }
             14..18 => {
-                let hold = (self.random.u8(0..3) == 0).then_some(ttl);
-                let options = ReleaseOptions { succeeded: self.random.u8(0..3) == 0, hold };
-                let telling = if self.random.bool() { Audience::All } else { Audience::Nobody };
-                let cmd = self.keys.release(&key, telling, options);
-                let real = released(self.ask(&cmd));
-                let tell = telling == Audience::All;
-                (Seen::of(real), Seen::of(Some(self.node.release(&key, tell, options, now))))
+                let hold = (fastrand::u8(0..3) == 0).then_some(ttl);
+                let options = ReleaseOptions { succeeded: fastrand::u8(0..3) == 0, hold };
+                let audience = [Audience::All, Audience::AllButUs, Audience::Nobody][fastrand::usize(0..3)];
+                self.keys.release(&key, audience, options)
             }
-            18 => {
-                let cmd = self.keys.ask_to_step_down(&key.value, ttl);
-                cmd.exec(&mut self.connection).expect("an answer");
-                self.node.ask_to_step_down(&key.value, ttl, now);
-                Default::default()
-            }
-            19 => {
-                // As if its time had expired.
-                let gone = self.one(&["", ":done", ":failed", ":step-down"]);
-                redis::cmd("DEL").arg(format!("{LOCK}{gone}")).exec(&mut self.connection).expect("an answer");
-                match gone {
-                    "" => self.node.data.lock = Default::default(),
-                    ":done" => self.node.data.done = Default::default(),
-                    ":step-down" => self.node.data.step_down = Default::default(),
-                    _ => self.node.data.failed = Default::default(),
-                }
-                Default::default()
-            }
-            _ => {
-                if self.random.u8(0..4) == 0 {
-                    redis::cmd("FLUSHALL").exec(&mut self.connection).expect("an answer");
-                    self.node.data = Default::default();
-                }
-                Default::default()
-            }
+            18 => self.keys.ask_to_step_down(&key.value, ttl),
+            // As if its time had expired.
+            19 => cmd("DEL").arg(format!("{LOCK}{}", one(&["", ":done", ":failed", ":step-down"]))).to_owned(),
+            20 => self.keys.look(),
+            _ if fastrand::u8(0..4) == 0 => cmd("FLUSHALL"),
+            _ => cmd("PING"),
         }
     }
 
-    /// Returns what the server stores, and what the node stores.
-    fn kept(&mut self) -> (Seen, Seen) {
-        type Key = (Option<String>, i64);
-        let [lock, fence, done, failed]: [Key; 4] = ["", ":fence", ":done", ":failed"].map(|suffix| {
-            let name = format!("{LOCK}{suffix}");
-            redis::pipe().get(&name).pttl(&name).query(&mut self.connection).expect("a value and its time")
-        });
-        let now = self.now();
-        let data = &self.node.data;
-        let fence_of_server = fence.0.map_or(0_u64, |fence| fence.parse().expect("a number"));
-        let real = Seen {
-            what: format!("{:?}", (&lock.0, FencingToken::new(fence_of_server), &done.0, &failed.0)),
-            left: [lock.1, done.1, failed.1].map(|left| left.max(0)).into(),
+    /// Runs a call against both; returns what each replied.
+    fn ask(&mut self, call: &Cmd) -> [Reply; 2] {
+        let parts: Vec<Vec<u8>> = call
+            .args_iter()
+            .map(|part| match part {
+                redis::Arg::Simple(bytes) => bytes.to_vec(),
+                _ => Vec::new(),
+            })
+            .collect();
+        let real = match call.query::<Value>(&mut self.real) {
+            Ok(value) => reply_of(value),
+            Err(error) => Reply::Error(error.to_string()),
         };
-        let simulated = [&data.lock, &data.done, &data.failed];
-        let [lock, done, failed] = simulated.map(|key| key.get(now).map(ToOwned::to_owned));
-        let left = |key: &super::node::Key| key.left(now).map_or(0, |left| left.as_millis() as i64);
-        let what = format!("{:?}", (&lock, data.fence, &done, &failed));
-        (real, Seen { what, left: simulated.map(left).into() })
-    }
-}
-
-/// What a server or a node showed: values that must be the same, and times in ms that may differ by the delays of a
-/// busy machine.
-#[derive(Debug, Default)]
-struct Seen {
-    what: String,
-    left: Vec<i64>,
-}
-
-impl Seen {
-    fn of(what: impl std::fmt::Debug) -> Self {
-        Seen { what: format!("{what:?}"), left: Vec::new() }
+        let simulated = if parts[0] == b"EVAL" {
+            Simulated::eval(&self.simulated, &parts[1..])
+        } else {
+            let mut client = Client { number: 1, sender: None, resp3: false };
+            self.simulated.borrow_mut().execute(&mut client, &parts)
+        };
+        [real, simulated]
     }
 
-    /// The clocks of both show any times.
-    fn extended(reply: ExtendReply) -> Self {
-        let time = NodeTime::from_millis(0);
-        Seen::of(match reply {
-            ExtendReply::Renewed { step_down, .. } => ExtendReply::Renewed { step_down, time },
-            ExtendReply::Restored { .. } => ExtendReply::Restored { time },
-            reply => reply,
-        })
+    /// Returns what is stored, on both.
+    fn kept(&mut self) -> Vec<[Reply; 2]> {
+        let names = ["", ":fence", ":done", ":failed", ":step-down"].map(|suffix| format!("{LOCK}{suffix}"));
+        names.iter().flat_map(|name| ["GET", "PTTL"].map(|what| self.ask(cmd(what).arg(name)))).collect()
     }
 
-    fn answer(mut acquired: AcquireReply) -> Self {
-        acquired.time = None;
-        let mut left = Vec::new();
-        let mut take = |time: &mut Option<Duration>| left.extend(time.take().map(|time| time.as_millis() as i64));
-        take(&mut acquired.failures.left);
-        match &mut acquired.answer {
-            Answer::Held { left, listeners, .. } => {
-                take(left);
-                *listeners = 0;
-            }
-            Answer::Succeeded(PastSuccess { left, .. }) => take(left),
-            Answer::StartupGrace { left } => *left = Duration::ZERO,
-            _ => {}
+    fn left(&mut self, suffix: &str) -> Option<Duration> {
+        match self.ask(cmd("PTTL").arg(format!("{LOCK}{suffix}"))) {
+            [Reply::Int(left @ 0..), _] => Some(Duration::from_millis(left as u64)),
+            _ => None,
         }
-        Seen { what: format!("{acquired:?}"), left }
     }
+}
 
-    fn is_like(&self, other: &Seen) -> bool {
-        let near = |(a, b): (&i64, &i64)| (a - b).abs() < 2000;
-        self.what == other.what && self.left.len() == other.left.len() && self.left.iter().zip(&other.left).all(near)
+fn one(of: &[&str]) -> String {
+    of[fastrand::usize(0..of.len())].to_owned()
+}
+
+fn reply_of(value: Value) -> Reply {
+    match value {
+        Value::Nil => Reply::Nil,
+        Value::Int(number) => Reply::Int(number),
+        Value::BulkString(bytes) => Reply::Bulk(bytes),
+        Value::SimpleString(text) => Reply::Status(text),
+        Value::Okay => Reply::Status("OK".into()),
+        Value::Array(parts) => Reply::Array(parts.into_iter().map(reply_of).collect()),
+        other => Reply::Error(format!("{other:?}")),
     }
+}
+
+/// Returns whether two replies are the same, but for times that a busy machine delays.
+fn alike([real, simulated]: &[Reply; 2]) -> bool {
+    match (real, simulated) {
+        (Reply::Int(a), Reply::Int(b)) if a.signum() == b.signum() => (a - b).abs() < TOLERANCE,
+        (Reply::Array(a), Reply::Array(b)) if starts_with(a, b"young") => a.len() == b.len() && a[..3] == b[..3],
+        (Reply::Array(a), Reply::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| alike(&[a.clone(), b.clone()]))
+        }
+        (a, b) => a == b,
+    }
+}
+
+fn starts_with(parts: &[Reply], word: &[u8]) -> bool {
+    parts.first() == Some(&Reply::Bulk(word.to_vec()))
 }
 
 #[test]
-fn a_real_server_and_a_simulated_node_reply_and_store_alike() {
+fn a_real_server_and_one_in_memory_reply_store_and_publish_alike() {
     let (operations, seed) = (number("OPERATIONS").unwrap_or(10_000), number("SEED").unwrap_or(1));
+    fastrand::seed(seed);
     let server = Server::start();
     let info: String = server.query(&["INFO", "server"]);
     let line = |name: &str| info.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().to_owned();
     let mut listener = server.connect();
     let mut listener = listener.as_pubsub();
     listener.subscribe(LOCK).expect("a subscription");
-    let (sender, mut replies) = mpsc::channel(8);
-    let notifications = NotificationSender(sender);
 
-    let node = Node::new(&line("run_id:"), ALL);
-    let (keys, connection, began) = (Keys::new(LOCK, 0), server.connect(), Instant::now());
-    let mut pair = Pair { node, keys, connection, began, random: fastrand::Rng::with_seed(seed) };
-    pair.node.listeners = 1;
+    let ledger = Rc::new(Ledger::new(false));
+    let machine = Machine::new(0, &Network::new(1, 1), &ledger, 1.0, 0);
+    // Both tell their time, and end notes by it.
+    let wall: (i64, i64) = cmd("TIME").query(&mut server.connect()).expect("a time");
+    machine.set_clock(1_000_000 * wall.0 + wall.1 - machine.wall().as_micros() as i64);
+    let mut simulated = Simulated::start(&machine, Default::default(), true);
+    simulated.run_id = line("run_id:");
+    let listening = ["SUBSCRIBE", LOCK].map(|part| part.as_bytes().to_vec());
+    simulated.execute(&mut Client { number: 1, sender: None, resp3: false }, &listening);
+    let simulated = Rc::new(RefCell::new(simulated));
+    let mut pair =
+        Pair { real: server.connect(), simulated, keys: Keys::new(LOCK, 0), run_id: line("run_id:"), fence: 0 };
     for operation in 0..operations {
-        let (real, simulated) = pair.step();
-        assert!(real.is_like(&simulated), "operation {operation} of seed {seed} answers {real:?}, not {simulated:?}");
-        let (real, simulated) = pair.kept();
-        assert!(real.is_like(&simulated), "operation {operation} of seed {seed} leaves {real:?}, not {simulated:?}");
-        for told in std::mem::take(&mut pair.node.told) {
-            notifications.message(&listener.get_message().expect("a message"));
-            let message: Notification = replies.try_recv().expect("news");
-            assert_eq!(message, told, "notifications, operation {operation} of seed {seed}");
+        let call = pair.call();
+        let replies = pair.ask(&call);
+        assert!(alike(&replies), "operation {operation} of seed {seed}: {replies:?}");
+        let kept = pair.kept();
+        assert!(kept.iter().all(alike), "operation {operation} of seed {seed} leaves {kept:?}");
+        if let Reply::Bulk(fence) = &kept[2][0] {
+            pair.fence = String::from_utf8_lossy(fence).parse().expect("a number");
+        }
+        let published: Vec<Vec<u8>> = pair.simulated.borrow_mut().published.drain(..).collect();
+        for message in published {
+            let told = listener.get_message().expect("a message");
+            assert_eq!(told.get_payload_bytes(), message, "operation {operation} of seed {seed}");
         }
     }
     listener.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
-    assert!(listener.get_message().is_err(), "the server sent more notifications");
+    assert!(listener.get_message().is_err(), "the server published more");
     let version = Some(line("valkey_version:")).filter(|v| !v.is_empty()).unwrap_or_else(|| line("redis_version:"));
     println!("{operations} operations alike on {} {version}", line("server_name:"));
 }

@@ -1,374 +1,318 @@
-//! Virtual time, the network, what fails, and what must hold after every step.
+//! One schedule: its machines and its faults.
 
-mod checks;
-mod failing;
+use std::{cell::Cell, future::Future, rc::Rc, time::Duration};
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use tokio::{
+    runtime::Builder,
+    task::{LocalSet, spawn_local},
+    time::{Instant, sleep},
+};
 
 use super::{
-    Rules, Schedule, TTL,
-    instance::{Answered, Instance, Timer},
-    node::{Data, Node},
+    instance::{Instance, RESOURCE},
+    ledger::Ledger,
+    machine::{Machine, Process},
+    network::{Afterwards, Jitter, Network, Way},
+    node::{Keeps, Node},
+    schedule::Schedule,
 };
 use crate::{
-    lease::{FencingToken, Times},
-    lock::{NodesKey, ReleaseOptions},
-    once_per::Note,
-    redlock::simulated::{Acquisition, Notification},
+    lease::{Quorums, quorum},
+    observer::Observer,
+    redlock::{Address, RedlockConfig},
+    settings::BackendConfig,
 };
 
-pub const MS: u64 = 1_000_000;
-
-/// What an instance asks a node for.
-#[derive(Clone, Debug)]
-pub enum Ask {
-    Acquire(Acquisition),
-    Extend { key: NodesKey, note: Option<Note> },
-    Release { key: NodesKey, tell: bool, options: ReleaseOptions },
-}
-
-/// A process of an instance: messages to one that has ended reach nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Process {
-    pub instance: usize,
-    pub number: u32,
-}
-
-#[derive(Clone, Debug)]
-enum Event {
-    Request {
-        node: usize,
-        ask: Ask,
-        from: Process,
-        round: u32,
-    },
-    Reply {
-        node: usize,
-        answered: Answered,
-        to: Process,
-        round: u32,
-    },
-    Notification {
-        news: Notification,
-        to: Process,
-    },
-    Timer {
-        timer: Timer,
-        of: Process,
-    },
-    Crash(usize),
-    Start(usize),
-    Snapshot(usize),
-    Freeze(usize),
-    /// Kills an elector, or a whole host.
-    Kill(usize),
-    Settle,
-}
-
-/// A server: its node and its clock.
-struct Server {
-    node: Node,
-    up: bool,
-    rate: f64,
-    saved: Data,
-}
-
-impl Server {
-    fn clock(&self, now: u64) -> u64 {
-        (now as f64 * self.rate) as u64
-    }
-}
-
+/// The state of a schedule.
 pub struct World {
     pub schedule: Schedule,
-    pub times: Times,
-    pub rules: Rules,
-    pub random: fastrand::Rng,
-    pub now: u64,
-    /// The events so far, kept only if a trace is wanted.
-    pub trace: Option<Vec<String>>,
+    pub ledger: Rc<Ledger>,
+    pub network: Network,
+    pub nodes: Vec<Rc<Node>>,
+    pub instances: Vec<Rc<Instance>>,
+    /// The machine of whoever asks leaders to step down.
+    pub operator: Rc<Machine>,
+    quiet: Cell<bool>,
+}
+
+/// What came of a schedule.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub wrong: Option<String>,
     pub commands: u64,
-    pub steps: u64,
-    queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
-    events: Vec<Option<Event>>,
-    free: Vec<usize>,
-    serial: u64,
-    servers: Vec<Server>,
-    instances: Vec<Option<Instance>>,
-    /// The process whose command runs.
-    running: Option<Process>,
-    last_token: FencingToken,
-    /// Until when a recorded success or a lock kept by --hold stops all others from starting, by the slowest clock.
-    closed_until: u64,
-    last_start: u64,
-    /// Nothing fails any more.
-    pub quiet: bool,
-    wrong: Option<String>,
+    pub executed: u64,
+    pub hash: u64,
+    /// The longest times without a leader once all was quiet: at first, after a release, and after a machine's crash.
+    pub vacant: [Duration; 3],
+}
+
+/// Runs a schedule to its end.
+pub fn run(seed: u64, is_shown: bool) -> Outcome {
+    let schedule = Schedule::drawn(seed);
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    let local = LocalSet::new();
+    local.block_on(&runtime, async {
+        let world = World::new(schedule, is_shown);
+        let vacant = tokio::select! {
+            biased;
+            () = world.ledger.failed() => [Duration::ZERO; 3],
+            vacant = world.clone().pass() => vacant,
+        };
+        Outcome {
+            wrong: world.ledger.wrong(),
+            commands: world.ledger.commands(),
+            executed: world.ledger.executed.get(),
+            hash: world.ledger.hash(),
+            vacant,
+        }
+    })
+}
+
+fn exponential(mean: Duration) -> Duration {
+    mean.mul_f64(-(1.0 - fastrand::f64()).ln())
 }
 
 impl World {
-    pub fn new(schedule: Schedule, rules: Rules, trace: bool) -> Self {
-        let mut random = fastrand::Rng::with_seed(schedule.seed);
-        let times = Times::new(TTL, None).expect("times that fit");
-        let server = |index: usize, random: &mut fastrand::Rng| Server {
-            node: Node::new(&format!("server {index}"), rules),
-            up: true,
-            rate: schedule.clocks.of_node(random),
-            saved: Data::default(),
+    fn new(schedule: Schedule, is_shown: bool) -> Rc<Self> {
+        let ledger = Rc::new(Ledger::new(is_shown));
+        ledger.tell(|| format!("{schedule:#?}"));
+        let network = Network::new(schedule.instances + 1, schedule.nodes);
+        let node = |index| {
+            let machine = Machine::new(0, &network, &ledger, schedule.clocks.of_node(), 0);
+            Rc::new(Node::new(index, machine, &network, &ledger, fastrand::u8(0..100) >= schedule.old))
         };
-        let servers = (0..schedule.nodes).map(|index| server(index, &mut random)).collect();
-        let instances =
-            (0..schedule.instances).map(|index| Some(Instance::new(index, &schedule, &mut random))).collect();
-        let mut world = World {
+        let instance = |index| {
+            let ahead = if schedule.lists { 0 } else { fastrand::i64(-50_000..50_000) };
+            let machine = Machine::new(index, &network, &ledger, schedule.clocks.of_instance(), ahead);
+            Rc::new(Instance::new(index, machine, schedule, &ledger, is_shown))
+        };
+        Rc::new(World {
+            nodes: (0..schedule.nodes).map(node).collect(),
+            instances: (0..schedule.instances).map(instance).collect(),
+            operator: Machine::new(schedule.instances, &network, &ledger, 1.0, 0),
+            quiet: Cell::new(false),
             schedule,
-            times,
-            rules,
-            random,
-            // Servers have been up long enough.
-            now: 10_000 * MS,
-            trace: trace.then(Vec::new),
-            commands: 0,
-            steps: 0,
-            queue: BinaryHeap::new(),
-            events: Vec::new(),
-            free: Vec::new(),
-            serial: 0,
-            servers,
-            instances,
-            running: None,
-            last_token: FencingToken::ZERO,
-            closed_until: 0,
-            last_start: 0,
-            quiet: false,
-            wrong: None,
-        };
-        world.begin();
-        world
-    }
-
-    fn begin(&mut self) {
-        for instance in 0..self.schedule.instances {
-            let after = self.random.u64(0..50 * MS);
-            self.after(after, Event::Timer { timer: Timer::Begin, of: Process { instance, number: 0 } });
-            self.some_time(self.schedule.freezes, Event::Freeze(instance));
-            self.some_time(self.schedule.kills, Event::Kill(instance));
-        }
-        for node in 0..self.schedule.nodes {
-            self.some_time(self.schedule.crashes, Event::Crash(node));
-            self.some_time(1000 * MS, Event::Snapshot(node));
-        }
-        self.after(self.schedule.lasts, Event::Settle);
-    }
-
-    fn some_time(&mut self, mean: u64, event: Event) {
-        if mean > 0 {
-            let after = self.exponential(mean);
-            self.after(after, event);
-        }
-    }
-
-    pub fn exponential(&mut self, mean: u64) -> u64 {
-        (-(1.0 - self.random.f64()).ln() * mean as f64) as u64
-    }
-
-    /// Runs the schedule to its end. Returns what is wrong with it, if anything.
-    pub fn run(&mut self) -> Option<String> {
-        let end = self.now + self.schedule.lasts + self.quiet_time();
-        while let Some(Reverse((at, _, slot))) = self.queue.pop() {
-            if at > end || self.wrong.is_some() {
-                break;
-            }
-            self.now = self.now.max(at);
-            self.steps += 1;
-            if let Some(event) = self.events[slot].take() {
-                self.free.push(slot);
-                self.take(event);
-            }
-        }
-        let vacant = end - self.last_start.max(end - self.quiet_time());
-        if self.wrong.is_none() && self.running.is_none() && !self.schedule.once && vacant > self.vacant_at_most() {
-            self.fail(format!("nobody led for {} ms, with all nodes up and quiet", vacant / MS));
-        }
-        self.wrong.take()
-    }
-
-    fn fail(&mut self, what: String) {
-        self.tell(|| format!("WRONG: {what}"));
-        self.wrong.get_or_insert(what);
-    }
-
-    pub fn tell(&mut self, what: impl FnOnce() -> String) {
-        let now = self.now;
-        if let Some(trace) = &mut self.trace {
-            trace.push(format!("{:>9.3} ms  {}", now as f64 / MS as f64, what()));
-        }
-    }
-
-    fn after(&mut self, after: u64, event: Event) {
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.events[slot] = Some(event);
-                slot
-            }
-            None => {
-                self.events.push(Some(event));
-                self.events.len() - 1
-            }
-        };
-        self.serial += 1;
-        self.queue.push(Reverse((self.now + after, self.serial, slot)));
-    }
-
-    pub fn timer(&mut self, after: u64, timer: Timer, of: Process) {
-        self.after(after, Event::Timer { timer, of });
-    }
-
-    /// Returns how long a message takes; `None` if it is lost.
-    fn delay(&mut self) -> Option<u64> {
-        if self.quiet {
-            // Equal delays keep messages in order, as on a connection.
-            return Some(MS);
-        }
-        if self.random.f64() < self.schedule.loss {
-            return None;
-        }
-        Some(match self.random.u8(0..100) {
-            0..85 => self.exponential(3 * MS),
-            85..97 => self.exponential(100 * MS),
-            _ => self.random.u64(0..3 * TTL.as_nanos() as u64),
+            ledger,
+            network,
         })
     }
 
-    pub fn send(&mut self, node: usize, ask: Ask, from: Process, round: u32) {
-        if let Some(delay) = self.delay() {
-            self.after(delay, Event::Request { node, ask, from, round });
-        }
+    /// Lets all happen. Returns how long nobody led in the end.
+    async fn pass(self: Rc<Self>) -> [Duration; 3] {
+        self.begin();
+        sleep(self.schedule.lasts).await;
+        self.settle();
+        self.drill().await
     }
 
-    fn take(&mut self, event: Event) {
-        match event {
-            Event::Request { node, ask, from, round } => self.serve(node, ask, from, round),
-            Event::Reply { to, .. } | Event::Notification { to, .. } => self.deliver(to, event),
-            Event::Timer { of, ref timer } => {
-                if timer.is_guards() {
-                    self.act(of, |instance, world| instance.timer(event_timer(&event), world));
-                } else {
-                    self.deliver(of, event);
-                }
-            }
-            Event::Crash(node) => self.crash(node),
-            Event::Start(node) => self.start(node),
-            Event::Snapshot(node) => {
-                self.servers[node].saved = self.servers[node].node.data.clone();
-                self.some_time(1000 * MS, Event::Snapshot(node));
-            }
-            Event::Freeze(instance) => {
-                let lasts = self.random.u64(0..4 * TTL.as_nanos() as u64);
-                let until = self.now + lasts;
-                if !self.quiet {
-                    self.tell(|| format!("instance {instance}: elector frozen for {} ms", lasts / MS));
-                    self.act_on(instance, |instance, _| instance.frozen_until = until);
-                    self.some_time(self.schedule.freezes, Event::Freeze(instance));
-                }
-            }
-            Event::Kill(instance) => {
-                if !self.quiet {
-                    let host = self.random.bool();
-                    self.act_on(instance, |instance, world| instance.killed(host, world));
-                    self.some_time(self.schedule.kills, Event::Kill(instance));
-                }
-            }
-            Event::Settle => {
-                self.tell(|| "all is quiet from now on".into());
-                self.quiet = true;
-                for instance in 0..self.instances.len() {
-                    let now = self.now;
-                    self.act_on(instance, |instance, _| instance.frozen_until = instance.frozen_until.min(now));
-                }
+    fn begin(self: &Rc<Self>) {
+        let Schedule { far, jitter, .. } = self.schedule;
+        self.network.set_jitter(jitter.unwrap_or_default());
+        for place in 0..=self.schedule.instances {
+            for node in 0..self.schedule.nodes {
+                let latency = if far && fastrand::bool() { 15 } else { 1 };
+                self.network.set_latency(place, node, Duration::from_millis(latency));
             }
         }
+        for node in &self.nodes {
+            node.start(Default::default(), Duration::from_secs(1000));
+        }
+        for instance in &self.instances {
+            spawn_local(instance.clone().live());
+        }
+        self.disturb();
     }
 
-    /// Delivers an event to an elector, which may be frozen.
-    fn deliver(&mut self, to: Process, event: Event) {
-        let frozen_until = self.instances[to.instance].as_ref().map_or(0, |instance| instance.frozen_until);
-        if self.now < frozen_until {
-            return self.after(frozen_until - self.now, event);
-        }
-        self.act(to, |instance, world| match event {
-            Event::Reply { node, answered, round, .. } => instance.reply(node, answered, round, world),
-            Event::Notification { news, .. } => instance.news(news, world),
-            event => instance.timer(event_timer(&event), world),
+    /// Starts what is to happen from time to time.
+    fn disturb(self: &Rc<Self>) {
+        let Schedule { resets, cuts, crashes, stalls, freezes, kills, forgeries, step_downs, signals, jumps, .. } =
+            self.schedule;
+        self.often(resets, |world| async move {
+            let (place, node) = (world.place(), world.node().index);
+            world.ledger.tell(|| format!("the connections of {place} to node {node} are reset"));
+            world.network.reset(place, node);
+        });
+        self.often(cuts, World::cut);
+        self.often(crashes, World::crash);
+        self.often(stalls, |world| async move {
+            let node = world.node();
+            let lasts = world.some_time();
+            let Some(process) = node.process() else { return };
+            world.ledger.tell(|| format!("node {} is stopped for {lasts:?}", node.index));
+            process.stop();
+            world.unless_quiet(lasts).await;
+            process.go_on();
+        });
+        self.often(freezes, |world| async move {
+            let (instance, lasts) = (world.instance(), world.some_time());
+            let guard = fastrand::u8(0..4) == 0;
+            instance.freeze(guard, lasts).await;
+        });
+        self.often(kills, |world| async move {
+            let instance = world.instance();
+            match fastrand::u8(0..4) {
+                0 => instance.crash(world.some_time()),
+                1 => instance.kill(true),
+                _ => instance.kill(false),
+            }
+        });
+        self.often(forgeries, World::forge);
+        self.often(step_downs, World::some_step_down);
+        self.often(jumps, World::jump);
+        self.often(signals, |world| async move { world.instance().terminate() });
+        self.often(Some(self.schedule.times.ttl() / 2), |world| async move { world.node().save() });
+    }
+
+    /// Does something from time to time, until all is quiet.
+    fn often<F: Future<Output = ()> + 'static>(self: &Rc<Self>, mean: Option<Duration>, what: fn(Rc<World>) -> F) {
+        let Some(mean) = mean else { return };
+        let world = self.clone();
+        spawn_local(async move {
+            loop {
+                sleep(exponential(mean)).await;
+                if world.quiet.get() {
+                    return;
+                }
+                spawn_local(what(world.clone()));
+            }
         });
     }
 
-    fn act(&mut self, process: Process, act: impl FnOnce(&mut Instance, &mut World)) {
-        let is_there = self.instances[process.instance].as_ref().is_some_and(|r| r.process() == process);
-        if is_there {
-            self.act_on(process.instance, act);
+    fn place(&self) -> usize {
+        fastrand::usize(0..self.schedule.instances)
+    }
+
+    fn node(&self) -> Rc<Node> {
+        self.nodes[fastrand::usize(0..self.nodes.len())].clone()
+    }
+
+    fn instance(&self) -> Rc<Instance> {
+        self.instances[self.place()].clone()
+    }
+
+    fn some_time(&self) -> Duration {
+        self.schedule.times.ttl().mul_f64([0.1, 1.0, 3.0][fastrand::usize(0..3)] * fastrand::f64())
+    }
+
+    /// Sleeps, but not beyond the time of faults.
+    async fn unless_quiet(&self, lasts: Duration) {
+        let until = Instant::now() + lasts;
+        while !self.quiet.get() && Instant::now() < until {
+            sleep(lasts.min(Duration::from_millis(20))).await;
         }
     }
 
-    fn act_on(&mut self, index: usize, act: impl FnOnce(&mut Instance, &mut World)) {
-        if let Some(mut instance) = self.instances[index].take() {
-            act(&mut instance, self);
-            self.instances[index] = Some(instance);
+    async fn cut(self: Rc<Self>) {
+        let (place, node, lasts) = (self.place(), self.node().index, self.some_time());
+        let then = if fastrand::bool() { Afterwards::Delivered } else { Afterwards::Reset };
+        let ways: &[Way] = [&[Way::ToNode, Way::FromNode][..], &[Way::ToNode], &[Way::FromNode]][fastrand::usize(0..3)];
+        self.ledger.tell(|| format!("instance {place} and node {node} are cut off for {lasts:?}: {ways:?}, {then:?}"));
+        for way in ways {
+            self.network.cut(place, node, *way, lasts, then);
         }
     }
 
-    fn serve(&mut self, index: usize, ask: Ask, from: Process, round: u32) {
-        let listeners = self.instances.iter().flatten().filter(|instance| instance.listens()).count() as u32;
-        let server = &mut self.servers[index];
-        if !server.up {
-            return;
-        }
-        let now = server.clock(self.now);
-        server.node.listeners = listeners;
-        let answered = match &ask {
-            Ask::Acquire(ask) => Answered::Acquired(server.node.acquire(ask, now)),
-            Ask::Extend { key, note } => Answered::Extended(server.node.extend(key, TTL, note.as_ref(), now)),
-            Ask::Release { key, tell, options } => Answered::Released(server.node.release(key, *tell, *options, now)),
-        };
-        let told = std::mem::take(&mut server.node.told);
-        self.tell(|| format!("node {index}: {from:?} {} -> {}", shown(&ask), answered.shown()));
-        for news in told {
-            self.tell_all(&news, from);
-        }
-        if let Some(delay) = self.delay() {
-            self.after(delay, Event::Reply { node: index, answered, to: from, round });
-        }
-    }
-
-    fn tell_all(&mut self, news: &Notification, but: Process) {
-        let listeners: Vec<Process> = self
-            .instances
-            .iter()
-            .flatten()
-            .filter(|r| r.listens())
-            .map(Instance::process)
-            .filter(|p| *p != but)
-            .collect();
-        for to in listeners {
-            if let Some(delay) = self.delay() {
-                self.after(delay, Event::Notification { news: news.clone(), to });
+    /// Lets a node crash, or a quorum of them at once.
+    async fn crash(self: Rc<Self>) {
+        let together = if fastrand::u8(0..3) == 0 { quorum(self.nodes.len()) } else { 1 };
+        let first = self.node().index;
+        for index in 0..together {
+            let node = self.nodes[(first + index) % self.nodes.len()].clone();
+            if node.is_up() {
+                spawn_local(self.clone().crash_node(node));
             }
         }
     }
-}
 
-fn event_timer(event: &Event) -> Timer {
-    match event {
-        Event::Timer { timer, .. } => *timer,
-        _ => Timer::Begin,
+    async fn crash_node(self: Rc<Self>, node: Rc<Node>) {
+        let with_machine = fastrand::u8(0..3) == 0;
+        let had = node.crash(with_machine);
+        let keeps = match fastrand::u8(0..4) {
+            _ if self.schedule.keeps_data => Keeps::All,
+            0 => Keeps::All,
+            1 => Keeps::Old,
+            _ => Keeps::Nothing,
+        };
+        self.ledger.tell(|| format!("node {} crashes; machine: {with_machine}, keeps {keeps:?}", node.index));
+        sleep(exponential(self.schedule.restart_after)).await;
+        self.ledger.tell(|| format!("node {} is up again", node.index));
+        node.start_again(had, keeps);
     }
-}
 
-fn shown(ask: &Ask) -> String {
-    match ask {
-        Ask::Acquire(Acquisition { key: NodesKey { value, token, .. }, .. }) => format!("acquire({value}, {token})"),
-        Ask::Extend { key: NodesKey { value, token, .. }, note } => {
-            format!("extend({value}, {token}{})", if note.is_some() { ", a note" } else { "" })
+    /// Sets the clock of the last node, or deletes its lock, while the lease stands on all nodes: then that is harmless.
+    async fn jump(self: Rc<Self>) {
+        let lock = |node: &Rc<Node>| Some(node.server()?.borrow().get(RESOURCE.as_bytes())?.value.clone());
+        let locks: Vec<_> = self.nodes.iter().map(lock).collect();
+        let Some(node) = self.nodes.last().filter(|_| locks[0].is_some() && locks.iter().all(|lock| *lock == locks[0]))
+        else {
+            return;
+        };
+        if fastrand::u8(0..3) == 0 {
+            self.ledger.tell(|| format!("node {}: its lock is deleted", node.index));
+            node.server().into_iter().for_each(|server| drop(server.borrow_mut().data.remove(RESOURCE.as_bytes())));
+        } else {
+            let by = self.some_time().as_micros() as i64 * if fastrand::bool() { 1 } else { -1 };
+            self.ledger.tell(|| format!("node {}: its clock is set by {} ms", node.index, by / 1000));
+            node.machine.set_clock(by);
         }
-        Ask::Release { key: NodesKey { value, token, .. }, .. } => format!("release({value}, {token})"),
+    }
+
+    /// Publishes something that anybody may publish who can read the lock.
+    async fn forge(self: Rc<Self>) {
+        let node = self.node();
+        let Some(server) = node.server() else { return };
+        let value = server.borrow().get(RESOURCE.as_bytes()).map(|entry| entry.value.clone()).unwrap_or_default();
+        let hash = serde_json::from_slice::<serde_json::Value>(&value).unwrap_or_default();
+        let hash = hash["release"].as_str().unwrap_or("x").to_owned();
+        let repeated = {
+            let server = server.borrow();
+            let before = server.published.get(fastrand::usize(0..16)).map(|message| String::from_utf8_lossy(message));
+            before.map(|message| message.into_owned()).unwrap_or_default()
+        };
+        let message = match fastrand::u8(0..8) {
+            7 => repeated,
+            0 => "acquired x".to_owned(),
+            1 => format!("released 1 {hash}"),
+            2 => format!("released {} x", fastrand::u32(..)),
+            3 => format!("held {} {}", fastrand::u8(..), fastrand::u64(..)),
+            4 => format!("done 1 {hash}"),
+            5 => format!("acquired {hash}"),
+            _ => "released".to_owned(),
+        };
+        self.ledger.tell(|| format!("node {}: somebody publishes {message}", node.index));
+        let command = ["PUBLISH", RESOURCE, &message].map(|part| part.as_bytes().to_vec());
+        let mut client = super::server::Client { number: 0, sender: None, resp3: false };
+        server.borrow_mut().execute(&mut client, &command);
+    }
+
+    async fn some_step_down(self: Rc<Self>) {
+        self.ask_to_step_down().await;
+    }
+
+    /// Asks who leads to step down. Returns whether a quorum of nodes will pass that on.
+    pub async fn ask_to_step_down(&self) -> bool {
+        let (times, nodes) = (self.schedule.times, self.schedule.nodes);
+        let process = Process::new(&self.operator, "operator".into());
+        let asked = process.run(async move {
+            let address = |node| Address::parse(&format!("unix:///simulated/{node}")).expect("an address");
+            let (addresses, lock) = ((0..nodes).map(address).collect(), RESOURCE.to_owned());
+            let backend =
+                BackendConfig::Redlock(RedlockConfig { quorums: Quorums::of(nodes), addresses, lock, tls: None });
+            let Ok(observer) = Observer::open(&backend, RESOURCE, times) else { return false };
+            match observer.look().await.leader {
+                Some(leader) => observer.ask_to_step_down(&leader).await.unwrap_or(false),
+                None => false,
+            }
+        });
+        asked.await.unwrap_or(false)
+    }
+
+    /// Ends all faults.
+    pub fn settle(&self) {
+        self.quiet.set(true);
+        self.ledger.tell(|| "all is quiet from now on".into());
+        self.network.set_jitter(Jitter::default());
+        self.network.heal();
+        self.instances.iter().for_each(|instance| instance.go_on());
     }
 }

@@ -45,6 +45,12 @@ pub(super) async fn connect(
     tls: Option<&Tls>,
     timeouts: Timeouts,
 ) -> io::Result<Box<dyn Stream>> {
+    #[cfg(test)]
+    if let ConnectionAddr::Unix(path) = address
+        && let Some(connecting) = crate::host::simulated::connect(path, timeouts.unacknowledged)
+    {
+        return Ok(Box::new(connecting.await?));
+    }
     match (address, tls) {
         (ConnectionAddr::Tcp(host, port), _) => Ok(Box::new(connect_tcp(host, *port, timeouts).await?)),
         (ConnectionAddr::TcpTls { host, port, .. }, Some(tls)) => {

@@ -1,0 +1,101 @@
+//! Programs without one of the protocol's rules, each of which the simulation must find. In Rust the rule is left out by
+//! the program itself (src/broken.rs); in a script, by a change of its text.
+
+use super::{
+    first_wrong,
+    schedule::{Clocks, Schedule},
+    sweep,
+};
+use crate::broken::is_left_out;
+
+/// What is changed in the scripts to leave out a rule, and into what.
+const IN_SCRIPTS: &[(&str, &str, &str)] = &[
+    ("token_check", "if tonumber(ARGV[3]) <= tonumber(fence) then", "if false then"),
+    ("release_check", "if not is_ours or tonumber(fence) > tonumber(ARGV[2]) then", "if not is_ours then"),
+    ("release_proof", " .. redis.sha1hex(ARGV[6]) .. ", " .. ARGV[6] .. "),
+];
+
+/// Returns the name of the rule that is left out in the scripts at present.
+pub fn in_scripts() -> Option<&'static str> {
+    IN_SCRIPTS.iter().map(|(rule, ..)| *rule).find(|rule| is_left_out(rule))
+}
+
+/// Returns a script without the rule that is left out.
+pub fn mutated(script: &[u8]) -> String {
+    let mut script = String::from_utf8_lossy(script).into_owned();
+    for (_, text, instead) in IN_SCRIPTS.iter().filter(|(rule, ..)| is_left_out(rule)) {
+        script = script.replace(text, instead);
+    }
+    script
+}
+
+/// Checks that those of a thousand schedules in which a rule matters find what goes wrong without it.
+fn is_found(rule: &'static str, matters: fn(&Schedule) -> bool) {
+    let outcomes = sweep(1000, matters, rule);
+    let found = first_wrong(&outcomes);
+    println!("{rule}: {found:?}, {} schedules", outcomes.len());
+    assert!(found.is_some(), "a thousand schedules did not find that a rule is missing: {rule}");
+}
+
+#[test]
+fn each_change_of_a_script_applies_once() {
+    let scripts = ["acquire", "extend", "release", "look", "tell"];
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/redlock/scripts");
+    let all: String =
+        scripts.map(|script| std::fs::read_to_string(format!("{folder}/{script}.lua")).expect("a script")).concat();
+    for (rule, text, _) in IN_SCRIPTS {
+        assert_eq!(all.matches(text).count(), 1, "{rule}");
+    }
+}
+
+#[test]
+fn a_node_that_grants_during_its_startup_grace_is_found() {
+    is_found("startup_grace", |schedule| schedule.crashes.is_some() && !schedule.keeps_data);
+}
+
+#[test]
+fn a_node_that_grants_any_token_is_found() {
+    is_found("token_check", |schedule| schedule.jitter.is_some());
+}
+
+#[test]
+fn a_late_release_that_is_obeyed_is_found() {
+    is_found("release_check", |schedule| schedule.resets.is_some());
+}
+
+#[test]
+fn a_release_that_is_believed_without_proof_is_found() {
+    is_found("release_proof", |schedule| schedule.forgeries.is_some());
+}
+
+#[test]
+fn a_lease_without_an_allowance_for_drift_is_found() {
+    is_found("drift", |schedule| schedule.clocks == Clocks::Apart && schedule.freezes.is_some());
+}
+
+#[test]
+fn votes_counted_against_the_nodes_that_answered_are_found() {
+    is_found("configured_nodes", |schedule| schedule.nodes > 1);
+}
+
+#[test]
+fn a_tie_that_is_taken_for_anothers_leadership_is_found() {
+    is_found("tie", |schedule| schedule.nodes % 2 == 0);
+}
+
+#[test]
+fn a_step_down_that_is_looked_for_in_the_first_answers_only_is_found() {
+    is_found("step_down", |schedule| {
+        schedule.far && schedule.nodes > 2 && schedule.command_lasts > schedule.times.ttl()
+    });
+}
+
+#[test]
+fn a_guard_that_keeps_no_deadline_is_found() {
+    is_found("deadline", |schedule| schedule.freezes.is_some());
+}
+
+#[test]
+fn a_guard_that_outlives_its_elector_is_found() {
+    is_found("elector", |schedule| schedule.hold.is_none() && schedule.once_per.is_none());
+}

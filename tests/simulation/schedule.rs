@@ -1,0 +1,193 @@
+//! What happens in a schedule. Each draws first which kinds of faults there are at all (swarm testing), then how often.
+
+use std::time::Duration;
+
+use super::{command::Plan, network::Jitter};
+use crate::{lease::Times, once_per::OncePer};
+
+/// What is to happen. `None`: never.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    pub times: Times,
+    pub nodes: usize,
+    pub instances: usize,
+    /// How long faults happen.
+    pub lasts: Duration,
+    pub clocks: Clocks,
+    /// Some instances are near to some nodes and far from others.
+    pub far: bool,
+    pub jitter: Option<Jitter>,
+    pub resets: Option<Duration>,
+    pub cuts: Option<Duration>,
+    pub crashes: Option<Duration>,
+    pub restart_after: Duration,
+    pub keeps_data: bool,
+    pub stalls: Option<Duration>,
+    pub freezes: Option<Duration>,
+    pub kills: Option<Duration>,
+    pub forgeries: Option<Duration>,
+    pub step_downs: Option<Duration>,
+    pub signals: Option<Duration>,
+    /// A node's clock is set, or its lock deleted.
+    pub jumps: Option<Duration>,
+    /// Instances differ in how many of the nodes they use, as during a change of the list.
+    pub lists: bool,
+    pub command_lasts: Duration,
+    /// How many of a hundred commands fail.
+    pub fails: u8,
+    pub once_per: Option<OncePer>,
+    pub hold: Option<Duration>,
+    pub rejoin: bool,
+    /// How many of a hundred processes try only once (`--try`).
+    pub impatient: u8,
+    /// How many of a hundred nodes don't know HELLO.
+    pub old: u8,
+}
+
+/// The rates of the clocks, which differ by at most 1 %.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clocks {
+    Alike,
+    /// Each is fast or slow.
+    Mixed,
+    /// The instances' clocks are slow and the nodes' fast, so that a lease ends early where it is counted.
+    Apart,
+}
+
+impl Clocks {
+    pub fn of_node(self) -> f64 {
+        self.rate(self == Clocks::Apart || fastrand::bool())
+    }
+
+    pub fn of_instance(self) -> f64 {
+        self.rate(self != Clocks::Apart && fastrand::bool())
+    }
+
+    fn rate(self, fast: bool) -> f64 {
+        match (self, fast) {
+            (Clocks::Alike, _) => 1.0,
+            (_, true) => 1.0049,
+            (_, false) => 0.9951,
+        }
+    }
+}
+
+fn one_of<T: Copy>(choices: &[T]) -> T {
+    choices[fastrand::usize(0..choices.len())]
+}
+
+impl Schedule {
+    /// Draws the schedule of this seed, and seeds all that is drawn after that.
+    pub fn drawn(seed: u64) -> Self {
+        fastrand::seed(seed);
+        let ms = Duration::from_millis;
+        let some = |choices: &[u64]| fastrand::bool().then(|| ms(one_of(choices)));
+        let one = |choices: &[u64]| ms(one_of(choices));
+        let ttl = one(&[1000, 1000, 2000]);
+        let times = Times::new(ttl, None).expect("times that fit");
+        let jitter = || Jitter {
+            mean: one(&[1, 3, 10]),
+            slow: one_of(&[0, 3, 10]),
+            longest: ttl.mul_f64(one_of(&[0.2, 1.0, 3.0])),
+        };
+        let rare = |one_in: u8| fastrand::u8(0..one_in) == 0;
+        let period = ms(fastrand::u64(300..3000));
+        let attempts = fastrand::bool().then(|| fastrand::u16(1..4));
+        let once_per = rare(5).then_some(OncePer { period, attempts });
+        let hold = rare(5).then(|| ttl.mul_f64(0.05 + 3.0 * fastrand::f64()));
+        let schedule = Schedule {
+            times,
+            nodes: one_of(&[1, 2, 3, 3, 3, 4, 5, 5]),
+            instances: one_of(&[2, 3, 3, 4, 6]),
+            lasts: 5 * ttl,
+            clocks: one_of(&[Clocks::Alike, Clocks::Mixed, Clocks::Apart]),
+            far: fastrand::bool(),
+            jitter: fastrand::bool().then(jitter),
+            resets: some(&[300, 2000]),
+            cuts: some(&[500, 2000]),
+            crashes: some(&[700, 1500, 4000]),
+            restart_after: one(&[2, 20, 50, 400]),
+            keeps_data: once_per.is_some() || hold.is_some() || rare(4),
+            stalls: some(&[500, 2000]),
+            freezes: some(&[700, 2000]),
+            kills: some(&[700, 2000]),
+            forgeries: some(&[100, 500]),
+            step_downs: some(&[500, 1500]),
+            signals: some(&[1000]).filter(|_| rare(2)),
+            jumps: None,
+            lists: false,
+            command_lasts: one(&[3, 100, 600, 5000]),
+            fails: one_of(&[0, 30, 100]),
+            once_per,
+            hold,
+            rejoin: rare(3),
+            impatient: one_of(&[0, 0, 50, 100]),
+            old: one_of(&[0, 0, 50, 100]),
+        };
+        if rare(10) {
+            // A clock that is set, or a lock that is deleted, is harmless where no more than that happens.
+            let (kills, step_downs) = (schedule.kills, schedule.step_downs);
+            return Schedule {
+                nodes: one_of(&[3, 5]),
+                jumps: Some(ttl / 3),
+                kills,
+                step_downs,
+                ..schedule.undisturbed()
+            };
+        }
+        if rare(20) {
+            // A winner doesn't wait for nodes that are far, though one of them may have the lock of another list. Nor does
+            // it pass the token of a list that has only a minority of its nodes: there, only the clocks keep the order.
+            return Schedule {
+                lists: true,
+                far: false,
+                clocks: Clocks::Alike,
+                once_per: None,
+                hold: None,
+                ..schedule.undisturbed()
+            };
+        }
+        if rare(10) {
+            // Somebody is there at each moment at which a lease could end too early, and clocks have the time to differ.
+            let ttl = ms(4000);
+            return Schedule {
+                times: Times::new(ttl, None).expect("times that fit"),
+                lasts: 5 * ttl,
+                nodes: one_of(&[1, 3]),
+                instances: 6,
+                clocks: Clocks::Apart,
+                freezes: Some(ttl),
+                command_lasts: 5 * ttl,
+                impatient: 50,
+                ..schedule.undisturbed()
+            };
+        }
+        schedule
+    }
+
+    /// Returns the same schedule without faults.
+    fn undisturbed(self) -> Self {
+        Schedule {
+            jitter: None,
+            resets: None,
+            cuts: None,
+            crashes: None,
+            stalls: None,
+            freezes: None,
+            kills: None,
+            step_downs: None,
+            ..self
+        }
+    }
+
+    /// Draws what a command does.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            lasts: self.command_lasts.mul_f64(2.0 * fastrand::f64()),
+            code: i32::from(fastrand::u8(0..100) < self.fails),
+            stops_within: (fastrand::u8(0..3) > 0).then(|| self.times.kill_after().mul_f64(1.5)),
+            // The clock of its host may be slow, and timers tick in milliseconds.
+            dies_within: self.times.margin().mul_f64(0.98) - Duration::from_millis(2),
+        }
+    }
+}
