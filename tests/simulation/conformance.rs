@@ -177,7 +177,7 @@ fn starts_with(parts: &[Reply], word: &[u8]) -> bool {
 
 #[test]
 fn a_real_server_and_one_in_memory_reply_store_and_publish_alike() {
-    let (operations, seed) = (number("OPERATIONS").unwrap_or(10_000), number("SEED").unwrap_or(1));
+    let (operations, seed) = (number("OPERATIONS").unwrap_or(3_000), number("SEED").unwrap_or(1));
     fastrand::seed(seed);
     let server = Server::start();
     let info: String = server.query(&["INFO", "server"]);
