@@ -43,7 +43,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn whatever_fails_one_command_runs_at_a_time_and_somebody_leads() {
-    let (seconds, seed) = (number("CAMPAIGN_SECONDS", 30), number("SEED", 1));
+    let (seconds, seed) = (number("CAMPAIGN_SECONDS", 20), number("SEED", 1));
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("campaign-{seed}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).expect("a folder");
