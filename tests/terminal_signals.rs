@@ -52,17 +52,21 @@ while True:
     time.sleep(0.01)
 ";
 
-fn script(text: &str) -> tempfile::NamedTempFile {
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), text).expect("a script");
-    file
-}
-
 /// Starts a script in Python behind these words for leaderrun, in the foreground of a shell.
 fn running(words: &str, text: &str) -> Terminal {
-    let script = script(text);
+    started(words, text, "")
+}
+
+/// The same, in the background.
+fn running_behind(words: &str, text: &str) -> Terminal {
+    started(words, text, " &")
+}
+
+fn started(words: &str, text: &str, end: &str) -> Terminal {
+    let script = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(script.path(), text).expect("a script");
     let mut terminal = Terminal::with_shell();
-    terminal.run(&format!("leaderrun {words} python3 {}", script.path().display()));
+    terminal.run(&format!("leaderrun {words} python3 {}{end}", script.path().display()));
     terminal.shows("up");
     terminal
 }
@@ -234,10 +238,7 @@ fn a_signal_that_the_shell_sends_to_the_job_arrives_once() {
     for option in namespaces() {
         let resource = unique("group");
         let tree = Tree::of(&resource);
-        let script = script(TELLS);
-        let mut terminal = Terminal::with_shell();
-        terminal.run(&format!("leaderrun {option} --local -r {resource} python3 {} &", script.path().display()));
-        terminal.shows("up");
+        let mut terminal = running_behind(&format!("{option} --local -r {resource}"), TELLS);
         let (elector, _) = leaderrun_of(&terminal);
         let from = terminal.screen().len();
         terminal.run("kill %1");
@@ -285,7 +286,7 @@ fn many_signals_to_leaderrun_all_arrive() {
         // It is passed on before signals with larger numbers.
         eventually("all signals", || {
             signal(elector, Signal::SIGUSR2);
-            std::thread::sleep(Duration::from_millis(20));
+            terminal.shows("count ");
             terminal.screen().contains("count 1000\r").then_some(())
         });
         terminal.type_in("\x03");
@@ -318,10 +319,7 @@ fn signals_to_the_job_and_to_leaderrun_by_one_sender_both_arrive() {
     for option in namespaces() {
         let resource = unique("both");
         let tree = Tree::of(&resource);
-        let script = script(COUNTS);
-        let mut terminal = Terminal::with_shell();
-        terminal.run(&format!("leaderrun {option} --local -r {resource} -- python3 {} &", script.path().display()));
-        terminal.shows("up");
+        let mut terminal = running_behind(&format!("{option} --local -r {resource} --"), COUNTS);
         let mut counts = |line: &str, count: u32| {
             terminal.run(line);
             eventually("the signals", || {
