@@ -14,7 +14,7 @@ use super::{
     signals::{Signaled, stops_by_default},
     terminal::Terminal,
     tree::{Members, Tree},
-    wakeups::{Wakeup, Wakeups},
+    wakeups::Wakeups,
 };
 use crate::clock::Moment;
 
@@ -73,8 +73,7 @@ impl Delivery {
     /// stopped: the guard never is. Returns whether children have changed.
     pub(super) fn leave_group(&mut self, command: &Command, wakeups: &Wakeups) -> bool {
         session::leave_group();
-        let mut late = Wakeup::default();
-        wakeups.take_signals(&mut late);
+        let late = wakeups.take_signals();
         // What was sent to the group may have come before the command was in it. Sent once more, it is the same signal for as
         // long as the command hasn't taken it. What processes have sent, the elector passes on, unless a bystander has it.
         let has_bystander = self.bystander.is_some();

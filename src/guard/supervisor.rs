@@ -239,13 +239,14 @@ impl Supervisor {
     /// Returns whether a process has sent a signal to the group that the command shares with the elector.
     fn is_for_group(&mut self, signal: c_int, sender: i32) -> bool {
         let (sender, until) = (Pid::from_raw(sender), self.times.look_until(Moment::now()));
-        let is_heard = self.delivery.bystander().is_some_and(|bystander| bystander.has_got(signal, sender, until));
+        if !self.delivery.bystander().is_some_and(|bystander| bystander.has_got(signal, sender, until)) {
+            return false;
+        }
         // What was sent to all processes of our name has reached us before the bystander, which is younger.
-        let mut late = Wakeup::default();
-        self.wakeups.take_signals(&mut late);
+        let late = self.wakeups.take_signals();
         self.changes_left |= late.children;
         self.delivery.take_note(late.signals, true);
-        is_heard && self.delivery.bystander().is_some_and(|bystander| !bystander.guard_has_got(signal, sender))
+        self.delivery.bystander().is_some_and(|bystander| !bystander.guard_has_got(signal, sender))
     }
 
     fn pass_on(&self, signal: c_int, to: Recipient) {
@@ -295,9 +296,7 @@ impl Supervisor {
 
     /// Kills the tree as it is now, and reaps it. What survives is looked for again.
     fn kill(&mut self) {
-        if self.times.start_killing() && !self.times.is_stopping() {
-            // No time to stop was left.
-            self.times.kill_at(Moment::now());
+        if self.times.kill_without_stop(Moment::now()) {
             self.elector.send(&GuardMessage::Signalled);
         }
         self.command.kill();

@@ -98,6 +98,15 @@ impl Timetable {
         !std::mem::replace(&mut self.killing, true)
     }
 
+    /// Starts the killing. Returns whether the command has not been asked to stop before: no time was left for that.
+    pub(super) fn kill_without_stop(&mut self, now: Moment) -> bool {
+        let is_unasked = self.start_killing() && !self.is_stopping();
+        if is_unasked {
+            self.kill_at(now);
+        }
+        is_unasked
+    }
+
     /// Returns whether the killing has started.
     pub(super) fn is_killing(&self) -> bool {
         self.killing

@@ -109,15 +109,13 @@ impl Wakeups {
         if has(Source::Timer) {
             let _ = rustix::io::read(&self.timer, &mut [0; 8]);
         }
-        let mut wakeup = Wakeup { orders: has(Source::Orders), exec: has(Source::Exec), ..Wakeup::default() };
-        if has(Source::Signals) {
-            self.take_signals(&mut wakeup);
-        }
-        Ok(wakeup)
+        let signalled = if has(Source::Signals) { self.take_signals() } else { Wakeup::default() };
+        Ok(Wakeup { orders: has(Source::Orders), exec: has(Source::Exec), ..signalled })
     }
 
     /// Takes the signals that are there.
-    pub(super) fn take_signals(&self, wakeup: &mut Wakeup) {
+    pub(super) fn take_signals(&self) -> Wakeup {
+        let mut wakeup = Wakeup::default();
         while let Some(signal) = self.signals.next() {
             if signal.number == SIGCHLD {
                 wakeup.children = true;
@@ -125,5 +123,6 @@ impl Wakeups {
                 wakeup.signals.push(signal);
             }
         }
+        wakeup
     }
 }

@@ -246,8 +246,7 @@ impl Supervisor {
     }
 
     fn kill(&mut self) {
-        if self.times.start_killing() && !self.times.is_stopping() {
-            self.times.kill_at(Moment::now());
+        if self.times.kill_without_stop(Moment::now()) {
             self.tell(GuardMessage::Signalled);
         }
         self.command.kill();
