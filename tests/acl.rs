@@ -1,10 +1,8 @@
 //! Redis users with few rights: the minimal rights suffice, and each missing right is named.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{Leaderrun, Output, Server, Witnesses, eventually, unique};
+use crate::support::{Leaderrun, Output, Server, Witnesses, eventually, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -46,7 +44,7 @@ fn the_minimal_rights_suffice_to_elect_extend_record_release_and_hand_over() {
         (listen.1 == 1).then_some(())
     });
     server.query::<()>(&["ACL", "SETUSER", "default", "off"]);
-    let ends = |instance: support::Running, status: i32| {
+    let ends = |instance: crate::support::Running, status: i32| {
         let output = instance.wait();
         assert_eq!((output.code(), output.stderr.as_str()), (status, ""));
     };
@@ -88,7 +86,7 @@ fn revoking_a_leaders_user_ends_the_command_before_its_lease() {
     let leader = Leaderrun::new().args(options).args(witnesses.command(&["ignore"])).spawn();
     witnesses.started(1);
     server.query::<()>(&["ACL", "DELUSER", "leaderrun"]);
-    let revoked = support::monotonic();
+    let revoked = crate::support::monotonic();
     let output = leader.wait();
     assert_eq!(output.code(), 76, "{}", output.stderr);
     assert!(output.stderr.contains("rejected the user name or password"), "{}", output.stderr);

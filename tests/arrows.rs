@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use imports::{Arrows, Sources, arrows, read_sources};
+use self::imports::{Arrows, Sources, arrows, read_sources};
 
 /// The rooms of src/ (its files and folders), from top to bottom. A room may use those on its own line and below.
 const LAYERS: &[&[&str]] = &[

@@ -1,14 +1,12 @@
 //! Nodes that can't be used give no vote, are named once with the reason, and don't stop a quorum of the others.
 
-mod support;
-
 use std::{
     io::{Read, Write},
     net::TcpListener,
     time::Duration,
 };
 
-use support::{LONG_TTL, Leaderrun, Server, Servers, Witnesses, unique};
+use crate::support::{LONG_TTL, Leaderrun, Server, Servers, Witnesses, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -80,7 +78,7 @@ fn a_node_that_cannot_save() {
     // A folder blocks the path of the dump.
     std::fs::create_dir(node.socket().with_file_name("dump")).expect("a folder");
     node.query::<()>(&["BGSAVE"]);
-    support::eventually("a failed save", || {
+    crate::support::eventually("a failed save", || {
         let info: String = node.query(&["INFO", "persistence"]);
         info.contains("rdb_last_bgsave_status:err").then_some(())
     });
@@ -107,7 +105,7 @@ fn a_database_that_does_not_exist() {
 #[test]
 fn a_server_that_is_not_redis() {
     for greeting in ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n"] {
-        let listener = TcpListener::bind(("127.0.0.1", support::free_port())).expect("a port");
+        let listener = TcpListener::bind(("127.0.0.1", crate::support::free_port())).expect("a port");
         let url = format!("redis://{}", listener.local_addr().expect("its address"));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -127,7 +125,7 @@ fn a_server_that_is_not_redis() {
 
 #[test]
 fn a_server_that_closes_each_connection() {
-    let listener = TcpListener::bind(("127.0.0.1", support::free_port())).expect("a port");
+    let listener = TcpListener::bind(("127.0.0.1", crate::support::free_port())).expect("a port");
     let url = format!("redis://{}", listener.local_addr().expect("its address"));
     std::thread::spawn(move || listener.incoming().for_each(drop));
     is_outvoted(&url, &url, "closed the connection");
@@ -135,7 +133,7 @@ fn a_server_that_closes_each_connection() {
 
 #[test]
 fn a_port_that_nobody_listens_on() {
-    let url = format!("redis://127.0.0.1:{}", support::free_port());
+    let url = format!("redis://127.0.0.1:{}", crate::support::free_port());
     is_outvoted(&url, &url, "refused the connection");
 }
 

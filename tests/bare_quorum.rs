@@ -1,8 +1,6 @@
 //! A lease that stands on just a quorum of the nodes is told, and is lost at once with one vote more.
 
-mod support;
-
-use support::{LONG_TTL, Leaderrun, Servers, Witnesses, unique};
+use crate::support::{LONG_TTL, Leaderrun, Servers, Witnesses, unique};
 
 #[test]
 fn a_vote_that_another_has_is_gone_at_once() {

@@ -4,8 +4,6 @@
 //!
 //! `tests/campaign --minutes M --seed S` runs it for longer than the everyday tests do.
 
-mod support;
-
 #[path = "long/faults.rs"]
 mod faults;
 #[path = "long/instances.rs"]
@@ -22,10 +20,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use faults::Faults;
-use instances::Resource;
-use nodes::Nodes;
-use support::monotonic;
+use self::faults::Faults;
+use self::instances::Resource;
+use self::nodes::Nodes;
+use crate::support::monotonic;
 
 const TTL: Duration = Duration::from_secs(1);
 

@@ -1,10 +1,8 @@
 //! The servers of a running system are changed with --redis-before, instance by instance. No two lead at once meanwhile.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{Leaderrun, Running, Server, Servers, Witnesses, eventually, unique};
+use crate::support::{Leaderrun, Running, Server, Servers, Witnesses, eventually, unique};
 
 /// A node that answers later than a twentieth of it isn't heard, also on a busy host.
 const TTL: Duration = Duration::from_secs(8);

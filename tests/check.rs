@@ -1,7 +1,5 @@
 //! `--check` examines every node, says which has which problem and how to fix it, and leaves nothing behind.
 
-mod support;
-
 use std::{
     io::{Read, Write},
     net::TcpListener,
@@ -9,8 +7,8 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{Apart, Leaderrun, Output, Server, Servers, free_port};
 use serde_json::Value;
-use support::{Apart, Leaderrun, Output, Server, Servers, free_port};
 
 /// Healthy nodes answer far within half of the answer timeout that follows from it, 150 ms, on a busy machine, too.
 const TTL: Duration = Duration::from_secs(6);
@@ -105,7 +103,7 @@ fn data_that_could_not_be_saved() {
     std::fs::create_dir(server.folder().join("dump.rdb")).expect("a folder in the file's place");
     server.query::<()>(&["SET", "some", "thing"]);
     server.query::<()>(&["BGSAVE"]);
-    support::eventually("a save that fails", || {
+    crate::support::eventually("a save that fails", || {
         server.query::<String>(&["INFO", "persistence"]).contains("rdb_last_bgsave_status:err").then_some(())
     });
     server.query::<()>(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
@@ -151,7 +149,7 @@ fn a_master_with_a_replica_is_checked_like_any_other() {
     let server = Server::start();
     let _replica = Server::start_with(&["--replicaof", "127.0.0.1", &server.port.to_string()]);
     server.settle(TTL);
-    support::eventually("a replica", || {
+    crate::support::eventually("a replica", || {
         server.query::<String>(&["INFO", "replication"]).contains("connected_slaves:1").then_some(())
     });
     let output = check(&server.url());
@@ -166,10 +164,10 @@ fn a_master_with_a_replica_is_checked_like_any_other() {
 fn a_ttl_that_is_too_short_for_the_round_trips() {
     let server = Server::start();
     server.settle(TTL);
-    let proxy = support::Proxy::new(server.port, 1);
-    proxy.set(support::Mode::Late(Duration::from_millis(100)));
+    let proxy = crate::support::Proxy::new(server.port, 1);
+    proxy.set(crate::support::Mode::Late(Duration::from_millis(100)));
     finds(&proxy.url, "risk", "with --ttl 6s it must within 300ms");
-    proxy.set(support::Mode::Late(Duration::from_millis(200)));
+    proxy.set(crate::support::Mode::Late(Duration::from_millis(200)));
     finds(&proxy.url, "no vote", "with --ttl 6s it must within 300ms");
 }
 
@@ -228,7 +226,7 @@ fn what_a_server_says_stays_on_its_line_and_moves_no_cursor() {
     let url = server_that_says(info, "-NONE of\x1b[2J\rgood: \u{9b}2J\u{202e}\r\n");
     for json in [&[][..], &["--json"]] {
         let output = Leaderrun::new().args(["--check", "-t", "6s", "-R", &url]).args(json).output();
-        support::is_plain(&output.stdout);
+        crate::support::is_plain(&output.stdout);
         assert!(output.stdout.contains("NONE of") && output.stdout.contains("7.0"), "{}", output.stdout);
     }
 }

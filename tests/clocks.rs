@@ -1,7 +1,5 @@
 //! An instance whose clock is off by an hour, either way, leads and stands by like any other.
 
-mod support;
-
 use std::{
     ffi::OsString,
     path::PathBuf,
@@ -9,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Leaderrun, Running, Servers, Witnesses, unique};
+use crate::support::{Leaderrun, Running, Servers, Witnesses, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -48,7 +46,7 @@ fn start(clock: Clock, run: Leaderrun) -> Running {
         Clock::Boot(offset) => {
             let program = run.command.get_program().to_owned();
             let namespace = ["--time", "--boottime", offset, "--fork", "--kill-child"];
-            support::unshare().iter().copied().chain(namespace).map(OsString::from).chain([program]).collect()
+            crate::support::unshare().iter().copied().chain(namespace).map(OsString::from).chain([program]).collect()
         }
     };
     run.through(words).env("FAKETIME_DONT_FAKE_MONOTONIC", "1").spawn()
@@ -66,7 +64,7 @@ fn in_turn(clocks: &[Clock]) {
         // A leader that stood by before still listens.
         servers.listened_to(&resource, number.min(2));
         let began = Instant::now();
-        support::eventually("a ttl and a half", || (began.elapsed() > TTL * 3 / 2).then_some(()));
+        crate::support::eventually("a ttl and a half", || (began.elapsed() > TTL * 3 / 2).then_some(()));
         witnesses.ticks_on();
         assert_eq!(witnesses.all().len(), number);
         witnesses.stop_last();
@@ -94,7 +92,7 @@ fn a_wall_clock_that_is_off_by_an_hour_changes_nothing() {
 
 #[test]
 fn a_clock_since_boot_that_is_off_by_an_hour_changes_nothing() {
-    if !support::may_make_namespaces() {
+    if !crate::support::may_make_namespaces() {
         return;
     }
     in_turn(&[Clock::Right, Clock::Boot("3600"), Clock::Right, Clock::Boot("3600")]);
@@ -119,7 +117,7 @@ fn a_check_reports_a_clock_that_is_off() {
 
 #[test]
 fn one_success_per_period_whatever_the_clock() {
-    if !support::may_make_namespaces() {
+    if !crate::support::may_make_namespaces() {
         return;
     }
     dynamic();

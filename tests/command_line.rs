@@ -1,10 +1,8 @@
 //! Exit statuses, help, usage errors and the environment, as the shell sees them.
 
-mod support;
-
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use support::{Leaderrun, unique};
+use crate::support::{Leaderrun, unique};
 
 fn local(name: &str) -> Leaderrun {
     Leaderrun::new().args(["--local", "--resource", &unique(name)])
@@ -193,7 +191,7 @@ fn the_command_sees_who_leads_and_never_the_servers() {
     assert!(token.parse::<u64>().expect("a number") > 1_700_000_000_000_000, "{token}");
     assert_eq!(seen.iter().filter(|l| l.starts_with("LEADERRUN_FENCING_TOKEN=")).count(), 1);
 
-    let servers = support::Servers::settled(1, std::time::Duration::from_secs(1));
+    let servers = crate::support::Servers::settled(1, std::time::Duration::from_secs(1));
     let output = Leaderrun::new()
         .env("LEADERRUN_REDIS", servers.urls())
         .env("LEADERRUN_REDIS_BEFORE", servers.urls())
@@ -216,7 +214,7 @@ fn arguments_and_variables_that_are_not_utf8_reach_the_command_unchanged() {
 
 #[test]
 fn servers_can_be_kept_in_a_file() {
-    let servers = support::Servers::settled(3, std::time::Duration::from_secs(1));
+    let servers = crate::support::Servers::settled(3, std::time::Duration::from_secs(1));
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("nodes");
     std::fs::write(&file, format!("# our nodes\n\n{}\n", servers.urls().replace(',', "\n"))).expect("a file");
@@ -228,7 +226,7 @@ fn servers_can_be_kept_in_a_file() {
 
 #[test]
 fn a_password_on_the_command_line_is_not_shown_by_ps() {
-    let servers = support::Servers::settled(1, std::time::Duration::from_secs(1));
+    let servers = crate::support::Servers::settled(1, std::time::Duration::from_secs(1));
     servers.0[0].query::<()>(&["ACL", "SETUSER", "job", "on", ">secret", "~*", "&*", "+@all"]);
     let url = format!("redis://job:secret@127.0.0.1:{}", servers.0[0].port);
     let command = ["sh", "-c", "tr '\\0' ' ' </proc/$PPID/cmdline; ps -o args= $(ps -o ppid= $PPID)"];

@@ -1,10 +1,8 @@
 //! Where the kernel refuses system calls that leaderrun makes, as a container's profile does, leaderrun keeps every
 //! promise, or starts nothing and reports the reason.
 
-mod support;
-
+use crate::support::{LONG_TTL, Leaderrun, Shape, Stage, Tree, each_end, program, unique, unshare_and};
 use nix::unistd::geteuid;
-use support::{LONG_TTL, Leaderrun, Shape, Stage, Tree, each_end, program, unique, unshare_and};
 
 /// The system calls that Docker 19.03's default profile doesn't know and therefore refuses.
 const UNKNOWN_TO_DOCKER: &str =

@@ -1,10 +1,8 @@
 //! The databases of a server are apart: the end of a leader in one wakes no standby in another.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{Leaderrun, Server, Servers, Witnesses, eventually, unique};
+use crate::support::{Leaderrun, Server, Servers, Witnesses, eventually, unique};
 
 /// Longer than a test takes, so that no standby looks by itself.
 const TTL: Duration = Duration::from_secs(8);

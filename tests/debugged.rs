@@ -1,7 +1,5 @@
 //! A debugger at one of leaderrun's processes, or at the command, lets nothing of the command outlive its leadership.
 
-mod support;
-
 use std::{
     cell::RefCell,
     os::unix::process::ExitStatusExt,
@@ -9,8 +7,8 @@ use std::{
     rc::Rc,
 };
 
+use crate::support::{End, Leaderrun, Leading, Shape, Stage, children, eventually, program, unique};
 use nix::sys::signal::Signal;
-use support::{End, Leaderrun, Leading, Shape, Stage, children, eventually, program, unique};
 
 /// A debugger of a process. Ends with the test.
 struct Debugger(Child);
@@ -55,7 +53,7 @@ fn dies(words: Vec<String>, of: fn(&Leading) -> i32, options: &[&str], end: End)
 #[test]
 fn a_debugged_guard() {
     // A guard can't be dumped, so only root may debug it.
-    if support::may_become_others() {
+    if crate::support::may_become_others() {
         let guard = |leading: &Leading| leading.leader.guard();
         dies(idle(), guard, &[], End::LeaseLost);
         dies(idle(), guard, &[], End::GuardKilled);
@@ -66,7 +64,7 @@ fn a_debugged_guard() {
 
 #[test]
 fn a_debugged_elector() {
-    if support::may_become_others() {
+    if crate::support::may_become_others() {
         dies(strace(), |leading| leading.leader.pid(), &[], End::ElectorKilled);
     }
 }

@@ -39,7 +39,7 @@ fn is_up_to_date(path: &str, made: &[u8]) {
         fs::write(&path, made).expect("a written file");
     }
     let present = fs::read(&path).unwrap_or_default();
-    assert!(present == made, "{} is not up to date: UPDATE=1 cargo test --test documents", path.display());
+    assert!(present == made, "{} is not up to date: UPDATE=1 cargo test documents", path.display());
 }
 
 #[test]

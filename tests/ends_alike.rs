@@ -1,12 +1,10 @@
 //! What ends the command ends leaderrun: by the same signal, so that whoever waits for it sees what they would see
 //! without it.
 
-mod support;
-
 use std::os::unix::process::ExitStatusExt;
 
+use crate::support::{Leaderrun, Output, unique};
 use nix::{libc, sys::signal::Signal};
-use support::{Leaderrun, Output, unique};
 
 const SIGNALS: [i32; 9] = [
     libc::SIGHUP,
@@ -77,7 +75,7 @@ fn a_signal_that_ends_a_standby_ends_it_as_it_would_end_the_command() {
 #[test]
 fn xargs_sees_the_signal_that_ended_the_command() {
     let line = format!("echo x | xargs leaderrun --local -r {} -- sh -c 'kill -TERM $$'", unique("xargs"));
-    let output = std::process::Command::new("sh").args(["-c", &line]).env("PATH", support::path()).output();
+    let output = std::process::Command::new("sh").args(["-c", &line]).env("PATH", crate::support::path()).output();
     let output = output.expect("a shell");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(125), "{said}");

@@ -1,8 +1,6 @@
 //! The files in examples/ do what they say: the image contains only the programs, systemd accepts the units, cron would
 //! read the crontab, and the store refuses an older fencing token.
 
-mod support;
-
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -11,8 +9,10 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{
+    Apart, Leaderrun, NameServer, Running, Says, Server, Servers, children, eventually, example, unique,
+};
 use nix::sys::signal::Signal;
-use support::{Apart, Leaderrun, NameServer, Running, Says, Server, Servers, children, eventually, example, unique};
 use tempfile::TempDir;
 
 const TTL: Duration = Duration::from_secs(1);
@@ -99,11 +99,11 @@ fn in_an_image_from_scratch_it_resolves_names_leads_and_hands_over_as_pid_one() 
     let second = start();
     servers.listened_to("consumer", 1);
     let pid_one = |running: &Running| eventually("PID 1", || children(running.pid()).first().copied());
-    support::signal(pid_one(&first), Signal::SIGTERM);
+    crate::support::signal(pid_one(&first), Signal::SIGTERM);
     let output = first.wait();
     assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
     eventually("the second one's start", || (lines() == 2).then_some(()));
-    support::signal(pid_one(&second), Signal::SIGTERM);
+    crate::support::signal(pid_one(&second), Signal::SIGTERM);
     assert_eq!(second.wait().code(), 0);
 }
 
@@ -290,14 +290,14 @@ fn a_paused_old_leader_cannot_overwrite_what_its_successor_wrote() {
     old.says("up");
     let guard = old.guard();
     let command = eventually("the command", || children(guard).first().copied());
-    [old.pid(), guard, command].into_iter().for_each(|pid| support::signal(pid, Signal::SIGSTOP));
+    [old.pid(), guard, command].into_iter().for_each(|pid| crate::support::signal(pid, Signal::SIGSTOP));
     let new = Leaderrun::on(&servers, &resource, TTL).args(["sh", "-c", &write("new")]).output();
     assert_eq!((new.code(), new.stderr.as_str()), (0, ""));
     fs::write(&go, "").expect("a file");
-    support::signal(command, Signal::SIGCONT);
+    crate::support::signal(command, Signal::SIGCONT);
     old.says("wrote 1");
     assert!(old.stderr().contains("store.sh: refused: token "), "{}", old.stderr());
     assert_eq!(store(folder.path(), &["get", "report"], 0).1, "new\n");
-    [guard, old.pid()].into_iter().for_each(|pid| support::signal(pid, Signal::SIGCONT));
+    [guard, old.pid()].into_iter().for_each(|pid| crate::support::signal(pid, Signal::SIGCONT));
     assert_eq!(old.wait().code(), 76);
 }

@@ -1,7 +1,5 @@
 //! Faults of the system: a clear message, no panic, and no release while any process of the tree lives.
 
-mod support;
-
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -9,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::signal::Signal;
-use support::{
+use crate::support::{
     Leaderrun, Running, Servers, Tree, Witnesses, eventually, is_root, may_make_namespaces, signal, unique, unshare,
 };
+use nix::sys::signal::Signal;
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -155,7 +153,7 @@ fn unkillable() -> (tempfile::TempDir, String) {
 
 fn end_unkillable(tree: &Tree) {
     for pid in tree.alive() {
-        if support::name(pid) == "sleep" {
+        if crate::support::name(pid) == "sleep" {
             signal(pid, Signal::SIGKILL);
         }
     }
@@ -163,7 +161,7 @@ fn end_unkillable(tree: &Tree) {
 
 #[test]
 fn a_process_that_cannot_be_killed_keeps_the_lease() {
-    if !support::may_become_others() {
+    if !crate::support::may_become_others() {
         return;
     }
     let (_folder, root) = unkillable();
@@ -186,7 +184,7 @@ fn a_process_that_cannot_be_killed_keeps_the_lease() {
 
 #[test]
 fn the_guard_does_not_release_either_while_a_process_cannot_be_killed() {
-    if !support::may_become_others() {
+    if !crate::support::may_become_others() {
         return;
     }
     let (_folder, root) = unkillable();
@@ -195,7 +193,7 @@ fn the_guard_does_not_release_either_while_a_process_cannot_be_killed() {
     let tree = Tree::of(&resource);
     let args = ["-R", &servers.urls(), "-t", "1s", "-r", &resource, "sh", "-c", &format!("{root} & wait")];
     let leader = by(&as_user(""), &args);
-    eventually("it to be root", || tree.alive().into_iter().find(|&pid| support::name(pid) == "sleep"));
+    eventually("it to be root", || tree.alive().into_iter().find(|&pid| crate::support::name(pid) == "sleep"));
     let mut listener = servers.0[0].connect();
     let mut listener = listener.as_pubsub();
     listener.subscribe(format!("leaderrun:{resource}")).expect("a subscription");
@@ -221,7 +219,8 @@ fn a_death_between_any_two_messages_leaves_no_second_command() {
         while began.elapsed() < moment {
             std::hint::spin_loop();
         }
-        let victim = if round % 2 == 0 { Some(leader.pid()) } else { support::children(leader.pid()).first().copied() };
+        let victim =
+            if round % 2 == 0 { Some(leader.pid()) } else { crate::support::children(leader.pid()).first().copied() };
         if let Some(victim) = victim {
             // It may have ended by now.
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), Signal::SIGKILL);

@@ -1,10 +1,8 @@
 //! Whoever may publish on a lock's channel can make a standby look, and no more.
 
-mod support;
-
 use std::time::Instant;
 
-use support::{LONG_TTL, Leaderrun, Running, Servers, Witnesses, eventually, unique};
+use crate::support::{LONG_TTL, Leaderrun, Running, Servers, Witnesses, eventually, unique};
 
 fn publish(servers: &Servers, resource: &str, message: &str) {
     for server in &servers.0 {

@@ -1,10 +1,8 @@
 //! Notified standbys: silent while they wait, awake when the lock is free, even over bad networks and with old servers.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
-use support::{Leaderrun, Proxy, Server, Servers, Witnesses, eventually, unique};
+use crate::support::{Leaderrun, Proxy, Server, Servers, Witnesses, eventually, unique};
 
 const TTL: Duration = Duration::from_secs(2);
 
@@ -34,7 +32,7 @@ fn wait_for_listeners(servers: &Servers, resource: &str, number: usize) {
 /// Ends the leader's command and waits for the next one, which must start before the votes would expire.
 fn hands_over(witnesses: &Witnesses, leaderships: usize) {
     let last = witnesses.started(leaderships).pop().expect("a leader");
-    support::signal(last.pid, nix::sys::signal::Signal::SIGKILL);
+    crate::support::signal(last.pid, nix::sys::signal::Signal::SIGKILL);
     let ended = Instant::now();
     witnesses.started(leaderships + 1);
     assert!(ended.elapsed() < TTL / 3, "nobody was notified: {:?}", ended.elapsed());

@@ -1,12 +1,10 @@
 //! `--hold`: the lock stays taken for the given time from the start of the command, even if everything has ended, and
 //! no longer.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{Leaderrun, Servers, Witnesses, eventually, unique};
 use nix::sys::signal::Signal;
-use support::{Leaderrun, Servers, Witnesses, eventually, unique};
 use tempfile::TempDir;
 
 const TTL: Duration = Duration::from_secs(1);
@@ -106,7 +104,8 @@ fn nodes_that_have_lost_the_lock_keep_it_too() {
     std::fs::write(folder.path().join("ends"), "").expect("a file");
     let output = leader.wait();
     assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
-    let kept = |server: &support::Server| server.lock(&resource).is_some_and(|value| value.contains("\"kept\":true"));
+    let kept =
+        |server: &crate::support::Server| server.lock(&resource).is_some_and(|value| value.contains("\"kept\":true"));
     assert!(servers.0.iter().all(kept));
     let output = run().args(["-v", "--try", "true"]).output();
     assert_eq!(output.code(), 75, "{}", output.stderr);

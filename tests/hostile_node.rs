@@ -1,8 +1,6 @@
 //! A node that sends nonsense, floods, or never ends a reply: nothing panics, memory doesn't grow, and nobody loses the
 //! lead while a quorum of the others is well.
 
-mod support;
-
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
@@ -14,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Leaderrun, Running, Servers, Witnesses, eventually, unique};
+use crate::support::{Leaderrun, Running, Servers, Witnesses, eventually, unique};
 
 /// Long enough for one processor to give every process a turn during a flood.
 const TTL: Duration = Duration::from_secs(2);
@@ -47,7 +45,7 @@ struct Hostile {
 
 impl Hostile {
     fn start(attack: Attack) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", support::free_port())).expect("a free port");
+        let listener = TcpListener::bind(("127.0.0.1", crate::support::free_port())).expect("a free port");
         let url = format!("redis://{}", listener.local_addr().expect("its address"));
         let sent = Arc::new(AtomicU64::new(0));
         let counted = sent.clone();

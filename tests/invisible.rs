@@ -1,10 +1,8 @@
 //! The command can't tell that leaderrun is there: pipes, descriptors, limits, signals and all else are as without us.
 
-mod support;
-
 use std::process::{Command, Stdio};
 
-use support::{Leaderrun, path, unique};
+use crate::support::{Leaderrun, path, unique};
 
 /// Runs a shell line, with `$L` for leaderrun and its options. Returns status, stdout and stderr.
 fn bash(line: &str) -> (i32, String, String) {
@@ -134,7 +132,7 @@ fn variables_that_name_our_process_name_the_commands() {
         is_as_without_us(&format!("export {name}=$$; exec $L sh -c '[ ${{{name}}} = $$ ]; echo $?'"));
         is_as_without_us(&format!("export {name}=1; exec $L sh -c 'echo ${{{name}}}'"));
     }
-    if support::may_make_namespaces() {
+    if crate::support::may_make_namespaces() {
         let (_, stdout, _) =
             bash("export LISTEN_PID=$$; exec ${L% --} --pid-namespace -- sh -c '[ $LISTEN_PID = $$ ]; echo $?'");
         assert_eq!(stdout, "0\n");
@@ -196,7 +194,7 @@ fn messages_that_nobody_reads_block_nothing() {
     let mut leaderrun = Command::new(env!("CARGO_BIN_EXE_leaderrun"));
     leaderrun.args(["--local", "-vv", "-r", &unique("full"), "true"]).stderr(Stdio::from(write));
     let mut child = leaderrun.spawn().expect("leaderrun");
-    let status = support::eventually("its end", || child.try_wait().expect("our child"));
+    let status = crate::support::eventually("its end", || child.try_wait().expect("our child"));
     assert!(status.success());
     drop(read);
 }

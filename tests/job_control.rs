@@ -1,15 +1,13 @@
 //! A shell's job control works as without us: ^Z, fg, bg, and stops by whatever signal.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{
+    Servers, Terminal, Tree, UP, children, eventually, leaderrun_of, local, namespaces, run, signal, state, unique,
+};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
-};
-use support::{
-    Servers, Terminal, Tree, UP, children, eventually, leaderrun_of, local, namespaces, run, signal, state, unique,
 };
 
 #[test]
@@ -83,7 +81,7 @@ fn started_in_the_background_it_is_stopped_when_it_reads_and_reads_after_fg() {
     let mut terminal = Terminal::with_shell();
     terminal.run(&format!("{} sh -c '{UP}; read x; echo go''t $x' &", run()));
     terminal.shows("up");
-    support::eventually("the shell's report", || {
+    crate::support::eventually("the shell's report", || {
         terminal.type_in("jobs\n");
         terminal.shows("ready> ").contains("Stopped").then_some(())
     });
@@ -161,8 +159,8 @@ fn a_shell_that_suspends_itself_has_the_terminal_again_after_fg() {
 #[test]
 fn control_z_is_ignored_where_no_shell_could_continue() {
     let as_pid_one: &[&str] = &["--pid", "--fork", "--mount-proc", "--kill-child"];
-    let as_pid_one = [support::unshare(), as_pid_one].concat();
-    let first = if support::may_make_namespaces() { vec![&[][..], &as_pid_one] } else { vec![&[][..]] };
+    let as_pid_one = [crate::support::unshare(), as_pid_one].concat();
+    let first = if crate::support::may_make_namespaces() { vec![&[][..], &as_pid_one] } else { vec![&[][..]] };
     for (first, words) in first.iter().flat_map(|first| [(first, ""), (first, "timeout 1000")]) {
         let line = format!("{} {words} bash -c '{UP}; while :; do sleep 0.01; echo tic''k; done'", run());
         let mut terminal = Terminal::with(&[first, &["bash", "-c", line.as_str()][..]].concat());

@@ -1,10 +1,8 @@
 //! Trees of any size and speed of growth are dead in time.
 
-mod support;
-
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use support::{End, LONG_TTL, Shape, Stage};
+use crate::support::{End, LONG_TTL, Shape, Stage};
 
 /// Each needs the machine for itself.
 fn alone() -> MutexGuard<'static, ()> {
@@ -39,7 +37,7 @@ fn with_processors<T>(several: T, one: T) -> T {
 
 /// Chains of processes, each of which lasts for microseconds; `words` start them.
 fn bombs(words: &[&str]) -> Shape {
-    let sprout = support::program("sprout");
+    let sprout = crate::support::program("sprout");
     let chains = with_processors("8", "2");
     let command = words.iter().copied().chain([sprout.as_str(), "bomb", chains]).map(Into::into).collect();
     Shape { command, size: 1 }

@@ -1,7 +1,5 @@
 //! `--local`: the same promises on one machine, without a server.
 
-mod support;
-
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
@@ -9,11 +7,11 @@ use std::{
     process::{Command, Stdio},
 };
 
+use crate::support::{Leaderrun, Tree, Witnesses, unique};
 use nix::{
     sys::{signal::Signal, stat::Mode},
     unistd::mkfifo,
 };
-use support::{Leaderrun, Tree, Witnesses, unique};
 use tempfile::TempDir;
 
 /// A separate runtime directory for each test.
@@ -80,7 +78,7 @@ fn a_killed_elector_or_guard_frees_the_lock_only_once_the_command_is_dead() {
         witnesses.started(leaderships);
         let standby = start();
         let victim = if leaderships % 2 == 0 { leader.pid() } else { leader.guard() };
-        support::signal(victim, Signal::SIGKILL);
+        crate::support::signal(victim, Signal::SIGKILL);
         leader.wait();
         leader = standby;
     }
@@ -91,7 +89,7 @@ fn a_killed_elector_or_guard_frees_the_lock_only_once_the_command_is_dead() {
 /// flock(2): the lock is free once the last descriptor of the open file is closed, so both processes must be gone.
 #[test]
 fn elector_and_guard_both_hold_the_lock_and_the_command_does_not() {
-    if !support::may_make_namespaces() {
+    if !crate::support::may_make_namespaces() {
         return;
     }
     let machine = Machine::new();
@@ -103,7 +101,7 @@ fn elector_and_guard_both_hold_the_lock_and_the_command_does_not() {
     };
     let guard = leader.guard();
     assert!(holds(leader.pid()) && holds(guard));
-    assert!(!holds(support::children(guard)[0]));
+    assert!(!holds(crate::support::children(guard)[0]));
 }
 
 #[test]
@@ -117,10 +115,10 @@ fn a_standby_does_not_poll() {
         let status = fs::read_to_string(format!("/proc/{}/status", standby.pid())).expect("its status");
         status.lines().find(|l| l.starts_with("voluntary_ctxt_switches")).expect("a count").to_owned()
     };
-    support::eventually("it to sleep", || (support::state(standby.pid()) == 'S').then_some(()));
+    crate::support::eventually("it to sleep", || (crate::support::state(standby.pid()) == 'S').then_some(()));
     let before = switches();
     let began = std::time::Instant::now();
-    support::eventually("half a second", || (began.elapsed().as_millis() > 500).then_some(()));
+    crate::support::eventually("half a second", || (began.elapsed().as_millis() > 500).then_some(()));
     assert_eq!(switches(), before);
 }
 
@@ -200,7 +198,7 @@ fn a_fifo_as_the_request_to_step_down_holds_nobody_up() {
     let request = machine.lock("x").with_extension("step-down");
     mkfifo(&request, Mode::S_IRWXU).expect("a FIFO");
     let began = std::time::Instant::now();
-    support::eventually("some extensions", || (began.elapsed().as_millis() > 500).then_some(()));
+    crate::support::eventually("some extensions", || (began.elapsed().as_millis() > 500).then_some(()));
     let asked = machine.run("x").args(["--step-down"]).output();
     assert_eq!(asked.code(), 125);
     assert!(asked.stderr.contains("it isn't a regular file"), "{}", asked.stderr);
@@ -225,7 +223,7 @@ fn a_fifo_as_the_lock_holds_nobody_up() {
 /// the first. That another place is free doesn't help: the first instance may already have its lock here.
 #[test]
 fn a_folder_that_another_user_can_change_is_an_error_and_no_other_is_tried() {
-    if !support::may_become_others() {
+    if !crate::support::may_become_others() {
         return;
     }
     const ANOTHER: Option<u32> = Some(65534);
@@ -265,18 +263,18 @@ fn after_the_folder_is_gone_the_next_leader_waits_until_the_first_tree_is_dead()
         let folder = machine.0.path().join("leaderrun");
         let guard = leader.guard();
         if killed {
-            support::signal(guard, Signal::SIGSTOP);
+            crate::support::signal(guard, Signal::SIGSTOP);
             fs::rename(&folder, machine.0.path().join("moved")).expect("a moved folder");
-            support::signal(leader.pid(), Signal::SIGKILL);
+            crate::support::signal(leader.pid(), Signal::SIGKILL);
         } else {
             fs::remove_dir_all(&folder).expect("no folder");
         }
         let next = run().args(witnesses.command(&["drain", "1"])).spawn();
         let began = std::time::Instant::now();
-        support::eventually("a tree that lives on", || (began.elapsed().as_millis() > 300).then_some(()));
+        crate::support::eventually("a tree that lives on", || (began.elapsed().as_millis() > 300).then_some(()));
         assert_eq!(witnesses.all().len(), 1, "a second leader beside the first");
         if killed {
-            support::signal(guard, Signal::SIGCONT);
+            crate::support::signal(guard, Signal::SIGCONT);
         }
         witnesses.started(2);
         assert!(began.elapsed().as_secs() < 10, "the leader learns of it before the next extension");

@@ -1,10 +1,8 @@
 //! A command whose lease can't be extended is asked to stop, then killed, before anybody else can lead.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{Leaderrun, Running, Servers, Witness, Witnesses, eventually, monotonic, unique};
+use crate::support::{Leaderrun, Running, Servers, Witness, Witnesses, eventually, monotonic, unique};
 
 const TTL: Duration = Duration::from_secs(2);
 

@@ -1,13 +1,11 @@
 //! What is printed, and where: JSON for machines with events from a short list; colour and a status line only on a
 //! terminal.
 
-mod support;
-
 use std::{collections::BTreeSet, time::Duration};
 
+use crate::support::{Leaderrun, Servers, Terminal, Witnesses, unique};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use support::{Leaderrun, Servers, Terminal, Witnesses, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 

@@ -1,8 +1,6 @@
 //! Names are resolved without the system's C library: whatever nsswitch.conf says, without any libc, and while a leader
 //! can't start a thread.
 
-mod support;
-
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -11,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{
+use crate::support::{
     Apart, Leaderrun, Mode, NameServer, Proxy, Running, Says, Server, Servers, Witnesses, eventually, example,
     free_port, is_found, is_found_by, is_not_resolved, unique,
 };

@@ -1,10 +1,8 @@
 //! ps(1) tells leaderrun's two processes apart, also after it has stood by again.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{Leaderrun, Servers, eventually, name, unique};
+use crate::support::{Leaderrun, Servers, eventually, name, unique};
 
 #[test]
 fn the_processes_have_names_of_their_own_and_keep_them() {
@@ -13,7 +11,7 @@ fn the_processes_have_names_of_their_own_and_keep_them() {
     let resource = unique("names");
     let leader = Leaderrun::on(&servers, &resource, ttl).args(["--rejoin", "-v", "sleep", "1000"]).spawn();
     leader.reports("started sleep");
-    let names = || (name(leader.pid()), name(support::children(leader.pid())[0]));
+    let names = || (name(leader.pid()), name(crate::support::children(leader.pid())[0]));
     let expected = ("leaderrun".to_owned(), "leaderrun-guard".to_owned());
     assert_eq!(names(), expected);
     servers.0[0].query::<()>(&["SET", &format!("leaderrun:{resource}"), "another", "PX", "500"]);

@@ -1,11 +1,9 @@
 //! `--once-per`: at most one success per period, recorded before anybody else can lead.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{Leaderrun, Running, Servers, Witnesses, children, eventually, signal, state, unique};
 use nix::sys::signal::Signal;
-use support::{Leaderrun, Running, Servers, Witnesses, children, eventually, signal, state, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 

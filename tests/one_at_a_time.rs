@@ -1,11 +1,9 @@
 //! No two commands of a resource run at the same time, whatever is killed, frozen or restarted.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{Leaderrun, Running, Servers, Witnesses, unique};
 use nix::sys::signal::Signal;
-use support::{Leaderrun, Running, Servers, Witnesses, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -21,7 +19,8 @@ fn lead_by_turns(servers: &Servers, resource: &str, instances: usize, leadership
     let mut next = instances;
     let mut done = 0;
     while done < leaderships {
-        let ended = support::eventually("the end of a leadership", || running.iter_mut().position(|r| r.1.has_ended()));
+        let ended =
+            crate::support::eventually("the end of a leadership", || running.iter_mut().position(|r| r.1.has_ended()));
         let (status, instance) = running.swap_remove(ended);
         let output = instance.wait();
         assert_eq!(output.code().to_string(), status, "{}", output.stderr);
@@ -64,7 +63,7 @@ fn restart_under_a_leader(nodes: usize, restarts: usize) {
     for restart in 0..restarts {
         let node = restart % nodes;
         servers.0[node].start_again();
-        support::eventually("the key to be restored", || servers.0[node].lock(&resource));
+        crate::support::eventually("the key to be restored", || servers.0[node].lock(&resource));
         witnesses.ticks_on();
     }
     assert_eq!(witnesses.check().len(), 1, "the leader continues: {}", leader.stderr());
@@ -93,7 +92,7 @@ fn the_command_of_a_frozen_leader_is_dead_before_the_next_one_starts() {
     let frozen = Instant::now();
     witnesses.started(2);
     // It wakes up long after its lease and must not touch another's lock.
-    support::eventually("three ttl to pass", || (frozen.elapsed() > 3 * TTL).then_some(()));
+    crate::support::eventually("three ttl to pass", || (frozen.elapsed() > 3 * TTL).then_some(()));
     leader.signal(Signal::SIGCONT);
     let output = leader.wait();
     assert_eq!(output.code(), 76, "{}", output.stderr);
@@ -112,14 +111,14 @@ fn a_command_whose_lease_expires_before_it_starts_is_not_started() {
     witnesses.started(1);
     let late = start(&[]);
     let guard = late.guard();
-    support::eventually("its guard to wait", || (support::state(guard) == 'S').then_some(()));
-    support::signal(guard, Signal::SIGSTOP);
+    crate::support::eventually("its guard to wait", || (crate::support::state(guard) == 'S').then_some(()));
+    crate::support::signal(guard, Signal::SIGSTOP);
     assert_eq!(first.wait().code(), 0);
-    support::eventually("its election", || (servers.locked(&resource) == 3).then_some(()));
+    crate::support::eventually("its election", || (servers.locked(&resource) == 3).then_some(()));
     late.signal(Signal::SIGSTOP);
     let next = start(&["for", "2500"]);
     witnesses.started(2);
-    support::signal(guard, Signal::SIGCONT);
+    crate::support::signal(guard, Signal::SIGCONT);
     late.signal(Signal::SIGCONT);
     let output = late.wait();
     assert_eq!(output.code(), 76, "{}", output.stderr);

@@ -1,8 +1,6 @@
 //! An instance whose ttl, or number of servers, is another than its leader's is told so, by -v and --check.
 
-mod support;
-
-use support::{LONG_TTL, Leaderrun, Servers, Witnesses, eventually, unique};
+use crate::support::{LONG_TTL, Leaderrun, Servers, Witnesses, eventually, unique};
 
 #[test]
 fn another_ttl_is_told_once() {

@@ -3,15 +3,13 @@
 //!
 //! PERIODS=N runs each test through N periods instead of the few that fit in the everyday tests.
 
-mod support;
-
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
+use crate::support::{Leaderrun, Output, Running, Servers, Witnesses, children, eventually, signal, unique};
 use nix::sys::signal::Signal;
-use support::{Leaderrun, Output, Running, Servers, Witnesses, children, eventually, signal, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 

@@ -1,11 +1,9 @@
 //! leaderrun as PID 1 of a container.
 
-mod support;
-
 use std::{fs, process::Command, time::Duration};
 
+use crate::support::{Leaderrun, Running, Servers, Tree, children, eventually, example, signal, state, unique};
 use nix::sys::signal::Signal;
-use support::{Leaderrun, Running, Servers, Tree, children, eventually, example, signal, state, unique};
 
 /// Starts leaderrun as PID 1 of a new PID namespace. The direct child is unshare(1), which passes the status on.
 fn as_pid_one(resource: &str, command: &[&str]) -> Running {
@@ -17,7 +15,7 @@ fn in_container(line: &str, command: &[&str]) -> Running {
     let run = Leaderrun::new();
     let program = run.command.get_program().to_owned();
     let words = ["-pfm", "--mount-proc", "--kill-child", "sh", "-c", line];
-    let words = support::unshare().iter().copied().chain(words).map(Into::into).chain([program]).collect();
+    let words = crate::support::unshare().iter().copied().chain(words).map(Into::into).chain([program]).collect();
     run.through(words).args(command).spawn()
 }
 
@@ -28,7 +26,7 @@ fn first(running: &Running) -> i32 {
 
 #[test]
 fn the_exit_status_is_passed_on() {
-    if !support::may_make_namespaces() {
+    if !crate::support::may_make_namespaces() {
         return;
     }
     assert_eq!(as_pid_one(&unique("one"), &["sh", "-c", "exit 7"]).wait().code(), 7);
@@ -38,7 +36,7 @@ fn the_exit_status_is_passed_on() {
 
 #[test]
 fn term_and_int_end_a_leader_and_a_standby() {
-    if !support::may_make_namespaces() {
+    if !crate::support::may_make_namespaces() {
         return;
     }
     for (number, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
@@ -57,13 +55,13 @@ fn term_and_int_end_a_leader_and_a_standby() {
 
 #[test]
 fn orphans_of_strangers_are_reaped() {
-    if !support::may_make_namespaces() {
+    if !crate::support::may_make_namespaces() {
         return;
     }
     let mut leader = as_pid_one(&unique("one"), &["sh", "-c", "echo up; exec sleep 1000"]);
     leader.says("up");
     let pid_one = first(&leader);
-    let user: &[&str] = if support::is_root() { &[] } else { &["-U", "--preserve-credentials"] };
+    let user: &[&str] = if crate::support::is_root() { &[] } else { &["-U", "--preserve-credentials"] };
     let entered = Command::new("nsenter")
         .args(["-t", &pid_one.to_string(), "-p", "-m"])
         .args(user)
@@ -77,7 +75,7 @@ fn orphans_of_strangers_are_reaped() {
 
 #[test]
 fn orphans_of_the_command_are_reaped() {
-    if !support::may_make_namespaces() {
+    if !crate::support::may_make_namespaces() {
         return;
     }
     let sprout = example("sprout");
@@ -91,7 +89,7 @@ fn orphans_of_the_command_are_reaped() {
 
 #[test]
 fn killing_it_leaves_nothing_behind() {
-    if !support::may_make_namespaces() {
+    if !crate::support::may_make_namespaces() {
         return;
     }
     let resource = unique("one");
@@ -106,13 +104,13 @@ fn killing_it_leaves_nothing_behind() {
 
 #[test]
 fn an_ordinary_user_with_a_read_only_root_and_no_tmp_can_lead() {
-    if !support::may_make_namespaces() {
+    if !crate::support::may_make_namespaces() {
         return;
     }
     let ttl = Duration::from_secs(1);
     let servers = Servers::settled(3, ttl);
     let resource = unique("one");
-    let user = if support::is_root() {
+    let user = if crate::support::is_root() {
         "setpriv --reuid 65534 --regid 65534 --clear-groups"
     } else {
         "unshare --user --map-user=65534 --map-group=65534"

@@ -1,10 +1,8 @@
 //! `--redis-file`: read again for each connection, so that a password can be changed under a running leader.
 
-mod support;
-
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use support::{Leaderrun, Server, Servers, Witnesses, eventually, unique};
+use crate::support::{Leaderrun, Server, Servers, Witnesses, eventually, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -131,7 +129,7 @@ fn a_file_that_another_user_can_change_causes_a_warning() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("a mode");
     fs::set_permissions(&part, fs::Permissions::from_mode(0o775)).expect("a mode");
     warns_of(&part);
-    if support::may_become_others() {
+    if crate::support::may_become_others() {
         fs::set_permissions(&part, fs::Permissions::from_mode(0o755)).expect("a mode");
         std::os::unix::fs::chown(&part, Some(65534), None).expect("another owner");
         warns_of(&part);

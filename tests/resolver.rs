@@ -1,10 +1,8 @@
 //! Name servers are queried as resolv.conf(5) specifies.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{Apart, Leaderrun, NameServer, Query, Says, Server, addresses, is_found, is_not_resolved, look};
+use crate::support::{Apart, Leaderrun, NameServer, Query, Says, Server, addresses, is_found, is_not_resolved, look};
 
 /// The address of the server that the names stand for.
 const HERE: &str = "127.0.0.1";

@@ -1,9 +1,7 @@
 //! The scripts on a real server: every reply of each, what they store, and that each takes one round trip.
 
-mod support;
-
+use crate::support::Server;
 use redis::Connection;
-use support::Server;
 
 const ACQUIRE: &str = include_str!("../src/redlock/scripts/acquire.lua");
 const EXTEND: &str = include_str!("../src/redlock/scripts/extend.lua");

@@ -1,11 +1,9 @@
 //! A marked password appears only where it was given: not in messages, the arguments that `ps` shows, the command's
 //! environment, a core dump, or the data on the servers.
 
-mod support;
-
 use std::{ffi::OsString, fs, process::Command};
 
-use support::{Group, Leaderrun, Mode, Proxy, Server, Servers, Tree, as_ordinary_user, children, unique};
+use crate::support::{Group, Leaderrun, Mode, Proxy, Server, Servers, Tree, as_ordinary_user, children, unique};
 
 const MARKED: &str = "mArK3dSecr3t";
 

@@ -2,16 +2,14 @@
 //!
 //! FAILOVERS=N runs more failovers than fit in the everyday tests.
 
-mod support;
-
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::Duration,
 };
 
+use crate::support::{Group, Leaderrun, NAME, Sentinel, Server, Witnesses, eventually, unique};
 use nix::sys::signal::Signal;
-use support::{Group, Leaderrun, NAME, Sentinel, Server, Witnesses, eventually, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 

@@ -1,10 +1,8 @@
 //! Instances with different numbers of servers don't lead beside each other, and say what is wrong.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{Leaderrun, Server, Servers, Witnesses, unique};
+use crate::support::{Leaderrun, Server, Servers, Witnesses, unique};
 
 /// A node that answers later than a twentieth of it isn't heard, also on a busy host.
 const TTL: Duration = Duration::from_secs(8);

@@ -1,11 +1,9 @@
 //! leaderrun as a systemd service of Type=notify, on a real notify socket: ready, status, watchdog, stopping.
 
-mod support;
-
 use std::{os::unix::net::UnixDatagram, time::Duration};
 
+use crate::support::{Leaderrun, Running, Servers, Witnesses, unique};
 use nix::sys::signal::Signal;
-use support::{Leaderrun, Running, Servers, Witnesses, unique};
 use tempfile::TempDir;
 
 const TTL: Duration = Duration::from_secs(1);
@@ -20,7 +18,7 @@ impl Manager {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = UnixDatagram::bind(folder.path().join("notify")).expect("a socket");
-        socket.set_read_timeout(Some(support::LONG)).expect("a time-out");
+        socket.set_read_timeout(Some(crate::support::LONG)).expect("a time-out");
         Manager { socket, folder }
     }
 

@@ -1,15 +1,13 @@
 //! Every signal that can be caught: what leaderrun does with it as a standby, as a leader, and during shutdown.
 
-mod support;
-
 use std::{
     io::{PipeWriter, Write},
     os::unix::process::CommandExt,
     time::Duration,
 };
 
+use crate::support::{Leaderrun, Running, Servers, Witnesses, children, eventually, example, state, unique};
 use nix::{libc, sys::signal::Signal};
-use support::{Leaderrun, Running, Servers, Witnesses, children, eventually, example, state, unique};
 
 /// What happens to a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +187,7 @@ impl Manager {
 /// As with KillMode=control-group.
 #[test]
 fn a_signal_that_a_service_manager_sends_to_all_processes_reaches_the_command_once() {
-    let namespaces: &[&str] = if support::may_make_namespaces() { &["--pid-namespace"] } else { &[] };
+    let namespaces: &[&str] = if crate::support::may_make_namespaces() { &["--pid-namespace"] } else { &[] };
     for options in [&[], namespaces] {
         let mut manager = Manager::start(options);
         let all = [manager.elector, manager.guard, manager.command];

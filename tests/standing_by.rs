@@ -1,11 +1,9 @@
 //! Standing by: who waits, how long, and how a waiting instance ends.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{Leaderrun, Servers, Tree, Witnesses, children, eventually, unique};
 use nix::sys::signal::Signal;
-use support::{Leaderrun, Servers, Tree, Witnesses, children, eventually, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -127,12 +125,12 @@ fn a_standby_leads_within_a_ttl_after_the_leaders_host_dies() {
     let mut processes = vec![leader.pid(), leader.guard()];
     processes.extend(children(leader.guard()));
     for &pid in &processes {
-        support::signal(pid, Signal::SIGSTOP);
+        crate::support::signal(pid, Signal::SIGSTOP);
     }
     for &pid in &processes {
-        support::signal(pid, Signal::SIGKILL);
+        crate::support::signal(pid, Signal::SIGKILL);
     }
-    let gone = support::monotonic();
+    let gone = crate::support::monotonic();
     let next = witnesses.started(2).pop().expect("the next leader");
     let took = Duration::from_nanos(next.start.saturating_sub(gone));
     assert!(took < TTL + TTL / 4, "{took:?}");
@@ -161,11 +159,11 @@ fn a_moment_without_a_quorum_is_not_reported_and_a_lasting_outage_is_reported_on
     let ttl = Duration::from_secs(3);
     let servers = Servers::settled(3, ttl);
     for (lasts, lines) in [(Duration::from_millis(1500), 0), (2 * ttl, 1)] {
-        servers.0[..2].iter().for_each(support::Server::freeze);
+        servers.0[..2].iter().for_each(crate::support::Server::freeze);
         let standby = Leaderrun::on(&servers, &unique("moment"), ttl).args(["true"]).spawn();
         let began = Instant::now();
         eventually("some time without a quorum", || (began.elapsed() > lasts).then_some(()));
-        servers.0[..2].iter().for_each(support::Server::thaw);
+        servers.0[..2].iter().for_each(crate::support::Server::thaw);
         let output = standby.wait();
         assert_eq!(output.code(), 0, "{}", output.stderr);
         assert_eq!(output.stderr.matches("no quorum: 1 of 3 nodes can vote").count(), lines, "{}", output.stderr);

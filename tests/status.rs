@@ -1,12 +1,10 @@
 //! `--status`, `--leads` and `--watch` show who leads, according to the nodes or this machine, without disturbing
 //! anybody.
 
-mod support;
-
 use std::{fs, time::Duration};
 
+use crate::support::{Leaderrun, Output, Running, Servers, Witnesses, eventually, unique};
 use serde_json::Value;
-use support::{Leaderrun, Output, Running, Servers, Witnesses, eventually, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -141,8 +139,8 @@ fn a_leader_whose_host_dies_is_shown_as_gone_when_its_lease_ends() {
     let leader = Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&[])).spawn();
     watch.says(" leads since ");
     let guard = leader.guard();
-    support::signal(leader.pid(), nix::sys::signal::Signal::SIGSTOP);
-    support::signal(guard, nix::sys::signal::Signal::SIGKILL);
+    crate::support::signal(leader.pid(), nix::sys::signal::Signal::SIGSTOP);
+    crate::support::signal(guard, nix::sys::signal::Signal::SIGKILL);
     eventually("nobody to lead", || watch.stdout().trim_end().ends_with("nobody leads").then_some(()));
 }
 
@@ -192,20 +190,20 @@ fn what_others_wrote_stays_on_its_line_and_moves_no_cursor() {
         servers.0[0].query::<()>(&["SET", &key, value]);
         for question in [&["--status"][..], &["--status", "--json"], &["--step-down", "--wait", "0s"]] {
             let Output { stdout, stderr, .. } = run().args(question).output();
-            support::is_plain(&stdout);
-            support::is_plain(&stderr);
+            crate::support::is_plain(&stdout);
+            crate::support::is_plain(&stderr);
             assert!(!stdout.lines().any(|line| line.starts_with("forged")), "{stdout}");
             assert!(format!("{stdout}{stderr}").contains("forged: x leads"), "{stdout}{stderr}");
         }
         for json in [&[][..], &["--json"]] {
             let watch = run().args(["--watch"]).args(json).spawn();
             eventually("a line", || watch.stdout().ends_with('\n').then_some(()));
-            support::is_plain(&watch.stdout());
+            crate::support::is_plain(&watch.stdout());
             assert_eq!(watch.stdout().lines().count(), 1);
         }
         for options in [&["-v"][..], &["-v", "--log-format", "json"], &["-v", "--once-per", "1d"]] {
             let standby = run().args(["--wait", "100ms"]).args(options).args(["true"]).output();
-            support::is_plain(&standby.stderr);
+            crate::support::is_plain(&standby.stderr);
             assert!(standby.stderr.contains("web"), "{}", standby.stderr);
         }
     }

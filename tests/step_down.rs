@@ -1,11 +1,9 @@
 //! `--step-down`: the leader steps down in good order and another leads; with `--rejoin` it stands by again.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{LONG_TTL, Leaderrun, Mode, Proxy, Servers, Witnesses, eventually, unique};
 use nix::sys::signal::Signal;
-use support::{LONG_TTL, Leaderrun, Mode, Proxy, Servers, Witnesses, eventually, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -107,14 +105,14 @@ fn with_rejoin_the_leader_stands_by_again_and_lets_another_lead_first() {
             let asked = on(place, &resource).args(["--step-down"]).output();
             assert_eq!(asked.code(), 0, "{}", asked.stderr);
             witnesses.started(turn + 2);
-            let waits = |r: &support::Running| r.stderr().matches("stands by again").count();
+            let waits = |r: &crate::support::Running| r.stderr().matches("stands by again").count();
             eventually("the other to rejoin", || {
                 (instances.iter().map(waits).sum::<usize>() == turn + 1).then_some(())
             });
         }
         let all = witnesses.check();
         assert_eq!(all.len(), 5);
-        let led = |r: &support::Running| r.stderr().matches("leads with fencing token").count();
+        let led = |r: &crate::support::Running| r.stderr().matches("leads with fencing token").count();
         let mut leads = instances.each_ref().map(led);
         leads.sort_unstable();
         assert_eq!(leads, [2, 3], "each in turn: {}{}", instances[0].stderr(), instances[1].stderr());
@@ -209,10 +207,10 @@ fn without_a_leader_or_a_reaction_of_it_the_call_says_so() {
     witnesses.started(1);
     leader.signal(Signal::SIGSTOP);
     let guard = leader.guard();
-    support::signal(guard, Signal::SIGSTOP);
+    crate::support::signal(guard, Signal::SIGSTOP);
     let output = ask(&["--wait", "100ms"]);
     // Stopped, it would live on.
-    support::signal(guard, Signal::SIGCONT);
+    crate::support::signal(guard, Signal::SIGCONT);
     assert_eq!(output.code(), 75, "{}", output.stderr);
     assert!(output.stderr.contains("web-1 still leads after 100ms"), "{}", output.stderr);
 }

@@ -1,11 +1,11 @@
 //! On a terminal everything works as without us: ^C, ^\, reading, raw mode, the window's size.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{
+    Leaderrun, Terminal, Tree, UP, children, eventually, leaderrun_of, local, name, run, signal, unique,
+};
 use nix::sys::signal::Signal;
-use support::{Leaderrun, Terminal, Tree, UP, children, eventually, leaderrun_of, local, name, run, signal, unique};
 
 #[test]
 fn control_c_reaches_the_command_once_and_its_status_the_shell() {
@@ -133,7 +133,7 @@ fn control_c_between_the_election_and_the_start_ends_the_command() {
 
 #[test]
 fn the_process_id_in_messages_is_that_outside_of_a_pid_namespace() {
-    if !support::may_make_namespaces() {
+    if !crate::support::may_make_namespaces() {
         return;
     }
     let resource = unique("number");

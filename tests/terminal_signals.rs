@@ -1,14 +1,12 @@
 //! On a terminal, each signal reaches whom it would have reached without us, once.
 
-mod support;
-
 use std::{process::Command, time::Duration};
 
-use nix::sys::signal::Signal;
-use support::{
+use crate::support::{
     Leaderrun, Servers, Terminal, Tree, UP, children, eventually, leaderrun_of, local, namespaces, run, signal, state,
     unique,
 };
+use nix::sys::signal::Signal;
 
 /// bash execs its only command, which so leads the session, as under `ssh -t` or in a pane of tmux.
 #[test]
@@ -102,7 +100,7 @@ fn a_command_in_a_group_of_its_own_gets_the_terminals_and_others_signals() {
 
 #[test]
 fn a_command_in_a_pid_namespace_gets_the_terminals_and_others_signals() {
-    if support::may_make_namespaces() {
+    if crate::support::may_make_namespaces() {
         each_signal_arrives("--pid-namespace --");
         each_signal_arrives("--pid-namespace -- timeout 1000");
     }
@@ -176,7 +174,7 @@ fn a_hang_up_of_a_session_that_leaderrun_leads_reaches_the_command_alone() {
     eventually("the child", || terminal.screen().contains("child up").then_some(()));
     let main = children(children(elector)[0])[0];
     let child = eventually("the child", || {
-        let bash = |pid: &i32| support::name(*pid) == "bash";
+        let bash = |pid: &i32| crate::support::name(*pid) == "bash";
         children(main).into_iter().find(bash)
     });
     terminal.close();
@@ -261,7 +259,7 @@ fn what_listens_in_the_group_keeps_nothing_open_and_ends_with_its_guard() {
         terminal.run(&format!("leaderrun {option} --local -r {resource} -- {line}"));
         terminal.shows("end of file");
         let (_, guard) = leaderrun_of(&terminal);
-        let listener = support::bystander_of(guard);
+        let listener = crate::support::bystander_of(guard);
         signal(listener, Signal::SIGSTOP);
         eventually("its stop", || (state(listener) == 'T').then_some(()));
         signal(guard, Signal::SIGKILL);
@@ -302,7 +300,7 @@ fn a_signal_to_all_that_is_called_leaderrun_arrives_once() {
         let tree = Tree::of(&resource);
         let mut terminal = running(&format!("{option} --local -r {resource} --"), COUNTS);
         let (elector, guard) = leaderrun_of(&terminal);
-        let all = [elector, guard, support::bystander_of(guard)].map(|pid| pid.to_string());
+        let all = [elector, guard, crate::support::bystander_of(guard)].map(|pid| pid.to_string());
         for round in 1..=20 {
             assert!(Command::new("kill").arg("-USR1").args(&all).status().expect("kill").success());
             signal(elector, Signal::SIGUSR2);

@@ -1,11 +1,9 @@
 //! Nothing that the command started outlives leadership: each kind of tree, and each way in which leadership ends.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{End, Shape, Stage, TTL, Tree, children, eventually, signal, unique};
 use nix::sys::signal::Signal;
-use support::{End, Shape, Stage, TTL, Tree, children, eventually, signal, unique};
 
 const ENDS: [End; 7] = [
     End::ElectorKilled,
@@ -25,7 +23,7 @@ fn dies(shape: &Shape) {
 }
 
 fn dies_in_a_namespace(shape: &Shape) {
-    if !support::may_make_namespaces() {
+    if !crate::support::may_make_namespaces() {
         return;
     }
     let stage = Stage::new().with(&["--pid-namespace"]);
@@ -56,7 +54,7 @@ fn nested() -> Shape {
     let leaderrun = env!("CARGO_BIN_EXE_leaderrun");
     let inner = unique("inner");
     let line = format!("'{leaderrun}' --local -r {inner} -- sh -c 'setsid sleep 1000 & wait' & wait");
-    Shape::shell(&line, if support::is_root() { 5 } else { 3 })
+    Shape::shell(&line, if crate::support::is_root() { 5 } else { 3 })
 }
 
 fn other_user() -> Shape {
@@ -106,14 +104,14 @@ fn a_subreaper() {
 /// clone(2), CLONE_PARENT: a child of the command's child is the guard's at once.
 #[test]
 fn a_child_of_its_grandparent() {
-    dies(&Shape::shell(&format!("'{}' sibling & wait", support::program("sprout")), 3));
+    dies(&Shape::shell(&format!("'{}' sibling & wait", crate::support::program("sprout")), 3));
 }
 
 #[test]
 fn namespaces_in_namespaces() {
-    if support::may_make_namespaces() {
+    if crate::support::may_make_namespaces() {
         let inner = "unshare --pid --fork sh -c \"setsid sleep 1000 & wait\" & wait";
-        let outer = support::unshare().join(" ");
+        let outer = crate::support::unshare().join(" ");
         dies(&Shape::shell(&format!("{outer} --pid --fork --mount-proc sh -c '{inner}' & wait"), 5));
     }
 }
@@ -125,7 +123,7 @@ fn a_nested_leaderrun() {
 
 #[test]
 fn a_child_of_another_user() {
-    if support::may_become_others() {
+    if crate::support::may_become_others() {
         dies(&other_user());
     }
 }
@@ -177,7 +175,7 @@ fn in_a_namespace_a_process_that_forks_while_it_is_killed() {
 
 #[test]
 fn in_a_namespace_a_child_of_another_user() {
-    if support::may_become_others() {
+    if crate::support::may_become_others() {
         dies_in_a_namespace(&other_user());
     }
 }

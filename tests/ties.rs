@@ -1,10 +1,8 @@
 //! With an even number of nodes, and candidates that are near to different halves of them, one candidate leads.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{Leaderrun, Mode, Proxy, Server, Servers, unique};
+use crate::support::{Leaderrun, Mode, Proxy, Server, Servers, unique};
 
 /// Answers that are late by more than a twentieth of it are none, also on a busy host.
 const TTL: Duration = Duration::from_secs(5);

@@ -1,10 +1,8 @@
 //! TLS to the servers: a server is trusted if its authority is, and the message says why another isn't.
 
-mod support;
-
 use std::{path::Path, process::Command, time::Duration};
 
-use support::{Leaderrun, NAME, Output, Sentinel, Server, free_port, unique};
+use crate::support::{Leaderrun, NAME, Output, Sentinel, Server, free_port, unique};
 use tempfile::TempDir;
 
 /// A certificate authority, and what it has signed: servers' certificates and a client's.

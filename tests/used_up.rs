@@ -1,10 +1,8 @@
 //! Without free descriptors, processes or memory, the tree is still killed before another leads.
 
-mod support;
-
 use std::{process::Command, time::Instant};
 
-use support::{
+use crate::support::{
     End, LONG_TTL, Leading, Limit, Shape, Stage, Tree, children, each_end, eventually, failing_ends, lower, mapped,
     program, threads, unique,
 };

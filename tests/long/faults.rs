@@ -13,13 +13,13 @@ use std::{
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::{
+use super::{
     BETWEEN_FAULTS, TTL,
     instances::Resource,
     meddling,
     nodes::{Link, Node, Nodes, PLACES, YOUNG},
-    support::{Mode, eventually, monotonic},
 };
+use crate::support::{Mode, eventually, monotonic};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {

@@ -11,10 +11,8 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::{
-    INSTANCES,
-    support::{LONG, Tree, children, example, monotonic, signal},
-};
+use super::INSTANCES;
+use crate::support::{LONG, Tree, children, example, monotonic, signal};
 
 pub(crate) struct Resource {
     pub name: String,

@@ -1,6 +1,6 @@
 //! What others do on a campaign's node: they delete data, and publish what they like.
 
-use crate::{instances::Resource, nodes::Nodes};
+use super::{instances::Resource, nodes::Nodes};
 
 /// Deletes everything, or every lock and fence, from a node. Returns false if any lock is not on all nodes, since it
 /// may then have a bare quorum, in the moment of an election.

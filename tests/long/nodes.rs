@@ -5,10 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    TTL,
-    support::{Mode, Proxy, Server, monotonic},
-};
+use super::TTL;
+use crate::support::{Mode, Proxy, Server, monotonic};
 
 pub(crate) struct Node {
     pub server: Server,

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{TTL, faults::Faults, instances::Resource, nodes::Nodes};
+use super::{TTL, faults::Faults, instances::Resource, nodes::Nodes};
 
 pub(crate) struct Verdict {
     minutes: f64,

@@ -130,17 +130,6 @@ impl NameServer {
     pub fn queries(&self) -> Vec<Query> {
         held(&self.zone.queries).clone()
     }
-
-    /// Returns the queried names, each once, in the order in which they first arrived.
-    pub fn names_asked(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        for query in self.queries() {
-            if !names.contains(&query.name) {
-                names.push(query.name);
-            }
-        }
-        names
-    }
 }
 
 impl Drop for NameServer {

@@ -1,7 +1,6 @@
 //! What the tests share: real servers, real instances, and the checker for overlap.
 
-// Each test file is a separate program and uses a part of this.
-#![allow(dead_code, unreachable_pub, unused_imports)]
+#![allow(unreachable_pub)]
 
 mod apart;
 mod connection;

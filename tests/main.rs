@@ -1,0 +1,66 @@
+//! Each file is one promise and holds the tests that would show it broken. They share one program, which links once;
+//! `tests/run` starts it anew for each test.
+
+mod acl;
+mod arrows;
+mod bad_nodes;
+mod bare_quorum;
+mod campaign;
+mod changed_servers;
+mod check;
+mod clocks;
+mod command_line;
+mod confined;
+mod databases;
+mod debugged;
+mod dependencies;
+mod documents;
+mod ends_alike;
+mod examples;
+mod faults;
+mod forged_messages;
+mod handover;
+mod hardened;
+mod hold;
+mod hostile_node;
+mod invisible;
+mod job_control;
+mod large_trees;
+mod local;
+mod lost_lease;
+mod messages;
+mod names;
+mod names_in_ps;
+mod once_per;
+mod one_at_a_time;
+mod other_terms;
+mod periods;
+mod pid_one;
+mod redis_file;
+mod resolver;
+mod scripts;
+mod secrets;
+mod sentinel;
+mod server_lists;
+mod service;
+mod signals;
+mod standing_by;
+mod status;
+mod step_down;
+mod support;
+mod terminal;
+mod terminal_signals;
+mod the_tree_dies;
+mod ties;
+mod tls;
+mod used_up;
+
+#[test]
+fn no_file_of_tests_is_left_out() {
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")).expect("this folder") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name");
+        if let Some(promise) = name.strip_suffix(".rs").filter(|promise| *promise != "main") {
+            assert!(include_str!("main.rs").contains(&format!("\nmod {promise};\n")), "{name} is not in main.rs");
+        }
+    }
+}
