@@ -2,12 +2,13 @@
 
 use std::{
     ffi::OsString,
-    path::PathBuf,
+    fs::{self, File},
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
 
-use crate::support::{Leaderrun, Running, Servers, Witnesses, unique};
+use crate::support::{Leaderrun, Running, Servers, Witnesses, example, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -21,20 +22,39 @@ enum Clock {
     Boot(&'static str),
 }
 
-/// Builds leaderrun as it is, but linked dynamically.
+/// Builds leaderrun as it is, but linked dynamically. What the tests' own build has compiled is used again.
 fn dynamic() -> PathBuf {
-    let root = env!("CARGO_MANIFEST_DIR");
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("dynamic");
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--locked", "--bin", "leaderrun", "--target-dir"])
-        .arg(&target)
-        .env("RUSTFLAGS", "-Cdebuginfo=0")
+    let (root, folder) = (env!("CARGO_MANIFEST_DIR"), Path::new(env!("CARGO_TARGET_TMPDIR")).join("dynamic"));
+    let profile = example("..").canonicalize().expect("the folder of this build");
+    let target = profile.ancestors().nth(2).expect("the folder of all builds");
+    let for_host = target.join(profile.file_name().expect("the profile's name"));
+    let copy = |path: &Path| folder.join(path.strip_prefix(target).expect("a path of a build"));
+
+    fs::create_dir_all(&folder).expect("a folder");
+    let lock = File::create(folder.join("lock")).expect("a file");
+    lock.lock().expect("a lock");
+    for compiled in [&profile, &for_host].into_iter().filter(|compiled| !copy(compiled).exists()) {
+        fs::create_dir_all(copy(compiled)).expect("a folder");
+        for part in ["deps", "build", ".fingerprint"] {
+            let copied = Command::new("cp").arg("-a").arg(compiled.join(part)).arg(copy(compiled)).status();
+            assert!(copied.expect("cp").success());
+        }
+    }
+    let mut cargo = Command::new(env!("CARGO"));
+    // What cargo has told this test would seem to be a change to a build script.
+    let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"];
+    for (name, _) in std::env::vars().filter(|(name, _)| told.iter().any(|start| name.starts_with(start))) {
+        cargo.env_remove(name);
+    }
+    let built = cargo
+        // With an example, the features of the dependencies are those of the tests' build.
+        .args(["build", "--quiet", "--locked", "--bin", "leaderrun", "--example", "confine", "--target-dir"])
+        .arg(&folder)
+        .env("RUSTC_WORKSPACE_WRAPPER", Path::new(root).join("tests/support/dynamically"))
         .current_dir(root)
         .status();
     assert!(built.expect("cargo").success());
-    let found = std::fs::read_dir(&target).expect("a folder").flatten();
-    let found = found.map(|entry| entry.path().join("debug/leaderrun")).find(|path| path.is_file());
-    found.expect("a program in the target's folder")
+    copy(&profile.join("leaderrun"))
 }
 
 fn start(clock: Clock, run: Leaderrun) -> Running {
