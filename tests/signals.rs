@@ -175,11 +175,12 @@ impl Manager {
         writeln!(self.orders, "-{signal} {}", to.join(" ")).expect("a shell");
     }
 
-    /// Returns how often the command has got a signal, once that is certain.
+    /// Returns how often the command has got a signal, once that is certain: of those that are pending, the one with the
+    /// highest number is taken last.
     fn arrived(&mut self, signal: i32) -> usize {
-        let before = count_of(&self.leader, "main got 12.");
-        self.sends(libc::SIGUSR2, &[self.elector]);
-        eventually("a later signal", || (count_of(&self.leader, "main got 12.") > before).then_some(()));
+        let before = count_of(&self.leader, "main got 64.");
+        self.sends(libc::SIGRTMAX(), &[self.elector]);
+        eventually("a later signal", || (count_of(&self.leader, "main got 64.") > before).then_some(()));
         count_of(&self.leader, &format!("main got {signal}."))
     }
 }

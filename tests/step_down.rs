@@ -45,6 +45,7 @@ fn the_command_stops_another_instance_leads_and_the_call_returns() {
         assert_eq!(output.code(), 76, "{}", output.stderr);
         assert!(output.stderr.contains("asked to step down; stopping "), "{}", output.stderr);
         assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+        witnesses.started(2);
         let all = witnesses.check();
         assert!(all.len() == 2 && all[0].term.is_some() && all[0].status == Some(0), "{all:?}");
         standby.signal(Signal::SIGTERM);
