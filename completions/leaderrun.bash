@@ -23,7 +23,7 @@ _leaderrun() {
 
     case "${cmd}" in
         leaderrun)
-            opts="-r -R -n -w -t -s -k -E -v -q -h -V --resource --redis --redis-file --redis-before --tls-ca --tls-cert --tls-key --local --key-prefix --holder --try --wait --ttl --hold --once-per --attempts --signal --kill-after --pid-namespace --conflict-exit-code --rejoin --verbose --quiet --log-format --sd-notify --status --leads --watch --check --step-down --json --completions --man --help --version"
+            opts="-r -R -n -w -t -s -k -E -v -q -h -V --resource --redis --redis-file --redis-before --tls-ca --tls-cert --tls-key --slots --local --key-prefix --holder --try --wait --ttl --hold --once-per --attempts --signal --kill-after --pid-namespace --conflict-exit-code --rejoin --verbose --quiet --log-format --sd-notify --status --leads --watch --check --step-down --slot --json --completions --man --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -62,6 +62,10 @@ _leaderrun() {
                     return 0
                     ;;
                 --tls-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --slots)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -134,6 +138,10 @@ _leaderrun() {
                     return 0
                     ;;
                 --leads)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --slot)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

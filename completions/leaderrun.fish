@@ -5,6 +5,7 @@ complete -c leaderrun -l redis-before -d 'The servers before, while they are cha
 complete -c leaderrun -l tls-ca -d 'CA certificates to trust for rediss://' -r -F
 complete -c leaderrun -l tls-cert -d 'Client certificate for rediss://' -r -F
 complete -c leaderrun -l tls-key -d 'Private key of the client certificate' -r -F
+complete -c leaderrun -l slots -d 'Let N instances lead at a time [default: 1]' -r
 complete -c leaderrun -l key-prefix -d 'Prefix of the keys on the nodes' -r
 complete -c leaderrun -l holder -d 'Name of this instance [default: host:pid]' -r
 complete -c leaderrun -s w -l wait -d 'Wait at most DURATION to lead [default: forever]' -r
@@ -50,6 +51,7 @@ json\t''"
 complete -c leaderrun -l sd-notify -d 'Notify systemd when leaderrun is ready' -r -f -a "standby\t'As soon as this instance stands by or leads'
 leader\t'When the command runs'"
 complete -c leaderrun -l leads -d 'Exit with 0 if HOLDER leads' -r
+complete -c leaderrun -l slot -d 'The slot for --step-down' -r
 complete -c leaderrun -l completions -d 'Print the completions for SHELL' -r -f -a "bash\t''
 zsh\t''
 fish\t''

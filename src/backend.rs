@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::{
-    local::Local,
+    local::{Local, LocalSlots},
     lock::{AcquireOutcome, BackendFailure, ExtendOutcome, NotAcquired, ReleaseKey, ReleaseOptions},
     once_per::Note,
     redlock::{self, Redlock},
@@ -17,6 +17,7 @@ use crate::{
 pub(crate) enum Backend {
     Redlock(Box<Redlock>),
     Local(Local),
+    LocalSlots(LocalSlots),
 }
 
 impl Backend {
@@ -28,7 +29,11 @@ impl Backend {
         Ok(match &settings.backend {
             BackendConfig::Redlock(config) => {
                 let Settings { holder, once_per, times, report, .. } = settings;
-                Backend::Redlock(Box::new(Redlock::open(config, holder, *once_per, *times, report)?))
+                let slots = settings.slots();
+                Backend::Redlock(Box::new(Redlock::open(config, slots, holder, *once_per, *times, report)?))
+            }
+            BackendConfig::Local if settings.slots() > 1 => {
+                Backend::LocalSlots(LocalSlots::open(&settings.resource, settings.slots(), &settings.holder)?)
             }
             BackendConfig::Local => {
                 Backend::Local(Local::open(&settings.resource, &settings.holder, settings.once_per)?)
@@ -44,6 +49,7 @@ impl Backend {
         match self {
             Backend::Redlock(nodes) => Ok(nodes.acquire().await),
             Backend::Local(local) => local.acquire(),
+            Backend::LocalSlots(slots) => slots.acquire(),
         }
     }
 
@@ -55,6 +61,7 @@ impl Backend {
         match self {
             Backend::Redlock(nodes) => nodes.wait_for_change(not_acquired).await,
             Backend::Local(local) => local.wait_for_change(not_acquired).await?,
+            Backend::LocalSlots(slots) => slots.wait_for_change(not_acquired).await?,
         }
         Ok(())
     }
@@ -64,6 +71,7 @@ impl Backend {
         match self {
             Backend::Redlock(nodes) => nodes.extend(note).await,
             Backend::Local(local) => local.extend(note),
+            Backend::LocalSlots(slots) => slots.extend(note),
         }
     }
 
@@ -72,6 +80,7 @@ impl Backend {
         match self {
             Backend::Redlock(_) => std::future::pending().await,
             Backend::Local(local) => local.doubt().await,
+            Backend::LocalSlots(slots) => slots.doubt().await,
         }
     }
 
@@ -80,6 +89,7 @@ impl Backend {
         match self {
             Backend::Redlock(_) => None,
             Backend::Local(local) => Some(local.path()),
+            Backend::LocalSlots(slots) => Some(slots.path()),
         }
     }
 
@@ -91,6 +101,7 @@ impl Backend {
         match self {
             Backend::Redlock(nodes) => nodes.release(options).await,
             Backend::Local(local) => local.release(options),
+            Backend::LocalSlots(slots) => slots.release(options),
         }
     }
 }

@@ -19,8 +19,10 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum ConfigError {
     Name { option: &'static str, problem: NameProblem },
-    ReservedName { name: String, suffix: &'static str },
-    ReservedLock { lock: String, suffix: &'static str },
+    ReservedName { name: String, suffix: String },
+    ReservedLock { lock: String, suffix: String },
+    Slots { text: String, most: u16 },
+    SlotsOncePer,
     NoPeriod { option: &'static str },
     PeriodTooLong { option: &'static str, period: Duration, longest: Duration },
     Times { problem: TimingError, ttl: Duration, kill_after: Duration },
@@ -74,6 +76,13 @@ impl Display for ConfigError {
             Self::ReservedLock { lock, suffix } => write!(
                 f,
                 "--key-prefix and --resource make {lock}, which ends with {suffix}, as leaderrun's own keys do; change one"
+            ),
+            Self::Slots { text, most } => {
+                write!(f, "LEADERRUN_SLOTS={text} is no number of slots; set it to a number from 1 to {most}")
+            }
+            Self::SlotsOncePer => write!(
+                f,
+                "--slots can't be used with --once-per: one success for all slots would leave the others undone; leave out one"
             ),
             Self::NoPeriod { option } => {
                 write!(f, "{option} 0s is no duration; leave it out, or give it one such as 55s or 23h")

@@ -87,8 +87,12 @@ impl<'a> Candidacy<'a> {
 
     fn wins(&self, lease: Lease) -> ElectionEnd {
         let report = &self.settings.report;
-        report.leads_with(lease.token);
-        report.info(Event::Leads, format_args!("leads with fencing token {}", lease.token));
+        report.leads_with(lease.slot, lease.token);
+        if lease.slot.is_only() {
+            report.info(Event::Leads, format_args!("leads with fencing token {}", lease.token));
+        } else {
+            report.info(Event::Leads, format_args!("leads in {} with fencing token {}", lease.slot, lease.token));
+        }
         ElectionEnd::Elected(lease)
     }
 
@@ -98,7 +102,7 @@ impl<'a> Candidacy<'a> {
         let follows = "the command was not started";
         if let Reason::SameServerTwice { .. } = reason {
             report.error(Event::Failed, &reason);
-        } else if let Reason::OtherList { .. } = reason {
+        } else if reason.is_other_terms() {
             report.error(Event::OtherList, format_args!("{reason}; {follows}"));
         } else if reason.lacks_quorum() {
             report.error(Event::NoQuorum, format_args!("no quorum: {reason}; {follows}; see leaderrun --check"));
@@ -116,9 +120,9 @@ impl<'a> Candidacy<'a> {
             && self.waits_until(reason).is_none_or(|until| Instant::now() < until);
         if waits && !reason.is_race() && !self.reported.as_ref().is_some_and(|reported| reason.is_old_news(reported)) {
             let message = format_args!("stands by: {reason}");
-            match reason {
-                Reason::OtherList { .. } => report.error(Event::OtherList, message),
-                _ => report.info(Event::StandsBy, message),
+            match reason.is_other_terms() {
+                true => report.error(Event::OtherList, message),
+                false => report.info(Event::StandsBy, message),
             }
             self.reported = Some(reason.clone());
         }
@@ -140,7 +144,7 @@ impl<'a> Candidacy<'a> {
     /// Returns until when we may wait after a round that was lost for this reason; `None`: forever.
     fn waits_until(&self, reason: &Reason) -> Option<Instant> {
         match self.settings.wait_policy {
-            WaitPolicy::None if reason.is_race() || matches!(reason, Reason::OtherList { .. }) => {
+            WaitPolicy::None if reason.is_race() || reason.is_other_terms() => {
                 Some(self.began + LONGEST_TIE.min(self.settings.times.ttl()))
             }
             WaitPolicy::None => Some(self.began),

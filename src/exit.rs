@@ -25,7 +25,7 @@ pub(crate) enum Exit {
     LeadershipLost,
     /// No quorum of nodes could be reached, and we may not wait any longer.
     NoQuorum,
-    /// Another instance uses another number of nodes.
+    /// Another instance uses another number of nodes or slots.
     OtherList,
     /// Bad options or settings.
     Usage,

@@ -18,7 +18,7 @@ use crate::{
     event::Event,
     guard::{Ending, Guard, GuardEvent, GuardMessage, Order, Recipient, Sender, Signaled},
     lease::{Deadlines, FencingToken, Times},
-    lock::{BackendFailure, ExtendOutcome, Lease},
+    lock::{BackendFailure, ExtendOutcome, Lease, Slot},
     once_per::Failures,
     renewal::RenewalSchedule,
     settings::Settings,
@@ -65,6 +65,7 @@ struct Leadership<'a, G> {
 /// A leadership that is over.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LeadershipEnd {
+    pub slot: Slot,
     pub outcome: LeadershipOutcome,
     pub token: FencingToken,
     /// When the command was started.
@@ -106,7 +107,7 @@ pub(crate) async fn run<G: Guard>(
     let began = Moment::now();
     let renewal = RenewalSchedule::new(settings.times, lease.sent, began);
     let deadlines = renewal.deadlines();
-    let order = Order::Start { token: lease.token, deadlines, release_key: lease.release_key };
+    let order = Order::Start { slot: lease.slot, token: lease.token, deadlines, release_key: lease.release_key };
     let started = guard.order(&order, &lease.descriptors);
     let mut leadership = Leadership {
         backend,
@@ -131,7 +132,7 @@ pub(crate) async fn run<G: Guard>(
     }
     let outcome = leadership.lead().await;
     let alone_until = leadership.renewal.deadlines().map(|deadlines| deadlines.kill_at);
-    LeadershipEnd { outcome, token: lease.token, began, failures: lease.failures, alone_until }
+    LeadershipEnd { slot: lease.slot, outcome, token: lease.token, began, failures: lease.failures, alone_until }
 }
 
 impl<G: Guard> Leadership<'_, G> {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     lease::Times,
     local::LocalObserver,
-    lock::LeadershipId,
+    lock::{LeadershipId, Slot},
     redlock::RedlockObserver,
     settings::BackendConfig,
     status::{ElectionStatus, LeaderStatus},
@@ -32,6 +32,22 @@ impl Observer {
         })
     }
 
+    /// Observes this slot from now on.
+    pub(crate) fn turn_to(&mut self, slot: Slot) {
+        match self {
+            Observer::Redlock(nodes) => nodes.turn_to(slot),
+            Observer::Local(local) => local.turn_to(slot),
+        }
+    }
+
+    /// Looks once at all slots. `slots`: how many there are if nobody leads who says it.
+    pub(crate) async fn look_at_all(&self, slots: u16) -> Vec<ElectionStatus> {
+        match self {
+            Observer::Redlock(nodes) => nodes.look_at_all(slots).await,
+            Observer::Local(local) => local.look_at_all(slots),
+        }
+    }
+
     /// Looks once.
     pub(crate) async fn look(&self) -> ElectionStatus {
         match self {
@@ -53,7 +69,7 @@ impl Observer {
     }
 
     /// Waits until what was seen may have changed.
-    pub(crate) async fn change(&mut self, seen: &ElectionStatus) {
+    pub(crate) async fn change(&mut self, seen: &[ElectionStatus]) {
         match self {
             Observer::Redlock(nodes) => nodes.change(seen).await,
             Observer::Local(local) => local.change().await,
@@ -72,7 +88,7 @@ impl Observer {
             if wanted(&seen) {
                 return Some(seen);
             }
-            timeout_at(end, self.change(&seen)).await.ok()?;
+            timeout_at(end, self.change(std::slice::from_ref(&seen))).await.ok()?;
         }
     }
 

@@ -14,6 +14,7 @@ use crate::{
     cli::LogFormat,
     event::Event,
     lease::FencingToken,
+    lock::Slot,
     one_line::{escape_json, one_line},
     systemd::Service,
 };
@@ -34,8 +35,8 @@ pub(crate) enum Level {
 pub(crate) struct Report {
     resource: String,
     holder: String,
-    /// The fencing token of this instance, once it leads.
-    token: Arc<OnceLock<u64>>,
+    /// The slot and fencing token of this instance, once it leads.
+    led: Arc<OnceLock<(Slot, FencingToken)>>,
     /// The most detailed level that is printed; `None` for silence.
     max_level: Option<Level>,
     format: LogFormat,
@@ -64,7 +65,7 @@ impl Report {
         Report {
             resource: resource.to_owned(),
             holder: holder.to_owned(),
-            token: Arc::default(),
+            led: Arc::default(),
             max_level,
             format,
             is_rich,
@@ -79,9 +80,9 @@ impl Report {
         Self::new("", "", 0, true, LogFormat::Text)
     }
 
-    /// Adds the fencing token to the messages from now on.
-    pub(crate) fn leads_with(&self, token: FencingToken) {
-        let _ = self.token.set(token.get());
+    /// Adds the slot, if there are several, and the fencing token to the messages from now on.
+    pub(crate) fn leads_with(&self, slot: Slot, token: FencingToken) {
+        let _ = self.led.set((slot, token));
     }
 
     pub(crate) fn error(&self, event: Event, message: impl std::fmt::Display) {
@@ -128,7 +129,7 @@ impl Report {
     }
 
     fn json(&self, level: Level, event: Event, message: &str) -> String {
-        let line = serde_json::json!({
+        let mut line = serde_json::json!({
             "time": humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             "level": match level {
                 Level::Error => "error",
@@ -138,10 +139,13 @@ impl Report {
             "event": event,
             "resource": self.resource,
             "holder": self.holder,
-            "token": self.token.get(),
+            "token": self.led.get().map(|(_, token)| token),
             "pid": std::process::id(),
             "message": message,
         });
+        if let Some((slot, _)) = self.led.get().filter(|(slot, _)| !slot.is_only()) {
+            line["slot"] = slot.number.into();
+        }
         escape_json(&line.to_string())
     }
 

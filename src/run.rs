@@ -13,7 +13,7 @@ use crate::{
     exit::Exit,
     guard::{self, ForkedGuard, Guard, GuardEvent, GuardHandle, GuardOptions, OrphanedLease},
     leadership::{self, LeadershipEnd, LeadershipOutcome},
-    lock::{Lease, ReleaseOptions},
+    lock::{Lease, ReleaseOptions, Slot},
     observer::Observer,
     once_per::Note,
     run_end::{RunEnd, exit_of},
@@ -57,6 +57,7 @@ fn guard_options(settings: &Settings) -> GuardOptions<'_> {
         program: &settings.program,
         resource: &settings.resource,
         holder: &settings.holder,
+        has_slots: settings.slots.is_some(),
         hide_notify_socket: settings.ready_when.is_some(),
         signal: settings.signal,
         kill_after: settings.times.kill_after(),
@@ -107,10 +108,11 @@ pub(crate) async fn compete(settings: &Settings, guard: &mut impl Guard) -> Resu
         Acquired::Lease(lease) => {
             let ended = lead(lease, &backend, guard, settings).await;
             let conclusion = conclude(&ended, &backend, guard, settings).await;
+            let slot = ended.slot;
             let lets_another_lead = settings.rejoin && ended.outcome == LeadershipOutcome::SteppedDown;
             release(&mut backend, guard, settings, conclusion.release, !lets_another_lead).await;
             let end = RunEnd::Led { outcome: ended.outcome, not_recorded: conclusion.not_recorded };
-            if lets_another_lead { wait_for_another(end, guard, settings).await? } else { end }
+            if lets_another_lead { wait_for_another(slot, end, guard, settings).await? } else { end }
         }
         Acquired::Nothing(end) => {
             release(&mut backend, guard, settings, ReleaseOptions::default(), true).await;
@@ -185,9 +187,10 @@ async fn release(
 
 /// Lets another lead before we stand by again after a step-down. Waits a ttl at most: after that there is no other
 /// candidate.
-async fn wait_for_another(end: RunEnd, guard: &mut impl Guard, settings: &Settings) -> Result<RunEnd> {
+async fn wait_for_another(slot: Slot, end: RunEnd, guard: &mut impl Guard, settings: &Settings) -> Result<RunEnd> {
     let another_leads = async {
         let mut observer = Observer::open(&settings.backend, &settings.resource, settings.times)?;
+        observer.turn_to(slot);
         observer.listen()?;
         observer.until(settings.times.ttl(), |seen| seen.active_leader().is_some()).await;
         Ok(end)

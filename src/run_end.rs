@@ -30,7 +30,7 @@ impl RunEnd {
     pub(crate) fn exit(&self, settings: &Settings) -> Exit {
         match self {
             RunEnd::GaveUp(Reason::SameServerTwice { .. }) => Exit::Usage,
-            RunEnd::GaveUp(Reason::OtherList { .. }) => Exit::OtherList,
+            RunEnd::GaveUp(reason) if reason.is_other_terms() => Exit::OtherList,
             RunEnd::GaveUp(reason) if reason.lacks_quorum() => Exit::NoQuorum,
             RunEnd::GaveUp(Reason::Succeeded(_)) => Exit::AlreadySucceeded,
             RunEnd::GaveUp(_) => settings.not_leader,

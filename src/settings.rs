@@ -10,6 +10,7 @@ use crate::{
     exit::Exit,
     file_warning::FileWarning,
     lease::{Quorums, Times},
+    lock::{MOST_SLOTS, Slot, slot_suffix},
     once_per::OncePer,
     program::Program,
     redlock::{Address, KEY_SUFFIXES, RedlockConfig, Tls, urls},
@@ -24,11 +25,17 @@ const LONGEST_NAME: usize = 512;
 /// The longest time that a lock is kept or a success is remembered.
 const LONGEST_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
+/// The variables in which a command finds its slot, and how many there are.
+pub(crate) const SLOT_VARIABLE: &str = "LEADERRUN_SLOT";
+pub(crate) const SLOTS_VARIABLE: &str = "LEADERRUN_SLOTS";
+
 /// Everything that a run needs.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub resource: String,
     pub backend: BackendConfig,
+    /// How many may lead at a time, if an option says it.
+    pub slots: Option<u16>,
     pub wait_policy: WaitPolicy,
     pub times: Times,
     /// How long the lock stays taken, from the start of the command.
@@ -63,6 +70,13 @@ pub(crate) enum WaitPolicy {
     Forever,
 }
 
+impl Settings {
+    /// Returns how many may lead at a time.
+    pub(crate) fn slots(&self) -> u16 {
+        self.slots.unwrap_or(Slot::ONLY.of)
+    }
+}
+
 impl TryFrom<Cli> for Settings {
     type Error = ConfigError;
 
@@ -74,7 +88,11 @@ impl TryFrom<Cli> for Settings {
         let signal = signal(&cli.signal)?;
         let holder = name("--holder", &cli.holder.clone().unwrap_or_else(default_holder))?;
         let hold = cli.hold.map(|hold| period("--hold", hold)).transpose()?;
+        let slots = slots(&cli)?;
         let once_per = cli.once_per.map(|time| period("--once-per", time)).transpose()?;
+        if once_per.is_some() && slots.is_some_and(|slots| slots > 1) {
+            return Err(ConfigError::SlotsOncePer);
+        }
         Ok(Settings {
             report: Report::new(&resource, &holder, cli.verbose, cli.quiet, cli.log_format),
             wait_policy: wait_policy(&cli),
@@ -84,6 +102,7 @@ impl TryFrom<Cli> for Settings {
             ready_when: cli.sd_notify,
             not_leader: cli.conflict_exit_code.map_or(Exit::NotLeader, Exit::Conflict),
             program: program(cli.command)?,
+            slots,
             resource,
             backend,
             times,
@@ -103,7 +122,7 @@ pub(crate) fn resource(text: &str) -> Result<String, ConfigError> {
     let name = name("--resource", text)?;
     match reserved_suffix(&name) {
         None => Ok(name),
-        Some(suffix) => Err(ConfigError::ReservedName { name, suffix }),
+        Some(suffix) => Err(ConfigError::ReservedName { suffix: suffix.to_owned(), name }),
     }
 }
 
@@ -115,12 +134,30 @@ fn lock_name(prefix: &str, resource: &str) -> Result<String, ConfigError> {
     let lock = format!("{prefix}{resource}");
     match reserved_suffix(&lock) {
         None => Ok(lock),
-        Some(suffix) => Err(ConfigError::ReservedLock { lock, suffix }),
+        Some(suffix) => Err(ConfigError::ReservedLock { suffix: suffix.to_owned(), lock }),
     }
 }
 
-fn reserved_suffix(name: &str) -> Option<&'static str> {
-    KEY_SUFFIXES.into_iter().find(|suffix| name.ends_with(suffix))
+fn reserved_suffix(name: &str) -> Option<&str> {
+    KEY_SUFFIXES.into_iter().find(|suffix| name.ends_with(suffix)).or_else(|| slot_suffix(name))
+}
+
+/// Returns how many may lead at a time, if that is said. The variable of a leaderrun whose command we are is not for us.
+///
+/// # Errors
+/// It isn't a number of slots.
+pub(crate) fn slots(cli: &Cli) -> Result<Option<u16>, ConfigError> {
+    if cli.slots.is_some() || env::var_os(SLOT_VARIABLE).is_some() {
+        return Ok(cli.slots);
+    }
+    let text = env::var_os(SLOTS_VARIABLE).map(|text| text.to_string_lossy().into_owned());
+    match text.filter(|text| !text.is_empty()) {
+        None => Ok(None),
+        Some(text) => match text.parse() {
+            Ok(slots) if (1..=MOST_SLOTS).contains(&slots) => Ok(Some(slots)),
+            _ => Err(ConfigError::Slots { text, most: MOST_SLOTS }),
+        },
+    }
 }
 
 fn name(option: &'static str, text: &str) -> Result<String, ConfigError> {

@@ -10,6 +10,9 @@ use crate::{lease::FencingToken, lock::LeadershipId, once_per::PastSuccess};
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ElectionStatus {
     pub resource: String,
+    /// The number of the slot, if there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u16>,
     pub leader: Option<LeaderStatus>,
     /// What the nodes of the present list say.
     #[serde(flatten)]
@@ -71,6 +74,11 @@ pub(crate) struct NodeStatus {
 }
 
 impl ElectionStatus {
+    /// Returns the name of what is led: the resource, and the slot if there are several.
+    pub(crate) fn name(&self) -> String {
+        self.slot.map_or_else(|| self.resource.clone(), |slot| format!("{} slot {slot}", self.resource))
+    }
+
     /// Returns who leads now. A leader that has ended doesn't, though its lock may stay taken.
     pub(crate) fn active_leader(&self) -> Option<&LeaderStatus> {
         self.leader.as_ref().filter(|leader| !leader.kept)

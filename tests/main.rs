@@ -44,6 +44,8 @@ mod sentinel;
 mod server_lists;
 mod service;
 mod signals;
+mod slots;
+mod slots_under_faults;
 mod standing_by;
 mod status;
 mod step_down;

@@ -106,6 +106,17 @@ pub(crate) struct Cli {
     #[arg(requires = "tls_cert", conflicts_with = "local")]
     pub tls_key: Option<PathBuf>,
 
+    /// Let N instances lead at a time [default: 1]
+    ///
+    /// At most 64. Each leads in a slot of its own. The slots are numbered from 1 to N, and each is led like a resource of its own: one leader at a
+    /// time, with its own lease and fencing tokens. The command finds its slot in LEADERRUN_SLOT, and N in LEADERRUN_SLOTS.
+    /// When a leader ends or dies, a standby takes over its slot. Use the same value on every instance: one that finds
+    /// another value stands by, or exits with 78. To change it, stop all instances first. A command that has LEADERRUN_SLOT
+    /// doesn't pass LEADERRUN_SLOTS on to a leaderrun that it starts itself. Can't be combined with --once-per.
+    #[arg(help_heading = WHERE, hide_short_help = true)]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=64))]
+    pub slots: Option<u16>,
+
     /// This machine only, with flock(2) and no Redis
     ///
     /// The lock file is in $XDG_RUNTIME_DIR, /run/lock or the temporary directory, whichever is the first where it can
@@ -284,6 +295,13 @@ pub(crate) struct Cli {
     #[arg(help_heading = QUESTIONS)]
     #[arg(long, group = "question", conflicts_with = "command")]
     pub step_down: bool,
+
+    /// The slot for --step-down
+    ///
+    /// Needed if the resource has several (--slots).
+    #[arg(help_heading = QUESTIONS, hide_short_help = true)]
+    #[arg(long, value_name = "K", requires = "step_down", value_parser = value_parser!(u16).range(1..=64))]
+    pub slot: Option<u16>,
 
     /// Print JSON, with --check, --status or --watch
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]

@@ -58,8 +58,8 @@ struct FindingReport {
 ///
 /// # Errors
 /// Failures of our own, as opposed to those of nodes.
-pub(super) async fn check(config: &RedlockConfig, times: Times, json: bool) -> Result<Exit> {
-    let nodes = redlock::check(config, times).await?;
+pub(super) async fn check(config: &RedlockConfig, slots: u16, times: Times, json: bool) -> Result<Exit> {
+    let nodes = redlock::check(config, slots, times).await?;
     let of_list = |list: &Nodes| list.iter().filter_map(|&node| nodes.get(node)).collect();
     let lists: Vec<Vec<&NodeHealth>> = config.quorums.lists().map(of_list).collect();
     let (exit, verdicts) = judge_all(&lists);

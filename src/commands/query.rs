@@ -12,6 +12,7 @@ use crate::{
     exit::Exit,
     guard,
     lease::Times,
+    lock::Slot,
     observer::Observer,
     redlock::RedlockConfig,
     report,
@@ -22,16 +23,18 @@ use crate::{
 pub(crate) enum Query {
     Completions(Shell),
     Man,
-    Check { config: RedlockConfig, times: Times, json: bool },
+    Check { config: RedlockConfig, slots: u16, times: Times, json: bool },
     Status { resource: Resource, json: bool },
     Leads { resource: Resource, holder: String },
     Watch { resource: Resource, json: bool },
-    StepDown { resource: Resource, timeout: Duration },
+    StepDown { resource: Resource, slot: Option<u16>, timeout: Duration },
 }
 
 /// What is asked about, and where its lease is held.
 pub(crate) struct Resource {
     name: String,
+    /// How many may lead at a time, where no leader says it.
+    slots: u16,
     backend: BackendConfig,
     times: Times,
 }
@@ -57,7 +60,7 @@ impl Query {
             Query::Watch { resource: Resource::from_cli(cli)?, json }
         } else if cli.step_down {
             let resource = Resource::from_cli(cli)?;
-            Query::StepDown { timeout: cli.wait.unwrap_or(2 * resource.times.ttl()), resource }
+            Query::StepDown { timeout: cli.wait.unwrap_or(2 * resource.times.ttl()), slot: cli.slot, resource }
         } else if json {
             // clap can't check this: the questions that --json would require conflict with the command.
             return Err(ConfigError::JsonWithoutQuestion);
@@ -67,9 +70,9 @@ impl Query {
     }
 
     fn check(cli: &Cli) -> Result<Self, ConfigError> {
-        let Resource { backend, times, .. } = Resource::from_cli(cli)?;
+        let Resource { backend, slots, times, .. } = Resource::from_cli(cli)?;
         match backend {
-            BackendConfig::Redlock(config) => Ok(Query::Check { config, times, json: cli.json }),
+            BackendConfig::Redlock(config) => Ok(Query::Check { config, slots, times, json: cli.json }),
             BackendConfig::Local => Err(ConfigError::CheckOfLocal),
         }
     }
@@ -86,11 +89,19 @@ impl Query {
         match self {
             Query::Completions(shell) => Ok(completions::print(shell)),
             Query::Man => Ok(man::print()),
-            Query::Check { config, times, json } => ask(check::check(&config, times, json)),
-            Query::Status { resource, json } => ask(async { status::print(&resource.observe()?, json).await }),
-            Query::Leads { resource, holder } => ask(async { Ok(leads::ask(&resource.observe()?, &holder).await) }),
-            Query::Watch { resource, json } => ask(async { watch::print(resource.observe()?, json).await }),
-            Query::StepDown { resource, timeout } => ask(async { step_down::ask(resource.observe()?, timeout).await }),
+            Query::Check { config, slots, times, json } => ask(check::check(&config, slots, times, json)),
+            Query::Status { resource, json } => {
+                ask(async { status::print(&resource.observe()?, resource.slots, json).await })
+            }
+            Query::Leads { resource, holder } => {
+                ask(async { Ok(leads::ask(&resource.observe()?, resource.slots, &holder).await) })
+            }
+            Query::Watch { resource, json } => {
+                ask(async { watch::print(resource.observe()?, resource.slots, json).await })
+            }
+            Query::StepDown { resource, slot, timeout } => {
+                ask(async { step_down::ask(resource.observe()?, resource.slots, slot, timeout).await })
+            }
         }
     }
 }
@@ -101,7 +112,7 @@ impl Resource {
         let name = settings::resource(cli.resource.as_deref().unwrap_or("check"))?;
         let times = settings::times(cli)?;
         let backend = settings::backend(cli, &name)?;
-        Ok(Resource { name, backend, times })
+        Ok(Resource { name, slots: settings::slots(cli)?.unwrap_or(Slot::ONLY.of), backend, times })
     }
 
     /// Starts to observe. Called within the runtime.

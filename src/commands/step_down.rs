@@ -8,20 +8,32 @@ use super::{
     output::say,
     who_leads::{describe, exit},
 };
-use crate::{exit::Exit, observer::Observer, report, status::ElectionStatus};
+use crate::{exit::Exit, lock::Slot, observer::Observer, report, status::ElectionStatus};
 
 /// How long to wait for the next leader after the last one has stepped down.
 const HANDOVER: Duration = Duration::from_secs(2);
 
 /// Asks the leader to step down. Returns when another one leads, or none has for a while.
-pub(super) async fn ask(mut observer: Observer, timeout: Duration) -> Result<Exit> {
+pub(super) async fn ask(mut observer: Observer, slots: u16, slot: Option<u16>, timeout: Duration) -> Result<Exit> {
     observer.listen()?;
-    let seen = observer.look().await;
-    let Some(leader) = seen.active_leader().cloned() else {
-        report::print_error(format_args!("{}: {}", seen.resource, describe(&seen)));
-        return Ok(exit(&seen));
+    let mut all = observer.look_at_all(slots).await;
+    let of = u16::try_from(all.len()).unwrap_or(u16::MAX);
+    let number = match (slot, of) {
+        (None, 1) => 1,
+        (Some(slot), of) if slot <= of => slot,
+        _ => {
+            let resource = &all[0].resource;
+            report::print_error(format_args!("{resource} has {of} slots; say which with --slot, from 1 to {of}"));
+            return Ok(Exit::Usage);
+        }
     };
-    let (resource, holder) = (&seen.resource, &leader.holder);
+    observer.turn_to(Slot { number, of });
+    let seen = all.swap_remove(usize::from(number) - 1);
+    let Some(leader) = seen.active_leader().cloned() else {
+        report::print_error(format_args!("{}: {}", seen.name(), describe(&seen)));
+        return Ok(exit(&[seen]));
+    };
+    let (resource, holder) = (seen.name(), &leader.holder);
     if !observer.ask_to_step_down(&leader).await? {
         let why = "too few nodes could be told";
         report::print_error(format_args!("{resource}: {holder} was not asked to step down: {why}; see --check"));

@@ -1,6 +1,6 @@
 //! `--watch`: a line whenever the leader changes.
 
-use std::time::SystemTime;
+use std::{collections::HashMap, time::SystemTime};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -22,19 +22,21 @@ struct Change<'a> {
 }
 
 /// Prints who leads now and at each change, until the reader is gone.
-pub(super) async fn print(mut observer: Observer, json: bool) -> Result<Exit> {
+pub(super) async fn print(mut observer: Observer, slots: u16, json: bool) -> Result<Exit> {
     observer.listen()?;
-    let mut last = None;
+    let mut last = HashMap::new();
     loop {
-        let seen = observer.look().await;
-        let now = (seen.known, seen.leader.as_ref().map(|leader| (leader.id.clone(), leader.kept)));
-        if last.as_ref() != Some(&now) {
-            last = Some(now);
-            if say_now(&line(&seen, json)?).is_err() {
-                return Ok(Exit::Command(0));
+        let all = observer.look_at_all(slots).await;
+        for seen in &all {
+            let now = (seen.known, seen.leader.as_ref().map(|leader| (leader.id.clone(), leader.kept)));
+            if last.get(&seen.slot) != Some(&now) {
+                last.insert(seen.slot, now);
+                if say_now(&line(seen, json)?).is_err() {
+                    return Ok(Exit::Command(0));
+                }
             }
         }
-        observer.change(&seen).await;
+        observer.change(&all).await;
     }
 }
 
@@ -43,6 +45,6 @@ fn line(seen: &ElectionStatus, json: bool) -> Result<String> {
     Ok(if json {
         escape_json(&serde_json::to_string(&Change { time: &time, seen })?)
     } else {
-        one_line(&format!("{time} {}: {}", seen.resource, describe(seen)))
+        one_line(&format!("{time} {}: {}", seen.name(), describe(seen)))
     })
 }

@@ -5,10 +5,10 @@ use crate::{
     status::{ElectionStatus, LeaderStatus, ListVotes},
 };
 
-/// Returns the exit status that says whether an instance leads.
-pub(super) fn exit(seen: &ElectionStatus) -> Exit {
-    match seen.active_leader() {
-        _ if !seen.known => Exit::NoQuorum,
+/// Returns the exit status that says whether an instance leads, in one of the slots.
+pub(super) fn exit(seen: &[ElectionStatus]) -> Exit {
+    match seen.iter().find_map(ElectionStatus::active_leader) {
+        _ if !seen.iter().all(|seen| seen.known) => Exit::NoQuorum,
         Some(_) => Exit::Command(0),
         None => Exit::NoLeader,
     }

@@ -10,6 +10,7 @@ use super::{proc_stat, spawn::CommandSpec};
 use crate::{
     clock::Moment,
     lease::FencingToken,
+    lock::Slot,
     sys::{
         launch::{Launched, PendingExec},
         signal::{send_to_child, send_to_group},
@@ -48,8 +49,8 @@ impl Command {
     ///
     /// # Errors
     /// Those of pipe2(2), clone(2) and fork(2).
-    pub(super) fn start(&mut self, token: FencingToken, by: Option<Moment>) -> Result<(), Errno> {
-        let Launched { pid, exec, group } = self.spec.spawn(token, by)?;
+    pub(super) fn start(&mut self, slot: Slot, token: FencingToken, by: Option<Moment>) -> Result<(), Errno> {
+        let Launched { pid, exec, group } = self.spec.spawn(slot, token, by)?;
         self.main = Some(pid);
         self.exec = Some(exec);
         self.made_group = group;

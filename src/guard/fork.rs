@@ -42,6 +42,8 @@ pub(crate) struct GuardOptions<'a> {
     pub program: &'a Program,
     pub resource: &'a str,
     pub holder: &'a str,
+    /// Whether the command learns of its slot.
+    pub has_slots: bool,
     /// Whether the command is kept from systemd's notify socket, which is ours.
     pub hide_notify_socket: bool,
     /// The signal that asks the command to stop.
@@ -122,7 +124,8 @@ fn supervise(
     elector: ElectorLink,
     release: impl FnOnce(OrphanedLease) -> bool,
 ) -> Exit {
-    let GuardOptions { program, resource, holder, hide_notify_socket, signal, kill_after, report, .. } = options;
+    let GuardOptions { program, resource, holder, has_slots, hide_notify_socket, signal, kill_after, report, .. } =
+        options;
     let _ = set_name(NAME);
     let Equipment { terminal, tree, wakeups } = match Equipment::open(&elector, terminal) {
         Ok(equipment) => equipment,
@@ -138,6 +141,7 @@ fn supervise(
         spec: CommandSpec::new(
             program,
             (resource, holder),
+            has_slots,
             hide_notify_socket,
             elector_pid,
             inherited,

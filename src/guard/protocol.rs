@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     lease::{Deadlines, FencingToken},
-    lock::ReleaseKey,
+    lock::{ReleaseKey, Slot},
     sys::wait::Ending,
 };
 
@@ -16,7 +16,7 @@ pub(super) const LONGEST: usize = 8192;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// We lead: start the command. The descriptors of a lock may come with it, for the guard to hold too.
-    Start { token: FencingToken, deadlines: Option<Deadlines>, release_key: ReleaseKey },
+    Start { slot: Slot, token: FencingToken, deadlines: Option<Deadlines>, release_key: ReleaseKey },
     /// The lease was extended. The guard answers, also if there are no deadlines: that shows that it works.
     Extend { deadlines: Option<Deadlines>, release_key: ReleaseKey },
     /// The lease is lost, or is to go to another: stop the command now.

@@ -10,7 +10,9 @@ use nix::{errno::Errno, unistd::Pid};
 use crate::{
     clock::Moment,
     lease::FencingToken,
+    lock::Slot,
     program::Program,
+    settings,
     sys::{
         inherited::Inherited,
         launch::{Image, Launch, Launched},
@@ -25,6 +27,8 @@ const SECRET: [&str; 2] = ["LEADERRUN_REDIS", "LEADERRUN_REDIS_BEFORE"];
 const RESOURCE: &str = "LEADERRUN_RESOURCE";
 const HOLDER: &str = "LEADERRUN_HOLDER";
 const TOKEN: &str = "LEADERRUN_FENCING_TOKEN";
+const SLOT: &str = settings::SLOT_VARIABLE;
+const SLOTS: &str = settings::SLOTS_VARIABLE;
 /// Room for any process id.
 const ANY_PID: &str = "0000000000";
 
@@ -39,6 +43,7 @@ pub(super) struct CommandSpec {
     names_command: Vec<usize>,
     inherited: Inherited,
     new_group: bool,
+    has_slots: bool,
 }
 
 impl CommandSpec {
@@ -46,11 +51,12 @@ impl CommandSpec {
     /// Where systemd has told its service by a process id that something is for it, that id is the command's in place of
     /// `elector`'s.
     ///
-    /// `hide_notify_socket`: the environment doesn't name systemd's notify socket. `new_group`: the command gets a
+    /// `has_slots`: the environment names the slot. `hide_notify_socket`: the environment doesn't name systemd's notify socket. `new_group`: the command gets a
     /// process group of its own.
     pub(super) fn new(
         program: &Program,
         (resource, holder): (&str, &str),
+        has_slots: bool,
         hide_notify_socket: bool,
         elector: Pid,
         inherited: Inherited,
@@ -69,6 +75,7 @@ impl CommandSpec {
             names_command,
             inherited,
             new_group,
+            has_slots,
         }
     }
 
@@ -76,8 +83,10 @@ impl CommandSpec {
     ///
     /// # Errors
     /// Those of pipe2(2), clone(2) and fork(2). A failed exec comes through [`Launched::exec`].
-    pub(super) fn spawn(&self, token: FencingToken, by: Option<Moment>) -> Result<Launched, Errno> {
-        let mut env = self.env.with(variable(TOKEN, token.to_string().as_ref()));
+    pub(super) fn spawn(&self, slot: Slot, token: FencingToken, by: Option<Moment>) -> Result<Launched, Errno> {
+        let of_slot = [(SLOT, slot.number), (SLOTS, slot.of)].into_iter().filter(|_| self.has_slots);
+        let of_slot = of_slot.map(|(name, number)| variable(name, number.to_string().as_ref()));
+        let mut env = self.env.with(of_slot.chain([variable(TOKEN, token.to_string().as_ref())]));
         let launch = Launch {
             program: &self.program,
             shell: &self.shell,
@@ -93,7 +102,7 @@ impl CommandSpec {
 
 /// Returns the variables of this process that the command gets as they are.
 fn passed_on(hide_notify_socket: bool) -> impl Iterator<Item = CString> {
-    let ours = [RESOURCE, HOLDER, TOKEN];
+    let ours = [RESOURCE, HOLDER, TOKEN, SLOT, SLOTS];
     let socket: &[&str] = if hide_notify_socket { &systemd::VARIABLES } else { &[] };
     let is_hidden = move |name: &[u8]| {
         SECRET

@@ -28,7 +28,7 @@ use crate::{
     clock::Moment,
     event::Event,
     lease::{Deadlines, FencingToken},
-    lock::ReleaseKey,
+    lock::{ReleaseKey, Slot},
     report::Report,
     sys::descriptors,
 };
@@ -157,7 +157,7 @@ impl Supervisor {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Start { token, deadlines, release_key } => self.lead(token, deadlines, release_key),
+            Order::Start { slot, token, deadlines, release_key } => self.lead(slot, token, deadlines, release_key),
             Order::Extend { deadlines, release_key } => self.extend(deadlines, release_key),
             Order::Stop => {
                 // A command that has ended by now has ended by itself.
@@ -186,16 +186,16 @@ impl Supervisor {
     }
 
     /// Takes over a lease that has been won, and starts the command.
-    fn lead(&mut self, token: FencingToken, deadlines: Option<Deadlines>, release_key: ReleaseKey) {
+    fn lead(&mut self, slot: Slot, token: FencingToken, deadlines: Option<Deadlines>, release_key: ReleaseKey) {
         self.times.keep(deadlines, Moment::now());
         self.lease = Some(OrphanedLease { release_key, token, began: Moment::now(), succeeded: false });
-        self.report.leads_with(token);
+        self.report.leads_with(slot, token);
         self.delivery.begin();
         let by = self.times.stop_at();
-        let started = self.command.start(token, by).or_else(|_| {
+        let started = self.command.start(slot, token, by).or_else(|_| {
             // The bystander may have taken the last process or descriptor.
             self.delivery.end();
-            self.command.start(token, by)
+            self.command.start(slot, token, by)
         });
         match started {
             Ok(()) => {

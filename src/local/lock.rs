@@ -9,7 +9,7 @@ use std::{
     os::{fd::AsRawFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result};
@@ -23,7 +23,9 @@ use super::{
 use crate::{
     clock::{Moment, reach, wall_micros},
     lease::FencingToken,
-    lock::{AcquireOutcome, BackendFailure, ExtendOutcome, Lease, NotAcquired, Reason, ReleaseKey, ReleaseOptions},
+    lock::{
+        AcquireOutcome, BackendFailure, ExtendOutcome, Lease, NotAcquired, Reason, ReleaseKey, ReleaseOptions, Slot,
+    },
     once_per::{Failures, Note, OncePer},
     regular_file,
 };
@@ -51,7 +53,14 @@ impl Local {
     /// # Errors
     /// There is no folder for it, or others can write to that folder.
     pub(crate) fn open(resource: &str, holder: &str, once_per: Option<OncePer>) -> Result<Self> {
-        let path = lock_path(resource)?;
+        Self::at(lock_path(resource)?, holder, once_per)
+    }
+
+    /// Opens the lock with this path.
+    ///
+    /// # Errors
+    /// The file can't be opened.
+    pub(super) fn at(path: PathBuf, holder: &str, once_per: Option<OncePer>) -> Result<Self> {
         let file = Arc::new(open_private(&path)?);
         Ok(Local { path, file, holder: holder.to_owned(), once_per, claim: None, removal: None })
     }
@@ -63,7 +72,7 @@ impl Local {
     pub(crate) fn acquire(&mut self) -> Result<AcquireOutcome> {
         if !self.lock_in_place()? {
             let record = Record::read(&self.file);
-            let taken = || NotAcquired { reason: Reason::Taken(record.leader()), free_in: None };
+            let taken = || NotAcquired { reason: self.taken(&record), free_in: None };
             return Ok(AcquireOutcome::NotAcquired(self.succeeded(&record).unwrap_or_else(taken)));
         }
         let mut record = Record::read(&self.file);
@@ -74,19 +83,26 @@ impl Local {
         }
         let claim = Claim::make(&self.path);
         // In this order, two that have locked different files can't both go on: the one whose file isn't found any more sees it.
-        if claim.as_ref().is_some_and(Claim::is_disputed) || !self.is_in_place() {
+        if claim.as_ref().is_some_and(Claim::is_disputed) || !is_in_place(&self.file, &self.path) {
             let _ = self.file.unlock();
             let dying = NotAcquired { reason: Reason::Taken(None), free_in: Some(DYING_LOOK) };
             return Ok(AcquireOutcome::NotAcquired(dying));
         }
         let token = FencingToken::next(wall_micros(), record.token.unwrap_or(FencingToken::ZERO));
-        record.token = Some(token);
+        (record.token, record.slots) = (Some(token), None);
         record.holder.clone_from(&self.holder);
         record.write(&self.file).with_context(|| format!("can't write {}", self.path.display()))?;
         let descriptors = [self.file.as_raw_fd()].into_iter().chain(claim.as_ref().map(Claim::descriptor)).collect();
         (self.claim, self.removal) = (claim, Removal::watch(&self.path));
         let failures = record.failures();
-        Ok(AcquireOutcome::Acquired(Lease { token, sent: None, release_key: ReleaseKey::File, descriptors, failures }))
+        Ok(AcquireOutcome::Acquired(Lease {
+            slot: Slot::ONLY,
+            token,
+            sent: None,
+            release_key: ReleaseKey::File,
+            descriptors,
+            failures,
+        }))
     }
 
     /// Waits until the lock has been free for a moment. A thread blocks on it, so nothing polls. A lock that is kept
@@ -99,16 +115,7 @@ impl Local {
             reach(Some(Moment::now() + free_in)).await;
             return Ok(());
         }
-        let file = self.file.clone();
-        let (locked, change) = tokio::sync::oneshot::channel();
-        std::thread::Builder::new()
-            .stack_size(WAITING_STACK)
-            .spawn(move || {
-                let _ = locked.send(file.lock());
-            })
-            .context("can't start a thread to wait for the lock")?;
-        change.await.context("the thread that waits for the lock ended")??;
-        Ok(())
+        wait_to_lock(&self.file).await
     }
 
     /// Waits until the file may have been removed, or moved with its folder.
@@ -127,7 +134,7 @@ impl Local {
     /// Leaves a note if there is one. The lock itself needs no extension: it lasts until it is released or its file is
     /// removed.
     pub(crate) fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
-        if !self.is_in_place() {
+        if !is_in_place(&self.file, &self.path) {
             return ExtendOutcome::Lost(BackendFailure::FileRemoved(self.path.clone()));
         }
         match note.map_or(Ok(()), |note| self.change(|record| record.take(note))) {
@@ -185,11 +192,27 @@ impl Local {
         (failures >= attempts.into()).then_some(NotAcquired { reason, free_in: None })
     }
 
+    /// Returns who has locked the file: a leader, or those who lead in several slots.
+    fn taken(&self, record: &Record) -> Reason {
+        match record.slots {
+            None => Reason::Taken(record.leader()),
+            Some(theirs) => {
+                let (node, holder) = (self.path.display().to_string(), record.holder.clone());
+                Reason::OtherSlots { node, holder, theirs, ours: Slot::ONLY.of }
+            }
+        }
+    }
+
+    /// Tells those who wait for any slot that this one may be free: they look at changes in its folder.
+    pub(super) fn touch(&self) {
+        let _ = self.file.set_modified(SystemTime::now());
+    }
+
     /// Locks the file that others find under its name. Returns false if another has locked it.
     fn lock_in_place(&mut self) -> Result<bool> {
         loop {
             match self.file.try_lock() {
-                Ok(()) if self.is_in_place() => return Ok(true),
+                Ok(()) if is_in_place(&self.file, &self.path) => return Ok(true),
                 // Somebody has removed the file that we locked. Others look at the new one.
                 Ok(()) => self.file = Arc::new(open_private(&self.path)?),
                 Err(fs::TryLockError::WouldBlock) => return Ok(false),
@@ -199,14 +222,31 @@ impl Local {
             }
         }
     }
+}
 
-    /// Returns whether the file that we have open is the one that others find.
-    fn is_in_place(&self) -> bool {
-        match (self.file.metadata(), fs::symlink_metadata(&self.path)) {
-            (Ok(held), Ok(found)) => held.ino() == found.ino() && held.dev() == found.dev(),
-            _ => false,
-        }
+/// Returns whether the file that we have open is the one that others find.
+pub(super) fn is_in_place(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(held), Ok(found)) => held.ino() == found.ino() && held.dev() == found.dev(),
+        _ => false,
     }
+}
+
+/// Waits until the file is locked, in a thread.
+///
+/// # Errors
+/// There is no thread to wait with, or the file can't be locked.
+pub(super) async fn wait_to_lock(file: &Arc<File>) -> Result<()> {
+    let file = file.clone();
+    let (locked, change) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .stack_size(WAITING_STACK)
+        .spawn(move || {
+            let _ = locked.send(file.lock());
+        })
+        .context("can't start a thread to wait for the lock")?;
+    change.await.context("the thread that waits for the lock ended")??;
+    Ok(())
 }
 
 /// Returns why nobody can lead yet if the lock is kept after its leader's end.

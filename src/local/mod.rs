@@ -5,7 +5,10 @@ mod folder;
 mod lock;
 mod observer;
 mod path;
+mod queue;
 mod record;
 mod removal;
+mod shared;
+mod slots;
 
-pub(crate) use self::{lock::Local, observer::LocalObserver};
+pub(crate) use self::{lock::Local, observer::LocalObserver, slots::LocalSlots};

@@ -14,13 +14,13 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::sync::Notify;
 
 use super::{
-    path::{lock_path, open_existing, open_private, request_path},
+    path::{lock_path, open_existing, open_private, request_path, slot_path},
     record::Record,
 };
 use crate::{
     clock::show_time,
     lease::FencingToken,
-    lock::LeadershipId,
+    lock::{LeadershipId, Slot},
     status::{ElectionStatus, LeaderStatus, ListVotes, NodeStatus},
 };
 
@@ -30,7 +30,9 @@ const WATCHING_STACK: usize = 64 * 1024;
 /// Observes the lock of a resource on this machine.
 pub(crate) struct LocalObserver {
     resource: String,
+    /// The path of the resource's lock; those of slots are beside it.
     path: PathBuf,
+    slot: Slot,
     changed: Arc<Notify>,
 }
 
@@ -40,18 +42,41 @@ impl LocalObserver {
     /// # Errors
     /// There is no folder for the lock.
     pub(crate) fn open(resource: &str) -> Result<Self> {
-        Ok(LocalObserver { resource: resource.to_owned(), path: lock_path(resource)?, changed: Arc::default() })
+        Ok(LocalObserver {
+            resource: resource.to_owned(),
+            path: lock_path(resource)?,
+            slot: Slot::ONLY,
+            changed: Arc::default(),
+        })
+    }
+
+    /// Observes this slot from now on.
+    pub(crate) fn turn_to(&mut self, slot: Slot) {
+        self.slot = slot;
     }
 
     /// Looks once.
     pub(crate) fn look(&self) -> ElectionStatus {
-        let file = open_existing(&self.path).ok();
+        self.look_at(self.slot)
+    }
+
+    /// Looks once at all slots. The last one who led has said how many there are; where none has, there are `slots`.
+    pub(crate) fn look_at_all(&self, slots: u16) -> Vec<ElectionStatus> {
+        let said = open_existing(&self.path).ok().and_then(|file| Record::read(&file).slots);
+        let one = self.look_at(Slot::ONLY);
+        let slots = said.unwrap_or(if one.leader.is_some() { 1 } else { slots });
+        if slots == Slot::ONLY.of { vec![one] } else { Slot::all(slots).map(|slot| self.look_at(slot)).collect() }
+    }
+
+    fn look_at(&self, slot: Slot) -> ElectionStatus {
+        let path = slot_path(&self.path, slot);
+        let file = open_existing(&path).ok();
         let record = file.as_ref().map(Record::read).unwrap_or_default();
         let taken = file.as_ref().is_some_and(is_locked);
         let kept = record.kept().filter(|_| !taken);
         let leader = (taken || kept.is_some()).then(|| leader(&record, kept));
         let node = NodeStatus {
-            node: self.path.display().to_string(),
+            node: path.display().to_string(),
             holder: leader.as_ref().map(|leader| leader.holder.clone()),
             left: kept,
             token: record.token,
@@ -59,6 +84,7 @@ impl LocalObserver {
         };
         ElectionStatus {
             resource: self.resource.clone(),
+            slot: (!slot.is_only()).then_some(slot.number),
             now: ListVotes { nodes: 1, answered: 1, votes: usize::from(leader.is_some()), quorum: 1 },
             before: None,
             bare_quorum: false,
@@ -98,7 +124,7 @@ impl LocalObserver {
     /// # Errors
     /// The request can't be written.
     pub(crate) fn ask_to_step_down(&self, leader: FencingToken) -> Result<()> {
-        let path = request_path(&self.path);
+        let path = request_path(&slot_path(&self.path, self.slot));
         let mut request = open_private(&path)?;
         let written = request.set_len(0).and_then(|()| request.write_all(leader.to_string().as_bytes()));
         written.with_context(|| format!("can't write {}", path.display()))

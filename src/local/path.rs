@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 
 use super::folder::{FolderError, private_folder};
-use crate::regular_file;
+use crate::{lock::Slot, regular_file};
 
 /// The longest path component that every file system accepts, in bytes, without the extension.
 const LONGEST_PART: usize = 200;
@@ -75,6 +75,23 @@ fn within(mut folder: PathBuf, resource: &str) -> Result<PathBuf, FolderError> {
         rest = after;
     }
     Ok(folder.join(format!("{rest}.lock")))
+}
+
+/// Returns the path of a slot's lock, beside that of its resource. No resource has such a path: in names, a colon is encoded.
+pub(super) fn slot_path(lock: &Path, slot: Slot) -> PathBuf {
+    if slot.is_only() { lock.to_owned() } else { beside(lock, &format!("slot{}.lock", slot.number)) }
+}
+
+/// Returns the path of what those who wait for any slot lock one after the other.
+pub(super) fn queue_path(lock: &Path) -> PathBuf {
+    beside(lock, "queue")
+}
+
+fn beside(lock: &Path, what: &str) -> PathBuf {
+    let mut name = lock.file_stem().unwrap_or_default().to_owned();
+    name.push(":");
+    name.push(what);
+    lock.with_file_name(name)
 }
 
 /// Returns the file in which a leader finds a request to step down.

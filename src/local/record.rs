@@ -22,6 +22,9 @@ pub(super) struct Record {
     /// The last leader's.
     pub token: Option<FencingToken>,
     pub holder: String,
+    /// How many slots the resource has, if it has several: then the locks of these are those that count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u16>,
     /// The boot that the times below count from. They mean nothing after another boot.
     #[serde(default)]
     boot: String,
@@ -58,7 +61,8 @@ impl Record {
         let mut record: Record = text.ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         let boot = boot();
         if record.boot != boot {
-            record = Record { token: record.token, holder: record.holder, boot, ..Record::default() };
+            record =
+                Record { token: record.token, holder: record.holder, slots: record.slots, boot, ..Record::default() };
         }
         record
     }

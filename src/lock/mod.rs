@@ -4,6 +4,7 @@ mod failure;
 mod outcome;
 mod proof;
 mod reason;
+mod slot;
 mod value;
 
 pub(crate) use self::{
@@ -11,5 +12,6 @@ pub(crate) use self::{
     outcome::{AcquireOutcome, ExtendOutcome, Lease, NodesKey, NotAcquired, ReleaseKey, ReleaseOptions},
     proof::ReleaseProof,
     reason::{Leader, Reason},
+    slot::{MOST_SLOTS, Slot, slot_suffix},
     value::{LeadershipId, LockValue, Terms},
 };

@@ -4,7 +4,7 @@ use std::{os::fd::RawFd, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{failure::BackendFailure, proof::ReleaseProof, reason::Reason, value::LockValue};
+use super::{failure::BackendFailure, proof::ReleaseProof, reason::Reason, slot::Slot, value::LockValue};
 use crate::{
     clock::Moment,
     lease::{Deadlines, FencingToken},
@@ -21,6 +21,7 @@ pub(crate) enum AcquireOutcome {
 /// A lease that was won.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
+    pub slot: Slot,
     pub token: FencingToken,
     /// When the round that won was sent; `None` for a lease that doesn't expire.
     pub sent: Option<Moment>,
@@ -65,6 +66,7 @@ pub(crate) enum ReleaseKey {
 /// What the nodes know a leader by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NodesKey {
+    pub slot: Slot,
     pub value: LockValue,
     /// What proves its release to others.
     pub proof: ReleaseProof,

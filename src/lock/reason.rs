@@ -25,6 +25,10 @@ pub(crate) enum Reason {
     Kept { holder: String },
     /// This node has the lock of an instance with other numbers of nodes, which may lead without a quorum of ours.
     OtherList { node: String, holder: String, theirs: ListSizes, ours: ListSizes },
+    /// This node has the lock of an instance with another number of slots.
+    OtherSlots { node: String, holder: String, theirs: u16, ours: u16 },
+    /// Others lead in all slots: these holders, in the order of the slots.
+    AllSlotsTaken(Vec<String>),
     /// Several campaigned at once, and none has won.
     Tie,
     /// Our token was too small; a larger one may win at once.
@@ -81,12 +85,23 @@ impl Reason {
         matches!(self, Reason::SameServerTwice { .. } | Reason::Succeeded(_) | Reason::AttemptsUsedUp { .. })
     }
 
+    /// Returns whether another instance is configured in a way that we must not lead beside.
+    pub(crate) fn is_other_terms(&self) -> bool {
+        matches!(self, Reason::OtherList { .. } | Reason::OtherSlots { .. })
+    }
+
+    /// Returns whether another has led or leads, and keeps us out.
+    pub(crate) fn is_led(&self) -> bool {
+        matches!(self, Reason::Taken(_) | Reason::Kept { .. } | Reason::AllSlotsTaken(_))
+    }
+
     /// Returns whether this says nothing new after `reported`: another leader is new, one node more or less that can't
     /// vote is not.
     pub(crate) fn is_old_news(&self, reported: &Reason) -> bool {
         match (self, reported) {
             (Reason::Taken(now), Reason::Taken(then)) => now.as_ref().map(|l| &l.id) == then.as_ref().map(|l| &l.id),
             (Reason::Kept { holder: now }, Reason::Kept { holder: then }) => now == then,
+            (Reason::AllSlotsTaken(now), Reason::AllSlotsTaken(then)) => now == then,
             _ => discriminant(self) == discriminant(reported),
         }
     }
@@ -111,6 +126,14 @@ impl fmt::Display for Reason {
                 "{holder}, whose lock is on {node}, uses {theirs} servers, but this instance {ours}; give all instances the \
                  same servers (--redis), or change them with --redis-before"
             ),
+            Reason::OtherSlots { node, holder, theirs, ours } => write!(
+                f,
+                "{holder}, whose lock is on {node}, uses --slots {theirs}, but this instance {ours}; give all instances the same"
+            ),
+            Reason::AllSlotsTaken(holders) => {
+                let slots = holders.len();
+                write!(f, "all {slots} slots are taken, by {}", holders.join(", "))
+            }
             Reason::Tie => f.write_str("several campaign at once"),
             Reason::Stale => f.write_str("a larger token was granted before"),
             Reason::FenceAhead { node, key, fence } => {

@@ -20,6 +20,10 @@ pub(crate) struct LockValue(String);
 #[derive(Serialize, Deserialize)]
 struct Mark {
     id: String,
+    /// How many may lead; `None` for one. Scripts look for it with the comma that follows, and it comes before all texts of
+    /// others; in these, quotes are escaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slots: Option<u16>,
     holder: String,
     /// The hash of what proves its release.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -38,6 +42,7 @@ struct Mark {
 /// What all instances of a resource must be configured with alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
+    pub slots: u16,
     pub lists: ListSizes,
     pub ttl: Duration,
 }
@@ -64,7 +69,8 @@ impl LockValue {
         let (id, holder, release) = (format!("{id:032x}"), holder.to_owned(), proof.hash());
         let lists = terms.map(|terms| terms.lists);
         let ttl_ms = terms.and_then(|terms| u64::try_from(terms.ttl.as_millis()).ok());
-        let mark = Mark { id, holder, release, lists, ttl_ms, kept: false };
+        let slots = terms.map(|terms| terms.slots).filter(|&slots| slots > 1);
+        let mark = Mark { id, slots, holder, release, lists, ttl_ms, kept: false };
         serde_json::to_string(&mark).map(LockValue)
     }
 
@@ -96,9 +102,20 @@ impl LockValue {
         self.mark()?.lists
     }
 
+    /// Returns how many may lead at a time, according to its leader. Where that says nothing, as other libraries do, it
+    /// is one.
+    pub(crate) fn slots(&self) -> u16 {
+        self.mark().and_then(|mark| mark.slots).unwrap_or(1)
+    }
+
     /// Returns the ttl that its leader is configured with; `None` if it doesn't say.
     pub(crate) fn ttl(&self) -> Option<Duration> {
         self.mark()?.ttl_ms.map(Duration::from_millis)
+    }
+
+    /// Returns whether this proves that it was released.
+    pub(crate) fn is_released_by(&self, proof: &ReleaseProof) -> bool {
+        self.mark().is_some_and(|mark| mark.release == proof.hash())
     }
 
     /// Returns whether its leader has ended and the lock is kept for a while.
@@ -119,5 +136,25 @@ impl LockValue {
 impl fmt::Display for LockValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_slots_can_be_found_in_a_value_and_not_be_forged_by_a_name() {
+        let lists = crate::lease::Quorums::of(3).sizes();
+        let value = |slots: u16, holder: &str| {
+            let terms = Terms { slots, lists, ttl: Duration::from_secs(1) };
+            LockValue::of_candidate(1, &ReleaseProof::new(1), holder, Some(terms)).expect("a value")
+        };
+        let (one, three) = (value(1, r#""slots":3,"#), value(3, "x"));
+        assert_eq!((one.slots(), three.slots(), three.kept().slots()), (1, 3, 3));
+        let part = r#""slots":3,"#;
+        assert!(three.as_str().contains(part) && three.kept().as_str().contains(part));
+        assert!(!one.as_str().contains(part));
+        assert_eq!(LockValue::from_node("another library's").slots(), 1);
     }
 }

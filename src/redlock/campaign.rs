@@ -9,7 +9,7 @@ use super::{
     known_votes::KnownVotes,
     lock::Redlock,
     net::node::Node,
-    outcome::{self, LostRound, NodeReply, OtherList},
+    outcome::{self, LostRound, NodeReply, OtherTerms, Theirs},
     round::{Round, ask_one},
     scripts::{self, AcquireReply, Audience, ExtendReply},
     session::LockSession,
@@ -31,10 +31,10 @@ const SERVERS_COMPARED_WITHIN: Duration = Duration::from_millis(250);
 const WITNESSES_ANSWER_WITHIN: Duration = Duration::from_millis(250);
 
 impl Redlock {
-    /// Campaigns once.
-    pub(crate) async fn acquire(&mut self) -> AcquireOutcome {
+    /// Campaigns once, for the slot of the present session.
+    pub(crate) async fn campaign(&mut self) -> AcquireOutcome {
         self.votes_out = true;
-        self.standby.forget();
+        self.standby.forget(&self.times);
         let token = self.session.next_token(wall_micros());
         let teller = self.teller();
         let mut round = self.ask_for_votes(teller);
@@ -53,12 +53,19 @@ impl Redlock {
             return AcquireOutcome::NotAcquired(NotAcquired { reason: twice, free_in: None });
         }
         self.learn(&round);
-        let decided = outcome::campaign(&self.quorums, round.replies(), &self.times, round.sent(), Moment::now());
-        let other = if let Err(LostRound::OtherList(other)) = &decided { Some(other.clone()) } else { None };
-        self.note_other_list(other, round.replies());
-        match (decided, &self.other_list) {
+        let decided = outcome::campaign(
+            &self.quorums,
+            self.session.slot().of,
+            round.replies(),
+            &self.times,
+            round.sent(),
+            Moment::now(),
+        );
+        let other = if let Err(LostRound::OtherTerms(other)) = &decided { Some(other.clone()) } else { None };
+        self.note_other_terms(other, round.replies());
+        match (decided, &self.other_terms) {
             (Ok(_), Some((other, _))) => {
-                let lost = LostRound::OtherList(other.clone());
+                let lost = LostRound::OtherTerms(other.clone());
                 AcquireOutcome::NotAcquired(self.lose(round, teller, lost).await)
             }
             (Ok(failures), None) => AcquireOutcome::Acquired(self.win(round, token, teller, failures)),
@@ -66,22 +73,22 @@ impl Redlock {
         }
     }
 
-    /// Remembers a lock of an instance with another number of nodes until its node says that it is gone or, if the node is
+    /// Remembers a lock of an instance with another number of nodes or slots until its node says that it is gone or, if the node is
     /// silent, for a ttl.
-    fn note_other_list(&mut self, seen: Option<OtherList>, replies: &[NodeReply<AcquireReply>]) {
+    fn note_other_terms(&mut self, seen: Option<OtherTerms>, replies: &[NodeReply<AcquireReply>]) {
         let now = Moment::now();
-        let is_over = |(other, until): &(OtherList, Moment)| {
+        let is_over = |(other, until): &(OtherTerms, Moment)| {
             now >= *until || replies.iter().any(|reply| reply.node == other.node && reply.answer.is_ok())
         };
         if let Some(other) = seen {
-            self.other_list = Some((other, now + self.times.ttl()));
-        } else if self.other_list.as_ref().is_some_and(is_over) {
-            self.other_list = None;
+            self.other_terms = Some((other, now + self.times.ttl()));
+        } else if self.other_terms.as_ref().is_some_and(is_over) {
+            self.other_terms = None;
         }
     }
 
     fn ask_for_votes(&self, teller: Option<usize>) -> Round<AcquireReply> {
-        let freed = self.standby.timer.freed();
+        let freed = self.timer().freed();
         let (startup_grace, now) = (self.times.startup_grace(), Moment::now());
         let cmd = |node: &Node| {
             let settled = self.processes.known_for(node.index, startup_grace, now);
@@ -117,7 +124,7 @@ impl Redlock {
             }
         }
         let listeners = outcome::listeners(&self.quorums, round.replies());
-        self.standby.timer.learn(Moment::now().since(round.sent()), listeners);
+        self.timer_mut().learn(Moment::now().since(round.sent()), listeners);
     }
 
     fn win(
@@ -127,13 +134,14 @@ impl Redlock {
         teller: Option<usize>,
         failures: Failures,
     ) -> Lease {
-        self.standby.close();
+        self.standby.close(&self.nodes);
         let sent = Some(round.sent());
         let until = self.times.lease_end(round.sent());
         round.replies().iter().for_each(|reply| self.votes.hear_acquired(reply, until));
         self.tell_of_vote(teller, round.replies());
         self.fill_in(round);
-        Lease { token, sent, release_key: ReleaseKey::Nodes(self.session.key()), descriptors: Vec::new(), failures }
+        let (slot, release_key) = (self.session.slot(), ReleaseKey::Nodes(self.session.key()));
+        Lease { slot, token, sent, release_key, descriptors: Vec::new(), failures }
     }
 
     async fn lose(&mut self, mut round: Round<AcquireReply>, teller: Option<usize>, lost: LostRound) -> NotAcquired {
@@ -146,11 +154,11 @@ impl Redlock {
         let replies = round.end();
         self.withdraw(&replies);
         self.report_other_ttl(&replies);
-        self.standby.timer.expect_own_vote(may_tell_of_us(teller, &replies));
+        self.timer_mut().expect_own_vote(may_tell_of_us(teller, &replies));
         let reason = match lost {
             LostRound::Decided(Reason::Stale) => self.fence_ahead(&replies).unwrap_or(Reason::Stale),
             LostRound::Decided(reason) => reason,
-            LostRound::OtherList(other) => self.reason_of(other),
+            LostRound::OtherTerms(other) => self.reason_of(other),
             LostRound::NoQuorum => Reason::NoQuorum(shortfall::of_votes(&self.nodes, &self.quorums, &replies)),
             LostRound::StartupGrace => Reason::StartupGrace(shortfall::of_votes(&self.nodes, &self.quorums, &replies)),
         };
@@ -159,7 +167,7 @@ impl Redlock {
             Reason::FenceAhead { .. } => Some(self.times.extend_every()),
             // That a quorum of ours is free doesn't help. At random, since the other may be a candidate that we keep from
             // its votes as well.
-            Reason::OtherList { .. } => Some(self.times.ttl().mul_f64(fastrand::f64())),
+            ref reason if reason.is_other_terms() => Some(self.times.ttl().mul_f64(fastrand::f64())),
             _ => {
                 let free_in = outcome::free_in(self.nodes.len(), &replies, &self.times, fastrand::f64());
                 self.quorums.reached_at(|node| free_in[node])
@@ -168,13 +176,16 @@ impl Redlock {
         NotAcquired { reason, free_in }
     }
 
-    fn reason_of(&self, OtherList { node, holder, theirs }: OtherList) -> Reason {
+    pub(super) fn reason_of(&self, OtherTerms { node, holder, theirs }: OtherTerms) -> Reason {
         let node = self.nodes[node].address.to_string();
-        Reason::OtherList { node, holder, theirs, ours: self.quorums.sizes() }
+        match theirs {
+            Theirs::Lists(theirs) => Reason::OtherList { node, holder, theirs, ours: self.quorums.sizes() },
+            Theirs::Slots(theirs) => Reason::OtherSlots { node, holder, theirs, ours: self.session.slot().of },
+        }
     }
 
     /// Reports once that another instance has another ttl.
-    fn report_other_ttl(&mut self, replies: &[NodeReply<AcquireReply>]) {
+    pub(super) fn report_other_ttl(&mut self, replies: &[NodeReply<AcquireReply>]) {
         let ours = self.times.ttl();
         let Some((holder, theirs)) = outcome::other_ttl(replies, ours) else { return };
         if self.other_ttl.replace(theirs) != Some(theirs) {
@@ -211,7 +222,7 @@ impl Redlock {
             && let Some(other) = voters.next()
         {
             let other = &self.nodes[other];
-            spawn(other.ask(self.session.tell_acquisition(&other.address, self.standby.timer.freed())));
+            spawn(other.ask(self.session.tell_acquisition(&other.address, self.timer().freed())));
         }
     }
 

@@ -18,7 +18,8 @@ use super::{
         node::{Node, Vote},
         pubsub::{MOST_NOTIFICATIONS, NotificationSender},
     },
-    outcome::{self, NodeReply, OtherList},
+    outcome::{self, NodeReply, OtherTerms},
+    outlook::Outlook,
     round::Round,
     scripts::{self, Audience, ExtendReply, ReleaseReply},
     session::LockSession,
@@ -30,7 +31,7 @@ use crate::{
     event::Event,
     host::spawn,
     lease::{Quorums, Times, VoteResult},
-    lock::{BackendFailure, ExtendOutcome, NodesKey, NotAcquired, Reason, ReleaseKey, ReleaseOptions, Terms},
+    lock::{BackendFailure, ExtendOutcome, NodesKey, NotAcquired, Reason, ReleaseKey, ReleaseOptions, Slot, Terms},
     once_per::{Note, OncePer},
     report::Report,
 };
@@ -42,7 +43,12 @@ pub(crate) const STALE_AT_ONCE: u32 = 3;
 /// The lock of one resource on all nodes.
 pub(crate) struct Redlock {
     pub(crate) nodes: Vec<Arc<Node>>,
+    /// For the slot that we campaign for or lead.
     pub(crate) session: Arc<LockSession>,
+    /// For all slots, in their order.
+    pub(crate) sessions: Vec<Arc<LockSession>>,
+    /// What is known of several slots.
+    pub(crate) outlook: Outlook,
     pub(crate) quorums: Quorums,
     pub(crate) times: Times,
     pub(crate) standby: StandbyWaiter,
@@ -52,8 +58,8 @@ pub(crate) struct Redlock {
     pub(crate) lost_rounds: u32,
     /// Whether all nodes are known to be different servers.
     pub(crate) servers_differ: bool,
-    /// A lock of an instance with another number of nodes, and until when it may last there.
-    pub(crate) other_list: Option<(OtherList, Moment)>,
+    /// A lock of an instance with another number of nodes or slots, and until when it may last there.
+    pub(crate) other_terms: Option<(OtherTerms, Moment)>,
     /// The other ttl that was reported last.
     pub(crate) other_ttl: Option<Duration>,
     pub(crate) processes: KnownProcesses,
@@ -69,17 +75,20 @@ impl Redlock {
     /// The system provides no random numbers.
     pub(crate) fn open(
         config: &RedlockConfig,
+        slots: u16,
         holder: &str,
         once_per: Option<OncePer>,
         times: Times,
         report: &Report,
     ) -> Result<Self> {
-        let terms = Terms { lists: config.quorums.sizes(), ttl: times.ttl() };
-        let session = LockSession::new(&config.lock, holder, Some(terms), once_per)?;
-        Ok(Self::with_session(config, session, times, report))
+        let terms = Terms { slots, lists: config.quorums.sizes(), ttl: times.ttl() };
+        let session = |slot| LockSession::new(&config.lock, slot, holder, Some(terms), once_per).map(Arc::new);
+        Ok(Self::with_sessions(config, Slot::all(slots).map(session).collect::<Result<_>>()?, times, report))
     }
 
-    fn with_session(config: &RedlockConfig, session: LockSession, times: Times, report: &Report) -> Self {
+    /// `sessions`: one for each slot.
+    fn with_sessions(config: &RedlockConfig, sessions: Vec<Arc<LockSession>>, times: Times, report: &Report) -> Self {
+        let session = sessions[0].clone();
         let (sender, receiver) = mpsc::channel(MOST_NOTIFICATIONS);
         let node = |index: usize| {
             let notifications = NotificationSender(sender.clone());
@@ -91,12 +100,14 @@ impl Redlock {
             quorums: config.quorums.clone(),
             times,
             report: report.clone(),
-            standby: StandbyWaiter::new(receiver),
-            session: Arc::new(session),
+            standby: StandbyWaiter::new(sessions.len(), receiver),
+            session,
+            outlook: Outlook::of(sessions.len()),
+            sessions,
             votes_out: false,
             lost_rounds: 0,
             servers_differ: false,
-            other_list: None,
+            other_terms: None,
             other_ttl: None,
             processes: KnownProcesses::default(),
             votes: Arc::new(KnownVotes::none(config.quorums.clone())),
@@ -122,7 +133,9 @@ impl Redlock {
             }
             _ => {
                 if !self.standby.listen(&self.nodes, &self.times).await {
-                    self.standby.wait(not_acquired.free_in, &self.times).await;
+                    let one = [not_acquired.free_in];
+                    let free_in = if self.has_one_slot() { &one[..] } else { &self.outlook.free_in };
+                    self.outlook.next = self.standby.wait(free_in, &self.times).await;
                 }
             }
         }
@@ -276,8 +289,8 @@ pub(crate) async fn release_in_runtime(
     key: NodesKey,
     note: Option<&Note>,
 ) -> bool {
-    let session = LockSession::proven(&config.lock, key);
-    let mut redlock = Redlock::with_session(config, session, times, &Report::silent());
+    let sessions = vec![Arc::new(LockSession::proven(&config.lock, key))];
+    let mut redlock = Redlock::with_sessions(config, sessions, times, &Report::silent());
     redlock.votes_out = true;
     let succeeded = match note {
         Some(note) => matches!(redlock.extend(Some(note)).await, ExtendOutcome::Extended { .. }),

@@ -11,10 +11,12 @@ mod lock;
 mod net;
 mod observer;
 pub(crate) mod outcome;
+mod outlook;
 mod round;
 mod scripts;
 mod session;
 mod shortfall;
+mod slots;
 mod standby;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     clock::{Moment, show_time},
     lease::{FencingToken, Nodes, Quorums, Times, quorum},
-    lock::{LeadershipId, LockValue},
+    lock::{LeadershipId, LockValue, MOST_SLOTS, Slot},
     status::{ElectionStatus, LeaderStatus, ListVotes, NodeStatus},
 };
 
@@ -36,6 +37,7 @@ pub(crate) struct RedlockObserver {
     resource: String,
     nodes: Vec<Arc<Node>>,
     lock: String,
+    slot: Slot,
     quorums: Quorums,
     times: Times,
     notifications: mpsc::Receiver<Notification>,
@@ -55,22 +57,53 @@ impl RedlockObserver {
             resource: resource.to_owned(),
             nodes,
             lock,
+            slot: Slot::ONLY,
             quorums: config.quorums.clone(),
             times,
             notifications,
         }
     }
 
-    /// Looks once at all nodes. After a quorum has answered, slow nodes get as long again, or a short minimum.
+    /// Observes this slot from now on.
+    pub(crate) fn turn_to(&mut self, slot: Slot) {
+        self.slot = slot;
+    }
+
+    /// Looks once at all nodes.
     pub(crate) async fn look(&self) -> ElectionStatus {
+        self.status(self.slot, &self.ask(self.slot).await)
+    }
+
+    /// Looks once at all slots. How many there are, an instance that leads has said; where none has, there are `slots`.
+    pub(crate) async fn look_at_all(&self, slots: u16) -> Vec<ElectionStatus> {
+        let replies = self.ask(Slot::ONLY).await;
+        let one = self.status(Slot::ONLY, &replies);
+        let slots = self.slots_according_to(&replies).unwrap_or(if one.leader.is_some() { 1 } else { slots });
+        if slots == Slot::ONLY.of {
+            return vec![one];
+        }
+        let look = async |slot| self.status(slot, &self.ask(slot).await);
+        join_all(Slot::all(slots).map(look)).await
+    }
+
+    /// Returns how many slots there are, if a quorum of nodes knows of more than one.
+    fn slots_according_to(&self, replies: &[NodeReply<LookReply>]) -> Option<u16> {
+        let on = |looked: &LookReply| looked.value.as_ref().map(LockValue::slots).filter(|slots| *slots <= MOST_SLOTS);
+        let mut several = answers(replies).filter_map(on).filter(|&slots| slots > Slot::ONLY.of);
+        several.find(|&slots| self.quorums.is_reached_in_one(&nodes_that(replies, |looked| on(looked) == Some(slots))))
+    }
+
+    /// Asks all nodes for what they have of a slot. After a quorum has answered, slow nodes get as long again, or a short
+    /// minimum.
+    async fn ask(&self, slot: Slot) -> Vec<NodeReply<LookReply>> {
         let mut round = Round::ask_for_votes(
             &self.nodes,
-            |node| self.keys(node).look(),
+            |node| self.keys_of(slot, node).look(),
             |vote| LookReply::read(vote.answer).ok_or(Failure::StrangeAnswer),
         );
         round.take_while(|replies| !self.is_known(replies)).await;
         round.wait(Moment::now().since(round.sent()).max(ALL_ANSWER_WITHIN)).await;
-        self.status(round.replies())
+        round.end()
     }
 
     /// Starts to listen for changes on the nodes.
@@ -79,10 +112,13 @@ impl RedlockObserver {
     }
 
     /// Waits until a node reports a change, or what was seen could have expired.
-    pub(crate) async fn change(&mut self, seen: &ElectionStatus) {
-        let runs_out = seen.leader.as_ref().and_then(|leader| leader.safe_for);
-        let unsettled = seen.leader.is_none().then_some(self.times.ttl());
-        match runs_out.map(|left| left + self.times.drift()).or(unsettled) {
+    pub(crate) async fn change(&mut self, seen: &[ElectionStatus]) {
+        let within = |seen: &ElectionStatus| {
+            let runs_out = seen.leader.as_ref().and_then(|leader| leader.safe_for);
+            let unsettled = seen.leader.is_none().then_some(self.times.ttl());
+            runs_out.map(|left| left + self.times.drift()).or(unsettled)
+        };
+        match seen.iter().filter_map(within).min() {
             Some(within) => drop(timeout(within, self.notifications.recv()).await),
             None => drop(self.notifications.recv().await),
         }
@@ -102,7 +138,11 @@ impl RedlockObserver {
     }
 
     fn keys(&self, node: &Node) -> Keys {
-        Keys::new(&self.lock, node.address.database())
+        self.keys_of(self.slot, node)
+    }
+
+    fn keys_of(&self, slot: Slot, node: &Node) -> Keys {
+        Keys::of_slot(&self.lock, slot, node.address.database())
     }
 
     /// Returns whether a quorum has answered.
@@ -110,7 +150,7 @@ impl RedlockObserver {
         self.quorums.is_reached(&nodes_that(replies, |_| true))
     }
 
-    fn status(&self, replies: &[NodeReply<LookReply>]) -> ElectionStatus {
+    fn status(&self, slot: Slot, replies: &[NodeReply<LookReply>]) -> ElectionStatus {
         let mut locks: HashMap<&LockValue, HashMap<usize, &LookReply>> = HashMap::new();
         for NodeReply { node, answer } in replies {
             if let Ok(looked) = answer
@@ -135,6 +175,7 @@ impl RedlockObserver {
         let reached = self.quorums.reached(&on);
         ElectionStatus {
             resource: self.resource.clone(),
+            slot: (!slot.is_only()).then_some(slot.number),
             now: lists.next().unwrap_or_default(),
             before: lists.next(),
             bare_quorum: reached.as_ref().is_some_and(|reached| reached.is_bare(&on)),

@@ -21,14 +21,22 @@ pub(crate) struct NodeReply<A> {
     pub answer: Result<A, Failure>,
 }
 
-/// A lock of an instance with another number of nodes.
+/// A lock of an instance that must not lead beside us.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct OtherList {
+pub(crate) struct OtherTerms {
     /// The node that has it, by its index.
     pub node: usize,
     pub holder: String,
-    /// How many nodes that instance has.
-    pub theirs: ListSizes,
+    pub theirs: Theirs,
+}
+
+/// What an instance is configured with otherwise than we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Theirs {
+    /// How many nodes it has.
+    Lists(ListSizes),
+    /// How many may lead at a time.
+    Slots(u16),
 }
 
 /// How a campaign round was lost.
@@ -36,8 +44,8 @@ pub(crate) struct OtherList {
 pub(crate) enum LostRound {
     /// For a reason that no later answer can change.
     Decided(Reason),
-    /// An instance with another number of nodes may lead.
-    OtherList(OtherList),
+    /// An instance with another number of nodes or slots may lead.
+    OtherTerms(OtherTerms),
     /// Too few nodes can vote. Which ones can't is reported once late answers are in.
     NoQuorum,
     /// Too few nodes can vote, but with those in their startup grace there is a quorum.
@@ -77,13 +85,14 @@ fn unheard<A>(quorums: &Quorums, replies: &[NodeReply<A>]) -> Nodes {
     &quorums.nodes() - &nodes_that(replies, |_| true)
 }
 
-/// Decides a campaign round that was sent at `sent`. Returns how often the command has
+/// Decides a campaign round that was sent at `sent`, for one of `slots` slots. Returns how often the command has
 /// failed in this period if the round is won.
 ///
 /// # Errors
 /// How the round was lost.
 pub(crate) fn campaign(
     quorums: &Quorums,
+    slots: u16,
     replies: &[NodeReply<AcquireReply>],
     times: &Times,
     sent: Moment,
@@ -92,8 +101,8 @@ pub(crate) fn campaign(
     if let Some(reason) = period_is_over(replies) {
         return Err(LostRound::Decided(reason));
     }
-    if let Some(other) = other_list(quorums, replies) {
-        return Err(LostRound::OtherList(other));
+    if let Some(other) = other_terms(quorums, slots, replies) {
+        return Err(LostRound::OtherTerms(other));
     }
     let failures = answers(replies).map(|acquired| acquired.failures).max().unwrap_or_default();
     let nodes = |is: fn(&Answer) -> bool| nodes_that(replies, |acquired| is(&acquired.answer));
@@ -127,13 +136,14 @@ pub(crate) fn campaign(
     })
 }
 
-/// Returns the lock on a node whose leader has lists that aren't ours. It may lead on a quorum of its nodes that is none of
-/// ours, so that no quorum of ours makes us the only leader.
-fn other_list(quorums: &Quorums, replies: &[NodeReply<AcquireReply>]) -> Option<OtherList> {
+/// Returns the lock on a node whose leader has lists or a number of slots that aren't ours. With other lists, it may lead on
+/// a quorum of its nodes that is none of ours, so that no quorum of ours makes us the only leader.
+fn other_terms(quorums: &Quorums, slots: u16, replies: &[NodeReply<AcquireReply>]) -> Option<OtherTerms> {
     replies.iter().find_map(|NodeReply { node, answer }| {
         let Answer::Held { value, .. } = &answer.as_ref().ok()?.answer else { return None };
-        let theirs = value.lists().filter(|theirs| !theirs.shares(quorums.sizes()))?;
-        Some(OtherList { node: *node, holder: value.holder(), theirs })
+        let lists = value.lists().filter(|theirs| !theirs.shares(quorums.sizes())).map(Theirs::Lists);
+        let theirs = lists.or_else(|| Some(Theirs::Slots(value.slots())).filter(|_| value.slots() != slots))?;
+        Some(OtherTerms { node: *node, holder: value.holder(), theirs })
     })
 }
 

@@ -15,13 +15,15 @@ use super::{
 use crate::{
     host,
     lease::{FencingToken, Times},
-    lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof, Terms},
+    lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof, Slot, Terms},
     once_per::OncePer,
 };
 
 /// The value that marks votes as ours, and the token of our last round.
 pub(crate) struct LockSession {
+    /// The name of the resource's lock.
     lock: String,
+    slot: Slot,
     value: LockValue,
     proof: ReleaseProof,
     once_per: Option<OncePer>,
@@ -30,27 +32,33 @@ pub(crate) struct LockSession {
 }
 
 impl LockSession {
-    /// Creates a session with a unique value. `terms`: those that others must know.
+    /// Creates a session for a slot with a unique value. `terms`: those that others must know.
     ///
     /// # Errors
     /// The system provides no random numbers.
-    pub(crate) fn new(lock: &str, holder: &str, terms: Option<Terms>, once_per: Option<OncePer>) -> Result<Self> {
+    pub(crate) fn new(
+        lock: &str,
+        slot: Slot,
+        holder: &str,
+        terms: Option<Terms>,
+        once_per: Option<OncePer>,
+    ) -> Result<Self> {
         let random = || host::random().context("no random numbers");
         let proof = ReleaseProof::new(random()?);
         let value = LockValue::of_candidate(random()?, &proof, holder, terms)?;
-        Ok(LockSession { once_per, ..Self::proven(lock, NodesKey { value, proof, token: FencingToken::ZERO }) })
+        Ok(LockSession { once_per, ..Self::proven(lock, NodesKey { slot, value, proof, token: FencingToken::ZERO }) })
     }
 
     /// Creates the session of a leader from what the nodes know it by.
-    pub(crate) fn proven(lock: &str, NodesKey { value, proof, token }: NodesKey) -> Self {
+    pub(crate) fn proven(lock: &str, NodesKey { slot, value, proof, token }: NodesKey) -> Self {
         let (token, largest_seen) = (AtomicU64::new(token.get()), AtomicU64::new(token.get()));
-        LockSession { lock: lock.to_owned(), value, proof, once_per: None, token, largest_seen }
+        LockSession { lock: lock.to_owned(), slot, value, proof, once_per: None, token, largest_seen }
     }
 
     /// Returns what the nodes know us by at present.
     pub(crate) fn key(&self) -> NodesKey {
         let token = FencingToken::new(self.token.load(Relaxed));
-        NodesKey { value: self.value.clone(), proof: self.proof.clone(), token }
+        NodesKey { slot: self.slot, value: self.value.clone(), proof: self.proof.clone(), token }
     }
 
     /// Creates the token that the next rounds carry.
@@ -107,9 +115,14 @@ impl LockSession {
         self.once_per.is_some()
     }
 
+    /// Returns the slot that it is about.
+    pub(crate) fn slot(&self) -> Slot {
+        self.slot
+    }
+
     /// Returns the lock's keys and channel on a node.
     pub(crate) fn keys(&self, node: &Address) -> Keys {
-        Keys::new(&self.lock, node.database())
+        Keys::of_slot(&self.lock, self.slot, node.database())
     }
 
     /// Remembers a token that nodes have granted to anyone.

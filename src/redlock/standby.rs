@@ -4,24 +4,28 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
-use super::net::{node::Node, pubsub::Notification};
+use super::net::{
+    node::Node,
+    pubsub::{Change, Notification},
+};
 use crate::{
     clock::{Moment, reach},
     lease::{Times, handover_turn},
     lock::ReleaseProof,
 };
 
-/// Waits on behalf of a standby.
+/// Waits on behalf of a standby, for all slots at once.
 pub(crate) struct StandbyWaiter {
-    pub timer: TakeoverTimer,
+    /// In the order of the slots.
+    pub timers: Vec<TakeoverTimer>,
     notifications: mpsc::Receiver<Notification>,
     listening: bool,
 }
 
 impl StandbyWaiter {
     /// Creates a waiter that doesn't listen yet.
-    pub(crate) fn new(notifications: mpsc::Receiver<Notification>) -> Self {
-        StandbyWaiter { timer: TakeoverTimer::new(), notifications, listening: false }
+    pub(crate) fn new(slots: usize, notifications: mpsc::Receiver<Notification>) -> Self {
+        StandbyWaiter { timers: vec![TakeoverTimer::new(); slots], notifications, listening: false }
     }
 
     /// Returns whether we are among the listeners, so that a release of ours must not count us.
@@ -29,15 +33,26 @@ impl StandbyWaiter {
         self.listening
     }
 
-    /// Drops the notifications from before a new round.
-    pub(crate) fn forget(&mut self) {
-        while self.notifications.try_recv().is_ok() {}
+    /// Drops the notifications from before a new round. With several slots, what they say of the others is remembered.
+    pub(crate) fn forget(&mut self, times: &Times) {
+        while let Ok(notification) = self.notifications.try_recv() {
+            if let Notification::Message { slot, change } = notification
+                && self.timers.len() > 1
+                && let Some(timer) = self.timers.get_mut(usize::from(slot).wrapping_sub(1))
+            {
+                timer.hear(change, times, Moment::now(), fastrand::f64());
+            }
+        }
     }
 
-    /// Stops waiting for good: a leader never stands by again.
-    pub(crate) fn close(&mut self) {
+    /// Stops waiting for good: a leader never stands by again. Where others lead in other slots, it isn't told of them.
+    pub(crate) fn close(&mut self, nodes: &[Arc<Node>]) {
         self.notifications.close();
-        self.forget();
+        while self.notifications.try_recv().is_ok() {}
+        if self.listening && self.timers.len() > 1 {
+            self.listening = false;
+            nodes.iter().for_each(|node| node.listen_no_more());
+        }
     }
 
     /// Starts to listen on the nodes. Returns whether we did not listen before: earlier notifications are lost then,
@@ -63,27 +78,48 @@ impl StandbyWaiter {
 
     /// Waits until the votes that were seen could have expired or a node reports a release, then for our turn among the
     /// standbys. Returns at once when a node is connected again. If another candidate gets votes meanwhile, waits until
-    /// that candidate's lease could have expired.
-    pub(crate) async fn wait(&mut self, free_in: Option<Duration>, times: &Times) {
-        self.timer.begin(free_in, times, Moment::now(), fastrand::f64());
+    /// that candidate's lease could have expired. `free_in`: in the order of the slots. Returns the index of a slot that was
+    /// released.
+    pub(crate) async fn wait(&mut self, free_in: &[Option<Duration>], times: &Times) -> Option<usize> {
+        for (timer, free_in) in self.timers.iter_mut().zip(free_in) {
+            timer.begin(*free_in, times, Moment::now(), fastrand::f64());
+        }
         loop {
+            let (goes_at, released) = self.next();
             let notification = tokio::select! {
                 biased;
                 notification = self.notifications.recv() => notification,
-                () = reach(self.timer.goes_at()) => return,
+                () = reach(goes_at) => return released,
             };
             let Some(notification) = notification else {
                 // No more notifications can come.
-                return reach(self.timer.goes_at()).await;
+                reach(goes_at).await;
+                return released;
             };
-            if self.timer.hear(notification, times, Moment::now(), fastrand::f64()) {
-                return;
+            let chance = fastrand::f64();
+            match notification {
+                Notification::Connected => return None,
+                Notification::Message { slot, change } => {
+                    if let Some(timer) = self.timers.get_mut(usize::from(slot).wrapping_sub(1)) {
+                        timer.hear(change, times, Moment::now(), chance);
+                    }
+                }
             }
+        }
+    }
+
+    /// Returns when to campaign for the slot that is due first, and its index if it was released.
+    fn next(&self) -> (Option<Moment>, Option<usize>) {
+        let due = self.timers.iter().enumerate().filter_map(|(slot, timer)| Some((timer.goes_at()?, slot)));
+        match due.min() {
+            Some((goes_at, slot)) => (Some(goes_at), self.timers[slot].released.then_some(slot)),
+            None => (None, None),
         }
     }
 }
 
-/// Decides when a standby campaigns, from what it knows. Pure: no I/O and no clock of its own.
+/// Decides when a standby campaigns for a slot, from what it knows. Pure: no I/O and no clock of its own.
+#[derive(Clone)]
 pub(crate) struct TakeoverTimer {
     /// How long a round takes.
     round_trip: Duration,
@@ -94,6 +130,8 @@ pub(crate) struct TakeoverTimer {
     freed: Option<ReleaseProof>,
     /// A node may notify us of a vote in a round of ours that was lost.
     own_vote_told: bool,
+    /// The lock was released, according to a message, and no other candidate has got votes since.
+    released: bool,
     go: Option<Moment>,
     /// The latest moment to which messages may put that off.
     latest: Option<Moment>,
@@ -106,6 +144,7 @@ impl TakeoverTimer {
             listeners: 0,
             freed: None,
             own_vote_told: false,
+            released: false,
             go: None,
             latest: None,
         }
@@ -139,41 +178,42 @@ impl TakeoverTimer {
         let latest = now + free_in.unwrap_or_default() + times.ttl() + times.drift();
         self.go = free_in.map(|free_in| (now + free_in + times.drift() + self.turn(chance)).min(latest));
         self.latest = Some(latest);
+        self.released = false;
     }
 
-    /// Takes a notification. Returns whether it ends the wait at once.
-    pub(crate) fn hear(&mut self, notification: Notification, times: &Times, now: Moment, chance: f64) -> bool {
-        match notification {
-            Notification::Released { proof, listeners } | Notification::Done { proof, listeners }
+    /// Takes a message about the slot.
+    pub(crate) fn hear(&mut self, change: Change, times: &Times, now: Moment, chance: f64) {
+        match change {
+            Change::Released { proof, listeners } | Change::Done { proof, listeners }
                 if proof.is_none() || proof != self.freed =>
             {
                 self.freed = proof.or(self.freed.take());
                 self.listeners = listeners;
                 let turn = now + self.turn(chance);
                 self.go = [self.go, self.latest, Some(turn)].into_iter().flatten().min();
+                self.released = true;
             }
-            Notification::Released { .. } | Notification::Done { .. } => {}
-            Notification::Held { left, listeners } => {
+            Change::Released { .. } | Change::Done { .. } => {}
+            Change::Held { left, listeners } => {
                 self.listeners = listeners;
                 self.put_off(now, left, times, chance);
             }
             // Our own vote isn't another candidate's: it must not make us wait for a ttl. If it is another's after all, that costs
             // a round.
-            Notification::Acquired { .. } if std::mem::take(&mut self.own_vote_told) => {}
-            Notification::Acquired { freed } => {
+            Change::Acquired { .. } if std::mem::take(&mut self.own_vote_told) => {}
+            Change::Acquired { freed } => {
                 // Another node may report the release that this vote follows only later. It is nothing new then.
                 self.freed = freed.or(self.freed.take());
                 self.put_off(now, times.ttl(), times, chance);
             }
-            Notification::Connected => return true,
         }
-        false
     }
 
     /// Waits for a lock that, by a message, is taken for this long.
     fn put_off(&mut self, now: Moment, taken: Duration, times: &Times, chance: f64) {
         let go = now + taken.min(times.ttl()) + times.drift() + self.turn(chance);
         self.go = Some(self.latest.map_or(go, |latest| go.min(latest)));
+        self.released = false;
     }
 
     /// Returns the time until our turn.
@@ -192,8 +232,8 @@ mod tests {
         timer
     }
 
-    fn released(value: &str) -> Notification {
-        Notification::Released { proof: ReleaseProof::from_message(value), listeners: 1 }
+    fn released(value: &str) -> Change {
+        Change::Released { proof: ReleaseProof::from_message(value), listeners: 1 }
     }
 
     #[test]
@@ -202,8 +242,25 @@ mod tests {
         let mut timer = waiting(&times, now);
         timer.hear(released("a"), &times, now, 0.0);
         assert_eq!(timer.goes_at(), Some(now));
-        timer.hear(Notification::Acquired { freed: None }, &times, now, 0.0);
+        timer.hear(Change::Acquired { freed: None }, &times, now, 0.0);
         assert!(timer.goes_at() >= Some(now + times.ttl()));
+    }
+
+    #[tokio::test]
+    async fn what_is_said_of_one_slot_makes_a_standby_campaign_for_that_one_and_look_when_another_could_expire() {
+        let (sender, receiver) = mpsc::channel(8);
+        let mut standby = StandbyWaiter::new(3, receiver);
+        let times = Times::new(Duration::from_secs(15), None).expect("times that fit");
+        let taken = [Some(times.ttl()); 3];
+        let message = |slot, change| sender.try_send(Notification::Message { slot, change }).expect("room");
+        message(2, released("a"));
+        message(3, Change::Acquired { freed: None });
+        message(4, released("b"));
+        assert_eq!(standby.wait(&taken, &times).await, Some(1));
+        assert_eq!(standby.timers[1].freed(), ReleaseProof::from_message("a").as_ref());
+        assert_eq!(standby.timers[0].freed(), None);
+        let soon = [taken[0], taken[1], Some(Duration::ZERO)];
+        assert_eq!(standby.wait(&soon, &times).await, None);
     }
 
     #[test]
@@ -212,7 +269,7 @@ mod tests {
         let mut timer = waiting(&times, now);
         let latest = now + 2 * times.ttl() + times.drift();
         for left in [Duration::ZERO, Duration::from_millis(u64::MAX)] {
-            timer.hear(Notification::Held { left, listeners: u32::MAX }, &times, now, 0.9);
+            timer.hear(Change::Held { left, listeners: u32::MAX }, &times, now, 0.9);
             assert!(timer.goes_at() <= Some(latest));
         }
         timer.learn(Duration::from_millis(1), None);
@@ -228,7 +285,7 @@ mod tests {
         let mut timer = waiting(&times, now);
         timer.expect_own_vote(true);
         timer.hear(released("a"), &times, now, 0.0);
-        timer.hear(Notification::Acquired { freed: None }, &times, now, 0.0);
+        timer.hear(Change::Acquired { freed: None }, &times, now, 0.0);
         assert_eq!(timer.goes_at(), Some(now));
     }
 }

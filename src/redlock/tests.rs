@@ -6,7 +6,7 @@ use proptest::{prelude::*, sample::select};
 use redis::Value;
 
 use super::{
-    net::pubsub,
+    net::pubsub::{self, Notification},
     outcome::{self, LostRound, NodeReply},
     scripts::{self, AcquireReply},
     session::LockSession,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock::Moment,
     lease::{FARTHEST_AHEAD, FencingToken, Quorums, Times},
-    lock::{LockValue, Reason},
+    lock::{LockValue, Reason, Slot},
     once_per::{OncePer, PastSuccess},
 };
 
@@ -74,7 +74,7 @@ proptest! {
             .collect();
         let (sent, quorums) = (Moment::now(), Quorums::of(6));
         let decided = sent + Duration::from_millis(now.into());
-        let _ = outcome::campaign(&quorums, &replies, &times, sent, decided);
+        let _ = outcome::campaign(&quorums, 1, &replies, &times, sent, decided);
         let _ = outcome::fence_to_pass(&quorums, &replies, u64::from(now));
         prop_assert_eq!(outcome::free_in(6, &replies, &times, chance).len(), 6);
     }
@@ -94,15 +94,16 @@ proptest! {
         let free_in = outcome::free_in(5, &replies, &times, chance);
         timer.begin(quorums.reached_at(|node| free_in[node]), &times, now, chance);
         let (word, listeners, subject) = message;
-        let notification = pubsub::parse(&format!("{word} {listeners} {subject}")).expect("a notification");
-        timer.hear(notification, &times, now, chance);
-        let session = LockSession::new("lock", "holder", None, None).expect("random numbers");
+        let parsed = pubsub::parse(&format!("{word} {listeners} {subject}"));
+        let Some(Notification::Message { change, .. }) = parsed else { panic!("no message: {parsed:?}") };
+        timer.hear(change, &times, now, chance);
+        let session = LockSession::new("lock", Slot::ONLY, "holder", None, None).expect("random numbers");
         for wall in [0, 1_800_000_000_000_000, u64::MAX] {
             let _ = (outcome::fence_to_pass(&quorums, &replies, wall), outcome::fence_ahead(&quorums, &replies, wall));
             replies.iter().flat_map(|reply| &reply.answer).for_each(|acquired| session.overtake(acquired.fence, wall));
             prop_assert!(session.next_token(wall) <= FencingToken::MAX);
         }
-        match outcome::campaign(&quorums, &replies, &times, now, now) {
+        match outcome::campaign(&quorums, 1, &replies, &times, now, now) {
             Ok(failures) => {
                 let once = OncePer { period: Duration::from_secs(60), attempts: Some(2) };
                 prop_assert!(once.failure(failures, now).is_none_or(|note| note.text != "0"));

@@ -18,7 +18,7 @@ use nix::{
 };
 
 /// How many descriptors a packet may carry.
-const MOST_DESCRIPTORS: usize = 2;
+const MOST_DESCRIPTORS: usize = 3;
 
 /// One end of a pair.
 #[derive(Debug)]

@@ -20,9 +20,9 @@ impl CStringArray {
         Self::of(strings.into_iter().map(boxed).collect())
     }
 
-    /// Returns the array with one string more.
-    pub(crate) fn with(&self, last: CString) -> Self {
-        Self::of(self.strings.iter().cloned().chain([boxed(last)]).collect())
+    /// Returns the array with more strings.
+    pub(crate) fn with(&self, more: impl IntoIterator<Item = CString>) -> Self {
+        Self::of(self.strings.iter().cloned().chain(more.into_iter().map(boxed)).collect())
     }
 
     fn of(strings: Vec<Box<[u8]>>) -> Self {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     lease::FencingToken,
-    lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof},
+    lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof, Slot},
     once_per::{Note, Noted, OncePer},
     redlock::{Acquisition, Audience, DatedNote, Keys, NodeTime},
 };
@@ -66,7 +66,7 @@ impl Pair {
         let proof = ReleaseProof::new(candidate.into());
         let value = LockValue::of_candidate(candidate.into(), &proof, holder, None).expect("a value");
         let (token, ttl) = (self.token(), Duration::from_secs(fastrand::u64(10..30)));
-        let key = NodesKey { value, proof, token };
+        let key = NodesKey { slot: Slot::ONLY, value, proof, token };
         match fastrand::u8(0..22) {
             0..9 => {
                 let settle = if fastrand::u8(0..6) == 0 { NEVER } else { Duration::ZERO };

@@ -164,7 +164,7 @@ impl Supervisor {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Start { token, deadlines, release_key } => self.lead(token, deadlines, release_key),
+            Order::Start { token, deadlines, release_key, .. } => self.lead(token, deadlines, release_key),
             Order::Extend { deadlines, release_key } => {
                 self.times.keep(deadlines, Moment::now());
                 if let Some(lease) = &mut self.lease {

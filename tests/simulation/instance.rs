@@ -128,6 +128,7 @@ impl Instance {
                 lock: RESOURCE.into(),
                 tls: None,
             }),
+            slots: None,
             wait_policy,
             times,
             hold,

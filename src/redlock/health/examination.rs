@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::{dry_run, facts, finding::Finding, info::ServerInfo, measurement, node_health::NodeHealth, terms, twins};
 use crate::{
     lease::Times,
+    lock::Slot,
     redlock::{
         config::RedlockConfig,
         net::{
@@ -22,21 +23,21 @@ use crate::{
 /// How long nodes may take to answer, whatever the ttl: only an answer shows how late it is.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
-/// Examines all nodes at once. Leaves nothing on them.
+/// Examines all nodes at once. Leaves nothing on them. `slots`: how many may lead at a time.
 ///
 /// # Errors
 /// The system provides no random numbers.
-pub(crate) async fn check(config: &RedlockConfig, times: Times) -> anyhow::Result<Vec<NodeHealth>> {
+pub(crate) async fn check(config: &RedlockConfig, slots: u16, times: Times) -> anyhow::Result<Vec<NodeHealth>> {
     // A lock that nobody competes for, but under a name that a user's rights to the real one cover.
     let lock = format!("{}:check:{:08x}", config.lock, fastrand::u32(..));
     let patient = Times::new(times.ttl().max(ANSWER_WITHIN), None).unwrap_or(times);
     let examine = async |index: usize| {
-        let session = LockSession::new(&lock, "leaderrun --check", None, None)?;
+        let session = LockSession::new(&lock, Slot::ONLY, "leaderrun --check", None, None)?;
         let (sender, notifications) = mpsc::channel(8);
         let channel = session.keys(&config.addresses[index]).channel;
         let node = Node::at(config, index, channel, NotificationSender(sender), &patient);
         let mut health = examine(&node, &session, notifications, &times).await;
-        health.findings.extend(terms::findings(&node, config, &times).await);
+        health.findings.extend(terms::findings(&node, config, slots, &times).await);
         anyhow::Ok(health)
     };
     let nodes = join_all((0..config.addresses.len()).map(examine)).await;

@@ -31,6 +31,12 @@ pub(crate) enum Finding {
         theirs: ListSizes,
         ours: ListSizes,
     },
+    /// The lock there is that of an instance with another number of slots.
+    OtherSlots {
+        holder: String,
+        theirs: u16,
+        ours: u16,
+    },
     /// The lock there is that of an instance with another ttl.
     OtherTtl {
         holder: String,
@@ -88,6 +94,7 @@ impl Finding {
             Finding::Slow { longest, limit, .. } if longest > limit => Severity::NoVote,
             Finding::Slow { .. }
             | Finding::OtherList { .. }
+            | Finding::OtherSlots { .. }
             | Finding::OtherTtl { .. }
             | Finding::CannotListen
             | Finding::ClockApart { .. }
@@ -119,6 +126,7 @@ impl Finding {
                 return format!("give --ttl {} or more", show(ttl_for(*longest))).into();
             }
             Finding::OtherList { .. } => "give all instances the same --redis; docs/servers.md says how to change it",
+            Finding::OtherSlots { .. } => "give all instances, and --check, the same --slots",
             Finding::OtherTtl { .. } => "give all instances the same --ttl",
             Finding::ClockApart { .. } => {
                 "let NTP set both: fencing tokens after a loss of data, and times in messages, come from them"
@@ -160,6 +168,9 @@ impl fmt::Display for Finding {
             ),
             Finding::OtherList { holder, theirs, ours } => {
                 write!(f, "has the lock of {holder}, which uses {theirs} servers, but this instance {ours}")
+            }
+            Finding::OtherSlots { holder, theirs, ours } => {
+                write!(f, "has the lock of {holder}, which uses --slots {theirs}, but this instance {ours}")
             }
             Finding::OtherTtl { holder, theirs, ours } => {
                 let (theirs, ours) = (show(*theirs), show(*ours));

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Returns what the holder of the lock on a node is configured with otherwise.
-pub(super) async fn findings(node: &Node, config: &RedlockConfig, times: &Times) -> Vec<Finding> {
+pub(super) async fn findings(node: &Node, config: &RedlockConfig, slots: u16, times: &Times) -> Vec<Finding> {
     let keys = Keys::new(&config.lock, node.address.database());
     let looked = node.ask(keys.look()).await.ok().and_then(LookReply::read);
     let Some(value) = looked.and_then(|looked| looked.value) else { return Vec::new() };
@@ -19,6 +19,8 @@ pub(super) async fn findings(node: &Node, config: &RedlockConfig, times: &Times)
     let list = value.lists().filter(|theirs| !theirs.shares(ours));
     let ttl = value.ttl().filter(|&theirs| theirs != times.ttl());
     let list = list.map(|theirs| Finding::OtherList { holder: value.holder(), theirs, ours });
+    let theirs = value.slots();
+    let slots = (theirs != slots).then(|| Finding::OtherSlots { holder: value.holder(), theirs, ours: slots });
     let ttl = ttl.map(|theirs| Finding::OtherTtl { holder: value.holder(), theirs, ours: times.ttl() });
-    list.into_iter().chain(ttl).collect()
+    list.into_iter().chain(slots).chain(ttl).collect()
 }

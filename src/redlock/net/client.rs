@@ -61,6 +61,11 @@ impl Client {
         self.requests.listening.notify_one();
     }
 
+    /// Ends the subscription.
+    pub(super) fn listen_no_more(&self) {
+        self.requests.silence.notify_one();
+    }
+
     /// Replaces the connection with a new one.
     pub(super) fn reconnect(&self) {
         self.requests.connection.notify_one();

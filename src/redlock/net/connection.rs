@@ -70,6 +70,11 @@ pub(super) enum Messages {
 }
 
 impl Messages {
+    /// Returns whether they come over a connection of their own.
+    pub(super) fn is_separate(&self) -> bool {
+        matches!(self, Messages::Separate { .. })
+    }
+
     /// Passes on what comes until the connection is lost. Never returns where only a command would find that out.
     pub(super) async fn forward(self) {
         match self {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use redis::aio::MultiplexedConnection;
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
@@ -34,6 +35,8 @@ pub(super) struct ConnectionRequests {
     pub connection: Notify,
     /// Somebody wants the messages on the channel from now on.
     pub listening: Notify,
+    /// Nobody wants the messages any more.
+    pub silence: Notify,
 }
 
 /// Keeps one connection up.
@@ -116,12 +119,12 @@ impl Connector {
     /// Offers a connection until it ends. Returns the pause before the next attempt; `None` if that is due at once.
     async fn offer(&mut self, opened: Opened) -> Result<Option<Duration>, Unused> {
         let Opened { connection, messages } = opened;
-        let (began, budget) = (Moment::now(), connection.budget.clone());
+        let (began, budget, commands) = (Moment::now(), connection.budget.clone(), connection.commands.clone());
         // Those who asked for a connection have one. Whoever finds it broken asks again.
         let _ = self.requests.connection.notified().now_or_never();
         self.announce(ConnectionState::Up(connection))?;
         self.tell_connected();
-        let end = self.until_end(messages).await;
+        let end = self.until_end(messages, commands).await;
         if self.delivery != Delivery::Unwanted {
             // What was refused before may be allowed now: the server may be another, the user have other rights.
             self.delivery = Delivery::Pushed;
@@ -136,11 +139,25 @@ impl Connector {
         Ok((end == End::Lost && !flooded).then_some(pause))
     }
 
-    async fn until_end(&mut self, messages: Messages) -> End {
-        tokio::select! {
-            biased;
-            () = self.next_request() => End::Replaced,
-            () = messages.forward() => End::Lost,
+    async fn until_end(&mut self, messages: Messages, commands: MultiplexedConnection) -> End {
+        let (is_separate, mut forward) = (messages.is_separate(), messages.forward().boxed());
+        loop {
+            let requests = self.requests.clone();
+            tokio::select! {
+                biased;
+                () = self.next_request() => return End::Replaced,
+                () = requests.silence.notified(), if self.delivery != Delivery::Unwanted => {
+                    self.delivery = Delivery::Unwanted;
+                    if is_separate {
+                        forward = Messages::None.forward().boxed();
+                    } else if let Some(subscription) = &self.endpoint.subscription {
+                        // A user who may not do this gets messages that nobody reads.
+                        let (mut commands, channel) = (commands.clone(), subscription.channel.clone());
+                        spawn(async move { drop(commands.unsubscribe(channel).await) });
+                    }
+                }
+                () = &mut forward => return End::Lost,
+            }
         }
     }
 

@@ -60,6 +60,11 @@ impl Node {
         self.client.listen();
     }
 
+    /// Ends the subscription.
+    pub(crate) fn listen_no_more(&self) {
+        self.client.listen_no_more();
+    }
+
     /// Sends a command and waits for the answer, as [`Client::ask`] does.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::{Msg, PushInfo, PushKind};
 use tokio::sync::mpsc;
 
-use crate::lock::ReleaseProof;
+use crate::lock::{ReleaseProof, Slot};
 
 /// How many notifications wait to be read. A standby that can't keep up misses some, and looks when the votes could
 /// have run out.
@@ -15,6 +15,15 @@ pub(crate) const MOST_NOTIFICATIONS: usize = 1024;
 /// a little later, and no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Notification {
+    /// A message about the slot with this number, from 1.
+    Message { slot: u16, change: Change },
+    /// A connection is up and subscribed. Messages sent before that are lost.
+    Connected,
+}
+
+/// What a message says about a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
     /// A leader has released its lock, with `listeners` standbys subscribed; `proof` shows it to nodes that don't know of it
     /// yet.
     Released { proof: Option<ReleaseProof>, listeners: u32 },
@@ -24,8 +33,6 @@ pub(crate) enum Notification {
     Held { left: Duration, listeners: u32 },
     /// A candidate has got a vote; `freed` proves the release of the lock that it replaces, if it knows of one.
     Acquired { freed: Option<ReleaseProof> },
-    /// A connection is up and subscribed. Messages sent before that are lost.
-    Connected,
 }
 
 /// Where notifications go. Drops them while the receiver is full.
@@ -63,19 +70,37 @@ impl NotificationSender {
     }
 }
 
-/// Reads `acquired PROOF`, `released LISTENERS PROOF`, `done LISTENERS PROOF` or `held LISTENERS MILLISECONDS`. Returns
-/// `None` for any other message.
+/// Reads `acquired PROOF`, `released LISTENERS PROOF`, `done LISTENERS PROOF` or `held LISTENERS MILLISECONDS`, each with
+/// the number of the slot after it where there are several. Returns `None` for any other message.
 pub(crate) fn parse(text: &str) -> Option<Notification> {
     let (word, rest) = text.split_once(' ')?;
-    if word == "acquired" {
-        return Some(Notification::Acquired { freed: ReleaseProof::from_message(rest) });
-    }
-    let (listeners, subject) = rest.split_once(' ')?;
-    let listeners = listeners.parse().ok()?;
-    match word {
-        "released" => Some(Notification::Released { proof: ReleaseProof::from_message(subject), listeners }),
-        "done" => Some(Notification::Done { proof: ReleaseProof::from_message(subject), listeners }),
-        "held" => Some(Notification::Held { left: Duration::from_millis(subject.parse().ok()?), listeners }),
-        _ => None,
+    let (listeners, rest) = if word == "acquired" { ("0", rest) } else { rest.split_once(' ')? };
+    let with_slot = rest.rsplit_once(' ').and_then(|(subject, slot)| Some((subject, slot.parse().ok()?)));
+    let (subject, slot) = with_slot.unwrap_or((rest, Slot::ONLY.number));
+    let (proof, listeners) = (ReleaseProof::from_message(subject), listeners.parse().ok()?);
+    let change = match word {
+        "acquired" => Change::Acquired { freed: proof },
+        "released" => Change::Released { proof, listeners },
+        "done" => Change::Done { proof, listeners },
+        "held" => Change::Held { left: Duration::from_millis(subject.parse().ok()?), listeners },
+        _ => return None,
+    };
+    Some(Notification::Message { slot, change })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_its_slot_where_there_are_several() {
+        let proof = || ReleaseProof::from_message("x");
+        let message = |slot, change| Some(Notification::Message { slot, change });
+        assert_eq!(parse("released 2 x"), message(1, Change::Released { proof: proof(), listeners: 2 }));
+        assert_eq!(parse("released 2 x 3"), message(3, Change::Released { proof: proof(), listeners: 2 }));
+        assert_eq!(parse("acquired "), message(1, Change::Acquired { freed: None }));
+        assert_eq!(parse("acquired  3"), message(3, Change::Acquired { freed: None }));
+        assert_eq!(parse("done 2  3"), message(3, Change::Done { proof: None, listeners: 2 }));
+        assert_eq!(parse("released 2 x y"), message(1, Change::Released { proof: None, listeners: 2 }));
     }
 }

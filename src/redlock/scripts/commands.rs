@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Cmd;
 
 use crate::{
-    lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof},
+    lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof, Slot},
     once_per::{Note, Noted, OncePer},
     redlock::known_clocks::NodeTime,
 };
@@ -15,6 +15,7 @@ const EXTEND: &str = include_str!("extend.lua");
 const RELEASE: &str = include_str!("release.lua");
 const TELL: &str = include_str!("tell.lua");
 const LOOK: &str = include_str!("look.lua");
+const SURVEY: &str = include_str!("survey.lua");
 
 /// The argument of a script for an unlimited number of failures.
 const ANY_NUMBER: u16 = 0;
@@ -31,14 +32,43 @@ pub(crate) struct Keys {
     done: String,
     failed: String,
     step_down: String,
+    /// Of one slot of several.
+    shared: Option<Shared>,
+}
+
+/// What the slots of a resource have in common on a node.
+#[derive(Clone, Debug)]
+struct Shared {
+    slot: Slot,
+    /// The key that keeps those with another number of slots away.
+    name: String,
+}
+
+impl Shared {
+    /// Returns the key of the resource, and the locks of all slots.
+    fn all(&self) -> Vec<String> {
+        [self.name.clone()].into_iter().chain(Slot::all(self.slot.of).map(|slot| slot.lock(&self.name))).collect()
+    }
 }
 
 impl Keys {
     /// Creates the keys of the lock with this name in a database of a server, whose channels all of its databases share.
     pub(crate) fn new(lock: &str, database: i64) -> Self {
+        Self::of_slot(lock, Slot::ONLY, database)
+    }
+
+    /// Creates the keys of a slot of the lock with this name. All slots share its channel.
+    pub(crate) fn of_slot(resource: &str, slot: Slot, database: i64) -> Self {
+        let lock = slot.lock(resource);
         let [fence, done, failed, step_down] = KEY_SUFFIXES.map(|suffix| format!("{lock}{suffix}"));
-        let channel = if database == 0 { lock.to_owned() } else { format!("{lock}:db{database}") };
-        Keys { lock: lock.to_owned(), channel, fence, done, failed, step_down }
+        let channel = if database == 0 { resource.to_owned() } else { format!("{resource}:db{database}") };
+        let shared = (!slot.is_only()).then(|| Shared { slot, name: resource.to_owned() });
+        Keys { lock, channel, fence, done, failed, step_down, shared }
+    }
+
+    /// Returns what a message about the slot ends with.
+    fn in_messages(&self) -> String {
+        self.shared.as_ref().map(|shared| format!(" {}", shared.slot.number)).unwrap_or_default()
     }
 
     fn eval(&self, script: &str, more: &[&String]) -> Cmd {
@@ -51,10 +81,15 @@ impl Keys {
     pub(crate) fn acquire(&self, ask: &Acquisition) -> Cmd {
         let Acquisition { key: NodesKey { value, token, .. }, ttl, settle, tell, freed, once_per, settled } = ask;
         let most_failures = once_per.map_or(String::new(), |once| once.attempts.unwrap_or(ANY_NUMBER).to_string());
-        let mut cmd = self.eval(ACQUIRE, &[&self.done, &self.failed]);
+        let name = self.shared.as_ref().map(|shared| &shared.name);
+        let keys: Vec<&String> = [&self.done, &self.failed].into_iter().chain(name).collect();
+        let mut cmd = self.eval(ACQUIRE, &keys);
         cmd.arg(value.as_str()).arg(millis(*ttl)).arg(token.to_string()).arg(millis(*settle));
         cmd.arg(u8::from(*tell)).arg(or_empty(freed.as_ref())).arg(most_failures);
         cmd.arg(settled.as_deref().unwrap_or_default()).arg(&self.channel);
+        if self.shared.is_some() {
+            cmd.arg(self.in_messages());
+        }
         cmd
     }
 
@@ -64,12 +99,28 @@ impl Keys {
             Noted::Success => &self.done,
             Noted::Failure => &self.failed,
         });
-        let keys: Vec<&String> = [&self.step_down].into_iter().chain(note_key).collect();
+        // A resource with several slots has no notes.
+        let shared = self.shared.as_ref().filter(|_| note.is_none());
+        let keys: Vec<&String> =
+            [&self.step_down].into_iter().chain(note_key).chain(shared.map(|shared| &shared.name)).collect();
         let mut cmd = self.eval(EXTEND, &keys);
         cmd.arg(key.value.as_str()).arg(millis(ttl)).arg(key.token.to_string());
         if let Some(DatedNote { note, ends }) = note {
             cmd.arg(&note.text).arg(ends.as_millis());
         }
+        cmd
+    }
+
+    /// Returns a request that only reads the locks of all slots.
+    pub(crate) fn survey(&self) -> Cmd {
+        let Shared { slot, name } = self.shared.clone().unwrap_or(Shared { slot: Slot::ONLY, name: self.lock.clone() });
+        let slots = Slot::all(slot.of).map(|slot| Keys::of_slot(&name, slot, 0));
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(SURVEY).arg(1 + 2 * slot.of).arg(&name);
+        for keys in slots {
+            cmd.arg(keys.lock).arg(keys.fence);
+        }
+        cmd.arg(&self.channel);
         cmd
     }
 
@@ -90,13 +141,13 @@ impl Keys {
     /// Returns a request to notify listeners of a vote, in place of another node.
     pub(crate) fn tell_acquisition(&self, freed: Option<&ReleaseProof>) -> Cmd {
         let mut cmd = redis::cmd("PUBLISH");
-        cmd.arg(&self.channel).arg(format!("acquired {}", or_empty(freed)));
+        cmd.arg(&self.channel).arg(format!("acquired {}{}", or_empty(freed), self.in_messages()));
         cmd
     }
 
     /// Returns a request to notify listeners of a release, in place of another node.
     pub(crate) fn tell_release(&self, proof: &ReleaseProof, audience: Audience, options: ReleaseOptions) -> Cmd {
-        let (word, subject) = message(proof, options);
+        let (word, subject) = self.message(proof, options);
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(TELL).arg(0).arg(&self.channel).arg(audience.not_counted()).arg(word).arg(subject);
         cmd
@@ -104,12 +155,13 @@ impl Keys {
 
     /// Returns a release.
     pub(crate) fn release(&self, key: &NodesKey, audience: Audience, options: ReleaseOptions) -> Cmd {
-        let NodesKey { value, proof, token } = key;
+        let NodesKey { value, proof, token, .. } = key;
         // The proof is shown only with a message: a candidate that gives votes back may lead later.
         let tells = audience != Audience::Nobody;
         let channel = if tells { self.channel.as_str() } else { "" };
-        let (word, subject) = if tells { message(proof, options) } else { Default::default() };
-        let mut cmd = self.eval(RELEASE, &[]);
+        let (word, subject) = if tells { self.message(proof, options) } else { Default::default() };
+        let shared = self.shared.as_ref().map(Shared::all).unwrap_or_default();
+        let mut cmd = self.eval(RELEASE, &shared.iter().collect::<Vec<_>>());
         cmd.arg(value.as_str()).arg(token.to_string()).arg(token.following().to_string());
         cmd.arg(channel).arg(audience.not_counted()).arg(word).arg(subject);
         if let Some(hold) = options.hold {
@@ -117,16 +169,17 @@ impl Keys {
         }
         cmd
     }
-}
 
-/// Returns the message about a release: its first word, and what follows the number of listeners.
-fn message(proof: &ReleaseProof, options: ReleaseOptions) -> (&'static str, String) {
-    match options {
-        // A lock that is kept isn't released.
-        ReleaseOptions { succeeded: true, hold: Some(_) } => ("done", String::new()),
-        ReleaseOptions { succeeded: true, hold: None } => ("done", proof.to_string()),
-        ReleaseOptions { hold: Some(hold), .. } => ("held", millis(hold).to_string()),
-        ReleaseOptions { hold: None, .. } => ("released", proof.to_string()),
+    /// Returns the message about a release: its first word, and what follows the number of listeners.
+    fn message(&self, proof: &ReleaseProof, options: ReleaseOptions) -> (&'static str, String) {
+        let (word, subject) = match options {
+            // A lock that is kept isn't released.
+            ReleaseOptions { succeeded: true, hold: Some(_) } => ("done", String::new()),
+            ReleaseOptions { succeeded: true, hold: None } => ("done", proof.to_string()),
+            ReleaseOptions { hold: Some(hold), .. } => ("held", millis(hold).to_string()),
+            ReleaseOptions { hold: None, .. } => ("released", proof.to_string()),
+        };
+        (word, subject + &self.in_messages())
     }
 }
 

@@ -1,5 +1,6 @@
 -- KEYS: lock, fence, step-down and, with a note, done or failed.
 -- ARGV: value, ttl (ms), token and, with a note, its text and when it ends (ms since 1970 by this node's clock).
+-- Of one slot of several instead KEYS[4], the name of the resource (see acquire.lua).
 -- The leader whose value is under step-down is asked to step down. A note is true whoever holds the lock now, but
 -- counts towards a quorum only while the lock is ours. A reply that counts has the time (ms since 1970).
 local time = redis.call('TIME')
@@ -7,7 +8,7 @@ local now = 1000 * time[1] + math.floor(time[2] / 1000)
 local fence = redis.call('GET', KEYS[2]) or '0'
 local value = redis.call('GET', KEYS[1])
 local behind = tonumber(fence) > tonumber(ARGV[3])
-if KEYS[4] then
+if ARGV[5] then
   -- However late a note comes, it ends with its period, and never replaces a newer one: a count only grows, and a later
   -- success ends later.
   local left = ARGV[5] - now
@@ -26,6 +27,17 @@ if value and value ~= ARGV[1] then
 end
 if not value and behind then
   return {'lost', fence}
+end
+if KEYS[4] and not ARGV[5] then
+  local name = redis.call('GET', KEYS[4])
+  if name and not string.find(name, string.match(ARGV[1], '"slots":%d+,'), 1, true) then
+    return {'lost', fence, name}
+  end
+  if redis.call('PTTL', KEYS[4]) < tonumber(ARGV[2]) then
+    -- When memory is full, another's value does as well.
+    redis.pcall('SET', KEYS[4], ARGV[1], 'PX', ARGV[2])
+    redis.call('PEXPIRE', KEYS[4], ARGV[2])
+  end
 end
 if behind or fence == ARGV[3] then
   -- Works when memory is full, unlike SET.

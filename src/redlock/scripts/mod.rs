@@ -1,4 +1,4 @@
-//! The scripts that run on the nodes: three for the lock, one that only notifies and one that only looks. Each call is
+//! The scripts that run on the nodes: three for the lock, one that only notifies and two that only look. Each call is
 //! one EVAL and one round trip, even on a server that has never seen the script.
 
 mod commands;
@@ -6,5 +6,7 @@ mod replies;
 
 pub(crate) use self::{
     commands::{Acquisition, Audience, DatedNote, KEY_SUFFIXES, Keys},
-    replies::{AcquireReply, Answer, ExtendReply, LookReply, ReleaseReply, acquired, extended, released},
+    replies::{
+        AcquireReply, Answer, ExtendReply, Holding, LookReply, ReleaseReply, SurveyReply, acquired, extended, released,
+    },
 };

@@ -129,6 +129,48 @@ impl LookReply {
     }
 }
 
+/// What a node reports about the locks of all slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SurveyReply {
+    /// How many listen for a change.
+    pub listeners: u32,
+    /// What is under the name of the resource, and how long it lasts.
+    pub name: Option<Holding>,
+    /// In the order of the slots: who has the lock, and the largest token granted.
+    pub slots: Vec<(Option<Holding>, FencingToken)>,
+}
+
+/// A lock that is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holding {
+    pub value: LockValue,
+    /// `None` if it doesn't expire.
+    pub left: Option<Duration>,
+}
+
+impl SurveyReply {
+    /// Reads an answer of `survey.lua`; returns `None` if it isn't one.
+    pub(crate) fn read(value: Value) -> Option<Self> {
+        let parts = strings(value)?;
+        let [listeners, name, name_left, slots @ ..] = parts.as_slice() else { return None };
+        let slots = slots.chunks(3).map(|slot| {
+            let [value, left, fence] = slot else { return None };
+            let fence = if fence.is_empty() { FencingToken::ZERO } else { fence.parse().ok()? };
+            Some((holding(value, left)?, fence))
+        });
+        Some(SurveyReply {
+            listeners: listeners.parse().ok()?,
+            name: holding(name, name_left)?,
+            slots: slots.collect::<Option<_>>()?,
+        })
+    }
+}
+
+fn holding(value: &str, left: &str) -> Option<Option<Holding>> {
+    let left = time_left(left)?;
+    Some((!value.is_empty()).then(|| Holding { value: LockValue::from_node(value), left }))
+}
+
 /// Returns a text; `None` for the empty one with which a script says that there is none.
 fn not_empty(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
