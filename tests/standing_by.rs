@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Leaderrun, Servers, Tree, Witnesses, children, eventually, unique};
+use crate::support::{Leaderrun, Running, Servers, Tree, Witnesses, children, eventually, unique};
 use nix::sys::signal::Signal;
 
 const TTL: Duration = Duration::from_secs(1);
@@ -87,9 +87,20 @@ fn of_instances_that_start_at_the_same_time_one_leads() {
     let servers = Servers::settled(3, TTL);
     for _ in 0..10 {
         let resource = unique("instant");
-        let start = |_| Leaderrun::on(&servers, &resource, TTL).args(["--try"]).shell("echo led; sleep 0.3");
-        let running: Vec<_> = (0..4).map(start).collect();
-        let mut codes: Vec<i32> = running.into_iter().map(|r| r.wait().code()).collect();
+        let job = "trap 'exit 0' TERM; echo led; sleep 1000 & wait";
+        let start = |_| Leaderrun::on(&servers, &resource, TTL).args(["--try"]).shell(job);
+        let mut running: Vec<_> = (0..4).map(start).collect();
+        // The leader leads until the others have given up.
+        eventually("three to give up", || {
+            (running.iter_mut().map(Running::has_ended).filter(|ended| *ended).count() >= 3).then_some(())
+        });
+        for instance in &mut running {
+            if !instance.has_ended() {
+                instance.says("led");
+                instance.signal(Signal::SIGTERM);
+            }
+        }
+        let mut codes: Vec<i32> = running.into_iter().map(|instance| instance.wait().code()).collect();
         codes.sort();
         assert_eq!(codes, [0, 75, 75, 75]);
     }
