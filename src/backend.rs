@@ -30,13 +30,13 @@ impl Backend {
             BackendConfig::Redlock(config) => {
                 let Settings { holder, once_per, times, report, .. } = settings;
                 let slots = settings.slots();
-                Backend::Redlock(Box::new(Redlock::open(config, slots, holder, *once_per, *times, report)?))
+                Backend::Redlock(Box::new(Redlock::open(config, slots, holder, once_per.as_ref(), *times, report)?))
             }
             BackendConfig::Local if settings.slots() > 1 => {
                 Backend::LocalSlots(LocalSlots::open(&settings.resource, settings.slots(), &settings.holder)?)
             }
             BackendConfig::Local => {
-                Backend::Local(Local::open(&settings.resource, &settings.holder, settings.once_per)?)
+                Backend::Local(Local::open(&settings.resource, &settings.holder, settings.once_per.as_ref())?)
             }
         })
     }
@@ -115,7 +115,7 @@ pub(crate) fn release_for_dead_elector(settings: &Settings, release_key: Release
         }
         _ => {
             if let Some(note) = note
-                && let Ok(local) = Local::open(&settings.resource, &settings.holder, settings.once_per)
+                && let Ok(local) = Local::open(&settings.resource, &settings.holder, settings.once_per.as_ref())
             {
                 local.extend(Some(note));
             }

@@ -1,15 +1,16 @@
 //! Concludes a leadership: what its end means for the other instances.
 
-use tokio::time::sleep;
+use tokio::{task::yield_now, time::sleep};
 
 use crate::{
     backend::Backend,
     clock::Moment,
     event::Event,
+    exit::Exit,
     guard::{Ending, Guard},
     leadership::{LeadershipEnd, LeadershipOutcome},
     lock::{BackendFailure, ExtendOutcome, ReleaseOptions},
-    once_per::{OncePer, rest},
+    once_per::{FailedEnd, FailedRun, OncePer, PastFailures, rest},
     settings::Settings,
 };
 
@@ -30,21 +31,47 @@ pub(crate) async fn conclude(
     settings: &Settings,
 ) -> Conclusion {
     let mut conclusion = Conclusion { not_recorded: false, release: ReleaseOptions::default() };
-    if let Some(once) = settings.once_per {
-        match ended.outcome {
-            LeadershipOutcome::Exited(Ending::Code(0)) => {
-                record_success(&once, ended, backend, guard, settings, &mut conclusion).await;
-            }
-            LeadershipOutcome::Exited(_) | LeadershipOutcome::CannotRun | LeadershipOutcome::NotFound => {
-                count_failure(&once, ended, backend, settings).await;
-            }
-            _ => {}
+    if let Some(once) = &settings.once_per {
+        if ended.outcome == LeadershipOutcome::Exited(Ending::Code(0)) {
+            record_success(once, ended, backend, guard, settings, &mut conclusion).await;
+        } else if let Some(end) = failed_end(ended.outcome)
+            && !ended.told_to_end
+            && !is_told_to_end(guard).await
+        {
+            count_failure(once, ended, end, backend, settings).await;
         }
     }
-    if let LeadershipOutcome::Exited(_) = ended.outcome {
+    if let LeadershipOutcome::Exited(_) | LeadershipOutcome::TimedOut = ended.outcome {
         conclusion.release.hold = settings.hold.and_then(|hold| rest(hold, ended.began));
     }
     conclusion
+}
+
+/// Returns how the command failed, if that was its own doing.
+fn failed_end(outcome: LeadershipOutcome) -> Option<FailedEnd> {
+    match outcome {
+        LeadershipOutcome::Exited(Ending::Code(code)) => Some(FailedEnd::ExitStatus(code as u8)),
+        LeadershipOutcome::Exited(Ending::Signal(signal)) => Some(FailedEnd::Signal(signal)),
+        LeadershipOutcome::CannotRun => Some(FailedEnd::ExitStatus(Exit::CannotRun.status())),
+        LeadershipOutcome::NotFound => Some(FailedEnd::ExitStatus(Exit::NotFound.status())),
+        LeadershipOutcome::TimedOut => Some(FailedEnd::MaxRun),
+        LeadershipOutcome::NotForked
+        | LeadershipOutcome::NoTimer
+        | LeadershipOutcome::GuardDied
+        | LeadershipOutcome::LeaseLost
+        | LeadershipOutcome::SteppedDown => None,
+    }
+}
+
+/// Returns whether we have got a signal that ends a process. A shutdown sends it to all processes, and the command may have
+/// ended by it before we have seen ours.
+async fn is_told_to_end(guard: &mut impl Guard) -> bool {
+    yield_now().await;
+    tokio::select! {
+        biased;
+        () = guard.terminated() => true,
+        () = yield_now() => false,
+    }
 }
 
 /// Records a success, which the others then may be told of. Reports why that didn't work.
@@ -96,8 +123,15 @@ async fn note_success(
     }
 }
 
-async fn count_failure(once: &OncePer, ended: &LeadershipEnd, backend: &Backend, settings: &Settings) {
-    let Some(note) = once.failure(ended.failures, ended.began) else { return };
+/// Counts a failure. Reports an error if it was the last one that is allowed: no other instance may be left to do so.
+async fn count_failure(once: &OncePer, ended: &LeadershipEnd, end: FailedEnd, backend: &Backend, settings: &Settings) {
+    let run = FailedRun { holder: settings.holder.clone(), end };
+    let Some(note) = once.failure(ended.failures, &run, ended.began) else { return };
+    let failures = PastFailures { count: ended.failures.count.saturating_add(1), last: Some(run) };
+    if once.is_used_up(failures.count) {
+        let message = format_args!("no success {}: {failures}; no attempt is left", once.in_words());
+        settings.report.error(Event::NoSuccess, message);
+    }
     if let ExtendOutcome::Failed(why) | ExtendOutcome::Lost(why) = backend.extend(Some(&note)).await {
         settings.report.info(Event::NotRecorded, format_args!("the failure could not be counted: {why}"));
     }

@@ -82,7 +82,7 @@ impl Display for ConfigError {
             }
             Self::SlotsOncePer => write!(
                 f,
-                "--slots can't be used with --once-per: one success for all slots would leave the others undone; leave out one"
+                "--slots can't be used with --once-per or --once-for: one success for all slots would leave the others undone; leave out one"
             ),
             Self::NoPeriod { option } => {
                 write!(f, "{option} 0s is no duration; leave it out, or give it one such as 55s or 23h")
@@ -128,7 +128,9 @@ impl Display for ConfigError {
             Self::Program { error: ProgramError::NotExecutable(path), .. } => {
                 write!(f, "{}: it can't be run: it is not an executable file", path.display())
             }
-            Self::JsonWithoutQuestion => write!(f, "--json is for --check, --status and --watch; leave it out"),
+            Self::JsonWithoutQuestion => {
+                write!(f, "--json is for --check, --status, --watch and --forget; leave it out")
+            }
             Self::CheckOfLocal => {
                 write!(f, "--check asks the Redis servers, of which --local has none; give --redis URL,...")
             }

@@ -100,16 +100,32 @@ impl<'a> Candidacy<'a> {
     fn gives_up(&self, reason: Reason) -> ElectionEnd {
         let report = &self.settings.report;
         let follows = "the command was not started";
+        // At night nobody looks at the exit status, so that a period without a success is an error.
+        let no_success = self.settings.once_per.as_ref().filter(|_| self.is_without_success(&reason));
         if let Reason::SameServerTwice { .. } = reason {
             report.error(Event::Failed, &reason);
         } else if reason.is_other_terms() {
             report.error(Event::OtherList, format_args!("{reason}; {follows}"));
         } else if reason.lacks_quorum() {
             report.error(Event::NoQuorum, format_args!("no quorum: {reason}; {follows}; see leaderrun --check"));
+        } else if let Some(once) = no_success {
+            let ended = if reason.is_final() { "" } else { ", and the wait is over" };
+            let period = once.in_words();
+            report.error(Event::NoSuccess, format_args!("no success {period}: {reason}{ended}; not started"));
         } else {
             report.info(Event::NotStarted, format_args!("{reason}; {follows}"));
         }
         ElectionEnd::GaveUp(reason)
+    }
+
+    /// Returns whether this reason to give up leaves the period without a success, as far as we know. A candidate that
+    /// doesn't wait leaves it to the leader.
+    fn is_without_success(&self, reason: &Reason) -> bool {
+        match reason {
+            Reason::Succeeded(_) => false,
+            Reason::AttemptsUsedUp(_) => true,
+            _ => matches!(self.settings.wait_policy, WaitPolicy::For(_)),
+        }
     }
 
     /// Reports a lost round, unless it says nothing new.

@@ -13,8 +13,9 @@ pub(crate) enum Exit {
     NotLeader,
     /// The same, with the status that `--conflict-exit-code` gives.
     Conflict(u8),
-    /// The command has already succeeded in this period and was not started.
-    AlreadySucceeded,
+    /// The command has already succeeded in this period and was not started. The status is 0, or what `--skip-exit-code`
+    /// gives.
+    AlreadySucceeded(u8),
     /// The command succeeded, but its success could not be recorded.
     NotRecorded,
     /// `--check` found a problem.
@@ -23,6 +24,8 @@ pub(crate) enum Exit {
     NoLeader,
     /// Leadership was lost or given up, and the command was stopped.
     LeadershipLost,
+    /// The command ran for as long as it may, and was stopped.
+    TimedOut,
     /// No quorum of nodes could be reached, and we may not wait any longer.
     NoQuorum,
     /// Another instance uses another number of nodes or slots.
@@ -41,14 +44,14 @@ impl Exit {
     /// Returns the status as the shell sees it.
     pub(crate) fn status(self) -> u8 {
         match self {
-            Exit::Command(code) => code,
+            Exit::Command(code) | Exit::AlreadySucceeded(code) => code,
             Exit::Signal(signal) => 128_u8.wrapping_add(signal as u8),
             Exit::NotLeader => 75,
             Exit::Conflict(code) => code,
-            Exit::AlreadySucceeded => 0,
             Exit::CheckFailed | Exit::NoLeader => 1,
             Exit::NotRecorded => 74,
             Exit::LeadershipLost => 76,
+            Exit::TimedOut => 124,
             Exit::NoQuorum => 69,
             Exit::OtherList => 78,
             Exit::Usage => 64,

@@ -1,14 +1,12 @@
 //! Leading: extends the lease while the command runs, until the command has ended or the lease is lost.
 
 mod loss;
+mod signals;
 
 use std::{fmt, future::Future, pin::Pin, time::Duration};
 
-use nix::{
-    errno::Errno,
-    libc,
-    unistd::{Pid, getppid},
-};
+use humantime::format_duration;
+use nix::{errno::Errno, unistd::Pid};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use self::loss::Loss;
@@ -16,13 +14,12 @@ use crate::{
     backend::Backend,
     clock::{Moment, reach},
     event::Event,
-    guard::{Ending, Guard, GuardEvent, GuardMessage, Order, Recipient, Sender, Signaled},
+    guard::{Ending, Guard, GuardEvent, GuardMessage, Order},
     lease::{Deadlines, FencingToken, Times},
     lock::{BackendFailure, ExtendOutcome, Lease, Slot},
     once_per::Failures,
     renewal::RenewalSchedule,
     settings::Settings,
-    systemd,
 };
 
 /// How often to search the tree of a dead guard until nothing is left.
@@ -49,12 +46,16 @@ struct Leadership<'a, G> {
     last_failure: Option<BackendFailure>,
     /// The command's process, once it runs.
     pid: Option<Pid>,
-    /// How the command ended, why it wasn't started, or that it was stopped to step down: what came first.
+    /// How the command ended, why it wasn't started, or why we have stopped it: what came first.
     command_end: Option<LeadershipOutcome>,
+    /// When the command will have run for as long as it may.
+    run_until: Option<Moment>,
     /// The lease is lost: the command has been signalled, and nothing is extended any more.
     lost: bool,
-    /// We were asked to step down: the command has been signalled, and the lease is extended until it has ended.
-    stepping_down: bool,
+    /// Why we have ordered the command to stop, if not for the lease: that is extended until the command has ended.
+    stopping: Option<LeadershipOutcome>,
+    /// We have passed on a signal that ends a process: what the command does then is not its own doing.
+    told_to_end: bool,
     guard_dead: bool,
     /// The number of the command's last suspension that we know of.
     suspension: u32,
@@ -72,6 +73,8 @@ pub(crate) struct LeadershipEnd {
     pub began: Moment,
     /// How often the command had failed in this period before.
     pub failures: Failures,
+    /// We were told to end while there was something of the command, and have passed that on.
+    pub told_to_end: bool,
     /// Until when nobody else can lead; `None` if the lease doesn't expire.
     pub alone_until: Option<Moment>,
 }
@@ -95,6 +98,8 @@ pub(crate) enum LeadershipOutcome {
     LeaseLost,
     /// We were asked to step down, and the command stopped.
     SteppedDown,
+    /// The command ran for as long as it may, and was stopped.
+    TimedOut,
 }
 
 /// Starts the command and leads until nothing of it is left, so that the lease can be released.
@@ -121,8 +126,10 @@ pub(crate) async fn run<G: Guard>(
         last_failure: None,
         pid: None,
         command_end: None,
+        run_until: settings.max_run.map(|max_run| began + max_run),
         lost: false,
-        stepping_down: false,
+        stopping: None,
+        told_to_end: false,
         guard_dead: false,
         suspension: 0,
         stop_passed_on: false,
@@ -132,7 +139,8 @@ pub(crate) async fn run<G: Guard>(
     }
     let outcome = leadership.lead().await;
     let alone_until = leadership.renewal.deadlines().map(|deadlines| deadlines.kill_at);
-    LeadershipEnd { slot: lease.slot, outcome, token: lease.token, began, failures: lease.failures, alone_until }
+    let (told_to_end, slot, token, failures) = (leadership.told_to_end, lease.slot, lease.token, lease.failures);
+    LeadershipEnd { slot, outcome, token, began, failures, told_to_end, alone_until }
 }
 
 impl<G: Guard> Leadership<'_, G> {
@@ -160,6 +168,7 @@ impl<G: Guard> Leadership<'_, G> {
                 () = self.backend.doubt(), if self.extension.is_none() && !self.lost => {
                     self.extension = Some(Box::pin(self.backend.extend(None)));
                 }
+                () = reach(self.run_until), if self.command_end.is_none() && self.may_stop() => self.time_out(),
                 // We may have been stopped or starved ourselves, with its messages unread.
                 () = watch_guard, if !self.guard_dead => match timeout(LAST_LOOK, self.guard.hear()).await {
                     Ok(event) => {
@@ -191,10 +200,10 @@ impl<G: Guard> Leadership<'_, G> {
             GuardMessage::Started { pid } => self.command_started(pid),
             GuardMessage::NotStarted { errno } => self.command_not_started(errno),
             GuardMessage::Extended { deadlines } => (self.kept_deadlines, self.unconfirmed) = (deadlines, None),
-            GuardMessage::Signalled if self.stepping_down => {
-                self.command_end.get_or_insert(LeadershipOutcome::SteppedDown);
-            }
-            GuardMessage::Signalled => self.lose(None),
+            GuardMessage::Signalled => match self.stopping {
+                Some(outcome) => _ = self.command_end.get_or_insert(outcome),
+                None => self.lose(None),
+            },
             GuardMessage::NotForked { errno } => {
                 self.fails(format_args!("cannot fork to run {}: {}", self.name(), errno.desc()));
                 self.command_end = Some(LeadershipOutcome::NotForked);
@@ -254,7 +263,8 @@ impl<G: Guard> Leadership<'_, G> {
                 self.renewal.failed(Moment::now(), fastrand::f64());
             }
             ExtendOutcome::Lost(why) => {
-                let _ = self.guard.order(&Order::Stop, &[]);
+                let kill_after = self.settings.times.kill_after();
+                let _ = self.guard.order(&Order::Stop { kill_after }, &[]);
                 self.lose(Some(why));
             }
         }
@@ -263,11 +273,34 @@ impl<G: Guard> Leadership<'_, G> {
     /// Stops the command for another leader, once.
     fn step_down(&mut self) {
         // A guard that can't take the order now gets it with the next extension.
-        if !self.stepping_down && self.guard.order(&Order::Stop, &[]).is_ok() {
-            self.stepping_down = true;
+        if self.may_stop() && self.stop_for(LeadershipOutcome::SteppedDown) {
             let message = format_args!("asked to step down; stopping {}", self.command());
             self.settings.report.error(Event::StepsDown, message);
         }
+    }
+
+    /// Stops the command, which has run for as long as it may.
+    fn time_out(&mut self) {
+        if self.stop_for(LeadershipOutcome::TimedOut) {
+            let ran = format_duration(self.settings.max_run.unwrap_or_default());
+            let message = format_args!("{} has run for {ran} (--max-run); stopping it", self.command());
+            self.settings.report.error(Event::TimedOut, message);
+        } else {
+            self.run_until = Some(Moment::now() + LOOK_AGAIN);
+        }
+    }
+
+    /// Returns whether the command has not been ordered to stop yet, and there is a guard to do that.
+    fn may_stop(&self) -> bool {
+        self.stopping.is_none() && !self.lost && !self.guard_dead
+    }
+
+    /// Orders the command to stop although the lease is ours. Returns whether the guard has taken the order.
+    fn stop_for(&mut self, outcome: LeadershipOutcome) -> bool {
+        let kill_after = self.settings.stop_timeout;
+        let is_ordered = self.guard.order(&Order::Stop { kill_after }, &[]).is_ok();
+        self.stopping = self.stopping.or(is_ordered.then_some(outcome));
+        is_ordered
     }
 
     /// Records that the command is being stopped, and reports why, once.
@@ -295,30 +328,6 @@ impl<G: Guard> Leadership<'_, G> {
             Some(pid) => format!("{} (pid {pid})", self.name()),
             None => self.name(),
         }
-    }
-
-    /// Passes a signal on to whom it would have reached without us.
-    fn pass_on(&mut self, signal: Signaled) {
-        let to = match signal.number {
-            _ if signal.by_terminal() && self.guard.has_terminal() => self.recipient_of_terminal(signal),
-            libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT => Recipient::Group,
-            _ => Recipient::Command,
-        };
-        let under_terminal = self.guard.has_terminal();
-        self.stop_passed_on |= signal.stops_a_process() && !signal.by_terminal();
-        let order = match signal.number {
-            libc::SIGCONT if under_terminal && !std::mem::take(&mut self.stop_passed_on) => {
-                Order::Continue { suspension: self.suspension }
-            }
-            signal_number => Order::Signal { signal: signal_number, to, from: sender_of(signal) },
-        };
-        self.guard.pass_on(&order);
-    }
-
-    /// The kernel sends a terminal's signals to our whole process group, but a hang-up to the session's leader alone.
-    fn recipient_of_terminal(&self, signal: Signaled) -> Recipient {
-        let for_leader = signal.number == libc::SIGHUP && self.guard.leads_session();
-        if for_leader { Recipient::Command } else { Recipient::GroupApart }
     }
 
     /// Stops this process together with the command, under a shell with job control, until both are continued. The
@@ -364,8 +373,7 @@ impl<G: Guard> Leadership<'_, G> {
         match self.command_end {
             _ if self.lost => LeadershipOutcome::LeaseLost,
             Some(end) => end,
-            None if self.stepping_down => LeadershipOutcome::SteppedDown,
-            None => LeadershipOutcome::GuardDied,
+            None => self.stopping.unwrap_or(LeadershipOutcome::GuardDied),
         }
     }
 }
@@ -377,17 +385,6 @@ async fn guard_overdue(kept: Option<Deadlines>, unconfirmed: Option<Instant>, ti
         (Some(deadlines), _) => reach(Some(deadlines.kill_at + times.margin() / 2)).await,
         (None, Some(since)) => sleep_until(since + times.ttl()).await,
         (None, None) => std::future::pending().await,
-    }
-}
-
-/// Returns who has sent a signal.
-fn sender_of(signal: Signaled) -> Sender {
-    let sender = signal.sender.as_raw();
-    let is_manager = || (sender == 1 || signal.sender == getppid()) && systemd::has_unit();
-    match signal.by_kernel {
-        true => Sender::Kernel,
-        false if is_manager() => Sender::Manager(sender),
-        false => Sender::Process(sender),
     }
 }
 

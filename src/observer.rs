@@ -8,7 +8,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     lease::Times,
     local::LocalObserver,
-    lock::{LeadershipId, Slot},
+    lock::{LeadershipId, NodeFault, Slot},
+    once_per::PeriodKey,
     redlock::RedlockObserver,
     settings::BackendConfig,
     status::{ElectionStatus, LeaderStatus},
@@ -20,15 +21,30 @@ pub(crate) enum Observer {
     Local(LocalObserver),
 }
 
+/// What became of the notes about a period.
+pub(crate) enum Forgotten {
+    /// They are deleted. Whether there were any.
+    Everywhere { noted: bool },
+    /// They may still be on these nodes.
+    NotOn(Vec<NodeFault>),
+    /// They are in a file that a leader has locked.
+    IsLed,
+}
+
 impl Observer {
-    /// Begins to connect. Must be called within the runtime.
+    /// Begins to connect. Must be called within the runtime. `period`: whose notes are meant, if it has a name.
     ///
     /// # Errors
     /// There is no folder for the lock of this machine.
-    pub(crate) fn open(backend: &BackendConfig, resource: &str, times: Times) -> Result<Self> {
+    pub(crate) fn open(
+        backend: &BackendConfig,
+        resource: &str,
+        times: Times,
+        period: Option<PeriodKey>,
+    ) -> Result<Self> {
         Ok(match backend {
-            BackendConfig::Redlock(config) => Observer::Redlock(RedlockObserver::open(config, resource, times)),
-            BackendConfig::Local => Observer::Local(LocalObserver::open(resource)?),
+            BackendConfig::Redlock(config) => Observer::Redlock(RedlockObserver::open(config, resource, times, period)),
+            BackendConfig::Local => Observer::Local(LocalObserver::open(resource, period)?),
         })
     }
 
@@ -101,6 +117,22 @@ impl Observer {
             (Observer::Redlock(nodes), LeadershipId::Lock(value)) => Ok(nodes.ask_to_step_down(value).await),
             (Observer::Local(local), LeadershipId::Token(token)) => local.ask_to_step_down(*token).map(|()| true),
             _ => Ok(false),
+        }
+    }
+
+    /// Deletes what is noted about the period.
+    ///
+    /// # Errors
+    /// The lock's file can't be written.
+    pub(crate) async fn forget(&self) -> Result<Forgotten> {
+        match self {
+            Observer::Redlock(nodes) => {
+                let (noted, faults) = nodes.forget().await;
+                Ok(if faults.is_empty() { Forgotten::Everywhere { noted } } else { Forgotten::NotOn(faults) })
+            }
+            Observer::Local(local) => {
+                Ok(local.forget()?.map_or(Forgotten::IsLed, |noted| Forgotten::Everywhere { noted }))
+            }
         }
     }
 }

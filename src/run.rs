@@ -75,7 +75,7 @@ fn release_orphaned(lease: OrphanedLease, settings: &Settings) -> bool {
 
 /// Returns the note of a success whose elector is dead.
 pub(crate) fn note_of_orphaned(lease: &OrphanedLease, settings: &Settings) -> Option<Note> {
-    let once_per = settings.once_per.filter(|_| lease.succeeded);
+    let once_per = settings.once_per.as_ref().filter(|_| lease.succeeded);
     once_per.and_then(|once| once.success(&settings.holder, lease.token, lease.began))
 }
 
@@ -146,7 +146,7 @@ async fn lead(lease: Lease, backend: &Backend, guard: &mut impl Guard, settings:
     }
     let ended = leadership::run(lease, backend, guard, settings).await;
     let exit = exit_of(ended.outcome);
-    if matches!(exit, Exit::Signal(_) | Exit::LeadershipLost | Exit::Failure) {
+    if matches!(exit, Exit::Signal(_) | Exit::LeadershipLost | Exit::TimedOut | Exit::Failure) {
         guard.put_terminal_back();
     }
     let command = settings.program.name();
@@ -189,7 +189,7 @@ async fn release(
 /// candidate.
 async fn wait_for_another(slot: Slot, end: RunEnd, guard: &mut impl Guard, settings: &Settings) -> Result<RunEnd> {
     let another_leads = async {
-        let mut observer = Observer::open(&settings.backend, &settings.resource, settings.times)?;
+        let mut observer = Observer::open(&settings.backend, &settings.resource, settings.times, None)?;
         observer.turn_to(slot);
         observer.listen()?;
         observer.until(settings.times.ttl(), |seen| seen.active_leader().is_some()).await;

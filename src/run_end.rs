@@ -32,7 +32,7 @@ impl RunEnd {
             RunEnd::GaveUp(Reason::SameServerTwice { .. }) => Exit::Usage,
             RunEnd::GaveUp(reason) if reason.is_other_terms() => Exit::OtherList,
             RunEnd::GaveUp(reason) if reason.lacks_quorum() => Exit::NoQuorum,
-            RunEnd::GaveUp(Reason::Succeeded(_)) => Exit::AlreadySucceeded,
+            RunEnd::GaveUp(Reason::Succeeded(_)) => Exit::AlreadySucceeded(settings.skip_exit_code),
             RunEnd::GaveUp(_) => settings.not_leader,
             RunEnd::Interrupted(signal) => Exit::Signal(*signal),
             RunEnd::GuardDied => Exit::Failure,
@@ -50,6 +50,7 @@ pub(crate) fn exit_of(outcome: LeadershipOutcome) -> Exit {
         LeadershipOutcome::CannotRun => Exit::CannotRun,
         LeadershipOutcome::NotFound => Exit::NotFound,
         LeadershipOutcome::NotForked | LeadershipOutcome::NoTimer | LeadershipOutcome::GuardDied => Exit::Failure,
+        LeadershipOutcome::TimedOut => Exit::TimedOut,
         LeadershipOutcome::LeaseLost | LeadershipOutcome::SteppedDown => Exit::LeadershipLost,
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     file_warning::FileWarning,
     lease::{Quorums, Times},
     lock::{MOST_SLOTS, Slot, slot_suffix},
-    once_per::OncePer,
+    once_per::{OncePer, PeriodKey},
     program::Program,
     redlock::{Address, KEY_SUFFIXES, RedlockConfig, Tls, urls},
     regular_file,
@@ -22,7 +22,7 @@ use crate::{
 /// The longest name, in bytes.
 const LONGEST_NAME: usize = 512;
 
-/// The longest time that a lock is kept or a success is remembered.
+/// The longest time that a lock is kept, a success is remembered, or a command runs or stops.
 const LONGEST_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// The variables in which a command finds its slot, and how many there are.
@@ -41,13 +41,19 @@ pub(crate) struct Settings {
     /// How long the lock stays taken, from the start of the command.
     pub hold: Option<Duration>,
     pub once_per: Option<OncePer>,
+    /// How long the command may run.
+    pub max_run: Option<Duration>,
     pub signal: Signal,
+    /// The time between the signal and SIGKILL when the command is stopped though the lease is ours.
+    pub stop_timeout: Duration,
     pub pid_namespace: bool,
     /// Stand by again after leadership is lost.
     pub rejoin: bool,
     /// When to notify systemd; `None` for never.
     pub ready_when: Option<ReadyWhen>,
     pub not_leader: Exit,
+    /// The exit status if the command has succeeded in this period.
+    pub skip_exit_code: u8,
     pub holder: String,
     pub program: Program,
     pub report: Report,
@@ -89,14 +95,19 @@ impl TryFrom<Cli> for Settings {
         let holder = name("--holder", &cli.holder.clone().unwrap_or_else(default_holder))?;
         let hold = cli.hold.map(|hold| period("--hold", hold)).transpose()?;
         let slots = slots(&cli)?;
-        let once_per = cli.once_per.map(|time| period("--once-per", time)).transpose()?;
+        let once_per = once_per(&cli)?;
         if once_per.is_some() && slots.is_some_and(|slots| slots > 1) {
             return Err(ConfigError::SlotsOncePer);
         }
+        let max_run = cli.max_run.map(|time| period("--max-run", time)).transpose()?;
+        let stop_timeout = cli.stop_timeout.map(|time| at_most_a_year("--stop-timeout", time)).transpose()?;
         Ok(Settings {
             report: Report::new(&resource, &holder, cli.verbose, cli.quiet, cli.log_format),
             wait_policy: wait_policy(&cli),
-            once_per: once_per.map(|period| OncePer { period, attempts: cli.attempts }),
+            once_per,
+            max_run,
+            stop_timeout: stop_timeout.unwrap_or(times.kill_after()),
+            skip_exit_code: cli.skip_exit_code.unwrap_or_default(),
             pid_namespace: cli.pid_namespace,
             rejoin: cli.rejoin,
             ready_when: cli.sd_notify,
@@ -186,13 +197,31 @@ pub(crate) fn times(cli: &Cli) -> Result<Times, ConfigError> {
 }
 
 fn period(option: &'static str, period: Duration) -> Result<Duration, ConfigError> {
-    if period.is_zero() {
-        Err(ConfigError::NoPeriod { option })
-    } else if period > LONGEST_PERIOD {
-        Err(ConfigError::PeriodTooLong { option, period, longest: LONGEST_PERIOD })
-    } else {
-        Ok(period)
+    if period.is_zero() { Err(ConfigError::NoPeriod { option }) } else { at_most_a_year(option, period) }
+}
+
+fn at_most_a_year(option: &'static str, period: Duration) -> Result<Duration, ConfigError> {
+    if period > LONGEST_PERIOD {
+        return Err(ConfigError::PeriodTooLong { option, period, longest: LONGEST_PERIOD });
     }
+    Ok(period)
+}
+
+fn once_per(cli: &Cli) -> Result<Option<OncePer>, ConfigError> {
+    let (attempts, key) = (cli.attempts, period_key(cli)?);
+    let length = match &key {
+        Some(_) => Some(period("--remember", cli.remember)?),
+        None => cli.once_per.map(|time| period("--once-per", time)).transpose()?,
+    };
+    Ok(length.map(|period| OncePer { period, attempts, key }))
+}
+
+/// Returns the name of the period, if it has one.
+///
+/// # Errors
+/// It isn't a valid name.
+pub(crate) fn period_key(cli: &Cli) -> Result<Option<PeriodKey>, ConfigError> {
+    cli.once_for.as_deref().map(|key| name("--once-for", key).map(PeriodKey::new)).transpose()
 }
 
 fn wait_policy(cli: &Cli) -> WaitPolicy {

@@ -89,7 +89,7 @@ impl Service {
         let ready = match event {
             Event::StandsBy => self.ready_when == ReadyWhen::Standby,
             Event::Started => true,
-            Event::Leads | Event::Lost | Event::StepsDown | Event::Ended | Event::NoQuorum => false,
+            Event::Leads | Event::Lost | Event::StepsDown | Event::TimedOut | Event::Ended | Event::NoQuorum => false,
             _ => return,
         };
         if ready {

@@ -222,7 +222,7 @@ fn one_slot_is_asked_to_step_down_and_the_others_stay() {
 fn slots_and_one_success_per_period_exclude_each_other_and_say_why() {
     let output = Leaderrun::new().args(["--local", "-r", "x", "--slots", "2", "--once-per", "1h", "true"]).output();
     assert_eq!(output.code(), 64);
-    let why = "leaderrun: --slots can't be used with --once-per: one success for all slots would leave the others undone; leave out one\n";
+    let why = "leaderrun: --slots can't be used with --once-per or --once-for: one success for all slots would leave the others undone; leave out one\n";
     assert_eq!(output.stderr, why);
     let output = Leaderrun::new().args(["--local", "-r", "x:slot2", "true"]).output();
     assert_eq!(output.code(), 64);

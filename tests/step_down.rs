@@ -229,3 +229,38 @@ fn a_minority_of_nodes_cannot_make_a_leader_step_down() {
     assert!(!leader.has_ended(), "{}", leader.stderr());
     witnesses.ticks_on();
 }
+
+#[test]
+fn a_stop_that_is_no_lost_lease_has_its_own_time() {
+    let servers = Servers::settled(3, LONG_TTL);
+    for place in [Some(&servers), None] {
+        let (resource, witnesses) = (unique("drains"), Witnesses::new());
+        // The command takes longer than a ttl, and than --kill-after.
+        let options = ["-k", "100ms", "--stop-timeout", "1h"];
+        let leader =
+            with_ttl(LONG_TTL, place, &resource).args(options).args(witnesses.command(&["drain", "3300"])).spawn();
+        witnesses.started(1);
+        let asked = with_ttl(LONG_TTL, place, &resource).args(["--step-down", "--wait", "1m"]).output();
+        assert_eq!((asked.code(), leader.wait().code()), (0, 76), "{}", asked.stderr);
+        assert_eq!(witnesses.check()[0].status, Some(0), "it was not killed");
+    }
+}
+
+/// Two commands would run otherwise.
+#[test]
+fn a_lease_that_is_lost_meanwhile_leaves_no_more_than_its_own_time() {
+    let servers = Servers::settled(1, LONG_TTL);
+    let (resource, witnesses) = (unique("lost"), Witnesses::new());
+    let options = ["--stop-timeout", "1h"];
+    let leader =
+        with_ttl(LONG_TTL, Some(&servers), &resource).args(options).args(witnesses.command(&["ignore"])).spawn();
+    witnesses.started(1);
+    let asked = with_ttl(LONG_TTL, Some(&servers), &resource).args(["--step-down"]).spawn();
+    leader.reports("asked to step down");
+    servers.0[0].query::<()>(&["SET", &format!("leaderrun:{resource}"), "another", "PX", "9000"]);
+    let taken = crate::support::monotonic();
+    assert_eq!(leader.wait().code(), 76);
+    let lived = Duration::from_nanos(witnesses.all()[0].last.saturating_sub(taken));
+    assert!(lived < LONG_TTL, "for {lived:?}");
+    asked.wait();
+}

@@ -29,6 +29,7 @@ const QUESTIONS: &str = "Questions, instead of a command";
     max_term_width = 100,
     override_usage = "leaderrun [OPTIONS] --resource NAME [--] COMMAND [ARG]...",
     group = ArgGroup::new("question"),
+    group = ArgGroup::new("once"),
     disable_help_flag = true,
     arg = short_help::flag(),
     arg = Arg::new("help").long("help").action(ArgAction::HelpLong).help("Print this help"),
@@ -36,8 +37,8 @@ const QUESTIONS: &str = "Questions, instead of a command";
     after_long_help = "Each option can also be set in the environment, as LEADERRUN_ and its long name: \
         LEADERRUN_RESOURCE, LEADERRUN_REDIS, LEADERRUN_TTL and so on.\n\n\
         Exit status: that of the command, or 128 + N if signal N ended it; 75 another instance leads and the wait is over; \
-        76 leadership was lost and the command stopped; 69 no quorum of nodes could be reached; 74 the command \
-        succeeded, but --once-per could not record that; 78 another instance uses another number of servers; 64 usage error; 125 leaderrun itself failed; 126 the command \
+        76 leadership was lost and the command stopped; 124 the command ran for longer than --max-run and was stopped; 69 no quorum of nodes could be reached; 74 the command \
+        succeeded, but --once-per or --once-for could not record that; 78 another instance uses another number of servers; 64 usage error; 125 leaderrun itself failed; 126 the command \
         can't be run; 127 the command was not found."
 )]
 pub(crate) struct Cli {
@@ -112,7 +113,7 @@ pub(crate) struct Cli {
     /// time, with its own lease and fencing tokens. The command finds its slot in LEADERRUN_SLOT, and N in LEADERRUN_SLOTS.
     /// When a leader ends or dies, a standby takes over its slot. Use the same value on every instance: one that finds
     /// another value stands by, or exits with 78. To change it, stop all instances first. A command that has LEADERRUN_SLOT
-    /// doesn't pass LEADERRUN_SLOTS on to a leaderrun that it starts itself. Can't be combined with --once-per.
+    /// doesn't pass LEADERRUN_SLOTS on to a leaderrun that it starts itself. Can't be combined with --once-for or --once-per.
     #[arg(help_heading = WHERE, hide_short_help = true)]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=64))]
     pub slots: Option<u16>,
@@ -170,24 +171,54 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "DURATION", env = "LEADERRUN_HOLD", hide_env = true, value_parser = duration)]
     pub hold: Option<Duration>,
 
-    /// At most one success per DURATION, for cron jobs
+    /// At most one success per KEY, such as a date
     ///
-    /// Once the command has exited with 0 on any instance, no instance starts it again for this long, counted from the
-    /// start of the command that succeeded; they exit with 0. While it runs, the others stand by; if it fails, one of
-    /// them runs it again. Use a bit less than the time between two runs, such as 23h for a daily job, and the same
-    /// value on every instance.
+    /// Once the command has exited with 0 on any instance with this KEY, no instance starts it again with the same KEY;
+    /// they exit with 0. While it runs, the others stand by; if it fails, one of them runs it again. For a daily job,
+    /// "$(date +%F)" names the day (in a crontab: "$(date +\\%F)"). A day that was missed can be caught up on later, by
+    /// its KEY. A success is remembered for 32 days (--remember).
     #[arg(help_heading = HOW_LONG)]
+    #[arg(long, value_name = "KEY", env = "LEADERRUN_ONCE_FOR", hide_env = true, group = "once")]
+    pub once_for: Option<String>,
+
+    /// How long --once-for remembers a KEY [default: 32d]
+    ///
+    /// The time counts from the start of the command that succeeded, and for failures (--attempts) from the first one.
+    /// Use the same value on every instance.
+    #[arg(help_heading = HOW_LONG, hide_short_help = true)]
+    #[arg(long, value_name = "DURATION", env = "LEADERRUN_REMEMBER", hide_env = true, requires = "once_for")]
+    #[arg(value_parser = duration, default_value = "32d", hide_default_value = true, conflicts_with = "once_per")]
+    pub remember: Duration,
+
+    /// At most one success per DURATION
+    ///
+    /// As --once-for, for a period that has a length in place of a name. It counts from the start of the command that
+    /// succeeded. Use a bit less than the time between two runs, and the same value on every instance. A run that
+    /// succeeds late, after failures, also covers the start of the next period: with 23h, a job of 3:00 that succeeds
+    /// at 4:30 is skipped the next night. For a job that must succeed each day, use --once-for.
+    #[arg(help_heading = HOW_LONG, hide_short_help = true)]
     #[arg(long, value_name = "DURATION", env = "LEADERRUN_ONCE_PER", hide_env = true, value_parser = duration)]
+    #[arg(group = "once")]
     pub once_per: Option<Duration>,
 
     /// Maximum number of failures per period
     ///
-    /// With --once-per: once the command has failed N times, on all instances together, they give up and exit with 75.
-    /// By default it runs once per waiting instance. A crash or a lost lease doesn't count.
+    /// With --once-for or --once-per: once the command has failed N times, on all instances together, they give up and
+    /// exit with 75, with an error that names the last failure. By default it runs once per waiting instance. A crash, a
+    /// lost lease, a step-down, or an end after TERM, INT, HUP or QUIT has come to leaderrun doesn't count.
     #[arg(help_heading = HOW_LONG, hide_short_help = true)]
-    #[arg(long, value_name = "N", env = "LEADERRUN_ATTEMPTS", hide_env = true, requires = "once_per")]
+    #[arg(long, value_name = "N", env = "LEADERRUN_ATTEMPTS", hide_env = true, requires = "once")]
     #[arg(value_parser = value_parser!(u16).range(1..))]
     pub attempts: Option<u16>,
+
+    /// Stop a command that runs for longer than DURATION
+    ///
+    /// The time counts from the start of the command. leaderrun then sends --signal, kills after --stop-timeout, and
+    /// exits with 124, as timeout(1) does. It counts as a failure, so that with --once-for or --once-per another instance
+    /// tries.
+    #[arg(help_heading = HOW_LONG, hide_short_help = true)]
+    #[arg(long, value_name = "DURATION", env = "LEADERRUN_MAX_RUN", hide_env = true, value_parser = duration)]
+    pub max_run: Option<Duration>,
 
     /// Signal that stops the command [default: TERM]
     ///
@@ -205,6 +236,15 @@ pub(crate) struct Cli {
     #[arg(value_parser = duration)]
     pub kill_after: Option<Duration>,
 
+    /// The same for --step-down and --max-run
+    ///
+    /// How long the command may take to stop when the lease isn't lost: leaderrun extends it meanwhile, so any time is
+    /// allowed. By default that of --kill-after.
+    #[arg(help_heading = HOW_IT_ENDS, hide_short_help = true)]
+    #[arg(long, value_name = "DURATION", env = "LEADERRUN_STOP_TIMEOUT", hide_env = true)]
+    #[arg(value_parser = duration)]
+    pub stop_timeout: Option<Duration>,
+
     /// Run the command in a PID namespace
     ///
     /// When leaderrun dies, the kernel kills everything that the command started, even if both processes of leaderrun
@@ -219,6 +259,14 @@ pub(crate) struct Cli {
     #[arg(short = 'E', long, value_name = "N", env = "LEADERRUN_CONFLICT_EXIT_CODE", hide_env = true)]
     #[arg(value_parser = value_parser!(u8))]
     pub conflict_exit_code: Option<u8>,
+
+    /// Exit with N if the command has succeeded already
+    ///
+    /// With --once-for or --once-per, in place of 0, so that a run that was skipped can be told from one that was done.
+    #[arg(help_heading = HOW_IT_ENDS, hide_short_help = true)]
+    #[arg(long, value_name = "N", env = "LEADERRUN_SKIP_EXIT_CODE", hide_env = true, requires = "once")]
+    #[arg(value_parser = value_parser!(u8))]
+    pub skip_exit_code: Option<u8>,
 
     /// Stand by again after losing leadership
     ///
@@ -257,6 +305,7 @@ pub(crate) struct Cli {
     ///
     /// Prints who leads, since when, with which fencing token, for how long at least, whether on a bare quorum (one node
     /// less would lose the lease), and what each node reports.
+    /// With --once-for KEY also whether KEY has succeeded.
     /// Doesn't disturb an election. Exit status: 0 an instance leads, 1 none does, 69 no quorum of nodes answered.
     #[arg(help_heading = QUESTIONS)]
     #[arg(long, group = "question", conflicts_with = "command")]
@@ -288,7 +337,7 @@ pub(crate) struct Cli {
 
     /// Ask the leader to step down gracefully
     ///
-    /// The leader stops its command with its own --signal and --kill-after, and another instance leads. The leader gets
+    /// The leader stops its command with its own --signal and --stop-timeout, and another instance leads. The leader gets
     /// the request when it next extends its lease, within a third of its ttl. It then exits with 76, or stands by again
     /// with --rejoin. Returns when another instance leads, or reports why not after --wait [default: two ttl]. Exit
     /// status: 0 the leader stepped down, 1 none leads, 75 it still leads, 69 too few nodes could be reached.
@@ -303,7 +352,17 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "K", requires = "step_down", value_parser = value_parser!(u16).range(1..=64))]
     pub slot: Option<u16>,
 
-    /// Print JSON, with --check, --status or --watch
+    /// Delete what is recorded of successes and failures
+    ///
+    /// Deletes the record that --once-per has left, or with --once-for KEY that of KEY, so that the command can run
+    /// again. The lock and the fencing token stay. A command that runs now still records its end. With --local, nobody
+    /// may lead meanwhile. Exit status: 0 nothing is recorded any more, 75 (--local) an instance leads, 69 a node could
+    /// not be reached, and may still have the record.
+    #[arg(help_heading = QUESTIONS, hide_short_help = true)]
+    #[arg(long, group = "question", conflicts_with = "command")]
+    pub forget: bool,
+
+    /// Print JSON, with --check, --status, --watch, --forget
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
     #[arg(long)]
     pub json: bool,

@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod forget;
 mod leads;
 mod man;
 mod output;

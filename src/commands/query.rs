@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use anyhow::{Context, Result};
 use tokio::runtime::Builder;
 
-use super::{check, completions, leads, man, status, step_down, watch};
+use super::{check, completions, forget, leads, man, status, step_down, watch};
 use crate::{
     cli::{Cli, Shell},
     config_error::ConfigError,
@@ -14,6 +14,7 @@ use crate::{
     lease::Times,
     lock::Slot,
     observer::Observer,
+    once_per::PeriodKey,
     redlock::RedlockConfig,
     report,
     settings::{self, BackendConfig},
@@ -28,6 +29,7 @@ pub(crate) enum Query {
     Leads { resource: Resource, holder: String },
     Watch { resource: Resource, json: bool },
     StepDown { resource: Resource, slot: Option<u16>, timeout: Duration },
+    Forget { resource: Resource, json: bool },
 }
 
 /// What is asked about, and where its lease is held.
@@ -37,6 +39,8 @@ pub(crate) struct Resource {
     slots: u16,
     backend: BackendConfig,
     times: Times,
+    /// The period whose notes are meant, if it has a name.
+    period: Option<PeriodKey>,
 }
 
 impl Query {
@@ -61,6 +65,8 @@ impl Query {
         } else if cli.step_down {
             let resource = Resource::from_cli(cli)?;
             Query::StepDown { timeout: cli.wait.unwrap_or(2 * resource.times.ttl()), slot: cli.slot, resource }
+        } else if cli.forget {
+            Query::Forget { resource: Resource::from_cli(cli)?, json }
         } else if json {
             // clap can't check this: the questions that --json would require conflict with the command.
             return Err(ConfigError::JsonWithoutQuestion);
@@ -102,6 +108,10 @@ impl Query {
             Query::StepDown { resource, slot, timeout } => {
                 ask(async { step_down::ask(resource.observe()?, resource.slots, slot, timeout).await })
             }
+            Query::Forget { resource, json } => ask(async {
+                let observer = resource.observe()?;
+                forget::ask(&observer, &resource.name, resource.period.as_ref(), json).await
+            }),
         }
     }
 }
@@ -112,12 +122,13 @@ impl Resource {
         let name = settings::resource(cli.resource.as_deref().unwrap_or("check"))?;
         let times = settings::times(cli)?;
         let backend = settings::backend(cli, &name)?;
-        Ok(Resource { name, slots: settings::slots(cli)?.unwrap_or(Slot::ONLY.of), backend, times })
+        let (slots, period) = (settings::slots(cli)?.unwrap_or(Slot::ONLY.of), settings::period_key(cli)?);
+        Ok(Resource { name, slots, backend, times, period })
     }
 
     /// Starts to observe. Called within the runtime.
     fn observe(&self) -> Result<Observer> {
-        Observer::open(&self.backend, &self.name, self.times)
+        Observer::open(&self.backend, &self.name, self.times, self.period.clone())
     }
 }
 

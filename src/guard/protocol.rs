@@ -1,5 +1,7 @@
 //! The messages between elector and guard: typed, one per packet.
 
+use std::time::Duration;
+
 use nix::{errno::Errno, unistd::Pid};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -19,8 +21,9 @@ pub(crate) enum Order {
     Start { slot: Slot, token: FencingToken, deadlines: Option<Deadlines>, release_key: ReleaseKey },
     /// The lease was extended. The guard answers, also if there are no deadlines: that shows that it works.
     Extend { deadlines: Option<Deadlines>, release_key: ReleaseKey },
-    /// The lease is lost, or is to go to another: stop the command now.
-    Stop,
+    /// Stop the command now, and kill it after this time: the lease is lost or is to go to another, or the command has run for
+    /// too long. A second order may leave less time.
+    Stop { kill_after: Duration },
     /// Pass a signal on, unless its sender has sent it to the command as well.
     Signal { signal: i32, to: Recipient, from: Sender },
     /// The elector knows of this suspension. It goes on: it has been continued, or has not stopped itself.
@@ -79,7 +82,7 @@ pub(crate) enum GuardMessage {
     },
     /// The command was stopped by a signal, not ended. The number of such stops tells them apart.
     Suspended { suspension: u32, signal: i32 },
-    /// The deadlines ran out, or [`Order::Stop`] came: the command has been signalled.
+    /// The deadlines ran out, or [`Order::Stop`] has come: the command has been signalled.
     Signalled,
     /// The command's main process ended.
     Exited { ending: Ending },

@@ -40,7 +40,7 @@ pub(super) struct GuardConfig {
     pub delivery: Delivery,
     pub tree: Tree,
     pub wakeups: Wakeups,
-    /// The signal that asks the command to stop, and the time that the command then has.
+    /// The signal that asks the command to stop, and the time that the command then has if the lease can't be kept.
     pub signal: Signal,
     pub kill_after: Duration,
     pub report: Report,
@@ -159,10 +159,10 @@ impl Supervisor {
         match order {
             Order::Start { slot, token, deadlines, release_key } => self.lead(slot, token, deadlines, release_key),
             Order::Extend { deadlines, release_key } => self.extend(deadlines, release_key),
-            Order::Stop => {
+            Order::Stop { kill_after } => {
                 // A command that has ended by now has ended by itself.
                 self.reap();
-                self.stop();
+                self.stop(kill_after);
             }
             Order::Signal { signal, from: Sender::Process(sender) | Sender::Manager(sender), .. }
                 if self.is_for_group(signal, sender) =>
@@ -227,7 +227,7 @@ impl Supervisor {
                 descriptors::let_go();
             }
             // All that is left is to stop it.
-            Some(StartResult::TooLate) => self.stop(),
+            Some(StartResult::TooLate) => self.stop(self.kill_after),
             Some(StartResult::Failed(errno)) => self.elector.send(&GuardMessage::NotStarted { errno }),
             None => {}
         }
@@ -254,12 +254,13 @@ impl Supervisor {
         self.delivery.deliver(signal, to, &self.command, &self.tree, until);
     }
 
-    /// Asks the command to stop, once: the lease can't be kept.
-    fn stop(&mut self) {
-        if self.times.is_stopping() {
+    /// Asks the command to stop, once, and has it killed after this time, or earlier.
+    fn stop(&mut self, kill_after: Duration) {
+        let is_stopping = self.times.is_stopping();
+        self.times.kill_at(Moment::now() + kill_after);
+        if is_stopping {
             return;
         }
-        self.times.kill_at(Moment::now() + self.kill_after);
         self.pass_on(self.stop_signal, Recipient::Group);
         self.pass_on(SIGCONT, Recipient::Group);
         self.allow_for_killing();
@@ -289,7 +290,7 @@ impl Supervisor {
         }
         match self.times.due(Moment::now()) {
             Some(Due::Kill) => self.kill(),
-            Some(Due::Stop) => self.stop(),
+            Some(Due::Stop) => self.stop(self.kill_after),
             None => {}
         }
     }

@@ -26,7 +26,7 @@ use crate::{
     lock::{
         AcquireOutcome, BackendFailure, ExtendOutcome, Lease, NotAcquired, Reason, ReleaseKey, ReleaseOptions, Slot,
     },
-    once_per::{Failures, Note, OncePer},
+    once_per::{Note, OncePer},
     regular_file,
 };
 
@@ -52,7 +52,7 @@ impl Local {
     ///
     /// # Errors
     /// There is no folder for it, or others can write to that folder.
-    pub(crate) fn open(resource: &str, holder: &str, once_per: Option<OncePer>) -> Result<Self> {
+    pub(crate) fn open(resource: &str, holder: &str, once_per: Option<&OncePer>) -> Result<Self> {
         Self::at(lock_path(resource)?, holder, once_per)
     }
 
@@ -60,9 +60,10 @@ impl Local {
     ///
     /// # Errors
     /// The file can't be opened.
-    pub(super) fn at(path: PathBuf, holder: &str, once_per: Option<OncePer>) -> Result<Self> {
+    pub(super) fn at(path: PathBuf, holder: &str, once_per: Option<&OncePer>) -> Result<Self> {
         let file = Arc::new(open_private(&path)?);
-        Ok(Local { path, file, holder: holder.to_owned(), once_per, claim: None, removal: None })
+        let (holder, once_per) = (holder.to_owned(), once_per.cloned());
+        Ok(Local { path, file, holder, once_per, claim: None, removal: None })
     }
 
     /// Tries to lock the file.
@@ -94,7 +95,7 @@ impl Local {
         record.write(&self.file).with_context(|| format!("can't write {}", self.path.display()))?;
         let descriptors = [self.file.as_raw_fd()].into_iter().chain(claim.as_ref().map(Claim::descriptor)).collect();
         (self.claim, self.removal) = (claim, Removal::watch(&self.path));
-        let failures = record.failures();
+        let failures = self.once_per.as_ref().map(|once| record.failures(once.key.as_ref())).unwrap_or_default();
         Ok(AcquireOutcome::Acquired(Lease {
             slot: Slot::ONLY,
             token,
@@ -181,15 +182,15 @@ impl Local {
 
     /// Returns why nobody runs the command again if it has succeeded in this period.
     fn succeeded(&self, record: &Record) -> Option<NotAcquired> {
-        self.once_per?;
-        Some(NotAcquired { reason: Reason::Succeeded(record.success()?), free_in: None })
+        let success = record.success(self.once_per.as_ref()?.key.as_ref())?;
+        Some(NotAcquired { reason: Reason::Succeeded(success), free_in: None })
     }
 
     /// Returns why nobody runs the command again if it has failed as often as it may.
     fn attempts_used_up(&self, record: &Record) -> Option<NotAcquired> {
-        let (attempts, Failures { count: failures, .. }) = (self.once_per?.attempts?, record.failures());
-        let reason = Reason::AttemptsUsedUp { failures };
-        (failures >= attempts.into()).then_some(NotAcquired { reason, free_in: None })
+        let once = self.once_per.as_ref()?;
+        let failures = record.past_failures(once.key.as_ref()).filter(|failures| once.is_used_up(failures.count))?;
+        Some(NotAcquired { reason: Reason::AttemptsUsedUp(failures), free_in: None })
     }
 
     /// Returns who has locked the file: a leader, or those who lead in several slots.

@@ -21,6 +21,7 @@ use crate::{
     clock::show_time,
     lease::FencingToken,
     lock::{LeadershipId, Slot},
+    once_per::PeriodKey,
     status::{ElectionStatus, LeaderStatus, ListVotes, NodeStatus},
 };
 
@@ -33,6 +34,8 @@ pub(crate) struct LocalObserver {
     /// The path of the resource's lock; those of slots are beside it.
     path: PathBuf,
     slot: Slot,
+    /// The period whose notes are meant, if it has a name.
+    period: Option<PeriodKey>,
     changed: Arc<Notify>,
 }
 
@@ -41,11 +44,12 @@ impl LocalObserver {
     ///
     /// # Errors
     /// There is no folder for the lock.
-    pub(crate) fn open(resource: &str) -> Result<Self> {
+    pub(crate) fn open(resource: &str, period: Option<PeriodKey>) -> Result<Self> {
         Ok(LocalObserver {
             resource: resource.to_owned(),
             path: lock_path(resource)?,
             slot: Slot::ONLY,
+            period,
             changed: Arc::default(),
         })
     }
@@ -90,7 +94,7 @@ impl LocalObserver {
             bare_quorum: false,
             leader,
             known: true,
-            done: record.success(),
+            done: record.success(self.period.as_ref()),
             nodes: vec![node],
         }
     }
@@ -128,6 +132,25 @@ impl LocalObserver {
         let mut request = open_private(&path)?;
         let written = request.set_len(0).and_then(|()| request.write_all(leader.to_string().as_bytes()));
         written.with_context(|| format!("can't write {}", path.display()))
+    }
+
+    /// Deletes what is noted about the period. Returns whether there was anything; `None` while somebody leads, who writes
+    /// to the file. Alone of all that observes, this takes the lock for a moment: nobody may lead meanwhile.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub(crate) fn forget(&self) -> Result<Option<bool>> {
+        if open_existing(&self.path).is_err() {
+            return Ok(Some(false));
+        }
+        let file = open_private(&self.path)?;
+        if file.try_lock().is_err() {
+            return Ok(None);
+        }
+        let mut record = Record::read(&file);
+        let noted = record.forget(self.period.as_ref());
+        record.write(&file).with_context(|| format!("can't write {}", self.path.display()))?;
+        Ok(Some(noted))
     }
 }
 

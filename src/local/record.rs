@@ -1,6 +1,7 @@
 //! The contents of a lock's file: the last leader, and what outlives it.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{Seek, SeekFrom, Write},
     time::Duration,
@@ -12,9 +13,12 @@ use crate::{
     clock::Moment,
     lease::FencingToken,
     lock::{Leader, LeadershipId},
-    once_per::{Failures, Note, Noted, PastSuccess},
+    once_per::{Failures, Note, Noted, PastFailures, PastSuccess, PeriodKey},
     regular_file,
 };
+
+/// How many periods with a name are remembered: the file is read and written as a whole.
+const MOST_PERIODS: usize = 1000;
 
 /// The file's contents.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -30,6 +34,17 @@ pub(super) struct Record {
     boot: String,
     #[serde(default)]
     kept: Option<Timed>,
+    /// About the period without a name.
+    #[serde(flatten)]
+    notes: Notes,
+    /// About periods with names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    periods: BTreeMap<PeriodKey, Notes>,
+}
+
+/// What is noted about a period.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Notes {
     #[serde(default)]
     done: Option<Timed>,
     #[serde(default)]
@@ -51,6 +66,17 @@ impl Timed {
     /// Returns the time left; `None` once it has expired.
     fn left(&self) -> Option<Duration> {
         Some(self.until.remaining()).filter(|left| !left.is_zero())
+    }
+}
+
+impl Notes {
+    /// Returns when the last of them ends.
+    fn until(&self) -> Option<Moment> {
+        [&self.done, &self.failed].into_iter().flatten().map(|note| note.until).max()
+    }
+
+    fn is_over(&self) -> bool {
+        self.until().is_none_or(|until| until.remaining().is_zero())
     }
 }
 
@@ -89,11 +115,34 @@ impl Record {
 
     /// Stores a note in place of an older one of its kind.
     pub(super) fn take(&mut self, note: &Note) {
+        self.periods.retain(|_, notes| !notes.is_over());
+        let notes = match &note.key {
+            Some(key) => self.periods.entry(key.clone()).or_default(),
+            None => &mut self.notes,
+        };
         let place = match note.noted {
-            Noted::Success => &mut self.done,
-            Noted::Failure => &mut self.failed,
+            Noted::Success => &mut notes.done,
+            Noted::Failure => &mut notes.failed,
         };
         *place = Some(Timed::new(&note.text, note.lasts));
+        while self.periods.len() > MOST_PERIODS
+            && let Some(first) = self.periods.iter().min_by_key(|(_, notes)| notes.until()).map(|(key, _)| key.clone())
+        {
+            self.periods.remove(&first);
+        }
+    }
+
+    /// Deletes the notes about a period. Returns whether there were any that had not ended.
+    pub(super) fn forget(&mut self, period: Option<&PeriodKey>) -> bool {
+        let notes = match period {
+            Some(key) => self.periods.remove(key),
+            None => Some(std::mem::take(&mut self.notes)),
+        };
+        notes.is_some_and(|notes| !notes.is_over())
+    }
+
+    fn notes(&self, period: Option<&PeriodKey>) -> Option<&Notes> {
+        period.map_or(Some(&self.notes), |key| self.periods.get(key))
     }
 
     /// Keeps the lock taken for this long.
@@ -107,15 +156,21 @@ impl Record {
     }
 
     /// Returns the success recorded for this period.
-    pub(super) fn success(&self) -> Option<PastSuccess> {
-        let done = self.done.as_ref()?;
+    pub(super) fn success(&self, period: Option<&PeriodKey>) -> Option<PastSuccess> {
+        let done = self.notes(period)?.done.as_ref()?;
         Some(PastSuccess { note: done.text.clone(), left: Some(done.left()?) })
     }
 
     /// Returns how often the command has failed in this period.
-    pub(super) fn failures(&self) -> Failures {
-        let failed = self.failed.as_ref().and_then(|failed| Some((failed.text.parse().ok()?, failed.left()?)));
-        failed.map_or_else(Failures::default, |(count, left)| Failures { count, left: Some(left) })
+    pub(super) fn failures(&self, period: Option<&PeriodKey>) -> Failures {
+        let count = self.past_failures(period).map_or(0, |failures| failures.count);
+        Failures { count, left: self.notes(period).and_then(|notes| notes.failed.as_ref()?.left()) }
+    }
+
+    /// Returns the failures recorded for this period.
+    pub(super) fn past_failures(&self, period: Option<&PeriodKey>) -> Option<PastFailures> {
+        let failed = self.notes(period)?.failed.as_ref().filter(|failed| failed.left().is_some())?;
+        PastFailures::read(&failed.text)
     }
 }
 
@@ -140,6 +195,31 @@ mod tests {
         record.write(&file).expect("a written record");
         let leader = Record::read(&file).leader().map(|leader| leader.to_string());
         assert_eq!(leader.as_deref(), Some("b leads since 1970-01-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn notes_about_one_period_are_not_those_of_another_and_the_oldest_names_are_dropped() {
+        let mut record = Record::default();
+        let note = |noted, key: Option<&str>, text: &str, secs| Note {
+            noted,
+            key: key.map(|key| PeriodKey::new(key.into())),
+            text: text.into(),
+            lasts: Duration::from_secs(secs),
+        };
+        let key = |name: &str| PeriodKey::new(name.into());
+        record.take(&note(Noted::Failure, None, "1", 60));
+        record.take(&note(Noted::Failure, Some("a"), "2 {}", 60));
+        record.take(&note(Noted::Success, Some("b"), "well", 70));
+        let failures = |period: Option<&PeriodKey>, record: &Record| record.failures(period).count;
+        assert_eq!([None, Some(&key("a")), Some(&key("b"))].map(|p| failures(p, &record)), [1, 2, 0]);
+        assert!(record.success(Some(&key("b"))).is_some() && record.success(None).is_none());
+        assert!(record.forget(Some(&key("a"))) && !record.forget(Some(&key("a"))));
+        assert!(record.forget(None) && !record.forget(None));
+        for number in 0..MOST_PERIODS {
+            record.take(&note(Noted::Success, Some(&number.to_string()), "well", 80 + number as u64));
+        }
+        assert_eq!((record.periods.len(), record.success(Some(&key("b")))), (MOST_PERIODS, None));
+        assert!(record.success(Some(&key("0"))).is_some());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock::show_time,
     lease::{FencingToken, ListSizes},
-    once_per::PastSuccess,
+    once_per::{PastFailures, PastSuccess},
 };
 
 /// Why a candidate didn't get the lock.
@@ -47,7 +47,7 @@ pub(crate) enum Reason {
     /// The command has succeeded in this period.
     Succeeded(PastSuccess),
     /// The command has failed as often as it may in this period.
-    AttemptsUsedUp { failures: u32 },
+    AttemptsUsedUp(PastFailures),
 }
 
 /// Who leads.
@@ -82,7 +82,7 @@ impl Reason {
 
     /// Returns whether no later round can end differently.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Reason::SameServerTwice { .. } | Reason::Succeeded(_) | Reason::AttemptsUsedUp { .. })
+        matches!(self, Reason::SameServerTwice { .. } | Reason::Succeeded(_) | Reason::AttemptsUsedUp(_))
     }
 
     /// Returns whether another instance is configured in a way that we must not lead beside.
@@ -150,9 +150,7 @@ impl fmt::Display for Reason {
                 write!(f, "{first} and {second} are the same server; each node must be a server of its own")
             }
             Reason::Succeeded(success) => success.fmt(f),
-            Reason::AttemptsUsedUp { failures } => {
-                write!(f, "the command has failed {failures} times in this period")
-            }
+            Reason::AttemptsUsedUp(failures) => failures.fmt(f),
         }
     }
 }

@@ -77,7 +77,7 @@ impl Redlock {
         config: &RedlockConfig,
         slots: u16,
         holder: &str,
-        once_per: Option<OncePer>,
+        once_per: Option<&OncePer>,
         times: Times,
         report: &Report,
     ) -> Result<Self> {

@@ -3,6 +3,7 @@
 use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
+use redis::Value;
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -18,11 +19,13 @@ use super::{
     outcome::{NodeReply, answers, nodes_that},
     round::Round,
     scripts::{Keys, LookReply},
+    shortfall,
 };
 use crate::{
     clock::{Moment, show_time},
     lease::{FencingToken, Nodes, Quorums, Times, quorum},
-    lock::{LeadershipId, LockValue, MOST_SLOTS, Slot},
+    lock::{LeadershipId, LockValue, MOST_SLOTS, NodeFault, Slot},
+    once_per::PeriodKey,
     status::{ElectionStatus, LeaderStatus, ListVotes, NodeStatus},
 };
 
@@ -40,12 +43,14 @@ pub(crate) struct RedlockObserver {
     slot: Slot,
     quorums: Quorums,
     times: Times,
+    /// The period whose success is looked for.
+    period: Option<PeriodKey>,
     notifications: mpsc::Receiver<Notification>,
 }
 
 impl RedlockObserver {
     /// Begins to connect to all nodes. Must be called within the runtime.
-    pub(crate) fn open(config: &RedlockConfig, resource: &str, times: Times) -> Self {
+    pub(crate) fn open(config: &RedlockConfig, resource: &str, times: Times, period: Option<PeriodKey>) -> Self {
         let (sender, notifications) = mpsc::channel(MOST_NOTIFICATIONS);
         let lock = config.lock.clone();
         let node = |index: usize| {
@@ -60,6 +65,7 @@ impl RedlockObserver {
             slot: Slot::ONLY,
             quorums: config.quorums.clone(),
             times,
+            period,
             notifications,
         }
     }
@@ -98,7 +104,7 @@ impl RedlockObserver {
     async fn ask(&self, slot: Slot) -> Vec<NodeReply<LookReply>> {
         let mut round = Round::ask_for_votes(
             &self.nodes,
-            |node| self.keys_of(slot, node).look(),
+            |node| self.keys_of(slot, node).look(self.period.as_ref()),
             |vote| LookReply::read(vote.answer).ok_or(Failure::StrangeAnswer),
         );
         round.take_while(|replies| !self.is_known(replies)).await;
@@ -135,6 +141,20 @@ impl RedlockObserver {
         let asked =
             self.nodes.iter().zip(asked).filter(|(_, answer)| answer.is_ok()).map(|(node, _)| node.index).collect();
         self.quorums.is_reached(&asked)
+    }
+
+    /// Deletes what is noted about the period. Returns whether there was anything, and the nodes on which it may still be.
+    pub(crate) async fn forget(&self) -> (bool, Vec<NodeFault>) {
+        let ask = |node: &Arc<Node>| node.ask(self.keys(node).forget(self.period.as_ref()));
+        let answers = futures_util::future::join_all(self.nodes.iter().map(ask)).await;
+        let (mut noted, mut faults) = (false, Vec::new());
+        for (node, answer) in self.nodes.iter().zip(answers) {
+            match answer {
+                Ok(deleted) => noted |= deleted != Value::Int(0),
+                Err(failure) => faults.push(shortfall::unanswered(node, failure)),
+            }
+        }
+        (noted, faults)
     }
 
     fn keys(&self, node: &Node) -> Keys {

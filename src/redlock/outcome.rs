@@ -174,9 +174,11 @@ fn period_is_over(replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
         _ => None,
     });
     let used_up = || {
-        let is_used_up = answers(replies).any(|acquired| acquired.answer == Answer::AttemptsUsedUp);
-        let failures = answers(replies).map(|acquired| acquired.failures.count).max().unwrap_or_default();
-        is_used_up.then_some(Reason::AttemptsUsedUp { failures })
+        let failures = answers(replies).filter_map(|acquired| match &acquired.answer {
+            Answer::AttemptsUsedUp(failures) => Some(failures),
+            _ => None,
+        });
+        failures.max_by_key(|failures| failures.count).map(|failures| Reason::AttemptsUsedUp(failures.clone()))
     };
     success.or_else(used_up)
 }
@@ -267,7 +269,7 @@ pub(crate) fn free_in(
             Ok(Answer::Granted | Answer::Stale) => Some(Duration::ZERO),
             Ok(Answer::Held { left, .. }) => Some(left.unwrap_or(times.ttl())),
             Ok(Answer::StartupGrace { left }) => Some(*left),
-            Ok(Answer::Succeeded(_) | Answer::AttemptsUsedUp) => None,
+            Ok(Answer::Succeeded(_) | Answer::AttemptsUsedUp(_)) => None,
             Err(failure) if failure.is_unconnected() => None,
             Err(failure) if failure.votes_in().is_some() => failure.votes_in(),
             // A node that answers with an error, or may be about to answer, is asked again from time to time.

@@ -41,11 +41,12 @@ impl LockSession {
         slot: Slot,
         holder: &str,
         terms: Option<Terms>,
-        once_per: Option<OncePer>,
+        once_per: Option<&OncePer>,
     ) -> Result<Self> {
         let random = || host::random().context("no random numbers");
         let proof = ReleaseProof::new(random()?);
         let value = LockValue::of_candidate(random()?, &proof, holder, terms)?;
+        let once_per = once_per.cloned();
         Ok(LockSession { once_per, ..Self::proven(lock, NodesKey { slot, value, proof, token: FencingToken::ZERO }) })
     }
 
@@ -85,7 +86,7 @@ impl LockSession {
             settle: if broken!("startup_grace") { Duration::ZERO } else { times.startup_grace() },
             tell,
             freed: freed.cloned(),
-            once_per: self.once_per,
+            once_per: self.once_per.clone(),
             settled,
         })
     }

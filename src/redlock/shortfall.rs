@@ -47,6 +47,11 @@ pub(crate) fn of_releases(
     of(Wanted::Release, nodes, quorums, replies, |released| lacks(released).then_some(Fault::GaveToAnother))
 }
 
+/// Returns that a node gave no answer that counts.
+pub(crate) fn unanswered(node: &Node, failure: Failure) -> NodeFault {
+    NodeFault { node: node.address.to_string(), why: Arc::new(Fault::NoAnswer(failure)) }
+}
+
 /// Returns which nodes fell short: those of the list that lacks the most for a quorum. `fault`: what is wrong with an answer,
 /// if anything.
 fn of<A>(

@@ -16,7 +16,7 @@ use crate::{
     clock::Moment,
     lease::{FARTHEST_AHEAD, FencingToken, Quorums, Times},
     lock::{LockValue, Reason, Slot},
-    once_per::{OncePer, PastSuccess},
+    once_per::{FailedEnd, FailedRun, OncePer, PastSuccess},
 };
 
 /// Returns any value that a server can send, often nearly a valid answer.
@@ -105,8 +105,9 @@ proptest! {
         }
         match outcome::campaign(&quorums, 1, &replies, &times, now, now) {
             Ok(failures) => {
-                let once = OncePer { period: Duration::from_secs(60), attempts: Some(2) };
-                prop_assert!(once.failure(failures, now).is_none_or(|note| note.text != "0"));
+                let once = OncePer { period: Duration::from_secs(60), attempts: Some(2), key: None };
+                let run = FailedRun { holder: "a".into(), end: FailedEnd::ExitStatus(1) };
+                prop_assert!(once.failure(failures, &run, now).is_none_or(|note| !note.text.starts_with("0 ")));
             }
             Err(LostRound::Decided(reason)) => prop_assert!(!reason.to_string().is_empty()),
             Err(_) => {}

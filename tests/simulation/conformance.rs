@@ -19,11 +19,14 @@ use super::{
 use crate::{
     lease::FencingToken,
     lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof, Slot},
-    once_per::{Note, Noted, OncePer},
+    once_per::{Note, Noted, OncePer, PeriodKey},
     redlock::{Acquisition, Audience, DatedNote, Keys, NodeTime},
 };
 
 const LOCK: &str = "leaderrun:conformance";
+
+/// What follows that in the names of keys that may expire, beside the fence.
+const NAMES: &[&str] = &["", ":done", ":failures", ":k:once-done", ":k:once-failures", ":step-down"];
 
 /// Longer than any server has been up.
 const NEVER: Duration = Duration::from_secs(100 * 24 * 60 * 60);
@@ -70,8 +73,8 @@ impl Pair {
         match fastrand::u8(0..22) {
             0..9 => {
                 let settle = if fastrand::u8(0..6) == 0 { NEVER } else { Duration::ZERO };
-                let once = |attempts| Some(OncePer { period: ttl, attempts });
-                let once_per = [None, None, once(None), once(Some(1)), once(Some(2))][fastrand::usize(0..5)];
+                let once = |attempts| Some(OncePer { period: ttl, attempts, key: key_of_period() });
+                let once_per = [None, None, once(None), once(Some(1)), once(Some(2))][fastrand::usize(0..5)].clone();
                 let freed = fastrand::bool().then(|| ReleaseProof::new(fastrand::u128(0..5)));
                 let settled = fastrand::bool().then(|| self.run_id.clone());
                 let tell = fastrand::bool();
@@ -79,16 +82,18 @@ impl Pair {
             }
             9..14 => {
                 let mut lasts = Duration::from_secs(fastrand::u64(10..30));
-                if self.left(":done").is_some_and(|left| left.abs_diff(lasts) < NEAR) {
+                let is_near = |left: Duration| left.abs_diff(lasts) < NEAR;
+                if [":done", ":k:once-done"].into_iter().filter_map(|name| self.left(name)).any(is_near) {
                     // A millisecond must not decide which of two records lasts longer.
                     lasts += 2 * NEAR;
                 }
                 let note = match fastrand::u8(0..6) {
-                    0 => Some(Note { noted: Noted::Success, text: one(&["x", "y"]), lasts }),
-                    1 => Some(Note { noted: Noted::Failure, text: one(&["1", "2", "3"]), lasts }),
+                    0 => Some((Noted::Success, one(&["x", "y"]))),
+                    1 => Some((Noted::Failure, one(&["1", "2 {}", "3 {\"holder\":\"2\"}"]))),
                     _ => None,
                 };
                 let ends = self.clock();
+                let note = note.map(|(noted, text)| Note { noted, key: key_of_period(), text, lasts });
                 let dated = note.map(|note| DatedNote { ends: ends + note.lasts, note });
                 self.keys.extend(&key, ttl, dated.as_ref())
             }
@@ -100,8 +105,8 @@ impl Pair {
             }
             18 => self.keys.ask_to_step_down(&key.value, ttl),
             // As if its time had expired.
-            19 => cmd("DEL").arg(format!("{LOCK}{}", one(&["", ":done", ":failed", ":step-down"]))).to_owned(),
-            20 => self.keys.look(),
+            19 => cmd("DEL").arg(format!("{LOCK}{}", one(NAMES))).to_owned(),
+            20 => self.keys.look(key_of_period().as_ref()),
             _ if fastrand::u8(0..4) == 0 => cmd("FLUSHALL"),
             _ => cmd("PING"),
         }
@@ -131,8 +136,8 @@ impl Pair {
 
     /// Returns what is stored, on both.
     fn kept(&mut self) -> Vec<[Reply; 2]> {
-        let names = ["", ":fence", ":done", ":failed", ":step-down"].map(|suffix| format!("{LOCK}{suffix}"));
-        names.iter().flat_map(|name| ["GET", "PTTL"].map(|what| self.ask(cmd(what).arg(name)))).collect()
+        let names = [":fence"].iter().chain(NAMES).map(|suffix| format!("{LOCK}{suffix}"));
+        names.flat_map(|name| ["GET", "PTTL"].map(|what| self.ask(cmd(what).arg(&name)))).collect()
     }
 
     fn left(&mut self, suffix: &str) -> Option<Duration> {
@@ -141,6 +146,11 @@ impl Pair {
             _ => None,
         }
     }
+}
+
+/// Draws the name of a period, or none.
+fn key_of_period() -> Option<PeriodKey> {
+    fastrand::bool().then(|| PeriodKey::new("k".into()))
 }
 
 fn one(of: &[&str]) -> String {
@@ -204,7 +214,7 @@ fn a_real_server_and_one_in_memory_reply_store_and_publish_alike() {
         assert!(alike(&replies), "operation {operation} of seed {seed}: {replies:?}");
         let kept = pair.kept();
         assert!(kept.iter().all(alike), "operation {operation} of seed {seed} leaves {kept:?}");
-        if let Reply::Bulk(fence) = &kept[2][0] {
+        if let Reply::Bulk(fence) = &kept[0][0] {
             pair.fence = String::from_utf8_lossy(fence).parse().expect("a number");
         }
         let published: Vec<Vec<u8>> = pair.simulated.borrow_mut().published.drain(..).collect();

@@ -25,7 +25,8 @@ impl World {
         while !self.nodes.iter().all(|node| node.is_up()) {
             sleep(Duration::from_millis(20)).await;
         }
-        let Schedule { times, hold, once_per, jumps, lists, .. } = self.schedule;
+        let Schedule { times, hold, jumps, lists, .. } = self.schedule;
+        let once_per = self.schedule.once_per.as_ref();
         if lists || jumps.is_some() && (hold.is_some() || once_per.is_some()) {
             // Instances with other lists keep each other out; where a clock was set back, what is kept there lasts longer.
             return vacant;
@@ -104,7 +105,8 @@ impl World {
             }
         }
         if self.ask_to_step_down().await {
-            let within = 2 * times.extend_every() + times.answer_timeout() + times.kill_after() + times.margin();
+            let within =
+                2 * times.extend_every() + times.answer_timeout() + self.schedule.stop_timeout + times.margin();
             if timeout(within, self.ledger.is_over(run)).await.is_err() {
                 self.ledger.fail(format!("a leader does not step down within {within:?}"));
             }

@@ -172,9 +172,9 @@ impl Supervisor {
                 }
                 self.tell(GuardMessage::Extended { deadlines });
             }
-            Order::Stop => {
+            Order::Stop { kill_after } => {
                 self.look();
-                self.stop();
+                self.stop(kill_after);
             }
             Order::Signal { signal: libc::SIGTERM, .. } => self.command.terminate(),
             Order::Signal { .. } | Order::Told { .. } | Order::Continue { .. } | Order::End => {}
@@ -186,7 +186,7 @@ impl Supervisor {
         self.times.keep(deadlines, now);
         self.lease = Some(OrphanedLease { release_key, token, began: now, succeeded: false });
         if self.times.stop_at().is_some_and(|at| now >= at) {
-            self.stop();
+            self.stop(self.settings.times.kill_after());
             self.tell(GuardMessage::Empty);
             return;
         }
@@ -213,11 +213,12 @@ impl Supervisor {
         self.tell(GuardMessage::Empty);
     }
 
-    fn stop(&mut self) {
-        if self.times.is_stopping() {
+    fn stop(&mut self, kill_after: Duration) {
+        let is_stopping = self.times.is_stopping();
+        self.times.kill_at(Moment::now() + kill_after);
+        if is_stopping {
             return;
         }
-        self.times.kill_at(Moment::now() + self.settings.times.kill_after());
         self.command.terminate();
         self.allow_for_killing();
         self.tell(GuardMessage::Signalled);
@@ -240,7 +241,7 @@ impl Supervisor {
         }
         match self.times.due(Moment::now()) {
             Some(Due::Kill) => self.kill(),
-            Some(Due::Stop) => self.stop(),
+            Some(Due::Stop) => self.stop(self.settings.times.kill_after()),
             None => {}
         }
     }

@@ -97,7 +97,7 @@ impl Instance {
     /// Notes what a run's end promises.
     fn look_at(&self, end: &RunEnd, name: &str) {
         let RunEnd::Led { outcome: LeadershipOutcome::Exited(ending), not_recorded } = end else { return };
-        if let Some(once_per) = self.schedule.once_per
+        if let Some(once_per) = &self.schedule.once_per
             && *ending == Ending::Code(0)
             && !not_recorded
         {
@@ -111,7 +111,7 @@ impl Instance {
     }
 
     fn settings(&self, holder: &str) -> Settings {
-        let Schedule { times, hold, once_per, rejoin, impatient, nodes, .. } = self.schedule;
+        let Schedule { times, hold, rejoin, impatient, nodes, .. } = self.schedule;
         let address = |node| Address::parse(&format!("unix:///simulated/{node}")).expect("an address");
         let wait_policy = match fastrand::u8(0..100) {
             draw if draw < impatient => WaitPolicy::None,
@@ -132,12 +132,15 @@ impl Instance {
             wait_policy,
             times,
             hold,
-            once_per,
+            once_per: self.schedule.once_per.clone(),
+            max_run: self.schedule.max_run,
+            stop_timeout: self.schedule.stop_timeout,
             signal: nix::sys::signal::Signal::SIGTERM,
             pid_namespace: false,
             rejoin,
             ready_when: None,
             not_leader: Exit::NotLeader,
+            skip_exit_code: 0,
             holder: holder.into(),
             program: Program { path: "/bin/job".into(), args: vec!["job".into()] },
             report: Report::new(RESOURCE, holder, verbose, false, LogFormat::Text),

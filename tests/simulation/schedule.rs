@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use super::{command::Plan, network::Jitter};
-use crate::{lease::Times, once_per::OncePer};
+use crate::{
+    lease::Times,
+    once_per::{OncePer, PeriodKey},
+};
 
 /// What is to happen. `None`: never.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Schedule {
     pub times: Times,
     pub nodes: usize,
@@ -36,6 +39,8 @@ pub struct Schedule {
     /// How many of a hundred commands fail.
     pub fails: u8,
     pub once_per: Option<OncePer>,
+    pub max_run: Option<Duration>,
+    pub stop_timeout: Duration,
     pub hold: Option<Duration>,
     pub rejoin: bool,
     /// How many of a hundred processes try only once (`--try`).
@@ -92,8 +97,12 @@ impl Schedule {
         };
         let rare = |one_in: u8| fastrand::u8(0..one_in) == 0;
         let period = ms(fastrand::u64(300..3000));
+        // These are not drawn, so that each seed draws what it did before they existed.
+        let key = (seed % 2 == 1).then(|| PeriodKey::new("a day".into()));
+        let max_run = (seed % 11 == 5).then(|| ttl / 2);
+        let stop_timeout = if max_run.is_some() { 2 * ttl } else { times.kill_after() };
         let attempts = fastrand::bool().then(|| fastrand::u16(1..4));
-        let once_per = rare(5).then_some(OncePer { period, attempts });
+        let once_per = rare(5).then_some(OncePer { period, attempts, key });
         let hold = rare(5).then(|| ttl.mul_f64(0.05 + 3.0 * fastrand::f64()));
         let schedule = Schedule {
             times,
@@ -119,6 +128,8 @@ impl Schedule {
             command_lasts: one(&[3, 100, 600, 5000]),
             fails: one_of(&[0, 30, 100]),
             once_per,
+            max_run,
+            stop_timeout,
             hold,
             rejoin: rare(3),
             impatient: one_of(&[0, 0, 50, 100]),
@@ -152,6 +163,7 @@ impl Schedule {
             let ttl = ms(4000);
             return Schedule {
                 times: Times::new(ttl, None).expect("times that fit"),
+                stop_timeout: 2 * ttl,
                 lasts: 5 * ttl,
                 nodes: one_of(&[1, 3]),
                 instances: 6,

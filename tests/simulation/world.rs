@@ -84,7 +84,7 @@ impl World {
         let instance = |index| {
             let ahead = if schedule.lists { 0 } else { fastrand::i64(-50_000..50_000) };
             let machine = Machine::new(index, &network, &ledger, schedule.clocks.of_instance(), ahead);
-            Rc::new(Instance::new(index, machine, schedule, &ledger, is_shown))
+            Rc::new(Instance::new(index, machine, schedule.clone(), &ledger, is_shown))
         };
         Rc::new(World {
             nodes: (0..schedule.nodes).map(node).collect(),
@@ -298,7 +298,7 @@ impl World {
             let (addresses, lock) = ((0..nodes).map(address).collect(), RESOURCE.to_owned());
             let backend =
                 BackendConfig::Redlock(RedlockConfig { quorums: Quorums::of(nodes), addresses, lock, tls: None });
-            let Ok(observer) = Observer::open(&backend, RESOURCE, times) else { return false };
+            let Ok(observer) = Observer::open(&backend, RESOURCE, times, None) else { return false };
             match observer.look().await.leader {
                 Some(leader) => observer.ask_to_step_down(&leader).await.unwrap_or(false),
                 None => false,

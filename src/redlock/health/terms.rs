@@ -13,7 +13,7 @@ use crate::{
 /// Returns what the holder of the lock on a node is configured with otherwise.
 pub(super) async fn findings(node: &Node, config: &RedlockConfig, slots: u16, times: &Times) -> Vec<Finding> {
     let keys = Keys::new(&config.lock, node.address.database());
-    let looked = node.ask(keys.look()).await.ok().and_then(LookReply::read);
+    let looked = node.ask(keys.look(None)).await.ok().and_then(LookReply::read);
     let Some(value) = looked.and_then(|looked| looked.value) else { return Vec::new() };
     let ours = config.quorums.sizes();
     let list = value.lists().filter(|theirs| !theirs.shares(ours));

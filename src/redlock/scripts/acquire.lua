@@ -1,4 +1,4 @@
--- KEYS: lock, fence, done, failed.
+-- KEYS: lock, fence, done, failures.
 -- ARGV: value, ttl (ms), token, startup grace (ms), whether to notify listeners (1 or 0), what proves that a lock was
 -- released (or empty), how often the command may fail (empty: don't check the period; 0: any number), the id of a server
 -- process that the candidate has known for the startup grace (or empty), the lock's channel.
@@ -36,7 +36,7 @@ if value and value ~= ARGV[1] and not is_released(value) then
   local listeners = redis.pcall('PUBSUB', 'NUMSUB', ARGV[9])
   return {'held', run_id, fence, value, redis.call('PTTL', KEYS[1]), listeners[2] or 0}
 end
-if ARGV[7] ~= '' and ARGV[7] ~= '0' and tonumber(failed) >= tonumber(ARGV[7]) then
+if ARGV[7] ~= '' and ARGV[7] ~= '0' and tonumber(string.match(failed, '^%d+')) >= tonumber(ARGV[7]) then
   return {'spent', run_id, fence, failed, failed_left}
 end
 if tonumber(ARGV[3]) <= tonumber(fence) then

@@ -6,7 +6,7 @@ use redis::Cmd;
 
 use crate::{
     lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof, Slot},
-    once_per::{Note, Noted, OncePer},
+    once_per::{Note, Noted, OncePer, PeriodKey},
     redlock::known_clocks::NodeTime,
 };
 
@@ -21,7 +21,16 @@ const SURVEY: &str = include_str!("survey.lua");
 const ANY_NUMBER: u16 = 0;
 
 /// What follows the name of a lock in the names of the keys beside it.
-pub(crate) const KEY_SUFFIXES: [&str; 4] = [":fence", ":done", ":failed", ":step-down"];
+pub(crate) const KEY_SUFFIXES: [&str; 6] = [FENCE, STEP_DOWN, DONE, FAILURES, KEY_DONE, KEY_FAILURES];
+
+const FENCE: &str = ":fence";
+const STEP_DOWN: &str = ":step-down";
+const DONE: &str = ":done";
+const FAILURES: &str = ":failures";
+
+/// The same for a period with a name, which comes before them. It has no colon, so that no other lock's keys are like these.
+const KEY_DONE: &str = ":once-done";
+const KEY_FAILURES: &str = ":once-failures";
 
 /// A lock's keys on a node, and its channel there.
 #[derive(Clone, Debug)]
@@ -29,8 +38,6 @@ pub(crate) struct Keys {
     pub lock: String,
     pub channel: String,
     pub fence: String,
-    done: String,
-    failed: String,
     step_down: String,
     /// Of one slot of several.
     shared: Option<Shared>,
@@ -60,15 +67,24 @@ impl Keys {
     /// Creates the keys of a slot of the lock with this name. All slots share its channel.
     pub(crate) fn of_slot(resource: &str, slot: Slot, database: i64) -> Self {
         let lock = slot.lock(resource);
-        let [fence, done, failed, step_down] = KEY_SUFFIXES.map(|suffix| format!("{lock}{suffix}"));
+        let [fence, step_down] = [FENCE, STEP_DOWN].map(|suffix| format!("{lock}{suffix}"));
         let channel = if database == 0 { resource.to_owned() } else { format!("{resource}:db{database}") };
         let shared = (!slot.is_only()).then(|| Shared { slot, name: resource.to_owned() });
-        Keys { lock, channel, fence, done, failed, step_down, shared }
+        Keys { lock, channel, fence, step_down, shared }
     }
 
     /// Returns what a message about the slot ends with.
     fn in_messages(&self) -> String {
         self.shared.as_ref().map(|shared| format!(" {}", shared.slot.number)).unwrap_or_default()
+    }
+
+    /// Returns the keys of the notes about a period: of a success, and of failures.
+    fn notes(&self, period: Option<&PeriodKey>) -> [String; 2] {
+        let lock = &self.lock;
+        match period.map(PeriodKey::escaped) {
+            None => [DONE, FAILURES].map(|suffix| format!("{lock}{suffix}")),
+            Some(name) => [KEY_DONE, KEY_FAILURES].map(|suffix| format!("{lock}:{name}{suffix}")),
+        }
     }
 
     fn eval(&self, script: &str, more: &[&String]) -> Cmd {
@@ -80,9 +96,11 @@ impl Keys {
     /// Returns the request for a vote.
     pub(crate) fn acquire(&self, ask: &Acquisition) -> Cmd {
         let Acquisition { key: NodesKey { value, token, .. }, ttl, settle, tell, freed, once_per, settled } = ask;
-        let most_failures = once_per.map_or(String::new(), |once| once.attempts.unwrap_or(ANY_NUMBER).to_string());
+        let attempts = once_per.as_ref().map(|once| once.attempts.unwrap_or(ANY_NUMBER));
+        let most_failures = attempts.map_or(String::new(), |attempts| attempts.to_string());
+        let [done, failures] = self.notes(once_per.as_ref().and_then(|once| once.key.as_ref()));
         let name = self.shared.as_ref().map(|shared| &shared.name);
-        let keys: Vec<&String> = [&self.done, &self.failed].into_iter().chain(name).collect();
+        let keys: Vec<&String> = [&done, &failures].into_iter().chain(name).collect();
         let mut cmd = self.eval(ACQUIRE, &keys);
         cmd.arg(value.as_str()).arg(millis(*ttl)).arg(token.to_string()).arg(millis(*settle));
         cmd.arg(u8::from(*tell)).arg(or_empty(freed.as_ref())).arg(most_failures);
@@ -95,14 +113,17 @@ impl Keys {
 
     /// Returns an extension, which leaves a note if there is one.
     pub(crate) fn extend(&self, key: &NodesKey, ttl: Duration, note: Option<&DatedNote>) -> Cmd {
-        let note_key = note.map(|dated| match dated.note.noted {
-            Noted::Success => &self.done,
-            Noted::Failure => &self.failed,
+        let note_key = note.map(|DatedNote { note, .. }| {
+            let [done, failures] = self.notes(note.key.as_ref());
+            match note.noted {
+                Noted::Success => done,
+                Noted::Failure => failures,
+            }
         });
         // A resource with several slots has no notes.
         let shared = self.shared.as_ref().filter(|_| note.is_none());
         let keys: Vec<&String> =
-            [&self.step_down].into_iter().chain(note_key).chain(shared.map(|shared| &shared.name)).collect();
+            [&self.step_down].into_iter().chain(&note_key).chain(shared.map(|shared| &shared.name)).collect();
         let mut cmd = self.eval(EXTEND, &keys);
         cmd.arg(key.value.as_str()).arg(millis(ttl)).arg(key.token.to_string());
         if let Some(DatedNote { note, ends }) = note {
@@ -124,10 +145,18 @@ impl Keys {
         cmd
     }
 
-    /// Returns a request that only reads the lock.
-    pub(crate) fn look(&self) -> Cmd {
+    /// Returns a request that only reads the lock, and whether the command has succeeded in this period.
+    pub(crate) fn look(&self, period: Option<&PeriodKey>) -> Cmd {
+        let [done, _] = self.notes(period);
         let mut cmd = redis::cmd("EVAL");
-        cmd.arg(LOOK).arg(3).arg(&self.lock).arg(&self.fence).arg(&self.done);
+        cmd.arg(LOOK).arg(3).arg(&self.lock).arg(&self.fence).arg(done);
+        cmd
+    }
+
+    /// Returns a request to delete the notes about a period.
+    pub(crate) fn forget(&self, period: Option<&PeriodKey>) -> Cmd {
+        let mut cmd = redis::cmd("DEL");
+        cmd.arg(&self.notes(period));
         cmd
     }
 

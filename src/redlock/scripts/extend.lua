@@ -1,4 +1,4 @@
--- KEYS: lock, fence, step-down and, with a note, done or failed.
+-- KEYS: lock, fence, step-down and, with a note, done or failures.
 -- ARGV: value, ttl (ms), token and, with a note, its text and when it ends (ms since 1970 by this node's clock).
 -- Of one slot of several instead KEYS[4], the name of the resource (see acquire.lua).
 -- The leader whose value is under step-down is asked to step down. A note is true whoever holds the lock now, but
@@ -9,11 +9,11 @@ local fence = redis.call('GET', KEYS[2]) or '0'
 local value = redis.call('GET', KEYS[1])
 local behind = tonumber(fence) > tonumber(ARGV[3])
 if ARGV[5] then
-  -- However late a note comes, it ends with its period, and never replaces a newer one: a count only grows, and a later
-  -- success ends later.
+  -- However late a note comes, it ends with its period, and never replaces a newer one: a count, with which a note of failures
+  -- begins, only grows, and a later success ends later.
   local left = ARGV[5] - now
-  local old = tonumber(redis.call('GET', KEYS[4]) or '')
-  local count = tonumber(ARGV[4])
+  local old = tonumber(string.match(redis.call('GET', KEYS[4]) or '', '^%d+'))
+  local count = tonumber(string.match(ARGV[4], '^%d+'))
   local newer = redis.call('PTTL', KEYS[4]) < left
   if count then
     newer = count > (old or 0)

@@ -7,7 +7,7 @@ use redis::Value;
 use crate::{
     lease::FencingToken,
     lock::LockValue,
-    once_per::{Failures, PastSuccess},
+    once_per::{Failures, PastFailures, PastSuccess},
     redlock::known_clocks::NodeTime,
 };
 
@@ -58,7 +58,7 @@ pub(crate) enum Answer {
     /// The command has succeeded in this period.
     Succeeded(PastSuccess),
     /// The command has failed as often as it may in this period.
-    AttemptsUsedUp,
+    AttemptsUsedUp(PastFailures),
 }
 
 /// A node's answer to extend.
@@ -182,8 +182,8 @@ pub(crate) fn acquired(value: Value) -> Option<AcquireReply> {
     let [kind, run_id, fence, rest @ ..] = parts.as_slice() else { return None };
     let (mut failures, mut time) = (Failures::default(), None);
     let answer = match (kind.as_str(), rest) {
-        ("granted", [count, left, millis]) => {
-            failures = Failures { count: count.parse().ok()?, left: time_left(left)? };
+        ("granted", [note, left, millis]) => {
+            failures = Failures { count: PastFailures::read(note)?.count, left: time_left(left)? };
             time = Some(node_time(millis)?);
             Answer::Granted
         }
@@ -194,9 +194,10 @@ pub(crate) fn acquired(value: Value) -> Option<AcquireReply> {
         ("stale", []) => Answer::Stale,
         ("young", [left]) => Answer::StartupGrace { left: Duration::from_millis(left.parse().ok()?) },
         ("done", [note, left]) => Answer::Succeeded(PastSuccess { note: note.clone(), left: time_left(left)? }),
-        ("spent", [count, left]) => {
-            failures = Failures { count: count.parse().ok()?, left: time_left(left)? };
-            Answer::AttemptsUsedUp
+        ("spent", [note, left]) => {
+            let past = PastFailures::read(note)?;
+            failures = Failures { count: past.count, left: time_left(left)? };
+            Answer::AttemptsUsedUp(past)
         }
         _ => return None,
     };
