@@ -180,7 +180,7 @@ fn systemd_accepts_the_units() {
     for unit in ["network-online.target", "multi-user.target", "timers.target", "sysinit.target", "basic.target"] {
         fs::write(put(&format!("usr/lib/systemd/system/{unit}")), "[Unit]\nDescription=x\n").expect("a unit");
     }
-    let units = ["consumer.service", "nightly.service", "nightly.timer"];
+    let units = ["consumer.service", "nightly.service", "nightly.timer", "leaderrun@.service"];
     for unit in units {
         fs::copy(path(&format!("systemd/{unit}")), put(&format!("etc/systemd/system/{unit}"))).expect("a unit");
     }
@@ -211,8 +211,8 @@ fn leaderrun_accepts_the_command_lines() {
     fs::write(&urls, "redis://127.0.0.1:1\n").expect("a file");
     let urls = urls.to_str().expect("a path");
     let mut lines: Vec<String> = Vec::new();
-    for unit in ["systemd/consumer.service", "systemd/nightly.service"] {
-        let text = text(unit);
+    for unit in ["systemd/consumer.service", "systemd/nightly.service", "systemd/leaderrun@.service"] {
+        let text = text(unit).replace("%i", "web").replace("$COMMAND", "/opt/web");
         lines.extend(text.lines().filter_map(|line| line.strip_prefix("ExecStart=")).map(ToOwned::to_owned));
     }
     let crontab = text("crontab");
@@ -224,7 +224,7 @@ fn leaderrun_accepts_the_command_lines() {
         assert_eq!(user, "root");
         lines.push(command.to_owned());
     }
-    assert_eq!(lines.len(), 3);
+    assert_eq!(lines.len(), 4);
     for line in lines {
         // What the shell makes of it, after cron and systemd.
         let line = line.strip_prefix("/bin/sh -c 'exec ").and_then(|line| line.strip_suffix('\'')).unwrap_or(&line);
