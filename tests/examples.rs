@@ -165,6 +165,16 @@ fn the_composition_gives_its_servers_a_user_that_can_lead_and_no_other() {
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("led\n", ""));
 }
 
+/// Compose copies the contents of a config into a container, which Docker refuses for a read-only one. tests/long/docker
+/// starts the composition.
+#[test]
+fn the_composition_copies_nothing_into_a_read_only_container() {
+    let composition = text("docker/compose.yaml");
+    let (_, consumer) = composition.split_once("\n  consumer:\n").expect("the consumer");
+    let (consumer, _) = consumer.split_once("\nconfigs:\n").expect("its end");
+    assert!(consumer.contains("read_only: true") && !consumer.contains("configs:"), "{consumer}");
+}
+
 #[test]
 fn systemd_accepts_the_units() {
     let root = tempfile::tempdir().expect("a folder");

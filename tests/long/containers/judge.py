@@ -38,7 +38,7 @@ for one, next in pairs:
     start = next["times"][0]
     time, name = fault_before(start)
     ticks = late(one, next)
-    if ticks and "pause" in name:
+    if ticks and name == "pause it":
         after_pause.append(len(ticks))
     elif ticks:
         overlaps += 1
