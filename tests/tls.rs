@@ -2,7 +2,8 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use crate::support::{Leaderrun, NAME, Output, Sentinel, Server, free_port, unique};
+use crate::support::{Leaderrun, NAME, Output, Sentinel, Server, eventually, free_port, unique};
+use nix::{sys::stat::Mode, unistd::mkfifo};
 use tempfile::TempDir;
 
 /// A certificate authority, and what it has signed: servers' certificates and a client's.
@@ -247,6 +248,22 @@ fn a_master_and_its_sentinel_both_with_tls() {
     let output = run(&url, &[]);
     assert_eq!(output.code(), 69, "{}", output.stderr);
     assert!(output.stderr.contains("has a certificate of an unknown issuer"), "{}", output.stderr);
+}
+
+/// Nobody writes to the FIFO: opening it would wait for ever.
+#[test]
+fn what_ssl_cert_file_names_is_read_only_if_it_is_a_regular_file() {
+    let authority = Authority::new();
+    let fifo = authority.path("fifo");
+    mkfifo(fifo.as_str(), Mode::S_IRWXU).expect("a FIFO");
+    for (file, why) in [(fifo.as_str(), "it isn't a regular file"), ("/dev/zero", "it isn't a regular file")] {
+        let run = Leaderrun::new().args(["-n", "-R", "rediss://localhost:1", "-r", &unique("tls"), "true"]);
+        let mut running = run.env("SSL_CERT_FILE", file).env("SSL_CERT_DIR", "").spawn();
+        eventually("its end", || running.has_ended().then_some(()));
+        let output = running.wait();
+        assert_eq!(output.code(), 64, "{file}: {}", output.stderr);
+        assert!(output.stderr.contains(&format!("SSL_CERT_FILE {file} can't be read: {why}")), "{}", output.stderr);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! TLS to servers: whose certificates we trust, and which one we present.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{env, fmt, path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -9,8 +9,13 @@ use rustls::{
         pem::{self, PemObject},
     },
 };
+use rustls_native_certs::{load_certs_from_paths, load_native_certs};
 
 use crate::regular_file;
+
+/// The variables that OpenSSL reads, too.
+const CERTIFICATE_FILE: &str = "SSL_CERT_FILE";
+const CERTIFICATE_FOLDERS: &str = "SSL_CERT_DIR";
 
 /// What all connections with TLS share. Its `Debug` shows nothing of it.
 #[derive(Clone)]
@@ -49,10 +54,10 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
             }
         }
         None => {
-            let found = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(found.certs);
+            let (found, problem) = system_certificates();
+            roots.add_parsable_certificates(found);
             if roots.is_empty() {
-                let why = found.errors.first().map_or("there are none".into(), ToString::to_string);
+                let why = problem.unwrap_or_else(|| "there are none".into());
                 return Err(format!(
                     "no certificates that the system trusts: {why}; give your CA's with --tls-ca FILE"
                 ));
@@ -60,6 +65,26 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
         }
     }
     Ok(roots)
+}
+
+/// Returns the certificates that SSL_CERT_FILE and SSL_CERT_DIR name, or the system's, and a problem with them, if there is one.
+fn system_certificates() -> (Vec<CertificateDer<'static>>, Option<String>) {
+    // The library would open any file, and wait for the writer of a FIFO. In a folder it takes only regular files.
+    let (file, folders) = (env::var_os(CERTIFICATE_FILE), env::var_os(CERTIFICATE_FOLDERS).unwrap_or_default());
+    let folders = env::split_paths(&folders).filter(|folder| !folder.as_os_str().is_empty());
+    let mut found: Vec<_> = folders.map(|folder| load_certs_from_paths(None, Some(&folder))).collect();
+    if found.is_empty() && file.is_none() {
+        found.push(load_native_certs());
+    }
+    let mut problem = found.iter().flat_map(|part| &part.errors).next().map(ToString::to_string);
+    let mut all: Vec<_> = found.iter_mut().flat_map(|part| std::mem::take(&mut part.certs)).collect();
+    if let Some(file) = file {
+        match certificates(CERTIFICATE_FILE, Path::new(&file)) {
+            Ok(more) => all.extend(more),
+            Err(why) => problem = Some(why),
+        }
+    }
+    (all, problem)
 }
 
 /// Returns the certificates in a PEM file, at least one.
