@@ -1,6 +1,8 @@
 //! Runs a command on exactly one of many machines, and only while that machine leads.
 
 #![cfg_attr(not(test), no_main)]
+// Fuzz targets reach only a part of the program.
+#![cfg_attr(fuzzing, allow(dead_code, unused_imports))]
 
 #[macro_use]
 mod broken;
@@ -39,6 +41,11 @@ mod status;
 mod systemd;
 mod trusted_path;
 mod usage;
+
+#[cfg(any(test, fuzzing))]
+#[allow(unreachable_pub)]
+#[path = "../tests/fuzz/mod.rs"]
+pub mod fuzz;
 
 #[cfg(test)]
 #[allow(unreachable_pub)]

@@ -185,7 +185,7 @@ fn write_line(line: &str) {
 
 /// Writes in one piece. Drops the line rather than block lease renewal.
 fn write_raw(text: &str) {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     if let Some(host) = crate::host::simulated::current() {
         return host.print(text);
     }

@@ -24,7 +24,7 @@ pub(crate) fn answer(error: &clap::Error) -> Exit {
 }
 
 /// Returns one line that says what is wrong with the command line, and what to do.
-fn explain(error: &clap::Error) -> String {
+pub(crate) fn explain(error: &clap::Error) -> String {
     let arg = context(error, ContextKind::InvalidArg);
     let value = context(error, ContextKind::InvalidValue);
     let wrong = match error.kind() {

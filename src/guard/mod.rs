@@ -14,6 +14,9 @@ mod copies;
 mod delivery;
 mod elector_link;
 mod fork;
+#[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/guard.rs"]
+pub(crate) mod fuzz;
 mod handle;
 mod killing;
 mod namespace;

@@ -1,7 +1,7 @@
 //! What a host gives its processes: clocks, random numbers, and the tasks of a process. In the simulation, one of its
 //! hosts stands in for the real one.
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod simulated;
 
 use std::{
@@ -18,7 +18,7 @@ use crate::sys::boottime;
 
 /// Returns the time since boot, including time in which the host was suspended.
 pub(crate) fn since_boot() -> Duration {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     if let Some(host) = simulated::current() {
         return host.since_boot();
     }
@@ -27,7 +27,7 @@ pub(crate) fn since_boot() -> Duration {
 
 /// Returns the wall clock's time.
 pub(crate) fn wall_time() -> SystemTime {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     if let Some(host) = simulated::current() {
         return host.wall_time();
     }
@@ -39,7 +39,7 @@ pub(crate) fn wall_time() -> SystemTime {
 /// # Errors
 /// Those of getrandom(2).
 pub(crate) fn random() -> Result<u128, Errno> {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     if let Some(host) = simulated::current() {
         return Ok(host.random());
     }
@@ -50,7 +50,7 @@ pub(crate) fn random() -> Result<u128, Errno> {
 
 /// Runs a task beside the present one, to its end or that of the process. Requires a runtime.
 pub(crate) fn spawn<F: Future<Output: Send> + Send + 'static>(task: F) {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     if let Some(host) = simulated::current() {
         return host.spawn(Box::pin(async { drop(task.await) }));
     }

@@ -2,6 +2,9 @@
 
 mod claim;
 mod folder;
+#[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/local.rs"]
+pub(crate) mod fuzz;
 mod lock;
 mod observer;
 mod path;

@@ -1,6 +1,9 @@
 //! The vocabulary of a lock: types for getting it, not getting it, and releasing it. No I/O.
 
 mod failure;
+#[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/lock.rs"]
+pub(crate) mod fuzz;
 mod outcome;
 mod proof;
 mod reason;

@@ -3,6 +3,9 @@
 mod campaign;
 mod config;
 mod extension;
+#[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/redlock.rs"]
+pub(crate) mod fuzz;
 mod health;
 mod known_clocks;
 mod known_processes;

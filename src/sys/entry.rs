@@ -8,7 +8,7 @@ use std::{
     ffi::CStr,
     sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed},
 };
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 use std::{
     ffi::{OsStr, OsString},
     fs::OpenOptions,
@@ -19,13 +19,13 @@ use std::{
 };
 
 use nix::libc::c_char;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 use nix::{
     libc::{self, c_int},
     sys::signal::Signal,
 };
 
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 use super::{
     descriptors::is_open,
     signal::{ignore, is_ignored},
@@ -35,7 +35,7 @@ use super::{
 #[macro_export]
 macro_rules! entry_point {
     ($main:path) => {
-        #[cfg(not(test))]
+        #[cfg(not(any(test, fuzzing)))]
         // SAFETY: no other function of the program is called main; the C library calls it once, with one thread.
         #[unsafe(no_mangle)]
         extern "C" fn main(count: std::ffi::c_int, arguments: *mut *mut std::ffi::c_char) -> std::ffi::c_int {
@@ -46,7 +46,7 @@ macro_rules! entry_point {
         }
 
         // A test's entry point is that of its harness.
-        #[cfg(test)]
+        #[cfg(any(test, fuzzing))]
         const _: fn(Vec<std::ffi::OsString>) -> i32 = $main;
     };
 }
@@ -59,7 +59,7 @@ static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
 ///
 /// # Safety
 /// `arguments` points to `count` pointers to strings that end with NUL, all of which stay there, as main's do.
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(crate) unsafe fn begin(count: c_int, arguments: *mut *mut c_char) -> Vec<OsString> {
     let count = count.try_into().unwrap_or(0);
     ARGUMENTS.store(arguments, Relaxed);
@@ -79,7 +79,7 @@ pub(crate) unsafe fn begin(count: c_int, arguments: *mut *mut c_char) -> Vec<OsS
 
 /// Opens /dev/null as `fd`, which is the lowest free number since those below it are open. It is close-on-exec, so that
 /// the command finds the descriptor closed again.
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 fn open_null_as(fd: c_int) {
     if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null")
         && null.as_raw_fd() == fd

@@ -13,6 +13,9 @@ pub(crate) type Sources = BTreeMap<String, String>;
 /// `(from, to)`: the file `from` uses something that the file `to` defines.
 pub(crate) type Arrows = BTreeSet<(String, String)>;
 
+/// What marks code that is no part of the program.
+const FOR_TESTS: [&str; 2] = ["cfg(test)", "cfg(any(test,fuzzing))"];
+
 type ModulePath = Vec<String>;
 
 /// Reads all Rust files below a folder.
@@ -172,7 +175,7 @@ impl Module {
         let before = at.checked_sub(1).map_or("", token);
         if token(at) == "#" && token(at + 1) == "[" {
             let end = closing(tokens, at + 1);
-            if tokens[at + 2..end].concat() != "cfg(test)" {
+            if !FOR_TESTS.contains(&tokens[at + 2..end].concat().as_str()) {
                 // Other attributes may contain paths.
                 return at + 1;
             }

@@ -45,7 +45,7 @@ async fn round_trip(node: &Node) -> Option<RoundTrip> {
 }
 
 /// Returns how far a server's TIME is ahead of ours; a server may answer any numbers.
-fn clock_ahead_ms(seconds: u64, micros: u64, ours: Duration) -> i64 {
+pub(super) fn clock_ahead_ms(seconds: u64, micros: u64, ours: Duration) -> i64 {
     let theirs = Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros));
     let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     millis(theirs).saturating_sub(millis(ours))

@@ -4,6 +4,9 @@ mod dry_run;
 mod examination;
 mod facts;
 mod finding;
+#[cfg(any(test, fuzzing))]
+#[path = "../../../tests/fuzz/health.rs"]
+pub(crate) mod fuzz;
 mod info;
 mod measurement;
 mod node_health;

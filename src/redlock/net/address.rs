@@ -152,9 +152,8 @@ pub(crate) fn urls(text: &str) -> impl Iterator<Item = &str> {
 fn connection_info(url: &str) -> Result<ConnectionInfo, String> {
     let info = any_connection_info(url)?;
     // The library's parser understands more spellings than the one that hides passwords: `unix:/path?p%61ss=`.
-    let has_password = |info: &ConnectionInfo| info.redis_settings().password().is_some_and(|p| !p.is_empty());
-    let is_hidden = || any_connection_info(&without_secrets(url)).is_ok_and(|hidden| !has_password(&hidden));
-    if has_password(&info) && !is_hidden() {
+    let is_hidden = || any_connection_info(&without_secrets(url)).is_ok_and(|hidden| !sends_password(&hidden));
+    if sends_password(&info) && !is_hidden() {
         return Err(
             "ps would show its password: write it as in redis://:PASSWORD@HOST or unix:///PATH?pass=PASSWORD".into()
         );
@@ -219,7 +218,12 @@ fn server(addr: &ConnectionAddr) -> String {
 }
 
 fn has_own_password(address: &Address) -> bool {
-    address.info.redis_settings().password().is_some()
+    sends_password(&address.info)
+}
+
+/// `pass=` is none.
+fn sends_password(info: &ConnectionInfo) -> bool {
+    info.redis_settings().password().is_some_and(|password| !password.is_empty())
 }
 
 fn is_this_machine(host: &str) -> bool {

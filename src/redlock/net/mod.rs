@@ -7,6 +7,9 @@ mod connector;
 mod diagnosis;
 pub(super) mod failure;
 mod files;
+#[cfg(any(test, fuzzing))]
+#[path = "../../../tests/fuzz/net.rs"]
+pub(crate) mod fuzz;
 mod limit;
 pub(super) mod node;
 pub(super) mod pubsub;

@@ -104,7 +104,7 @@ fn question(name: &str) -> redis::Cmd {
 
 /// Reads a Sentinel's answer, in which names and values take turns: the host, the port, and how long that server has
 /// been the master for this Sentinel.
-fn named(value: Value) -> Option<(String, u16, Duration)> {
+pub(super) fn named(value: Value) -> Option<(String, u16, Duration)> {
     let pairs: Vec<(String, String)> = redis::from_redis_value(value).ok()?;
     let get = |wanted: &str| pairs.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
     let is_master = get("role-reported")? == "master";

@@ -45,7 +45,7 @@ pub(super) async fn connect(
     tls: Option<&Tls>,
     timeouts: Timeouts,
 ) -> io::Result<Box<dyn Stream>> {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     if let ConnectionAddr::Unix(path) = address
         && let Some(connecting) = crate::host::simulated::connect(path, timeouts.unacknowledged)
     {
