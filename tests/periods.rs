@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Leaderrun, Output, Running, Servers, Witnesses, children, eventually, signal, unique};
+use crate::support::{
+    Leaderrun, Output, Running, Servers, Witness, Witnesses, children, eventually, monotonic, signal, unique,
+};
 use nix::sys::signal::Signal;
 
 const TTL: Duration = Duration::from_secs(1);
@@ -48,16 +50,48 @@ fn exactly_one_success_in_each_period(name: &str, crontabs: usize, few: usize, t
                 }
                 let resource = unique(name);
                 let mut random = fastrand::Rng::with_seed(crontab as u64);
-                for period in (crontab..periods).step_by(crontabs) {
-                    one_period(&mut servers, &resource, period, trouble, &mut random);
-                }
+                let witnesses = Witnesses::new();
+                let windows = (crontab..periods).step_by(crontabs).map(|period| {
+                    let begin = monotonic();
+                    let due = one_period(&mut servers, &resource, period, trouble, &mut random, &witnesses);
+                    Window { begin, end: monotonic(), due }
+                });
+                let windows: Vec<_> = windows.collect();
+                each_window_has_its_success(&windows, &witnesses);
             });
         }
     });
 }
 
-fn one_period(servers: &mut Servers, resource: &str, period: usize, trouble: Trouble, random: &mut fastrand::Rng) {
-    let witnesses = Witnesses::new();
+/// A period, in nanoseconds of CLOCK_MONOTONIC, and how many successes are due in it.
+struct Window {
+    begin: u64,
+    end: u64,
+    due: usize,
+}
+
+/// Matches each success to the window in which it began and ended: none is missing, and none is left over.
+fn each_window_has_its_success(windows: &[Window], witnesses: &Witnesses) {
+    let all = witnesses.check();
+    let mut successes: Vec<_> = all.iter().filter(|witness| witness.status == Some(0)).collect();
+    for Window { begin, end, due } in windows {
+        let before = successes.len();
+        successes.retain(|success| !(*begin..*end).contains(&success.start) || success.last > *end);
+        assert_eq!(before - successes.len(), *due, "in the period from {begin} to {end}: {all:#?}");
+    }
+    assert!(successes.is_empty(), "in no period: {successes:#?}");
+}
+
+/// Returns how many successes were due.
+fn one_period(
+    servers: &mut Servers,
+    resource: &str,
+    period: usize,
+    trouble: Trouble,
+    random: &mut fastrand::Rng,
+    witnesses: &Witnesses,
+) -> usize {
+    let (ran, succeeded) = (witnesses.all().len(), witnesses.successes());
     let mut offsets: Vec<Duration> = (0..INSTANCES).map(|_| APART.mul_f64(random.f64())).collect();
     offsets.sort();
     let began = Instant::now();
@@ -75,9 +109,9 @@ fn one_period(servers: &mut Servers, resource: &str, period: usize, trouble: Tro
         if !troubled {
             troubled = true;
             match trouble {
-                Trouble::Kills => kill_one_of(&instances[0], period, &witnesses),
+                Trouble::Kills => kill_one_of(&instances[0], period, &witnesses.started(ran + 1)[ran]),
                 Trouble::Restarts => {
-                    witnesses.started(1);
+                    witnesses.started(ran + 1);
                     servers.0[period % 3].start_again();
                 }
                 _ => {}
@@ -85,7 +119,7 @@ fn one_period(servers: &mut Servers, resource: &str, period: usize, trouble: Tro
         }
     }
     outputs.extend(instances.into_iter().map(Running::wait));
-    let successes = witnesses.successes();
+    let successes = witnesses.successes() - succeeded;
     let attempts = witnesses.check();
     let shown = || format!("{trouble:?}, period {period}: {attempts:#?}\n{outputs:#?}");
     let expected = usize::from(trouble != Trouble::Failures(INSTANCES));
@@ -99,10 +133,11 @@ fn one_period(servers: &mut Servers, resource: &str, period: usize, trouble: Tro
     for server in servers.0.iter().filter(|server| server.is_up()) {
         eventually("the end of the period", || server.get(&format!("{resource}:done")).is_none().then_some(()));
     }
+    expected
 }
 
-fn kill_one_of(leader: &Running, period: usize, witnesses: &Witnesses) {
-    let job = witnesses.started(1)[0].pid;
+fn kill_one_of(leader: &Running, period: usize, job: &Witness) {
+    let job = job.pid;
     match period % 3 {
         0 => leader.signal(Signal::SIGKILL),
         1 => signal(leader.guard(), Signal::SIGKILL),
