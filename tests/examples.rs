@@ -150,9 +150,10 @@ fn the_composition_gives_its_servers_a_user_that_can_lead_and_no_other() {
     assert_eq!(default, "user default off");
     let documented =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/servers.md")).expect("a document");
-    let (_, documented) = documented.split_once("ACL SETUSER leaderrun on >PASSWORD ").expect("the user");
-    let (documented, _) = documented.split_once("```").expect("its end");
-    let rights = |text: &str| text.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>();
+    let (_, documented) = documented.split_once("ACL SETUSER leaderrun on \">$PASSWORD\" ").expect("the user");
+    let (documented, _) = documented.split_once("\nredis-cli ").expect("its end");
+    let rights =
+        |text: &str| text.replace(['"', '\\'], "").split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>();
     let (_, granted) = ours.split_once("user leaderrun on >secret ").expect("the user");
     assert_eq!(rights(granted), rights(documented));
     let folder = tempfile::tempdir().expect("a folder");

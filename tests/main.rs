@@ -39,6 +39,7 @@ mod one_at_a_time;
 mod other_terms;
 mod periods;
 mod pid_one;
+mod recipes;
 mod redis_file;
 mod resolver;
 mod scripts;

@@ -5,6 +5,7 @@
 mod apart;
 mod connection;
 mod dns;
+mod kitchen;
 mod leaderrun;
 mod limits;
 mod lookup;
@@ -22,6 +23,7 @@ mod witnesses;
 pub use self::{
     apart::Apart,
     dns::{NameServer, Query, Says, addresses},
+    kitchen::Kitchen,
     leaderrun::{Leaderrun, Output, Running},
     limits::{Limit, lower, mapped},
     lookup::{is_found, is_found_by, is_not_resolved, look},
