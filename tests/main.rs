@@ -47,6 +47,7 @@ mod secrets;
 mod sentinel;
 mod server_lists;
 mod service;
+mod shared_state;
 mod signals;
 mod slots;
 mod slots_under_faults;
