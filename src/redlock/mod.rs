@@ -40,5 +40,7 @@ pub(crate) use self::{
 pub(crate) use self::{
     known_clocks::NodeTime,
     lock::release_in_runtime,
-    scripts::{Acquisition, Audience, DatedNote, Keys},
+    net::failure::Failure,
+    scripts::{AcquireReply, Acquisition, Answer, Audience, DatedNote, ExtendReply, Keys, acquired, extended},
+    session::LockSession,
 };

@@ -1,7 +1,7 @@
 //! A simulation of the program itself: its election, leadership, rounds, connections and scripts, on virtual time, with
 //! servers, a network and guards in memory. A schedule follows entirely from its seed.
 //!
-//! SCHEDULES=N runs N schedules; SEED=S runs one and prints its trace; BROKEN=RULE leaves out a rule.
+//! SCHEDULES=N runs N schedules, from FROM on; SEED=S runs one and prints its trace; BROKEN=RULE leaves out a rule.
 
 pub mod command;
 mod conformance;
@@ -13,6 +13,7 @@ mod instance;
 mod ledger;
 mod lua;
 pub mod machine;
+mod model;
 mod mutants;
 mod network;
 mod node;
@@ -92,7 +93,8 @@ fn no_schedule_breaks_a_promise() {
         return;
     }
     let began = Instant::now();
-    let outcomes = sweep(0..number("SCHEDULES").unwrap_or(SCHEDULES), |_| true, left_out);
+    let from = number("FROM").unwrap_or(0);
+    let outcomes = sweep(from..from + number("SCHEDULES").unwrap_or(SCHEDULES), |_| true, left_out);
     if let Some((seed, wrong)) = first_wrong(&outcomes) {
         let again = format!("SEED={seed} cargo test --bin leaderrun simulation::no_schedule -- --nocapture");
         panic!("seed {seed}: {wrong}; its trace: {again}");

@@ -12,7 +12,7 @@ use super::{lua, machine::Machine, reply::Reply, stream::Sender};
 /// What a server keeps across restarts.
 pub type Data = BTreeMap<Vec<u8>, Entry>;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     pub value: Vec<u8>,
     /// When it expires by the wall clock, in milliseconds since 1970.
