@@ -141,7 +141,8 @@ pub(crate) fn campaign(
 fn other_terms(quorums: &Quorums, slots: u16, replies: &[NodeReply<AcquireReply>]) -> Option<OtherTerms> {
     replies.iter().find_map(|NodeReply { node, answer }| {
         let Answer::Held { value, .. } = &answer.as_ref().ok()?.answer else { return None };
-        let lists = value.lists().filter(|theirs| !theirs.shares(quorums.sizes())).map(Theirs::Lists);
+        let is_other = |theirs: &ListSizes| !theirs.shares(quorums.sizes()) && !broken!("other_list");
+        let lists = value.lists().filter(is_other).map(Theirs::Lists);
         let theirs = lists.or_else(|| Some(Theirs::Slots(value.slots())).filter(|_| value.slots() != slots))?;
         Some(OtherTerms { node: *node, holder: value.holder(), theirs })
     })

@@ -12,6 +12,8 @@ use crate::broken::is_left_out;
 const IN_SCRIPTS: &[(&str, &str, &str)] = &[
     ("token_check", "if tonumber(ARGV[3]) <= tonumber(fence) then", "if false then"),
     ("release_check", "if not is_ours or tonumber(fence) > tonumber(ARGV[2]) then", "if not is_ours then"),
+    // It is left out in the program as well, which counts where a lock is kept.
+    ("hold", " or not value and ARGV[8]", ""),
     ("release_proof", " .. redis.sha1hex(ARGV[6]) .. ", " .. ARGV[6] .. "),
 ];
 
@@ -90,6 +92,16 @@ fn a_step_down_that_is_looked_for_in_the_first_answers_only_is_found() {
     is_found("step_down", 57, |schedule| {
         schedule.far && schedule.nodes > 2 && schedule.command_lasts > schedule.times.ttl()
     });
+}
+
+#[test]
+fn a_hold_that_counts_where_nothing_was_written_is_found() {
+    is_found("hold", 18, |schedule| schedule.empties);
+}
+
+#[test]
+fn a_lock_of_another_list_that_is_ignored_is_found() {
+    is_found("other_list", 59, |schedule| schedule.lists);
 }
 
 #[test]

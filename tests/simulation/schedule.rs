@@ -33,6 +33,8 @@ pub struct Schedule {
     pub signals: Option<Duration>,
     /// A node's clock is set, or its lock deleted.
     pub jumps: Option<Duration>,
+    /// All nodes start again, empty, while a command runs.
+    pub empties: bool,
     /// Instances differ in how many of the nodes they use, as during a change of the list.
     pub lists: bool,
     pub command_lasts: Duration,
@@ -124,6 +126,7 @@ impl Schedule {
             step_downs: some(&[500, 1500]),
             signals: some(&[1000]).filter(|_| rare(2)),
             jumps: None,
+            empties: false,
             lists: false,
             command_lasts: one(&[3, 100, 600, 5000]),
             fails: one_of(&[0, 30, 100]),
@@ -135,6 +138,17 @@ impl Schedule {
             impatient: one_of(&[0, 0, 50, 100]),
             old: one_of(&[0, 0, 50, 100]),
         };
+        if seed % 10 == 8 {
+            // What is kept beyond the end of a command must be put back where it was lost, and last longer than the grace.
+            return Schedule {
+                lasts: 20 * ttl,
+                empties: true,
+                command_lasts: ttl / 2,
+                once_per: None,
+                hold: Some(6 * ttl),
+                ..schedule.undisturbed()
+            };
+        }
         if rare(10) {
             // A clock that is set, or a lock that is deleted, is harmless where no more than that happens.
             let (kills, step_downs) = (schedule.kills, schedule.step_downs);

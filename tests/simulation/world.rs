@@ -161,6 +161,24 @@ impl World {
         self.often(jumps, World::jump);
         self.often(signals, |world| async move { world.instance().terminate() });
         self.often(Some(self.schedule.times.ttl() / 2), |world| async move { world.node().save() });
+        if self.schedule.empties {
+            spawn_local(self.clone().empty());
+        }
+    }
+
+    /// Lets all nodes lose what they have while a command runs, once in each run.
+    async fn empty(self: Rc<Self>) {
+        while !self.quiet.get() {
+            self.ledger.is_led().await;
+            sleep(self.schedule.command_lasts.mul_f64(2.0 * fastrand::f64())).await;
+            if self.ledger.present_run().is_some() {
+                self.ledger.tell(|| "all nodes start again, empty".into());
+                self.nodes.iter().for_each(|node| drop(node.crash(false)));
+                sleep(Duration::from_millis(2)).await;
+                self.nodes.iter().for_each(|node| node.start_again(Default::default(), Keeps::Nothing));
+            }
+            self.ledger.is_vacant().await;
+        }
     }
 
     /// Does something from time to time, until all is quiet.
