@@ -78,7 +78,7 @@ impl Backend {
     /// Waits until the lease may have been lost before the next extension would show it.
     pub(crate) async fn doubt(&self) {
         match self {
-            Backend::Redlock(_) => std::future::pending().await,
+            Backend::Redlock(nodes) => nodes.doubt().await,
             Backend::Local(local) => local.doubt().await,
             Backend::LocalSlots(slots) => slots.doubt().await,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Leaderrun, Server, Servers, Witnesses, unique};
+use crate::support::{Leaderrun, Mode, Proxy, Server, Servers, Witnesses, unique};
 
 /// A node that answers later than a twentieth of it isn't heard, also on a busy host.
 const TTL: Duration = Duration::from_secs(8);
@@ -56,4 +56,22 @@ fn a_server_that_has_died_is_replaced_and_two_are_added() {
 fn from_three_servers_to_one() {
     let Servers(all) = &Servers::settled(3, TTL);
     changes(&[&all[0], &all[1], &all[2]], &[&all[2]]);
+}
+
+#[test]
+fn one_that_could_not_reach_the_common_server_stops_when_it_can() {
+    let Servers(all) = &Servers::settled(3, TTL);
+    let (resource, proxy) = (unique("list"), Proxy::new(all[0].port, 1));
+    proxy.set(Mode::Hold);
+    let leader = run(&urls(&[&all[0]]), &resource).args(["-v", "--", "sleep", "1000"]).spawn();
+    leader.reports(": leads");
+    let three = format!("{},{}", proxy.url, urls(&[&all[1], &all[2]]));
+    let other = run(&three, &resource).args(["-v", "--", "sleep", "1000"]).spawn();
+    other.reports(": leads");
+    proxy.set(Mode::Pass);
+    let other = other.wait();
+    assert_eq!(other.code(), 76, "{}", other.stderr);
+    let why = "uses 1 servers, but this instance 3; give all instances the same servers (--redis), or change them";
+    assert!(other.stderr.contains("lost the lease: web-1, whose lock is on redis://"), "{}", other.stderr);
+    assert!(other.stderr.contains(why), "{}", other.stderr);
 }

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, io, path::PathBuf, sync::Arc};
 
+use super::other_servers::OtherServers;
 use crate::lease::quorum;
 
 /// Why an extension, a note or a release is not confirmed.
@@ -9,6 +10,8 @@ use crate::lease::quorum;
 pub(crate) enum BackendFailure {
     /// Too few nodes confirmed it.
     Shortfall(Shortfall),
+    /// An instance with other servers may lead as well.
+    OtherList(OtherServers),
     /// The lock's file was removed.
     FileRemoved(PathBuf),
     /// The lock's file can't be written.
@@ -46,6 +49,7 @@ impl fmt::Display for BackendFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BackendFailure::Shortfall(shortfall) => shortfall.fmt(f),
+            BackendFailure::OtherList(other) => other.fmt(f),
             BackendFailure::FileRemoved(path) => write!(f, "the lock's file {} was removed", path.display()),
             BackendFailure::NotWritten { path, error } => write!(f, "{} can't be written: {error}", path.display()),
         }

@@ -4,6 +4,7 @@ mod failure;
 #[cfg(any(test, fuzzing))]
 #[path = "../../tests/fuzz/lock.rs"]
 pub(crate) mod fuzz;
+mod other_servers;
 mod outcome;
 mod proof;
 mod reason;
@@ -12,6 +13,7 @@ mod value;
 
 pub(crate) use self::{
     failure::{BackendFailure, NodeFault, Shortfall, Wanted},
+    other_servers::OtherServers,
     outcome::{AcquireOutcome, ExtendOutcome, Lease, NodesKey, NotAcquired, ReleaseKey, ReleaseOptions},
     proof::ReleaseProof,
     reason::{Leader, Reason},

@@ -8,11 +8,12 @@ use std::{
 
 use super::{
     failure::Shortfall,
+    other_servers::OtherServers,
     value::{LeadershipId, LockValue},
 };
 use crate::{
     clock::show_time,
-    lease::{FencingToken, ListSizes},
+    lease::FencingToken,
     once_per::{PastFailures, PastSuccess},
 };
 
@@ -23,8 +24,8 @@ pub(crate) enum Reason {
     Taken(Option<Leader>),
     /// A leader has ended and keeps the lock (`--hold`).
     Kept { holder: String },
-    /// This node has the lock of an instance with other numbers of nodes, which may lead without a quorum of ours.
-    OtherList { node: String, holder: String, theirs: ListSizes, ours: ListSizes },
+    /// An instance with other servers may lead.
+    OtherList(OtherServers),
     /// This node has the lock of an instance with another number of slots.
     OtherSlots { node: String, holder: String, theirs: u16, ours: u16 },
     /// Others lead in all slots: these holders, in the order of the slots.
@@ -87,7 +88,7 @@ impl Reason {
 
     /// Returns whether another instance is configured in a way that we must not lead beside.
     pub(crate) fn is_other_terms(&self) -> bool {
-        matches!(self, Reason::OtherList { .. } | Reason::OtherSlots { .. })
+        matches!(self, Reason::OtherList(_) | Reason::OtherSlots { .. })
     }
 
     /// Returns whether another has led or leads, and keeps us out.
@@ -121,11 +122,7 @@ impl fmt::Display for Reason {
             Reason::Taken(Some(leader)) => leader.fmt(f),
             Reason::Taken(None) => f.write_str("another leads"),
             Reason::Kept { holder } => write!(f, "{holder} has led and keeps the lock (--hold)"),
-            Reason::OtherList { node, holder, theirs, ours } => write!(
-                f,
-                "{holder}, whose lock is on {node}, uses {theirs} servers, but this instance {ours}; give all instances the \
-                 same servers (--redis), or change them with --redis-before"
-            ),
+            Reason::OtherList(other) => other.fmt(f),
             Reason::OtherSlots { node, holder, theirs, ours } => write!(
                 f,
                 "{holder}, whose lock is on {node}, uses --slots {theirs}, but this instance {ours}; give all instances the same"

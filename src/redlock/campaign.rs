@@ -20,7 +20,7 @@ use crate::{
     event::Event,
     host::spawn,
     lease::{FencingToken, Times},
-    lock::{AcquireOutcome, Lease, NotAcquired, Reason, ReleaseKey, ReleaseOptions},
+    lock::{AcquireOutcome, Lease, NotAcquired, OtherServers, Reason, ReleaseKey, ReleaseOptions},
     once_per::Failures,
 };
 
@@ -179,7 +179,9 @@ impl Redlock {
     pub(super) fn reason_of(&self, OtherTerms { node, holder, theirs }: OtherTerms) -> Reason {
         let node = self.nodes[node].address.to_string();
         match theirs {
-            Theirs::Lists(theirs) => Reason::OtherList { node, holder, theirs, ours: self.quorums.sizes() },
+            Theirs::Lists(theirs) => {
+                Reason::OtherList(OtherServers { node, holder, theirs, ours: self.quorums.sizes() })
+            }
             Theirs::Slots(theirs) => Reason::OtherSlots { node, holder, theirs, ours: self.session.slot().of },
         }
     }

@@ -5,13 +5,16 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::Notify;
+
 use super::{
-    outcome::NodeReply,
-    scripts::{AcquireReply, ExtendReply},
+    outcome::{self, NodeReply, OtherTerms},
+    scripts::{AcquireReply, Answer, ExtendReply},
 };
 use crate::{
     clock::Moment,
     lease::{Nodes, Quorums},
+    lock::LockValue,
 };
 
 /// Until when each node's vote lasts. Shared with the tasks that wait for late answers.
@@ -19,6 +22,7 @@ use crate::{
 pub(crate) struct KnownVotes {
     quorums: Quorums,
     known: Mutex<Known>,
+    doubt: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -26,19 +30,26 @@ struct Known {
     /// By the node's index.
     until: HashMap<usize, Moment>,
     is_bare: bool,
+    /// The nodes that have answered.
+    heard: Nodes,
+    /// A lock that would have kept us from leading, had we heard of it in time.
+    other_list: Option<OtherTerms>,
 }
 
 impl KnownVotes {
     /// Knows of no vote yet.
     pub(crate) fn none(quorums: Quorums) -> Self {
-        KnownVotes { quorums, known: Mutex::default() }
+        KnownVotes { quorums, known: Mutex::default(), doubt: Notify::new() }
     }
 
     /// Takes in a node's answer to a campaign. A vote lasts until this moment.
     pub(crate) fn hear_acquired(&self, reply: &NodeReply<AcquireReply>, until: Moment) {
-        if reply.answer.as_ref().is_ok_and(AcquireReply::is_vote) {
+        let Ok(acquired) = &reply.answer else { return };
+        if acquired.is_vote() {
             self.known().until.insert(reply.node, until);
         }
+        let held = if let Answer::Held { value, .. } = &acquired.answer { Some(value) } else { None };
+        self.hear_lock(reply.node, held);
     }
 
     /// Takes in a node's answer to an extension. A node that has another's lock has taken its vote away, however long that
@@ -47,12 +58,37 @@ impl KnownVotes {
         match &reply.answer {
             Ok(ExtendReply::Renewed { .. } | ExtendReply::Restored { .. }) => {
                 self.known().until.insert(reply.node, until);
+                self.hear_lock(reply.node, None);
             }
-            Ok(ExtendReply::Taken) => {
+            Ok(ExtendReply::Taken { by }) => {
                 self.known().until.remove(&reply.node);
+                self.hear_lock(reply.node, Some(by));
             }
-            Ok(ExtendReply::Overtaken { .. }) | Err(_) => {}
+            Ok(ExtendReply::Overtaken { .. }) => self.hear_lock(reply.node, None),
+            Err(_) => {}
         }
+    }
+
+    /// Takes in whose lock a node has, if it is another's. A node that was out of reach while we were elected shows only now
+    /// that an instance with another list may lead. What it says later doesn't end our lease: one node may lie.
+    fn hear_lock(&self, node: usize, value: Option<&LockValue>) {
+        let mut known = self.known();
+        if known.heard.insert(node)
+            && let Some(other) = value.and_then(|value| outcome::of_other_list(&self.quorums, node, value))
+        {
+            known.other_list = Some(other);
+            self.doubt.notify_one();
+        }
+    }
+
+    /// Returns the lock of an instance with another list that we learned of after our election.
+    pub(crate) fn other_list(&self) -> Option<OtherTerms> {
+        self.known().other_list.clone()
+    }
+
+    /// Waits until there is such a lock.
+    pub(crate) async fn doubt(&self) {
+        self.doubt.notified().await;
     }
 
     /// Returns whether the lease stands on a quorum that may still be extended.
@@ -93,6 +129,10 @@ mod tests {
     const VOTE: ExtendReply = ExtendReply::Renewed { step_down: false, time: TIME };
     const RESTORED: ExtendReply = ExtendReply::Restored { time: TIME };
 
+    fn taken() -> ExtendReply {
+        ExtendReply::Taken { by: LockValue::from_node("x") }
+    }
+
     fn heard(votes: &KnownVotes, answers: Vec<(usize, Result<ExtendReply, Failure>)>, until: Moment) {
         for (node, answer) in answers {
             votes.hear_extended(&NodeReply { node, answer }, until);
@@ -107,7 +147,7 @@ mod tests {
         assert!(votes.is_quorum(now) && !votes.is_quorum(until));
         heard(&votes, vec![(1, Err(Failure::TimedOut))], until);
         assert!(votes.is_quorum(now));
-        heard(&votes, vec![(1, Ok(ExtendReply::Taken))], until);
+        heard(&votes, vec![(1, Ok(taken()))], until);
         assert!(!votes.is_quorum(now));
     }
 
@@ -119,7 +159,17 @@ mod tests {
         assert_eq!((votes.newly_missing(now), votes.newly_missing(now)), (Some([1].into()), None));
         heard(&votes, vec![(1, Ok(VOTE))], until);
         assert_eq!(votes.newly_missing(now), None);
-        heard(&votes, vec![(0, Ok(ExtendReply::Taken))], until);
+        heard(&votes, vec![(0, Ok(taken()))], until);
         assert_eq!(votes.newly_missing(now), Some([0].into()));
+    }
+    #[test]
+    fn only_the_first_answer_of_a_node_shows_another_list() {
+        let (votes, now) = (KnownVotes::none(Quorums::of(3)), Moment::now());
+        let by = LockValue::from_node(r#"{"id":"1","holder":"web-1","nodes":5}"#);
+        let others = || Ok(ExtendReply::Taken { by: by.clone() });
+        heard(&votes, vec![(0, Ok(VOTE)), (1, Err(Failure::TimedOut)), (0, others())], now);
+        assert_eq!(votes.other_list(), None);
+        heard(&votes, vec![(2, Ok(taken())), (1, others())], now);
+        assert_eq!(votes.other_list().map(|other| (other.node, other.holder)), Some((1, "web-1".into())));
     }
 }

@@ -141,8 +141,18 @@ impl Redlock {
         }
     }
 
+    /// Waits until a node shows that somebody else may lead.
+    pub(crate) async fn doubt(&self) {
+        self.votes.doubt().await;
+    }
+
     /// Extends the lease once. May leave a note on the nodes.
     pub(crate) async fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
+        // A command that has ended may still leave its note.
+        let other = self.votes.other_list().filter(|_| note.is_none());
+        if let Some(Reason::OtherList(other)) = other.map(|other| self.reason_of(other)) {
+            return ExtendOutcome::Lost(BackendFailure::OtherList(other));
+        }
         self.report_bare_quorum();
         let mut round = self.ask_to_extend(note);
         round.decide(&self.quorums, ExtendReply::is_vote).await;

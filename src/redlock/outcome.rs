@@ -141,11 +141,19 @@ pub(crate) fn campaign(
 fn other_terms(quorums: &Quorums, slots: u16, replies: &[NodeReply<AcquireReply>]) -> Option<OtherTerms> {
     replies.iter().find_map(|NodeReply { node, answer }| {
         let Answer::Held { value, .. } = &answer.as_ref().ok()?.answer else { return None };
-        let is_other = |theirs: &ListSizes| !theirs.shares(quorums.sizes()) && !broken!("other_list");
-        let lists = value.lists().filter(is_other).map(Theirs::Lists);
-        let theirs = lists.or_else(|| Some(Theirs::Slots(value.slots())).filter(|_| value.slots() != slots))?;
-        Some(OtherTerms { node: *node, holder: value.holder(), theirs })
+        let other_slots = || {
+            let theirs = Some(Theirs::Slots(value.slots())).filter(|_| value.slots() != slots)?;
+            Some(OtherTerms { node: *node, holder: value.holder(), theirs })
+        };
+        of_other_list(quorums, *node, value).or_else(other_slots)
     })
+}
+
+/// Returns the lock with this value, on this node, if its leader has lists that aren't ours.
+pub(crate) fn of_other_list(quorums: &Quorums, node: usize, value: &LockValue) -> Option<OtherTerms> {
+    let is_other = |theirs: &ListSizes| !theirs.shares(quorums.sizes()) && !broken!("other_list");
+    let theirs = Theirs::Lists(value.lists().filter(is_other)?);
+    Some(OtherTerms { node, holder: value.holder(), theirs })
 }
 
 /// Returns an instance whose ttl isn't ours, and that.
@@ -285,7 +293,7 @@ pub(crate) fn free_in(
 pub(crate) fn extension(quorums: &Quorums, replies: &[NodeReply<ExtendReply>]) -> VoteResult {
     if quorums.is_reached(&nodes_that(replies, ExtendReply::is_vote)) {
         VoteResult::Won
-    } else if quorums.is_prevented(&nodes_that(replies, |answer| matches!(answer, ExtendReply::Taken))) {
+    } else if quorums.is_prevented(&nodes_that(replies, |answer| matches!(answer, ExtendReply::Taken { .. }))) {
         VoteResult::Lost
     } else {
         VoteResult::Pending

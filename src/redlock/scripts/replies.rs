@@ -71,8 +71,8 @@ pub(crate) enum ExtendReply {
     },
     /// The node had lost the key and has it back.
     Restored { time: NodeTime },
-    /// The lock is another's.
-    Taken,
+    /// The lock is another's: this one's.
+    Taken { by: LockValue },
     /// The lock is free, but a larger token has been granted since.
     Overtaken { fence: FencingToken },
 }
@@ -87,7 +87,7 @@ impl ExtendReply {
     pub(crate) fn time(&self) -> Option<NodeTime> {
         match self {
             ExtendReply::Renewed { time, .. } | ExtendReply::Restored { time } => Some(*time),
-            ExtendReply::Taken | ExtendReply::Overtaken { .. } => None,
+            ExtendReply::Taken { .. } | ExtendReply::Overtaken { .. } => None,
         }
     }
 }
@@ -222,7 +222,7 @@ pub(crate) fn extended(value: Value) -> Option<ExtendReply> {
             Some(ExtendReply::Renewed { step_down: *asked == "1", time: node_time(millis)? })
         }
         ["healed", _, millis] => Some(ExtendReply::Restored { time: node_time(millis)? }),
-        ["lost", _, _] => Some(ExtendReply::Taken),
+        ["lost", _, value] => Some(ExtendReply::Taken { by: LockValue::from_node(*value) }),
         ["lost", fence] => Some(ExtendReply::Overtaken { fence: fence.parse().ok()? }),
         _ => None,
     }
