@@ -114,7 +114,7 @@ async fn ask(task: u8) {
             }
         }
         1 => {
-            let mut observer = RedlockObserver::open(&config, "lock", times);
+            let mut observer = RedlockObserver::open(&config, "lock", times, None);
             observer.listen();
             let seen = observer.look().await;
             is_one_line(&serde_json::to_string(&seen).expect("JSON"));
@@ -126,8 +126,8 @@ async fn ask(task: u8) {
 
 async fn lead(config: &RedlockConfig, slots: u16, times: Times) {
     let report = Report::new("lock", "fuzz", 2, false, LogFormat::Text);
-    let once_per = OncePer { period: Duration::from_secs(60), attempts: Some(2) };
-    let mut lock = Redlock::open(config, slots, "fuzz", Some(once_per), times, &report).expect("random numbers");
+    let once_per = OncePer { period: Duration::from_secs(60), attempts: Some(2), key: None };
+    let mut lock = Redlock::open(config, slots, "fuzz", Some(&once_per), times, &report).expect("random numbers");
     for _ in 0..3 {
         match lock.acquire().await {
             AcquireOutcome::Acquired(_) => {

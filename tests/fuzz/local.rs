@@ -20,8 +20,8 @@ pub(crate) fn records(data: &[u8]) {
         writer.write_all(data).expect("a written file");
         let record = Record::read(file);
         record.leader().iter().for_each(|leader| is_one_line(&leader.to_string()));
-        record.success().iter().for_each(|success| is_one_line(&success.to_string()));
-        let _ = (record.failures(), record.kept());
+        record.success(None).iter().for_each(|success| is_one_line(&success.to_string()));
+        let _ = (record.failures(None), record.kept());
         record.write(file).expect("a written record");
         let again = Record::read(file);
         assert_eq!((again.token, &again.holder), (record.token, &record.holder));
