@@ -19,9 +19,9 @@ const BETWEEN_FAULTS: Duration = Duration::from_millis(400);
 /// How long a node that was restarted must be left alone: its startup grace, and the time to be counted on again.
 const NODE_SETTLES: Duration = Duration::from_secs(7);
 
-/// How long a slot may be without a leader: the lease of one that can't release it, and as long again for the turns of those who
-/// wait and for a busy host.
-const LONGEST_GAP: Duration = Duration::from_secs(2 * TTL.as_secs());
+/// How long a slot may be without a leader. Its leader, and then a candidate that the others have made way for, may each die
+/// without giving back its votes, which last for a ttl; as long again is for turns and for a busy host.
+const LONGEST_GAP: Duration = Duration::from_secs(3 * TTL.as_secs());
 
 fn number(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |n| n.parse().expect(variable))
