@@ -10,14 +10,15 @@ use nix::{
 use crate::{
     crowd::Crowd,
     events::{gaps, now},
-    table::{Table, spread},
+    table::{Table, median, spread},
     tools::Tool,
 };
 
 const HANDOVERS: usize = 30;
 
-/// Measures handovers with a constant number of standbys.
+/// Measures handovers with a constant number of standbys. The first tool is what the others are compared with.
 pub fn measure(tools: &[Tool], standbys: usize, table: &mut Table) {
+    let mut least = None;
     for tool in tools {
         let mut crowd = Crowd::new(tool, &format!("handover{standbys}"), 80);
         crowd.join(standbys + 1);
@@ -26,7 +27,10 @@ pub fn measure(tools: &[Tool], standbys: usize, table: &mut Table) {
         let first = crowd.runs().len();
         let runs = crowd.wait_for(first + HANDOVERS + 1, true);
         let gaps = gaps(&runs[first..]);
-        table.row(&format!("handover, {standbys} standbys"), &tool.name(), spread(gaps));
+        let middle = median(gaps.clone());
+        let ratio = least.map_or(String::new(), |least: f64| format!(", {:.2} × the limit", middle / least));
+        least.get_or_insert(middle);
+        table.row(&format!("handover, {standbys} standbys"), &tool.name(), format!("{}{ratio}", spread(gaps)));
     }
 }
 

@@ -1,7 +1,9 @@
 //! Servers on free ports of the loopback that end with the benchmark: Redis, old enough to vote, and etcd.
 
 use std::{
+    fs,
     net::TcpListener,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -12,13 +14,20 @@ use nix::{
 };
 use tempfile::TempDir;
 
+/// Files in the folder of servers with TLS.
+const AUTHORITY: &str = "authority.pem";
+const CERTIFICATE: &str = "server.pem";
+const KEY: &str = "server.key";
+
 pub struct Servers {
     children: Vec<Child>,
     ports: Vec<u16>,
-    _folder: TempDir,
+    /// Of those that have TLS.
+    tls_ports: Vec<u16>,
+    folder: TempDir,
 }
 
-fn start(program: &str, args: &[String]) -> Child {
+fn spawn(program: &str, args: &[String]) -> Child {
     Command::new("setpriv")
         .args(["--pdeathsig", "KILL", program])
         .args(args)
@@ -28,26 +37,62 @@ fn start(program: &str, args: &[String]) -> Child {
         .unwrap_or_else(|e| panic!("{program}: {e}"))
 }
 
-fn free_ports(number: usize) -> Vec<u16> {
+pub fn free_ports(number: usize) -> Vec<u16> {
     let held: Vec<_> = (0..number).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
     held.iter().map(|l| l.local_addr().expect("its address").port()).collect()
 }
 
+/// Makes a certificate for 127.0.0.1 and the authority that signs it. Returns whether that works here.
+fn make_certificate(folder: &TempDir) -> bool {
+    let extensions = "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n";
+    fs::write(folder.path().join("extensions"), extensions).expect("a file");
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    let authority = ["req", "-x509", "-subj", "/CN=authority", "-keyout", "authority.key", "-out", AUTHORITY];
+    let request = ["req", "-subj", "/CN=server", "-keyout", KEY, "-out", "request"];
+    let sign = ["x509", "-req", "-in", "request", "-CA", AUTHORITY, "-CAkey", "authority.key", "-CAcreateserial"];
+    let signed = ["-extfile", "extensions", "-out", CERTIFICATE];
+    let calls = [[&authority[..], &key].concat(), [&request[..], &key].concat(), [&sign[..], &signed].concat()];
+    calls.iter().all(|args| {
+        let mut openssl = Command::new("openssl");
+        openssl.args(args).current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        openssl.status().is_ok_and(|status| status.success())
+    })
+}
+
 impl Servers {
-    /// Starts Redis servers and returns once they are old enough to vote at `ttl`, the longest lease measured.
+    /// Starts a server with each list of arguments. Returns after `settle`.
+    pub fn start(program: &str, args: Vec<Vec<String>>, ports: Vec<u16>, folder: TempDir, settle: Duration) -> Self {
+        let children = args.iter().map(|args| spawn(program, args)).collect();
+        std::thread::sleep(settle);
+        Servers { children, ports, tls_ports: Vec::new(), folder }
+    }
+
+    /// Starts Redis servers and returns once they are old enough to vote at `ttl`, the longest lease measured. They have a
+    /// port for TLS each, if this machine has openssl(1).
     pub fn redis(number: usize, ttl: Duration) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let ports = free_ports(number);
-        let launch = |port: &u16| {
+        let ports = free_ports(2 * number);
+        let (ports, tls_ports) = ports.split_at(number);
+        let has_tls = make_certificate(&folder);
+        let launch = |(port, tls_port): (&u16, &u16)| {
             let options =
                 ["--bind", "127.0.0.1", "--save", "", "--maxclients", "20000", "--tcp-backlog", "4096", "--port"];
             let mut args: Vec<String> = options.map(String::from).to_vec();
             args.extend([port.to_string(), "--dir".into(), folder.path().display().to_string()]);
-            start("redis-server", &args)
+            if has_tls {
+                args.extend(["--tls-port".into(), tls_port.to_string(), "--tls-auth-clients".into(), "no".into()]);
+                let file = |name: &str| folder.path().join(name).display().to_string();
+                args.extend(["--tls-cert-file".into(), file(CERTIFICATE), "--tls-key-file".into(), file(KEY)]);
+            }
+            args
         };
-        let children = ports.iter().map(launch).collect();
-        std::thread::sleep(ttl + ttl / 50 + Duration::from_secs(2));
-        Servers { children, ports, _folder: folder }
+        let args = ports.iter().zip(tls_ports).map(launch).collect();
+        let settle = ttl + ttl / 50 + Duration::from_secs(2);
+        let mut servers = Self::start("redis-server", args, ports.to_vec(), folder, settle);
+        if has_tls {
+            servers.tls_ports = tls_ports.to_vec();
+        }
+        servers
     }
 
     /// Starts a cluster of three.
@@ -56,9 +101,9 @@ impl Servers {
         let ports = free_ports(6);
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let cluster = (0..3).map(|i| format!("n{i}={}", url(ports[3 + i]))).collect::<Vec<_>>().join(",");
-        let launch = |i: usize| {
+        let launch = |i: usize| -> Vec<String> {
             let (client, peer) = (url(ports[i]), url(ports[3 + i]));
-            let data = folder.path().join(format!("n{i}")).display().to_string();
+            let data = format!("{}/n{i}", folder.path().display());
             let args = [
                 ("--name", format!("n{i}")),
                 ("--data-dir", data),
@@ -68,17 +113,26 @@ impl Servers {
                 ("--initial-advertise-peer-urls", peer),
                 ("--initial-cluster", cluster.clone()),
             ];
-            let args: Vec<String> = args.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
-            start("etcd", &args)
+            args.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
         };
-        let children = (0..3).map(launch).collect();
-        std::thread::sleep(Duration::from_secs(4));
-        Servers { children, ports, _folder: folder }
+        let args = (0..3).map(launch).collect();
+        Self::start("etcd", args, ports, folder, Duration::from_secs(4))
     }
 
     /// Returns the Redis URLs of the first `number` servers.
     pub fn urls(&self, number: usize) -> String {
         self.ports[..number].iter().map(|p| format!("redis://127.0.0.1:{p}")).collect::<Vec<_>>().join(",")
+    }
+
+    /// The same with TLS, if they have it.
+    pub fn tls_urls(&self, number: usize) -> Option<String> {
+        let ports = self.tls_ports.get(..number)?;
+        Some(ports.iter().map(|p| format!("rediss://127.0.0.1:{p}")).collect::<Vec<_>>().join(","))
+    }
+
+    /// Returns the certificate that their own are signed with.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join(AUTHORITY)
     }
 
     pub fn endpoints(&self) -> String {

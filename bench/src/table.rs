@@ -33,7 +33,7 @@ impl Table {
     }
 
     pub fn markdown(&self) -> String {
-        let mut text = format!("{}; the release binary has {:.1} MB.\n\n", self.machine, self.size as f64 / 1e6);
+        let mut text = format!("{}; the release binary has {} KiB.\n\n", self.machine, self.size / 1024);
         text += "| measured | of | figures |\n| --- | --- | --- |";
         for row in &self.rows {
             text += &format!("\n| {} | {} | {} |", row.what, row.who, row.figures);

@@ -13,6 +13,11 @@ pub enum Tool {
         urls: String,
         ttl: &'static str,
     },
+    /// What no lock on several servers can be faster than (see limit.c).
+    Limit {
+        program: PathBuf,
+        ports: Vec<u16>,
+    },
     Flock {
         folder: PathBuf,
     },
@@ -30,10 +35,21 @@ pub enum Tool {
 impl Tool {
     pub fn name(&self) -> String {
         match self {
-            Tool::Leaderrun { urls, .. } => format!("leaderrun, {} nodes", urls.split(',').count()),
+            Tool::Leaderrun { .. } => format!("leaderrun, {} nodes", self.nodes()),
+            Tool::Limit { .. } => format!("the limit, {} nodes", self.nodes()),
             Tool::Flock { .. } => "`flock`".into(),
-            Tool::Etcdctl { .. } => "`etcdctl lock`, 3 nodes".into(),
-            Tool::Rslock { urls, .. } => format!("rslock `using`, {} nodes", urls.split(',').count()),
+            Tool::Etcdctl { .. } => format!("`etcdctl lock`, {} nodes", self.nodes()),
+            Tool::Rslock { .. } => format!("rslock `using`, {} nodes", self.nodes()),
+        }
+    }
+
+    /// Returns the number of servers that the lock is on.
+    pub fn nodes(&self) -> usize {
+        match self {
+            Tool::Leaderrun { urls, .. } | Tool::Rslock { urls, .. } => urls.split(',').count(),
+            Tool::Limit { ports, .. } => ports.len(),
+            Tool::Etcdctl { endpoints, .. } => endpoints.split(',').count(),
+            Tool::Flock { .. } => 0,
         }
     }
 
@@ -44,6 +60,11 @@ impl Tool {
             Tool::Leaderrun { program, urls, ttl } => {
                 run = Command::new(program);
                 run.args(["-R", urls, "-r", resource, "--ttl", ttl, "--"]);
+            }
+            Tool::Limit { program, ports } => {
+                let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+                run = Command::new(program);
+                run.args([&ports.join(","), resource]);
             }
             Tool::Flock { folder } => {
                 run = Command::new("flock");
@@ -62,6 +83,12 @@ impl Tool {
         run.args(command).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         run
     }
+}
+
+/// Returns whether a program is in one of the folders of PATH.
+pub fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 pub fn ourselves() -> PathBuf {

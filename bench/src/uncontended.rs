@@ -10,6 +10,7 @@ use std::{
 use nix::{
     sys::resource::{UsageWho, getrusage},
     sys::time::TimeVal,
+    time::{ClockId, clock_gettime},
 };
 
 use crate::{
@@ -55,7 +56,27 @@ fn peak_memory(command: &mut Command) -> f64 {
     peak
 }
 
-pub fn measure(leaderrun: &Path, servers: &Servers, others: &[Tool], table: &mut Table) {
+/// Returns the time until `date +%s.%N`, which `command` starts, tells the time, in ms.
+pub fn until_start(command: &mut Command) -> f64 {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME).expect("a clock");
+    let began = Duration::from(now).as_secs_f64();
+    let output = command.output().expect("date");
+    let started: f64 = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a time");
+    (started - began) * 1e3
+}
+
+/// Returns the medians of two runs' wall and CPU times, and of the ratio of the second's to the first's, pair by pair.
+fn compare(mut first: impl FnMut() -> Command, mut second: impl FnMut() -> Command) -> (Cost, Cost, f64) {
+    run(&mut first());
+    run(&mut second());
+    let pairs: Vec<(Cost, Cost)> = (0..PAIRS).map(|_| (run(&mut first()), run(&mut second()))).collect();
+    let middle = |of: fn(&(Cost, Cost)) -> f64| median(pairs.iter().map(of).collect());
+    let one = Cost { wall: middle(|p| p.0.wall), cpu: middle(|p| p.0.cpu) };
+    let other = Cost { wall: middle(|p| p.1.wall), cpu: middle(|p| p.1.cpu) };
+    (one, other, middle(|p| p.1.wall / p.0.wall))
+}
+
+pub fn measure(leaderrun: &Path, servers: &Servers, limit: &Tool, others: &[Tool], table: &mut Table) {
     let folder = tempfile::tempdir().expect("a folder");
     let lock = folder.path().join("lock");
     let ours = |nodes: usize, args: &[&str]| {
@@ -71,21 +92,24 @@ pub fn measure(leaderrun: &Path, servers: &Servers, others: &[Tool], table: &mut
     let what = "uncontended `/bin/true`";
     let alone: Vec<Cost> = (0..PAIRS).map(|_| run(&mut Command::new("/bin/true"))).collect();
     table.row(what, "alone", format!("{:.2} ms", median(alone.iter().map(|c| c.wall).collect())));
+    let limits = || limit.command("uncontended", &["/bin/true".into()]);
     for nodes in [1, 3, 5] {
-        run(&mut ours(nodes, &["/bin/true"]));
-        let pairs: Vec<(Cost, Cost)> =
-            (0..PAIRS).map(|_| (run(&mut flock()), run(&mut ours(nodes, &["/bin/true"])))).collect();
+        let (theirs, own, ratio) = compare(flock, || ours(nodes, &["/bin/true"]));
         if nodes == 1 {
-            let (wall, cpu) = pairs.iter().map(|(f, _)| (f.wall, f.cpu)).unzip();
-            table.row(what, "`flock -n`", format!("{:.2} ms, CPU {:.2} ms", median(wall), median(cpu)));
+            table.row(what, "`flock -n`", format!("{:.2} ms, CPU {:.2} ms", theirs.wall, theirs.cpu));
         }
-        let ratio = median(pairs.iter().map(|(f, o)| o.wall / f.wall).collect());
-        let (wall, cpu) = pairs.iter().map(|(_, o)| (o.wall, o.cpu)).unzip();
+        let of_limit = if nodes == limit.nodes() {
+            let (least, _, ratio) = compare(limits, || ours(nodes, &["/bin/true"]));
+            table.row(what, &limit.name(), format!("{:.2} ms, CPU {:.2} ms", least.wall, least.cpu));
+            format!(", {ratio:.2} × the limit")
+        } else {
+            String::new()
+        };
         let memory = peak_memory(&mut ours(nodes, &["sleep", "0.1"]));
         table.row(
             what,
             &format!("leaderrun, {nodes} nodes"),
-            format!("{:.2} ms, {ratio:.2} × flock; CPU {:.2} ms; peak RSS {memory:.1} MB", median(wall), median(cpu)),
+            format!("{:.2} ms, {ratio:.2} × flock{of_limit}; CPU {:.2} ms; peak RSS {memory:.1} MB", own.wall, own.cpu),
         );
     }
     for tool in others {
@@ -96,13 +120,6 @@ pub fn measure(leaderrun: &Path, servers: &Servers, others: &[Tool], table: &mut
         table.row(what, &tool.name(), format!("{:.2} ms, CPU {:.2} ms", median(wall), median(cpu)));
     }
     for nodes in [1, 3] {
-        let until_start = |command: &mut Command| {
-            let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_REALTIME).expect("a clock");
-            let began = Duration::from(now).as_secs_f64();
-            let output = command.output().expect("date");
-            let started: f64 = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a time");
-            (started - began) * 1e3
-        };
         let date = ["date", "+%s.%N"];
         let pairs = (0..PAIRS).map(|_| {
             let alone = until_start(Command::new(date[0]).arg(date[1]));
