@@ -5,7 +5,8 @@
 //! sprout many N: N children, all ignoring SIGTERM · late N: the same, once it gets SIGTERM · nest N: a child of a child
 //! and so on, N deep · deep N: the same, each in a session of its own · bomb N: N processes that fork and exit as fast as
 //! they can · sibling: a child that clone(2), CLONE_PARENT, makes a child of its parent
-//! sprout fell SHAPE N: grows such a tree, kills and reaps it, and prints how many milliseconds that took
+//! sprout tiny many | nest N: the same trees, of processes that have become a program of one page
+//! sprout fell [tiny] SHAPE N: grows such a tree, kills and reaps it, and prints how many milliseconds that took
 //! sprout trace PID: attaches to a process as a debugger that never looks at it, and prints a line
 //! sprout alive VARIABLE: prints the ids of the processes with this variable, NAME=VALUE, in their environment
 //! sprout tell: prints the signals that it and its child get; SIGSEGV ends them
@@ -29,6 +30,26 @@ use nix::{
     },
     unistd::{ForkResult, Pid, fork, setpgid, setsid},
 };
+
+mod tiny_program;
+
+use tiny_program::TinyProgram;
+
+/// What the processes of a tree are while they wait for their end.
+enum Kind {
+    /// Copies of this program.
+    Copies,
+    Tiny(TinyProgram),
+}
+
+impl Kind {
+    fn wait(&self) {
+        match self {
+            Kind::Copies => sleep_on(),
+            Kind::Tiny(program) => program.exec(),
+        }
+    }
+}
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -62,12 +83,12 @@ fn main() {
             });
             sleep_on();
         }
-        ["many" | "nest" | "deep", _] => grow(&args),
+        ["many" | "nest" | "deep", _] | ["tiny", "many" | "nest", _] => grow(&args),
         ["late", number] => {
             let term = SigSet::from(Signal::SIGTERM);
             term.thread_block().expect("a blocked signal");
             term.wait().expect("the signal");
-            many(number.parse().expect("a number"));
+            many(&Kind::Copies, number.parse().expect("a number"));
         }
         ["fell", ..] => fell(&args[1..]),
         ["bomb", number] => {
@@ -152,21 +173,25 @@ fn forks() -> bool {
 
 /// Grows a tree that lasts.
 fn grow(shape: &[String]) {
+    let (kind, shape) = match shape {
+        [tiny, shape @ ..] if tiny == "tiny" => (Kind::Tiny(TinyProgram::new()), shape),
+        shape => (Kind::Copies, shape),
+    };
     let number = shape[1].parse().expect("a number");
     match shape[0].as_str() {
-        "many" => many(number),
-        "nest" => nest(number),
+        "many" => many(&kind, number),
+        "nest" => nest(&kind, number),
         _ => deep(number),
     }
 }
 
-fn many(number: u32) {
+fn many(kind: &Kind, number: u32) {
     ignore(Signal::SIGTERM);
     for _ in 0..number {
-        in_child(sleep_on);
+        in_child(|| kind.wait());
     }
     say("grown");
-    sleep_on();
+    kind.wait();
 }
 
 /// Grows a tree in a group of its own, kills the group, and reaps everything. Prints how many milliseconds that took: no
@@ -189,13 +214,13 @@ fn fell(shape: &[String]) {
 }
 
 /// Forks a child that forks a child and so on, each of which lasts.
-fn nest(depth: u32) {
+fn nest(kind: &Kind, depth: u32) {
     if depth > 0 {
-        in_child(|| nest(depth - 1));
+        in_child(|| nest(kind, depth - 1));
     } else {
         say("grown");
     }
-    sleep_on();
+    kind.wait();
 }
 
 /// The same, each in a session of its own and ignoring SIGTERM.
