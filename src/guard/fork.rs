@@ -8,7 +8,7 @@ use nix::{
         prctl::{set_child_subreaper, set_name},
         signal::Signal,
     },
-    unistd::{ForkResult, Pid, getpid},
+    unistd::{ForkResult, Pid, getpid, getppid},
 };
 
 use super::{
@@ -76,7 +76,9 @@ pub(crate) fn fork_guard(
     if options.pid_namespace {
         ours.receive_processes().context("can't learn process ids from another PID namespace")?;
     }
-    let (elector, job_control) = (getpid(), has_job_control());
+    let (elector, starter) = (getpid(), getppid());
+    // A guard in a namespace can't see who started us. Any other looks itself, while the elector connects.
+    let job_control = options.pid_namespace.then(|| has_job_control(starter));
     let forked = if options.pid_namespace {
         namespace::fork_into_new()?
     } else {
@@ -91,6 +93,7 @@ pub(crate) fn fork_guard(
         }
         ForkResult::Child => {
             drop(ours);
+            let job_control = job_control.unwrap_or_else(|| has_job_control(starter));
             let exit =
                 supervise(options, (elector, job_control), inherited, terminal, ElectorLink::new(guards), release);
             std::process::exit(exit.status().into());

@@ -3,7 +3,12 @@
 use std::{os::fd::RawFd, time::Duration};
 
 use anyhow::{Context, Result};
-use nix::{errno::Errno, libc, sys::signal::Signal, unistd::Pid};
+use nix::{
+    errno::Errno,
+    libc,
+    sys::signal::Signal,
+    unistd::{Pid, getppid},
+};
 use tokio::{io::unix::AsyncFd, time::timeout};
 
 use super::{
@@ -198,7 +203,7 @@ impl Guard for GuardHandle {
             // Somebody continues us, or the command, already.
             _ if is_pending(libc::SIGCONT) => return,
             // The kernel stops by it whether anybody can continue us or not.
-            Ok(Signal::SIGSTOP) if !has_job_control() => return,
+            Ok(Signal::SIGSTOP) if !has_job_control(getppid()) => return,
             Ok(signal) => stop_self_by(signal),
             Err(_) => return,
         }

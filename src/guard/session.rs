@@ -5,15 +5,15 @@
 //! shell with job control is, and the guard, the command's parent, must not be: it leaves the session as well. When the
 //! shell ends, the kernel continues what is stopped and hangs it up, as it would without us.
 
-use nix::unistd::{getpgid, getpgrp, getppid, getsid, setsid};
+use nix::unistd::{Pid, getpgid, getpgrp, getsid, setsid};
 
 use super::proc_stat::ProcStat;
 
 /// Returns whether somebody could continue our process group. As far as can be seen: the group's other members may have
-/// other parents.
-pub(super) fn has_job_control() -> bool {
+/// other parents. `starter`: the parent of the elector.
+pub(super) fn has_job_control(starter: Pid) -> bool {
     let (group, session) = (getpgrp(), getsid(None));
-    let mut parent = getppid();
+    let mut parent = starter;
     while parent.as_raw() > 0 && getsid(Some(parent)) == session {
         if getpgid(Some(parent)) != Ok(group) {
             return true;
