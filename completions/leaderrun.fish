@@ -52,6 +52,9 @@ complete -c leaderrun -l sd-notify -d 'Notify systemd when leaderrun is ready' -
 leader\t'When the command runs'"
 complete -c leaderrun -l leads -d 'Exit with 0 if HOLDER leads' -r
 complete -c leaderrun -l slot -d 'The slot for --step-down' -r
+complete -c leaderrun -l history -d 'Print the last N runs, and how each ended [default: 20]' -r
+complete -c leaderrun -l succeeded-within -d 'Exit with 0 if the command has succeeded within DURATION' -r
+complete -c leaderrun -l openmetrics -d 'Write metrics to FILE, with --status or --list' -r -F
 complete -c leaderrun -l completions -d 'Print the completions for SHELL' -r -f -a "bash\t''
 zsh\t''
 fish\t''
@@ -65,9 +68,10 @@ complete -c leaderrun -s v -l verbose -d 'Print more; twice: every round'
 complete -c leaderrun -s q -l quiet -d 'Print nothing, not even errors'
 complete -c leaderrun -l status -d 'Print who leads (--watch: and every change)'
 complete -c leaderrun -l watch -d 'Print a line for each change of leader'
+complete -c leaderrun -l list -d 'Print every resource: who leads, and the last run'
 complete -c leaderrun -l check -d 'Check the nodes: problems and suggested fixes'
 complete -c leaderrun -l step-down -d 'Ask the leader to step down gracefully'
-complete -c leaderrun -l json -d 'Print JSON, with --check, --status or --watch'
+complete -c leaderrun -l json -d 'Print JSON, with a question'
 complete -c leaderrun -l man -d 'Print the man page'
 complete -c leaderrun -s h -d 'Print a summary'
 complete -c leaderrun -l help -d 'Print this help'

@@ -6,8 +6,9 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::{
+    history::EndedRun,
     local::{Local, LocalSlots},
-    lock::{AcquireOutcome, BackendFailure, ExtendOutcome, NotAcquired, ReleaseKey, ReleaseOptions},
+    lock::{AcquireOutcome, BackendFailure, ExtendOutcome, NotAcquired, ReleaseKey, ReleaseOptions, Slot},
     once_per::Note,
     redlock::{self, Redlock},
     settings::{BackendConfig, Settings},
@@ -106,18 +107,26 @@ impl Backend {
     }
 }
 
-/// Releases the lease of a dead elector, in its guard, once the tree is dead too. Leaves the note of a success too, in
-/// case the elector has not. Returns whether the lease is free now.
-pub(crate) fn release_for_dead_elector(settings: &Settings, release_key: ReleaseKey, note: Option<&Note>) -> bool {
+/// Releases the lease of a dead elector, in its guard, once the tree is dead too. Records the run, and leaves the note of a
+/// success too, in case the elector has not. Returns whether the lease is free now.
+pub(crate) fn release_for_dead_elector(
+    settings: &Settings,
+    slot: Slot,
+    release_key: ReleaseKey,
+    note: Option<&Note>,
+    run: EndedRun,
+) -> bool {
     match (&settings.backend, release_key) {
         (BackendConfig::Redlock(config), ReleaseKey::Nodes(key)) => {
-            redlock::release_alone(config, settings.times, key, note)
+            redlock::release_alone(config, settings.times, key, note, run)
         }
         _ => {
-            if let Some(note) = note
-                && let Ok(local) = Local::open(&settings.resource, &settings.holder, settings.once_per.as_ref())
-            {
-                local.extend(Some(note));
+            let once_per = settings.once_per.as_ref();
+            if let Ok(local) = Local::of_slot(&settings.resource, slot, &settings.holder, once_per) {
+                if let Some(note) = note {
+                    local.extend(Some(note));
+                }
+                local.record_end(&run);
             }
             true
         }

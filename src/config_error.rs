@@ -37,6 +37,7 @@ pub(crate) enum ConfigError {
     Signal(String),
     Program { name: String, error: ProgramError },
     JsonWithoutQuestion,
+    MetricsWithoutQuestion,
     CheckOfLocal,
 }
 
@@ -128,9 +129,11 @@ impl Display for ConfigError {
             Self::Program { error: ProgramError::NotExecutable(path), .. } => {
                 write!(f, "{}: it can't be run: it is not an executable file", path.display())
             }
-            Self::JsonWithoutQuestion => {
-                write!(f, "--json is for --check, --status, --watch and --forget; leave it out")
-            }
+            Self::JsonWithoutQuestion => write!(
+                f,
+                "--json is for --check, --status, --watch, --forget, --list, --history and --succeeded-within; leave it out"
+            ),
+            Self::MetricsWithoutQuestion => write!(f, "--openmetrics is for --status and --list; add one of them"),
             Self::CheckOfLocal => {
                 write!(f, "--check asks the Redis servers, of which --local has none; give --redis URL,...")
             }

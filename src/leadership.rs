@@ -1,5 +1,6 @@
 //! Leading: extends the lease while the command runs, until the command has ended or the lease is lost.
 
+mod end;
 mod loss;
 mod signals;
 
@@ -9,15 +10,15 @@ use humantime::format_duration;
 use nix::{errno::Errno, unistd::Pid};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+pub(crate) use self::end::{LeadershipEnd, LeadershipOutcome};
 use self::loss::Loss;
 use crate::{
     backend::Backend,
     clock::{Moment, reach},
     event::Event,
-    guard::{Ending, Guard, GuardEvent, GuardMessage, Order},
-    lease::{Deadlines, FencingToken, Times},
-    lock::{BackendFailure, ExtendOutcome, Lease, Slot},
-    once_per::Failures,
+    guard::{Guard, GuardEvent, GuardMessage, Order},
+    lease::{Deadlines, Times},
+    lock::{BackendFailure, ExtendOutcome, Lease},
     renewal::RenewalSchedule,
     settings::Settings,
 };
@@ -57,49 +58,12 @@ struct Leadership<'a, G> {
     /// We have passed on a signal that ends a process: what the command does then is not its own doing.
     told_to_end: bool,
     guard_dead: bool,
+    /// When the guard has seen that nothing of the command is left.
+    empty_since: Option<Moment>,
     /// The number of the command's last suspension that we know of.
     suspension: u32,
     /// We have passed on a signal that stops it, so its continuation is passed on as well.
     stop_passed_on: bool,
-}
-
-/// A leadership that is over.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LeadershipEnd {
-    pub slot: Slot,
-    pub outcome: LeadershipOutcome,
-    pub token: FencingToken,
-    /// When the command was started.
-    pub began: Moment,
-    /// How often the command had failed in this period before.
-    pub failures: Failures,
-    /// We were told to end while there was something of the command, and have passed that on.
-    pub told_to_end: bool,
-    /// Until when nobody else can lead; `None` if the lease doesn't expire.
-    pub alone_until: Option<Moment>,
-}
-
-/// How a leadership ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LeadershipOutcome {
-    /// The command ended by itself.
-    Exited(Ending),
-    /// The command exists but can't be run.
-    CannotRun,
-    /// The command was not found.
-    NotFound,
-    /// The guard could not fork to run the command.
-    NotForked,
-    /// The guard could not set its timer, and killed the command.
-    NoTimer,
-    /// The guard died before the command had ended.
-    GuardDied,
-    /// The lease was lost, and the command stopped.
-    LeaseLost,
-    /// We were asked to step down, and the command stopped.
-    SteppedDown,
-    /// The command ran for as long as it may, and was stopped.
-    TimedOut,
 }
 
 /// Starts the command and leads until nothing of it is left, so that the lease can be released.
@@ -131,6 +95,7 @@ pub(crate) async fn run<G: Guard>(
         stopping: None,
         told_to_end: false,
         guard_dead: false,
+        empty_since: None,
         suspension: 0,
         stop_passed_on: false,
     };
@@ -139,8 +104,9 @@ pub(crate) async fn run<G: Guard>(
     }
     let outcome = leadership.lead().await;
     let alone_until = leadership.renewal.deadlines().map(|deadlines| deadlines.kill_at);
+    let (is_end_seen, ended) = (leadership.empty_since.is_some(), leadership.empty_since.unwrap_or_else(Moment::now));
     let (told_to_end, slot, token, failures) = (leadership.told_to_end, lease.slot, lease.token, lease.failures);
-    LeadershipEnd { slot, outcome, token, began, failures, told_to_end, alone_until }
+    LeadershipEnd { slot, outcome, token, began, failures, told_to_end, alone_until, ended, is_end_seen }
 }
 
 impl<G: Guard> Leadership<'_, G> {
@@ -186,7 +152,10 @@ impl<G: Guard> Leadership<'_, G> {
     /// Handles the guard's messages and signals. Returns true once nothing of the command is left.
     fn take(&mut self, event: GuardEvent) -> bool {
         match event {
-            GuardEvent::Message(GuardMessage::Empty) => return true,
+            GuardEvent::Message(GuardMessage::Empty { at }) => {
+                self.empty_since = Some(at);
+                return true;
+            }
             GuardEvent::Message(message) => self.take_message(message),
             GuardEvent::Signal(signal) => self.pass_on(signal),
             GuardEvent::GuardDied => self.guard_died(),
@@ -221,7 +190,7 @@ impl<G: Guard> Leadership<'_, G> {
             GuardMessage::Unkillable { pid, errno } => {
                 self.fails(format_args!("process {pid} of {} can't be killed: {}", self.name(), errno.desc()));
             }
-            GuardMessage::Empty => {}
+            GuardMessage::Empty { .. } => {}
         }
     }
 

@@ -20,6 +20,7 @@ mod event;
 mod exit;
 mod file_warning;
 mod guard;
+mod history;
 mod host;
 mod leadership;
 mod lease;

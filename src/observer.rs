@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
+    history::{History, RunState},
     lease::Times,
     local::LocalObserver,
     lock::{LeadershipId, NodeFault, Slot},
@@ -14,6 +15,9 @@ use crate::{
     settings::BackendConfig,
     status::{ElectionStatus, LeaderStatus},
 };
+
+/// How long a run that begins or ends may look like one that has died.
+const SETTLES_WITHIN: Duration = Duration::from_millis(100);
 
 /// What to observe.
 pub(crate) enum Observer {
@@ -69,6 +73,45 @@ impl Observer {
         match self {
             Observer::Redlock(nodes) => nodes.look().await,
             Observer::Local(local) => local.look(),
+        }
+    }
+
+    /// Looks once, and returns the last runs as well.
+    pub(crate) async fn look_back(&self, count: usize) -> (ElectionStatus, History) {
+        let (seen, history) = self.look_back_once(count).await;
+        let is_open = |state: RunState| matches!(state, RunState::Died { .. } | RunState::Unproven);
+        if !history.runs.first().is_some_and(|run| is_open(run.state)) {
+            return (seen, history);
+        }
+        // It may have begun or ended between the two looks.
+        sleep(SETTLES_WITHIN).await;
+        self.look_back_once(count).await
+    }
+
+    /// Does the same for all slots. `slots`: how many there are if nobody leads who says it.
+    pub(crate) async fn look_back_at_all(&mut self, slots: u16, count: usize) -> Vec<(ElectionStatus, History)> {
+        let all = self.look_at_all(slots).await;
+        let of = u16::try_from(all.len()).unwrap_or(u16::MAX);
+        let mut both = Vec::with_capacity(all.len());
+        for seen in all {
+            self.turn_to(seen.slot.map_or(Slot::ONLY, |number| Slot { number, of }));
+            both.push(self.look_back(count).await);
+        }
+        both
+    }
+
+    async fn look_back_once(&self, count: usize) -> (ElectionStatus, History) {
+        match self {
+            Observer::Redlock(nodes) => {
+                let seen = nodes.look().await;
+                let history = nodes.history(count, seen.active_leader()).await;
+                (seen, history)
+            }
+            Observer::Local(local) => {
+                let seen = local.look();
+                let history = local.history(count, seen.active_leader().is_some());
+                (seen, history)
+            }
         }
     }
 

@@ -7,16 +7,18 @@ use tokio::{runtime::Builder, task::yield_now};
 
 use crate::{
     backend::{self, Backend},
+    clock::Moment,
     conclude::conclude,
     election::{self, ElectionEnd},
     event::Event,
     exit::Exit,
-    guard::{self, ForkedGuard, Guard, GuardEvent, GuardHandle, GuardOptions, OrphanedLease},
+    guard::{self, Ending, ForkedGuard, Guard, GuardEvent, GuardHandle, GuardOptions, OrphanedLease},
+    history::{EndedRun, RunResult},
     leadership::{self, LeadershipEnd, LeadershipOutcome},
     lock::{Lease, ReleaseOptions, Slot},
     observer::Observer,
     once_per::Note,
-    run_end::{RunEnd, exit_of},
+    run_end::{RunEnd, exit_of, result_of_ending, run_of},
     settings::Settings,
     systemd::Service,
 };
@@ -66,16 +68,22 @@ fn guard_options(settings: &Settings) -> GuardOptions<'_> {
     }
 }
 
-/// Releases the lease of a dead elector, in its guard, and records the command's success with it. Returns whether the
-/// lease is free.
+/// Releases the lease of a dead elector, in its guard, and records the run and the command's success with it. Returns whether
+/// the lease is free.
 fn release_orphaned(lease: OrphanedLease, settings: &Settings) -> bool {
-    let note = note_of_orphaned(&lease, settings);
-    backend::release_for_dead_elector(settings, lease.release_key, note.as_ref())
+    let (note, run) = (note_of_orphaned(&lease, settings), run_of_orphaned(&lease));
+    backend::release_for_dead_elector(settings, lease.slot, lease.release_key, note.as_ref(), run)
+}
+
+/// Returns the run of a dead elector, which ends now.
+pub(crate) fn run_of_orphaned(lease: &OrphanedLease) -> EndedRun {
+    let result = lease.ending.map_or(RunResult::Failed, result_of_ending);
+    EndedRun { token: lease.token, began: lease.began, ended: Moment::now(), is_end_seen: true, result }
 }
 
 /// Returns the note of a success whose elector is dead.
 pub(crate) fn note_of_orphaned(lease: &OrphanedLease, settings: &Settings) -> Option<Note> {
-    let once_per = settings.once_per.as_ref().filter(|_| lease.succeeded);
+    let once_per = settings.once_per.as_ref().filter(|_| lease.ending == Some(Ending::Code(0)));
     once_per.and_then(|once| once.success(&settings.holder, lease.token, lease.began))
 }
 
@@ -107,7 +115,8 @@ pub(crate) async fn compete(settings: &Settings, guard: &mut impl Guard) -> Resu
     let end = match acquire(&mut backend, guard, settings).await? {
         Acquired::Lease(lease) => {
             let ended = lead(lease, &backend, guard, settings).await;
-            let conclusion = conclude(&ended, &backend, guard, settings).await;
+            let mut conclusion = conclude(&ended, &backend, guard, settings).await;
+            conclusion.release.run = Some(run_of(&ended));
             let slot = ended.slot;
             let lets_another_lead = settings.rejoin && ended.outcome == LeadershipOutcome::SteppedDown;
             release(&mut backend, guard, settings, conclusion.release, !lets_another_lead).await;

@@ -1,6 +1,13 @@
 //! How a run ended, and the exit status for it.
 
-use crate::{exit::Exit, guard::Ending, leadership::LeadershipOutcome, lock::Reason, settings::Settings};
+use crate::{
+    exit::Exit,
+    guard::Ending,
+    history::{EndedRun, RunResult},
+    leadership::{LeadershipEnd, LeadershipOutcome},
+    lock::Reason,
+    settings::Settings,
+};
 
 /// How a run ended.
 #[derive(Clone, Debug)]
@@ -52,5 +59,29 @@ pub(crate) fn exit_of(outcome: LeadershipOutcome) -> Exit {
         LeadershipOutcome::NotForked | LeadershipOutcome::NoTimer | LeadershipOutcome::GuardDied => Exit::Failure,
         LeadershipOutcome::TimedOut => Exit::TimedOut,
         LeadershipOutcome::LeaseLost | LeadershipOutcome::SteppedDown => Exit::LeadershipLost,
+    }
+}
+
+/// Returns a leadership that is over as a run to be recorded.
+pub(crate) fn run_of(end: &LeadershipEnd) -> EndedRun {
+    let result = match end.outcome {
+        LeadershipOutcome::Exited(ending) => result_of_ending(ending),
+        LeadershipOutcome::CannotRun | LeadershipOutcome::NotFound | LeadershipOutcome::NotForked => {
+            RunResult::NotStarted
+        }
+        LeadershipOutcome::NoTimer | LeadershipOutcome::GuardDied => RunResult::Failed,
+        LeadershipOutcome::LeaseLost => RunResult::LeaseLost,
+        LeadershipOutcome::SteppedDown => RunResult::SteppedDown,
+        LeadershipOutcome::TimedOut => RunResult::TimedOut,
+    };
+    EndedRun { token: end.token, began: end.began, ended: end.ended, is_end_seen: end.is_end_seen, result }
+}
+
+/// Returns the result of a command that has ended by itself.
+pub(crate) fn result_of_ending(ending: Ending) -> RunResult {
+    match ending {
+        Ending::Code(0) => RunResult::Success,
+        Ending::Code(status) => RunResult::Exit(status),
+        Ending::Signal(signal) => RunResult::Signal(signal),
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     config_error::{ConfigError, NameProblem, UrlSource},
     exit::Exit,
     file_warning::FileWarning,
+    history::KEPT_FOR,
     lease::{Quorums, Times},
     lock::{MOST_SLOTS, Slot, slot_suffix},
     once_per::{OncePer, PeriodKey},
@@ -222,6 +223,15 @@ fn once_per(cli: &Cli) -> Result<Option<OncePer>, ConfigError> {
 /// It isn't a valid name.
 pub(crate) fn period_key(cli: &Cli) -> Result<Option<PeriodKey>, ConfigError> {
     cli.once_for.as_deref().map(|key| name("--once-for", key).map(PeriodKey::new)).transpose()
+}
+
+/// Returns an age that a run on record can have.
+///
+/// # Errors
+/// It is zero, or longer than runs are kept.
+pub(crate) fn age(option: &'static str, age: Duration) -> Result<Duration, ConfigError> {
+    let age = period(option, age)?;
+    if age > KEPT_FOR { Err(ConfigError::PeriodTooLong { option, period: age, longest: KEPT_FOR }) } else { Ok(age) }
 }
 
 fn wait_policy(cli: &Cli) -> WaitPolicy {

@@ -12,6 +12,7 @@ const CHANNELS: &str = "&leaderrun:*";
 const NEEDED: [&str; 10] =
     ["+eval", "+get", "+set", "+del", "+expire", "+pexpire", "+pttl", "+info", "+time", "+publish"];
 const TO_BE_TOLD: [&str; 2] = ["+subscribe", "+pubsub|numsub"];
+const TO_RECORD: [&str; 5] = ["+zadd", "+zremrangebyscore", "+zremrangebyrank", "+zrevrange", "+scan"];
 
 /// Starts a server with one user, who has these additional rights.
 fn server_for(rights: &[&str]) -> (Server, String) {
@@ -29,7 +30,7 @@ fn run(url: &str, command: &[&str]) -> Output {
 
 #[test]
 fn the_minimal_rights_suffice_to_elect_extend_record_release_and_hand_over() {
-    let rights = [&NEEDED[..], &TO_BE_TOLD].concat();
+    let rights = [&NEEDED[..], &TO_BE_TOLD, &TO_RECORD].concat();
     let (server, url) = server_for(&rights);
     let (resource, witnesses) = (unique("acl"), Witnesses::new());
     let start = |job: &[&str]| {
@@ -54,6 +55,31 @@ fn the_minimal_rights_suffice_to_elect_extend_record_release_and_hand_over() {
     let all = witnesses.check();
     assert_eq!(all.len(), 2);
     assert!(Duration::from_nanos(all[1].start - all[0].last) < TTL / 2, "the standby was not notified: {all:?}");
+    let ask = |question: &[&str]| Leaderrun::new().args(["-R", &url, "-r", &resource]).args(question).output();
+    let history = ask(&["--history"]);
+    assert!(history.code() == 0 && history.stdout.contains("  exit status 1  "), "{}", history.stdout);
+    let list = ask(&["--list"]);
+    assert!(list.code() == 0 && list.stdout.contains(&format!("\n{resource} ")), "{}", list.stdout);
+    assert_eq!(ask(&["--succeeded-within", "1h"]).code(), 0);
+}
+
+#[test]
+fn without_the_rights_to_record_an_instance_leads_and_asking_says_what_is_missing() {
+    let (_server, url) = server_for(&NEEDED);
+    let resource = unique("acl");
+    let ask =
+        |rest: &[&str]| Leaderrun::new().args(["-n", "-t", "1s", "-R", &url, "-r", &resource]).args(rest).output();
+    let output = ask(&["sleep", "0.5"]);
+    assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+    for (question, command) in
+        [(&["--history"][..], "ZREVRANGE"), (&["--succeeded-within", "1h"], "ZREVRANGE"), (&["--list"], "SCAN")]
+    {
+        let output = ask(question);
+        let named = format!("doesn't let this user run {command} (NOPERM)");
+        assert_eq!(output.code(), 69, "{question:?}");
+        assert!(format!("{}{}", output.stdout, output.stderr).contains(&named), "{}{}", output.stdout, output.stderr);
+    }
+    assert_eq!(ask(&["--status"]).code(), 1);
 }
 
 #[test]

@@ -22,7 +22,7 @@ const LAYERS: &[&[&str]] = &[
     &["redlock", "local"],
     &["report", "event", "systemd"],
     &["lock", "status"],
-    &["once_per", "lease", "renewal"],
+    &["once_per", "history", "lease", "renewal"],
     &["clock", "exit", "cli", "one_line", "program", "regular_file", "server_url", "trusted_path"],
     &["host"],
     &["sys"],

@@ -137,7 +137,11 @@ fn all_missing_rights_at_once() {
     assert!(output.stdout.contains("ACL SETUSER USER +set +pttl"), "{}", output.stdout);
     grant(&["+info", "+time", "+eval", "+get", "+expire", "+pexpire", "+publish", "+del", "+set", "+pttl"]);
     finds(&url, "risk", "doesn't let this user listen");
-    server.query::<()>(&["ACL", "SETUSER", "leaderrun", "+subscribe", "+pubsub|numsub"]);
+    server.query::<()>(&["ACL", "SETUSER", "leaderrun", "+subscribe", "+pubsub|numsub", "+zadd", "+zrevrange"]);
+    let lacking =
+        "doesn't let this user run SCAN, ZREMRANGEBYRANK, ZREMRANGEBYSCORE (NOPERM): runs are not all recorded";
+    finds(&url, "risk", lacking);
+    server.query::<()>(&["ACL", "SETUSER", "leaderrun", "+scan", "+zremrangebyrank", "+zremrangebyscore"]);
     assert_eq!(check(&url).code(), 0);
     server.query::<()>(&["ACL", "SETUSER", "leaderrun", "resetkeys", "~other:*"]);
     let output = finds(&url, "no vote", "doesn't let this user use the lock's keys (NOPERM)");

@@ -110,7 +110,7 @@ fn in_an_image_from_scratch_it_resolves_names_leads_and_hands_over_as_pid_one() 
 /// Of 10, for a service that may do everything.
 #[test]
 fn the_units_can_do_little() {
-    for unit in ["consumer.service", "nightly.service"] {
+    for unit in ["consumer.service", "nightly.service", "leaderrun-metrics.service"] {
         let analyze = Command::new("systemd-analyze")
             .args(["security", "--offline=true", "--no-pager"])
             .arg(path(&format!("systemd/{unit}")))
@@ -191,7 +191,14 @@ fn systemd_accepts_the_units() {
     for unit in ["network-online.target", "multi-user.target", "timers.target", "sysinit.target", "basic.target"] {
         fs::write(put(&format!("usr/lib/systemd/system/{unit}")), "[Unit]\nDescription=x\n").expect("a unit");
     }
-    let units = ["consumer.service", "nightly.service", "nightly.timer", "leaderrun@.service"];
+    let units = [
+        "consumer.service",
+        "nightly.service",
+        "nightly.timer",
+        "leaderrun@.service",
+        "leaderrun-metrics.service",
+        "leaderrun-metrics.timer",
+    ];
     for unit in units {
         fs::copy(path(&format!("systemd/{unit}")), put(&format!("etc/systemd/system/{unit}"))).expect("a unit");
     }
@@ -250,6 +257,20 @@ fn leaderrun_accepts_the_command_lines() {
         let output = Leaderrun::new().args(&options).args(at_once).args(["--", "true"]).output();
         assert!(output.code() == 69 && command.starts_with("/opt/"), "{line}: {}", output.stderr);
     }
+}
+
+#[test]
+fn the_unit_of_the_metrics_writes_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = |name: &str| folder.path().join(name).into_os_string().into_string().expect("UTF-8");
+    fs::write(place("urls"), "redis://127.0.0.1:1\n").expect("a file");
+    let unit = text("systemd/leaderrun-metrics.service");
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/leaderrun ")).expect("a command");
+    let line = line.replace("%d/redis", &place("urls"));
+    let line = line.replace("/var/lib/prometheus/node-exporter/leaderrun.prom", &place("leaderrun.prom"));
+    let output = Leaderrun::new().args(line.split(' ')).output();
+    assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+    assert!(fs::read_to_string(place("leaderrun.prom")).expect("a file").contains("\nleaderrun_known 0\n"));
 }
 
 fn store(folder: &Path, words: &[&str], token: u64) -> (bool, String) {

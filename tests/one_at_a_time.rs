@@ -34,7 +34,8 @@ fn lead_by_turns(servers: &Servers, resource: &str, instances: usize, leadership
     let all = witnesses.check();
     assert_eq!(all.len(), leaderships);
     assert!(all.iter().all(|w| w.status.is_some()));
-    assert_eq!(servers.keys(), [format!("leaderrun:{resource}:fence")], "nothing is left but fences");
+    let left = ["fence", "last-success", "runs"].map(|key| format!("leaderrun:{resource}:{key}"));
+    assert_eq!(servers.keys(), left, "nothing is left but fences and what has happened");
 }
 
 #[test]

@@ -8,6 +8,7 @@ const EXTEND: &str = include_str!("../src/redlock/scripts/extend.lua");
 const LOOK: &str = include_str!("../src/redlock/scripts/look.lua");
 const TELL: &str = include_str!("../src/redlock/scripts/tell.lua");
 const SURVEY: &str = include_str!("../src/redlock/scripts/survey.lua");
+const RUNS: &str = include_str!("../src/redlock/scripts/runs.lua");
 const RELEASE: &str = include_str!("../src/redlock/scripts/release.lua");
 
 /// What proves the release of the lock with this value, which has its hash (RFC 3174, test 1).
@@ -34,11 +35,12 @@ impl Node {
     fn eval(&mut self, script: &str, args: &[&str]) -> Vec<String> {
         let mut cmd = redis::cmd("EVAL");
         let keys: &[&str] = match script {
-            ACQUIRE => &["l", "l:fence", "l:done", "l:failures"],
-            EXTEND if args.len() > 3 => &["l", "l:fence", "l:step-down", "l:done"],
-            EXTEND => &["l", "l:fence", "l:step-down"],
+            ACQUIRE => &["l", "l:fence", "l:done", "l:failures", "l:runs"],
+            EXTEND if args.len() > 6 => &["l", "l:fence", "l:step-down", "l:runs", "l:done"],
+            EXTEND => &["l", "l:fence", "l:step-down", "l:runs"],
             LOOK => &["l", "l:fence", "l:done"],
-            _ => &["l", "l:fence"],
+            RUNS => &["l:runs", "l:last-success"],
+            _ => &["l", "l:fence", "l:runs", "l:last-success"],
         };
         cmd.arg(script).arg(keys.len()).arg(keys).arg(args);
         let answer: Vec<redis::Value> = cmd.query(&mut self.connection).expect("an answer");
@@ -52,7 +54,8 @@ impl Node {
 
     /// Does the same with a limit: `may_fail` is how often the command may fail in its period.
     fn acquire_once(&mut self, value: &str, token: &str, settle: &str, may_fail: &str) -> Vec<String> {
-        let mut answer = self.eval(ACQUIRE, &[value, "10000", token, settle, "1", PROOF, may_fail, "", CHANNEL]);
+        let mut answer =
+            self.eval(ACQUIRE, &[value, "10000", token, settle, "1", PROOF, may_fail, "", CHANNEL, &head(token)]);
         let run_id = answer.remove(1);
         assert!(self.query::<String>(&["INFO", "server"]).contains(&format!("run_id:{run_id}\r\n")));
         if answer[0] == "granted" {
@@ -62,13 +65,13 @@ impl Node {
     }
 
     fn extend(&mut self, value: &str, token: &str) -> Vec<String> {
-        self.extend_by(&[value, "10000", token])
+        self.extend_by(&[value, "10000", token, token, &head(token), ""])
     }
 
     /// Extends, and leaves a note that lasts for so many milliseconds.
     fn extend_and_note(&mut self, value: &str, token: &str, note: &str, lasts: i64) -> Vec<String> {
         let ends = (self.time() + lasts).to_string();
-        self.extend_by(&[value, "10000", token, note, &ends])
+        self.extend_by(&[value, "10000", token, token, &head(token), "", note, &ends])
     }
 
     fn extend_by(&mut self, args: &[&str]) -> Vec<String> {
@@ -94,7 +97,20 @@ impl Node {
 
     fn release(&mut self, value: &str, token: &str) -> Vec<String> {
         let next = (token.parse::<u64>().expect("a token") + 1).to_string();
-        self.eval(RELEASE, &[value, token, &next, CHANNEL, "0", "released", value])
+        self.eval(RELEASE, &[value, token, &next, CHANNEL, "0", "released", value, token, "", "", "0", "0"])
+    }
+
+    /// Releases after a run that began 5 s ago, of which this is the end.
+    fn end(&mut self, value: &str, token: &str, end: &str) -> Vec<String> {
+        let next = (token.parse::<u64>().expect("a token") + 1).to_string();
+        let (run, success) = (format!("{},\"end\":\"{end}\"", head(token)), u8::from(end == "success").to_string());
+        self.eval(RELEASE, &[value, token, &next, "", "0", "", "", token, &run, "", "5000", &success])
+    }
+
+    /// Returns the records of the runs, the newest first.
+    fn runs(&mut self) -> Vec<serde_json::Value> {
+        let runs: Vec<String> = self.query(&["ZREVRANGE", "l:runs", "0", "-1"]);
+        runs.iter().map(|run| serde_json::from_str(run).expect("JSON")).collect()
     }
 
     fn query<T: redis::FromRedisValue>(&mut self, args: &[&str]) -> T {
@@ -110,6 +126,11 @@ impl Node {
         }
         (self.query(&["GET", "l"]), (left + 500) / 1000 * 1000, self.query(&["GET", "l:fence"]))
     }
+}
+
+/// Returns a record that its node has still to complete.
+fn head(token: &str) -> String {
+    format!("{{\"token\":{token},\"id\":\"x\",\"holder\":\"web-1\"")
 }
 
 fn strings(parts: &[&str]) -> Vec<String> {
@@ -187,8 +208,8 @@ fn acquire_on_a_server_whose_clock_was_set_back_grants_to_who_has_known_it_for_l
     assert_ne!(script, ACQUIRE);
     let mut acquire = |known: &str| {
         let mut cmd = redis::cmd("EVAL");
-        cmd.arg(&script).arg(4).arg(&["l", "l:fence", "l:done", "l:failures"]);
-        cmd.arg(&["a", "10000", "7", "3000", "0", "", "", known, CHANNEL]);
+        cmd.arg(&script).arg(5).arg(&["l", "l:fence", "l:done", "l:failures", "l:runs"]);
+        cmd.arg(&["a", "10000", "7", "3000", "0", "", "", known, CHANNEL, "{"]);
         let answer: Vec<redis::Value> = cmd.query(&mut node.connection).expect("an answer");
         answer.into_iter().map(|v| redis::from_redis_value::<String>(v).expect("a string")).collect::<Vec<_>>()
     };
@@ -287,7 +308,7 @@ fn a_record_ends_with_its_period_however_late_it_comes() {
     for (note, is_late) in [("success", false), ("success", true), ("1", false), ("1", true)] {
         node.query::<()>(&["DEL", "l:done"]);
         let ends = node.time() + if is_late { 0 } else { 5000 };
-        node.extend_by(&["a", "10000", "7", note, &ends.to_string()]);
+        node.extend_by(&["a", "10000", "7", "", "", "", note, &ends.to_string()]);
         let left: i64 = node.query(&["PTTL", "l:done"]);
         let rest = ends - node.time();
         assert!(if is_late { left == -2 } else { (rest..=rest + 1000).contains(&left) }, "{left}, not {rest}");
@@ -318,7 +339,7 @@ fn a_lock_that_is_kept_counts_as_anothers_even_for_its_own_leader() {
     let mut listener = listener.as_pubsub();
     listener.subscribe(CHANNEL).expect("a subscription");
     node.acquire("a", "7", "0");
-    let kept = ["a", "7", "8", CHANNEL, "0", "held", "5000", "a kept", "5000"];
+    let kept = ["a", "7", "8", CHANNEL, "0", "held", "5000", "7", "", "", "0", "0", "a kept", "5000"];
     assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8"]));
     assert_eq!(node.state(), (Some("a kept".into()), 5000, Some("8".into())));
     assert_eq!(node.extend("a", "7"), strings(&["lost", "8", "a kept"]), "a late extension");
@@ -366,7 +387,7 @@ fn release_restores_a_lock_that_is_to_be_kept() {
     node.acquire("a", "7", "0");
     node.query::<()>(&["FLUSHALL"]);
     assert_eq!(node.release("a", "7"), strings(&["kept", "0"]), "there is nothing to release");
-    let kept = ["a", "7", "8", CHANNEL, "0", "held", "5000", "a kept", "5000"];
+    let kept = ["a", "7", "8", CHANNEL, "0", "held", "5000", "7", "", "", "0", "0", "a kept", "5000"];
     assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8"]));
     assert_eq!(node.state(), (Some("a kept".into()), 5000, Some("8".into())));
 }
@@ -392,13 +413,77 @@ fn tell_announces_a_release_with_the_number_of_listeners() {
 }
 
 #[test]
+fn a_run_is_on_record_from_its_vote_to_its_end() {
+    let mut node = Node::start();
+    node.acquire("a", "7", "0");
+    let now = node.time();
+    let [run] = &node.runs()[..] else { panic!("one run") };
+    assert!(run["start"].as_i64().is_some_and(|start| (now - 5000..=now).contains(&start)), "{run}");
+    assert!((run["token"] == 7 && run["holder"] == "web-1") && run["seen"].is_null());
+    node.query::<()>(&["FLUSHALL"]);
+    node.extend("a", "7");
+    let [run] = &node.runs()[..] else { panic!("one run, also on a server that has lost it") };
+    assert!(run["seen"].is_u64() && run["end"].is_null(), "{run}");
+    node.end("a", "7", "exit 3");
+    let now = node.time();
+    let [run] = &node.runs()[..] else { panic!("one run") };
+    assert!(run["start"].as_i64().is_some_and(|start| (now - 9000..=now - 5000).contains(&start)), "{run}");
+    assert!(run["end"] == "exit 3" && run["seen"].is_null(), "{run}");
+    let lives: i64 = node.query(&["TTL", "l:runs"]);
+    assert!((FENCE_SECONDS - 5..=FENCE_SECONDS).contains(&lives), "{lives}");
+}
+
+#[test]
+fn a_campaign_that_was_lost_leaves_no_run_and_a_lock_that_was_lost_does() {
+    let mut node = Node::start();
+    node.acquire("a", "7", "0");
+    assert_eq!(node.release("a", "7"), strings(&["released", "8"]));
+    assert!(node.runs().is_empty());
+    node.acquire("b", "9", "0");
+    assert_eq!(node.end("a", "8", "lease-lost"), strings(&["kept", "9"]));
+    let runs = node.runs();
+    assert_eq!(runs.iter().map(|run| run["token"].clone()).collect::<Vec<_>>(), [9, 8], "by token");
+    assert_eq!(runs[1]["end"], "lease-lost");
+}
+
+#[test]
+fn a_hundred_runs_are_kept_and_the_last_success_beyond() {
+    let mut node = Node::start();
+    for token in 1..=250 {
+        let (token, end) = (token.to_string(), if token < 10 { "success" } else { "exit 1" });
+        node.acquire("a", &token, "0");
+        node.end("a", &token, end);
+        node.query::<()>(&["DEL", "l:fence"]);
+    }
+    let runs = node.runs();
+    assert_eq!((runs.len(), &runs[0]["token"], &runs[99]["token"]), (100, &250.into(), &151.into()));
+    node.end("a", "3", "success");
+    let reply = node.eval(RUNS, &["0", "19"]);
+    assert_eq!((reply.len(), reply[2].as_str()), (3 + 20, "exit 100"), "a late one is too old to be kept");
+    assert!(reply[1].contains("\"token\":9,"), "and is no newer success: {}", reply[1]);
+    assert!(reply[3].contains("\"token\":250,") && reply[22].contains("\"token\":231,"), "{reply:?}");
+    assert_eq!(node.eval(RUNS, &["90", "200"]).len(), 3 + 10);
+}
+
+#[test]
+fn a_key_of_another_kind_or_a_missing_right_costs_the_record_and_no_lease() {
+    let mut node = Node::start();
+    node.query::<()>(&["SET", "l:runs", "text"]);
+    node.query::<()>(&["LPUSH", "l:last-success", "text"]);
+    assert_eq!(node.acquire("a", "7", "0")[0], "granted");
+    assert_eq!(node.extend("a", "7")[0], "extended");
+    assert_eq!(node.end("a", "7", "success"), strings(&["released", "8"]));
+}
+
+#[test]
 fn each_script_takes_one_round_trip_on_a_server_that_never_saw_it() {
     let mut node = Node::start();
     for (script, args) in [
-        (ACQUIRE, &["a", "10000", "7", "0", "1", "", "2", "", CHANNEL][..]),
-        (EXTEND, &["a", "10000", "7"]),
+        (ACQUIRE, &["a", "10000", "7", "0", "1", "", "2", "", CHANNEL, "{\"token\":7"][..]),
+        (EXTEND, &["a", "10000", "7", "7", "{\"token\":7", ""]),
         (LOOK, &[]),
-        (RELEASE, &["a", "7", "8", CHANNEL, "0", "released", "a"]),
+        (RUNS, &["0", "9"]),
+        (RELEASE, &["a", "7", "8", CHANNEL, "0", "released", "a", "7", "{\"token\":7", "", "0", "1"]),
     ] {
         node.query::<()>(&["SCRIPT", "FLUSH"]);
         node.query::<()>(&["CONFIG", "RESETSTAT"]);
@@ -426,17 +511,18 @@ fn a_slot_is_granted_extended_and_released_beside_those_of_as_many_slots_alone()
     };
     let acquire = |node: &mut Node, slot: usize, value: &str| {
         let lock = locks[slot];
-        let keys = [lock, &format!("{lock}:fence"), "done", "failed", "l"];
-        eval(node, ACQUIRE, &keys, &[value, "10000", "1", "0", "1", "", "", "", "l", " 1"])
+        let keys = [lock, &format!("{lock}:fence"), "done", "failed", "runs", "l"];
+        eval(node, ACQUIRE, &keys, &[value, "10000", "1", "0", "1", "", "", "", "l", "{", " 1"])
     };
     let extend = |node: &mut Node, slot: usize, value: &str| {
         let lock = locks[slot];
-        eval(node, EXTEND, &[lock, &format!("{lock}:fence"), "step-down", "l"], &[value, "10000", "1"]).swap_remove(0)
+        let keys = [lock, &format!("{lock}:fence"), "step-down", "runs", "l"];
+        eval(node, EXTEND, &keys, &[value, "10000", "1", "", "", ""]).swap_remove(0)
     };
     let release = |node: &mut Node, slot: usize, value: &str| {
         let lock = locks[slot];
-        let keys = [lock, &format!("{lock}:fence"), "l", locks[0], locks[1]];
-        eval(node, RELEASE, &keys, &[value, "1", "2", "", "0", "", ""]).swap_remove(0)
+        let keys = [lock, &format!("{lock}:fence"), "runs", "last-success", "l", locks[0], locks[1]];
+        eval(node, RELEASE, &keys, &[value, "1", "2", "", "0", "", "", "1", "", "", "0", "0"]).swap_remove(0)
     };
     let (a, b, other) = (of_slots("a", 2), of_slots("b", 2), of_slots("c", 3));
     assert_eq!(acquire(&mut node, 0, &a)[0], "granted");

@@ -47,7 +47,7 @@ pub(crate) struct Cli {
     /// 1 to 512 bytes without control characters.
     #[arg(help_heading = WHERE)]
     #[arg(short, long, value_name = "NAME", env = "LEADERRUN_RESOURCE", hide_env = true)]
-    #[arg(required_unless_present_any = ["check", "completions", "man"])]
+    #[arg(required_unless_present_any = ["check", "list", "completions", "man"])]
     pub resource: Option<String>,
 
     /// Redis servers (nodes); or --redis-file FILE
@@ -304,7 +304,7 @@ pub(crate) struct Cli {
     /// Print who leads (--watch: and every change)
     ///
     /// Prints who leads, since when, with which fencing token, for how long at least, whether on a bare quorum (one node
-    /// less would lose the lease), and what each node reports.
+    /// less would lose the lease), how the last run ended, and what each node reports.
     /// With --once-for KEY also whether KEY has succeeded.
     /// Doesn't disturb an election. Exit status: 0 an instance leads, 1 none does, 69 no quorum of nodes answered.
     #[arg(help_heading = QUESTIONS)]
@@ -325,6 +325,42 @@ pub(crate) struct Cli {
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
     #[arg(long, group = "question", conflicts_with = "command")]
     pub watch: bool,
+
+    /// Print the last N runs, and how each ended [default: 20]
+    ///
+    /// Prints when each run began, how long it ran, on which instance, with which fencing token, and how it ended: its
+    /// exit status or signal, a lost lease, a step-down, or that it died, so that nobody could say how. Says so if runs
+    /// overlap or fencing tokens decrease. The nodes keep the last 100 runs, for 30 days after the last one. Exit status: 0
+    /// all is well, 1 something is wrong, 69 no quorum of nodes answered.
+    #[arg(help_heading = QUESTIONS, hide_short_help = true)]
+    #[arg(long, value_name = "N", group = "question", conflicts_with = "command")]
+    #[arg(num_args = 0..=1, default_missing_value = "20", value_parser = value_parser!(u8).range(1..=100))]
+    pub history: Option<u8>,
+
+    /// Exit with 0 if the command has succeeded within DURATION
+    ///
+    /// For monitors: prints the last success, or why it is missing. At most 30days. Exit status: 0 a success is on
+    /// record, 1 none is, 69 no quorum of nodes answered.
+    #[arg(help_heading = QUESTIONS, hide_short_help = true)]
+    #[arg(long, value_name = "DURATION", group = "question", conflicts_with = "command", value_parser = duration)]
+    pub succeeded_within: Option<Duration>,
+
+    /// Print every resource: who leads, and the last run
+    ///
+    /// Lists the resources under --key-prefix that have been led within 30 days, up to a thousand; with --local, those of
+    /// this machine. Exit status: 0, or 69 if no quorum of nodes answered.
+    #[arg(help_heading = QUESTIONS, hide_short_help = true)]
+    #[arg(long, group = "question", conflicts_with = "command")]
+    pub list: bool,
+
+    /// Write metrics to FILE, with --status or --list
+    ///
+    /// For the textfile collector of Prometheus' node_exporter: who leads and since when, fencing tokens, the last success
+    /// and its age, the duration of the last run, runs by result, and how many nodes can vote. Prints nothing, and exits
+    /// with 0 once the file is written, in one step.
+    #[arg(help_heading = QUESTIONS, hide_short_help = true)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "json"])]
+    pub openmetrics: Option<PathBuf>,
 
     /// Check the nodes: problems and suggested fixes
     ///
@@ -362,7 +398,9 @@ pub(crate) struct Cli {
     #[arg(long, group = "question", conflicts_with = "command")]
     pub forget: bool,
 
-    /// Print JSON, with --check, --status, --watch, --forget
+    /// Print JSON, with a question
+    ///
+    /// With --check, --status, --watch, --forget, --list, --history and --succeeded-within.
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
     #[arg(long)]
     pub json: bool,

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     output::{say, say_json},
+    shown::shown_duration,
     table,
 };
 use crate::{
@@ -134,15 +135,11 @@ fn row(node: &NodeHealth) -> [String; 6] {
     [
         node.node.clone(),
         or_dash(node.server.clone()),
-        or_dash(node.up.map(two_largest_units)),
+        or_dash(node.up.map(shown_duration)),
         or_dash(node.measurement.map(|measured| format!("{:.2} ms", millis(measured.median)))),
         or_dash(node.measurement.map(|measured| format!("{:+} ms", measured.clock_ahead_ms))),
         votes.to_owned(),
     ]
-}
-
-fn two_largest_units(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string().split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 impl Able {

@@ -3,12 +3,17 @@
 mod check;
 mod completions;
 mod forget;
+mod history;
 mod leads;
+mod list;
 mod man;
+mod metrics;
 mod output;
 mod query;
+mod shown;
 mod status;
 mod step_down;
+mod succeeded;
 mod table;
 mod watch;
 mod who_leads;

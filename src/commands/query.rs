@@ -1,11 +1,11 @@
 //! The question that is asked, with checked values, and its dispatch.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::runtime::Builder;
 
-use super::{check, completions, forget, leads, man, status, step_down, watch};
+use super::{check, completions, forget, history, leads, list, man, status, step_down, succeeded, watch};
 use crate::{
     cli::{Cli, Shell},
     config_error::ConfigError,
@@ -25,7 +25,10 @@ pub(crate) enum Query {
     Completions(Shell),
     Man,
     Check { config: RedlockConfig, slots: u16, times: Times, json: bool },
-    Status { resource: Resource, json: bool },
+    Status { resource: Resource, json: bool, metrics: Option<PathBuf> },
+    History { resource: Resource, count: usize, json: bool },
+    SucceededWithin { resource: Resource, within: Duration, json: bool },
+    List { backend: BackendConfig, times: Times, json: bool, metrics: Option<PathBuf> },
     Leads { resource: Resource, holder: String },
     Watch { resource: Resource, json: bool },
     StepDown { resource: Resource, slot: Option<u16>, timeout: Duration },
@@ -50,6 +53,10 @@ impl Query {
     /// What is wrong with the options.
     pub(crate) fn from_cli(cli: &Cli) -> Result<Option<Self>, ConfigError> {
         let json = cli.json;
+        if cli.openmetrics.is_some() && !cli.status && !cli.list {
+            // Nor this, for the same reason.
+            return Err(ConfigError::MetricsWithoutQuestion);
+        }
         Ok(Some(if let Some(shell) = cli.completions {
             Query::Completions(shell)
         } else if cli.man {
@@ -57,7 +64,15 @@ impl Query {
         } else if cli.check {
             Self::check(cli)?
         } else if cli.status {
-            Query::Status { resource: Resource::from_cli(cli)?, json }
+            Query::Status { resource: Resource::from_cli(cli)?, json, metrics: cli.openmetrics.clone() }
+        } else if cli.list {
+            let (backend, times) = (settings::backend(cli, "")?, settings::times(cli)?);
+            Query::List { backend, times, json, metrics: cli.openmetrics.clone() }
+        } else if let Some(count) = cli.history {
+            Query::History { resource: Resource::from_cli(cli)?, count: count.into(), json }
+        } else if let Some(within) = cli.succeeded_within {
+            let within = settings::age("--succeeded-within", within)?;
+            Query::SucceededWithin { resource: Resource::from_cli(cli)?, within, json }
         } else if let Some(holder) = cli.leads.clone() {
             Query::Leads { resource: Resource::from_cli(cli)?, holder }
         } else if cli.watch {
@@ -96,8 +111,20 @@ impl Query {
             Query::Completions(shell) => Ok(completions::print(shell)),
             Query::Man => Ok(man::print()),
             Query::Check { config, slots, times, json } => ask(check::check(&config, slots, times, json)),
-            Query::Status { resource, json } => {
-                ask(async { status::print(&resource.observe()?, resource.slots, json).await })
+            Query::Status { resource, json, metrics } => {
+                ask(async { status::print(resource.observe()?, resource.slots, json, metrics.as_deref()).await })
+            }
+            Query::History { resource, count, json } => {
+                ask(async { history::print(resource.observe()?, resource.slots, count, json).await })
+            }
+            Query::SucceededWithin { resource, within, json } => {
+                ask(async { succeeded::ask(resource.observe()?, resource.slots, within, json).await })
+            }
+            Query::List { backend: BackendConfig::Redlock(config), times, json, metrics } => {
+                ask(list::of_nodes(&config, times, json, metrics.as_deref()))
+            }
+            Query::List { backend: BackendConfig::Local, times, json, metrics } => {
+                ask(list::of_this_machine(times, json, metrics.as_deref()))
             }
             Query::Leads { resource, holder } => {
                 ask(async { Ok(leads::ask(&resource.observe()?, resource.slots, &holder).await) })

@@ -1,42 +1,76 @@
-//! `--status`: who leads now, and what each node reports.
+//! `--status`: who leads now, the last run, and what each node reports.
+
+use std::{path::Path, time::SystemTime};
 
 use anyhow::Result;
 use serde::Serialize;
 
 use super::{
+    history::{self, RunReport},
+    metrics::{self, Place},
     output::{say, say_json},
     table,
     who_leads::{describe, exit},
 };
 use crate::{
     exit::Exit,
+    history::History,
     observer::Observer,
     status::{ElectionStatus, NodeStatus},
 };
+
+/// How many runs are looked at for the last one that is over.
+const RECENT: usize = 3;
+
+/// A slot, or a resource without slots, as JSON.
+#[derive(Serialize)]
+struct StatusReport<'a> {
+    #[serde(flatten)]
+    seen: &'a ElectionStatus,
+    last_run: Option<RunReport<'a>>,
+}
 
 /// All slots of a resource, as JSON.
 #[derive(Serialize)]
 struct Slots<'a> {
     resource: &'a str,
-    slots: &'a [ElectionStatus],
+    slots: Vec<StatusReport<'a>>,
 }
 
-/// Prints who leads, in each slot, and a table of the nodes; or all of it as JSON.
-pub(super) async fn print(observer: &Observer, slots: u16, json: bool) -> Result<Exit> {
-    let all = observer.look_at_all(slots).await;
+/// Prints who leads, in each slot, the last run and a table of the nodes; or all of it as JSON; or writes the metrics to a
+/// file.
+pub(super) async fn print(mut observer: Observer, slots: u16, json: bool, metrics: Option<&Path>) -> Result<Exit> {
+    let all = observer.look_back_at_all(slots, RECENT).await;
+    if let Some(file) = metrics {
+        let known = all.iter().all(|(seen, _)| seen.known);
+        let place = match &observer {
+            Observer::Redlock(nodes) => Place::Nodes { all: nodes.count(), voters: nodes.count_voters().await, known },
+            Observer::Local(_) => Place::ThisMachine,
+        };
+        metrics::write(file, &all, place)?;
+        return Ok(Exit::Command(0));
+    }
+    let mut reports: Vec<StatusReport> = all
+        .iter()
+        .map(|(seen, history)| StatusReport { seen, last_run: history.last_run().map(RunReport::new) })
+        .collect();
     match all.as_slice() {
-        [seen] if json => say_json(seen)?,
-        slots if json => say_json(&Slots { resource: &slots[0].resource, slots })?,
-        slots => {
-            slots.iter().for_each(say_who_leads);
-            say_nodes(slots);
+        [_] if json => say_json(&reports.remove(0))?,
+        [(seen, _), ..] if json => say_json(&Slots { resource: &seen.resource, slots: reports })?,
+        all => {
+            all.iter().for_each(say_who_leads);
+            say_nodes(&all.iter().map(|(seen, _)| seen.clone()).collect::<Vec<_>>());
         }
     }
-    Ok(exit(&all))
+    let seen: Vec<ElectionStatus> = all.into_iter().map(|(seen, _)| seen).collect();
+    Ok(exit(&seen))
 }
 
-fn say_who_leads(seen: &ElectionStatus) {
+fn say_who_leads((seen, history): &(ElectionStatus, History)) {
     say(format_args!("{}: {}", seen.name(), describe(seen)));
+    if let Some(run) = history.last_run() {
+        say(format_args!("{}: the last run: {}", seen.name(), history::describe(run, SystemTime::now())));
+    }
     if let Some(done) = &seen.done {
         say(format_args!("{}: {done}", seen.resource));
     }

@@ -6,6 +6,7 @@ use nix::{errno::Errno, unistd::Pid};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    clock::Moment,
     lease::{Deadlines, FencingToken},
     lock::{ReleaseKey, Slot},
     sys::wait::Ending,
@@ -86,8 +87,8 @@ pub(crate) enum GuardMessage {
     Signalled,
     /// The command's main process ended.
     Exited { ending: Ending },
-    /// Nothing of the tree is left.
-    Empty,
+    /// Nothing of the tree is left since this moment.
+    Empty { at: Moment },
     /// A process of the tree can't be killed.
     Unkillable {
         #[serde(with = "pid")]

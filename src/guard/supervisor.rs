@@ -188,7 +188,7 @@ impl Supervisor {
     /// Takes over a lease that has been won, and starts the command.
     fn lead(&mut self, slot: Slot, token: FencingToken, deadlines: Option<Deadlines>, release_key: ReleaseKey) {
         self.times.keep(deadlines, Moment::now());
-        self.lease = Some(OrphanedLease { release_key, token, began: Moment::now(), succeeded: false });
+        self.lease = Some(OrphanedLease { slot, release_key, token, began: Moment::now(), ending: None });
         self.report.leads_with(slot, token);
         self.delivery.begin();
         let by = self.times.stop_at();
@@ -207,7 +207,7 @@ impl Supervisor {
             }
             Err(errno) => {
                 self.elector.send(&GuardMessage::NotForked { errno });
-                self.elector.send(&GuardMessage::Empty);
+                self.elector.send(&GuardMessage::Empty { at: Moment::now() });
             }
         }
     }

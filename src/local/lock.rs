@@ -16,12 +16,14 @@ use anyhow::{Context, Result};
 
 use super::{
     claim::Claim,
-    path::{lock_path, open_existing, open_private, request_path},
+    path::{lock_path, open_existing, open_private, request_path, runs_path, slot_path},
     record::Record,
     removal::Removal,
+    runs,
 };
 use crate::{
     clock::{Moment, reach, wall_micros},
+    history::EndedRun,
     lease::FencingToken,
     lock::{
         AcquireOutcome, BackendFailure, ExtendOutcome, Lease, NotAcquired, Reason, ReleaseKey, ReleaseOptions, Slot,
@@ -53,7 +55,15 @@ impl Local {
     /// # Errors
     /// There is no folder for it, or others can write to that folder.
     pub(crate) fn open(resource: &str, holder: &str, once_per: Option<&OncePer>) -> Result<Self> {
-        Self::at(lock_path(resource)?, holder, once_per)
+        Self::of_slot(resource, Slot::ONLY, holder, once_per)
+    }
+
+    /// Does the same for a slot.
+    ///
+    /// # Errors
+    /// There is no folder for it, or others can write to that folder.
+    pub(crate) fn of_slot(resource: &str, slot: Slot, holder: &str, once_per: Option<&OncePer>) -> Result<Self> {
+        Self::at(slot_path(&lock_path(resource)?, slot), holder, once_per)
     }
 
     /// Opens the lock with this path.
@@ -93,6 +103,8 @@ impl Local {
         (record.token, record.slots) = (Some(token), None);
         record.holder.clone_from(&self.holder);
         record.write(&self.file).with_context(|| format!("can't write {}", self.path.display()))?;
+        // Without a record of its runs, the lock is as good.
+        let _ = runs::record_start(&runs_path(&self.path), token, &self.holder);
         let descriptors = [self.file.as_raw_fd()].into_iter().chain(claim.as_ref().map(Claim::descriptor)).collect();
         (self.claim, self.removal) = (claim, Removal::watch(&self.path));
         let failures = self.once_per.as_ref().map(|once| record.failures(once.key.as_ref())).unwrap_or_default();
@@ -154,11 +166,19 @@ impl Local {
     /// Why the lock could not be kept.
     pub(crate) fn release(&self, options: ReleaseOptions) -> Result<(), BackendFailure> {
         let kept = options.hold.map_or(Ok(()), |hold| self.change(|record| record.keep(hold)));
+        if let Some(run) = &options.run {
+            self.record_end(run);
+        }
         if let Some(claim) = &self.claim {
             claim.withdraw();
         }
         let _ = self.file.unlock();
         kept.map_err(|error| self.not_written(error))
+    }
+
+    /// Records how a run has ended, if that is possible.
+    pub(crate) fn record_end(&self, run: &EndedRun) {
+        let _ = runs::record_end(&runs_path(&self.path), run, &self.holder);
     }
 
     /// Returns whether somebody has asked the leader with our token to step down. Deletes the request.

@@ -11,7 +11,9 @@ mod path;
 mod queue;
 mod record;
 mod removal;
+mod resources;
+mod runs;
 mod shared;
 mod slots;
 
-pub(crate) use self::{lock::Local, observer::LocalObserver, slots::LocalSlots};
+pub(crate) use self::{lock::Local, observer::LocalObserver, resources::resources, slots::LocalSlots};

@@ -1,6 +1,7 @@
 //! Observes a lock of this machine. Never locks it, not even for a moment: a candidate would find it taken.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::Write,
     os::unix::fs::MetadataExt,
@@ -14,11 +15,13 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::sync::Notify;
 
 use super::{
-    path::{lock_path, open_existing, open_private, request_path, slot_path},
+    path::{lock_path, open_existing, open_private, request_path, runs_path, slot_path},
     record::Record,
+    runs,
 };
 use crate::{
     clock::show_time,
+    history::{self, History},
     lease::FencingToken,
     lock::{LeadershipId, Slot},
     once_per::PeriodKey,
@@ -97,6 +100,18 @@ impl LocalObserver {
             done: record.success(self.period.as_ref()),
             nodes: vec![node],
         }
+    }
+
+    /// Returns the last runs. `leads`: whether an instance leads now.
+    pub(crate) fn history(&self, count: usize, leads: bool) -> History {
+        let nodes = runs::read(&runs_path(&slot_path(&self.path, self.slot)));
+        let (mut runs, last_success) = history::merge(&nodes, leads.then_some(""), |_| true);
+        let mut counts = BTreeMap::new();
+        for run in runs.iter().take(history::MOST_RUNS) {
+            *counts.entry(run.word().to_owned()).or_default() += 1;
+        }
+        runs.truncate(count);
+        History { runs, last_success, counts, answered: 1, nodes: 1, quorum: 1, known: true, failure: None }
     }
 
     /// Starts to listen for changes to the file: a new leader writes to it, one that has ended closes it.

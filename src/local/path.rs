@@ -22,6 +22,18 @@ const LONGEST_PART: usize = 200;
 /// # Errors
 /// Why there is no place, or that another user can change the first one.
 pub(super) fn lock_path(resource: &str) -> Result<PathBuf> {
+    in_first_place(|folder| within(folder, resource))
+}
+
+/// Returns the folder of the locks.
+///
+/// # Errors
+/// Why there is none, or that another user can change the first one.
+pub(super) fn lock_folder() -> Result<PathBuf> {
+    in_first_place(Ok)
+}
+
+fn in_first_place(find: impl Fn(PathBuf) -> Result<PathBuf, FolderError>) -> Result<PathBuf> {
     let me = outer_user();
     let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let candidates = [
@@ -31,7 +43,7 @@ pub(super) fn lock_path(resource: &str) -> Result<PathBuf> {
     ];
     let mut no_place = None;
     for candidate in candidates.into_iter().flatten() {
-        match private_folder(&candidate).and_then(|folder| within(folder, resource)) {
+        match private_folder(&candidate).and_then(&find) {
             Err(error @ FolderError::NoPlace { .. }) => {
                 no_place.get_or_insert(error);
             }
@@ -97,6 +109,11 @@ fn beside(lock: &Path, what: &str) -> PathBuf {
 /// Returns the file in which a leader finds a request to step down.
 pub(super) fn request_path(lock: &Path) -> PathBuf {
     lock.with_extension("step-down")
+}
+
+/// Returns the file with the runs of a resource.
+pub(super) fn runs_path(lock: &Path) -> PathBuf {
+    lock.with_extension("runs")
 }
 
 /// Opens a file that is there already.

@@ -175,7 +175,7 @@ impl Record {
 }
 
 /// Returns the id of this boot (random(4)); empty if it can't be read.
-fn boot() -> String {
+pub(super) fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{failure::BackendFailure, proof::ReleaseProof, reason::Reason, slot::Slot, value::LockValue};
 use crate::{
     clock::Moment,
+    history::EndedRun,
     lease::{Deadlines, FencingToken},
     once_per::Failures,
 };
@@ -81,4 +82,6 @@ pub(crate) struct ReleaseOptions {
     pub succeeded: bool,
     /// The lock stays taken for this long.
     pub hold: Option<Duration>,
+    /// The run that is over, to be recorded; `None` if there was none.
+    pub run: Option<EndedRun>,
 }

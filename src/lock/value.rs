@@ -97,6 +97,11 @@ impl LockValue {
         self.mark().map_or_else(|| self.0.chars().take(LONGEST_FOREIGN_HOLDER).collect(), |mark| mark.holder)
     }
 
+    /// Returns what distinguishes it from all other values; `None` for another library's.
+    pub(crate) fn id(&self) -> Option<String> {
+        self.mark().map(|mark| mark.id)
+    }
+
     /// Returns how many nodes its leader is configured with; `None` if it doesn't say.
     pub(crate) fn lists(&self) -> Option<ListSizes> {
         self.mark()?.lists

@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use humantime::format_duration;
 
 use super::{
+    known_clocks::KnownClocks,
     known_votes::KnownVotes,
     lock::Redlock,
     net::node::Node,
@@ -35,6 +36,7 @@ impl Redlock {
     pub(crate) async fn campaign(&mut self) -> AcquireOutcome {
         self.votes_out = true;
         self.standby.forget(&self.times);
+        self.clocks.begin();
         let token = self.session.next_token(wall_micros());
         let teller = self.teller();
         let mut round = self.ask_for_votes(teller);
@@ -135,6 +137,7 @@ impl Redlock {
         failures: Failures,
     ) -> Lease {
         self.standby.close(&self.nodes);
+        self.session.lead(token);
         let sent = Some(round.sent());
         let until = self.times.lease_end(round.sent());
         round.replies().iter().for_each(|reply| self.votes.hear_acquired(reply, until));
@@ -211,7 +214,7 @@ impl Redlock {
         let refused = outcome::refused(replies);
         // Notifies nobody: only candidates could get these votes, and they look on their own.
         for node in self.nodes.iter().filter(|node| !refused.contains(&node.index)) {
-            let cmd = self.session.release(&node.address, Audience::Nobody, ReleaseOptions::default());
+            let cmd = self.session.release(node, Audience::Nobody, ReleaseOptions::default(), &self.clocks);
             spawn(ask_one(node, cmd, scripts::released));
         }
         self.votes_out = refused.len() < self.nodes.len();
@@ -235,13 +238,15 @@ impl Redlock {
             return;
         }
         let (nodes, session, votes, times) = (self.nodes.clone(), self.session.clone(), self.votes.clone(), self.times);
+        let clocks = self.clocks.clone();
         let until = times.lease_end(round.sent());
         let fill = move |reply: NodeReply<AcquireReply>| {
-            let (node, session, votes) = (nodes[reply.node].clone(), session.clone(), votes.clone());
+            let (node, session, votes, clocks) =
+                (nodes[reply.node].clone(), session.clone(), votes.clone(), clocks.clone());
             async move {
                 votes.hear_acquired(&reply, until);
                 if !has_voted(&reply) {
-                    extend_on(&node, &session, &votes, &times).await;
+                    extend_on(&node, &session, &votes, &clocks, &times).await;
                 }
             }
         };
@@ -251,11 +256,12 @@ impl Redlock {
 
 /// Extends on one node. A node that has granted a larger token to another candidate restores the lock only for an even
 /// larger one.
-async fn extend_on(node: &Arc<Node>, session: &LockSession, votes: &KnownVotes, times: &Times) {
+async fn extend_on(node: &Arc<Node>, session: &LockSession, votes: &KnownVotes, clocks: &KnownClocks, times: &Times) {
     let extend = async || {
-        let until = times.lease_end(Moment::now());
-        let reply = ask_one(node, session.extension(&node.address, times, None), scripts::extended).await;
-        votes.hear_extended(&reply, until);
+        let sent = Moment::now();
+        let reply = ask_one(node, session.extension(node, times, clocks, None), scripts::extended).await;
+        votes.hear_extended(&reply, times.lease_end(sent));
+        clocks.hear(node.index, reply.answer.as_ref().ok().and_then(ExtendReply::time), sent);
         reply.answer
     };
     if let Ok(ExtendReply::Overtaken { fence }) = extend().await {

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     clock::{Moment, wall_micros},
     event::Event,
+    history::EndedRun,
     host::spawn,
     lease::{Quorums, Times, VoteResult},
     lock::{BackendFailure, ExtendOutcome, NodesKey, NotAcquired, Reason, ReleaseKey, ReleaseOptions, Slot, Terms},
@@ -244,7 +245,7 @@ impl Redlock {
         let notifies = |node: &Node| teller.is_none_or(|teller| teller == node.index);
         let cmd = |node: &Node| {
             let audience = if notifies(node) { audience } else { Audience::Nobody };
-            self.session.release(&node.address, audience, options)
+            self.session.release(node, audience, options, &self.clocks)
         };
         // A node's former master may still have our lock.
         let read = |vote: Vote| scripts::released(vote.answer).ok_or(Failure::StrangeAnswer);
@@ -284,11 +285,17 @@ impl Redlock {
     }
 }
 
-/// Leaves a note and releases, without having campaigned, as a guard does for its dead elector. Returns whether a
+/// Leaves a note, records the run and releases, without having campaigned, as a guard does for its dead elector. Returns whether a
 /// quorum confirmed the release.
-pub(crate) fn release_alone(config: &RedlockConfig, times: Times, key: NodesKey, note: Option<&Note>) -> bool {
+pub(crate) fn release_alone(
+    config: &RedlockConfig,
+    times: Times,
+    key: NodesKey,
+    note: Option<&Note>,
+    run: EndedRun,
+) -> bool {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return false };
-    let released = runtime.block_on(release_in_runtime(config, times, key, note));
+    let released = runtime.block_on(release_in_runtime(config, times, key, note, run));
     runtime.shutdown_background();
     released
 }
@@ -299,6 +306,7 @@ pub(crate) async fn release_in_runtime(
     times: Times,
     key: NodesKey,
     note: Option<&Note>,
+    run: EndedRun,
 ) -> bool {
     let sessions = vec![Arc::new(LockSession::proven(&config.lock, key))];
     let mut redlock = Redlock::with_sessions(config, sessions, times, &Report::silent());
@@ -307,5 +315,5 @@ pub(crate) async fn release_in_runtime(
         Some(note) => matches!(redlock.extend(Some(note)).await, ExtendOutcome::Extended { .. }),
         None => false,
     };
-    redlock.release(ReleaseOptions { succeeded, hold: None }).await.is_ok()
+    redlock.release(ReleaseOptions { succeeded, hold: None, run: Some(run) }).await.is_ok()
 }

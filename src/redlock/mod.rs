@@ -10,12 +10,14 @@ mod health;
 mod known_clocks;
 mod known_processes;
 mod known_votes;
+mod listing;
 mod lock;
 mod net;
 mod observer;
 pub(crate) mod outcome;
 mod outlook;
 mod round;
+mod run_history;
 mod scripts;
 mod session;
 mod shortfall;
@@ -28,6 +30,7 @@ mod tests;
 pub(crate) use self::{
     config::RedlockConfig,
     health::{Finding, NodeHealth, Severity, check},
+    listing::Listing,
     lock::{Redlock, release_alone},
     net::{
         address::{Address, urls},
@@ -41,6 +44,9 @@ pub(crate) use self::{
     known_clocks::NodeTime,
     lock::release_in_runtime,
     net::failure::Failure,
-    scripts::{AcquireReply, Acquisition, Answer, Audience, DatedNote, ExtendReply, Keys, acquired, extended},
+    scripts::{
+        AcquireReply, Acquisition, Answer, Audience, DatedNote, ExtendReply, Keys, PresentRun, RunTimes, acquired,
+        extended,
+    },
     session::LockSession,
 };

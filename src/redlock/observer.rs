@@ -38,11 +38,11 @@ const OTHERS_FOLLOW_WITHIN: Duration = Duration::from_millis(20);
 /// Observes a lock on all of its nodes.
 pub(crate) struct RedlockObserver {
     resource: String,
-    nodes: Vec<Arc<Node>>,
-    lock: String,
+    pub(super) nodes: Vec<Arc<Node>>,
+    pub(super) lock: String,
     slot: Slot,
-    quorums: Quorums,
-    times: Times,
+    pub(super) quorums: Quorums,
+    pub(super) times: Times,
     /// The period whose success is looked for.
     period: Option<PeriodKey>,
     notifications: mpsc::Receiver<Notification>,
@@ -75,6 +75,14 @@ impl RedlockObserver {
         self.slot = slot;
     }
 
+    /// Returns an observer of another lock on the same nodes, which only looks.
+    pub(super) fn of_other(&self, resource: &str, lock: String) -> Self {
+        let (_, notifications) = mpsc::channel(1);
+        let (nodes, quorums, times) = (self.nodes.clone(), self.quorums.clone(), self.times);
+        let (resource, slot, period) = (resource.to_owned(), Slot::ONLY, None);
+        RedlockObserver { resource, nodes, lock, slot, quorums, times, period, notifications }
+    }
+
     /// Looks once at all nodes.
     pub(crate) async fn look(&self) -> ElectionStatus {
         self.status(self.slot, &self.ask(self.slot).await)
@@ -99,17 +107,21 @@ impl RedlockObserver {
         several.find(|&slots| self.quorums.is_reached_in_one(&nodes_that(replies, |looked| on(looked) == Some(slots))))
     }
 
-    /// Asks all nodes for what they have of a slot. After a quorum has answered, slow nodes get as long again, or a short
-    /// minimum.
+    /// Asks all nodes for what they have of a slot.
     async fn ask(&self, slot: Slot) -> Vec<NodeReply<LookReply>> {
         let mut round = Round::ask_for_votes(
             &self.nodes,
             |node| self.keys_of(slot, node).look(self.period.as_ref()),
             |vote| LookReply::read(vote.answer).ok_or(Failure::StrangeAnswer),
         );
+        self.hear_out(&mut round).await;
+        round.end()
+    }
+
+    /// Takes the answers to a look. After a quorum has answered, slow nodes get as long again, or a short minimum.
+    pub(super) async fn hear_out<A: Send + 'static>(&self, round: &mut Round<A>) {
         round.take_while(|replies| !self.is_known(replies)).await;
         round.wait(Moment::now().since(round.sent()).max(ALL_ANSWER_WITHIN)).await;
-        round.end()
     }
 
     /// Starts to listen for changes on the nodes.
@@ -157,7 +169,7 @@ impl RedlockObserver {
         (noted, faults)
     }
 
-    fn keys(&self, node: &Node) -> Keys {
+    pub(super) fn keys(&self, node: &Node) -> Keys {
         self.keys_of(self.slot, node)
     }
 
@@ -166,7 +178,7 @@ impl RedlockObserver {
     }
 
     /// Returns whether a quorum has answered.
-    fn is_known(&self, replies: &[NodeReply<LookReply>]) -> bool {
+    pub(super) fn is_known<A>(&self, replies: &[NodeReply<A>]) -> bool {
         self.quorums.is_reached(&nodes_that(replies, |_| true))
     }
 

@@ -1,7 +1,10 @@
 //! The requests of an instance to the nodes, with its value and token.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -9,10 +12,12 @@ use anyhow::{Context, Result};
 use redis::Cmd;
 
 use super::{
-    net::address::Address,
-    scripts::{Acquisition, Audience, DatedNote, Keys},
+    known_clocks::KnownClocks,
+    net::{address::Address, node::Node},
+    scripts::{Acquisition, Audience, DatedNote, Keys, PresentRun, RunTimes},
 };
 use crate::{
+    clock::Moment,
     host,
     lease::{FencingToken, Times},
     lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof, Slot, Terms},
@@ -29,6 +34,8 @@ pub(crate) struct LockSession {
     once_per: Option<OncePer>,
     token: AtomicU64,
     largest_seen: AtomicU64,
+    /// The fencing token that we lead with, and since when.
+    run: OnceLock<(FencingToken, Moment)>,
 }
 
 impl LockSession {
@@ -53,7 +60,8 @@ impl LockSession {
     /// Creates the session of a leader from what the nodes know it by.
     pub(crate) fn proven(lock: &str, NodesKey { slot, value, proof, token }: NodesKey) -> Self {
         let (token, largest_seen) = (AtomicU64::new(token.get()), AtomicU64::new(token.get()));
-        LockSession { lock: lock.to_owned(), slot, value, proof, once_per: None, token, largest_seen }
+        let run = OnceLock::new();
+        LockSession { lock: lock.to_owned(), slot, value, proof, once_per: None, token, largest_seen, run }
     }
 
     /// Returns what the nodes know us by at present.
@@ -68,6 +76,11 @@ impl LockSession {
         self.see(token);
         self.token.store(token.get(), Relaxed);
         token
+    }
+
+    /// Notes that we lead with this fencing token from now on.
+    pub(crate) fn lead(&self, token: FencingToken) {
+        let _ = self.run.set((token, Moment::now()));
     }
 
     /// Returns the request for a vote. `tell`, `freed` and `settled`: see [`Acquisition`].
@@ -92,13 +105,24 @@ impl LockSession {
     }
 
     /// Returns an extension, which leaves a note if there is one.
-    pub(crate) fn extension(&self, node: &Address, times: &Times, note: Option<&DatedNote>) -> Cmd {
-        self.keys(node).extend(&self.key(), times.ttl(), note)
+    pub(crate) fn extension(&self, node: &Node, times: &Times, clocks: &KnownClocks, note: Option<&DatedNote>) -> Cmd {
+        let present = |&(token, since)| PresentRun { token, start: clocks.at_first(node.index, since) };
+        self.keys(&node.address).extend(&self.key(), times.ttl(), self.run.get().map(present).as_ref(), note)
     }
 
-    /// Returns a release.
-    pub(crate) fn release(&self, node: &Address, audience: Audience, options: ReleaseOptions) -> Cmd {
-        self.keys(node).release(&self.key(), audience, options)
+    /// Returns a release, which records the run that is over if there was one.
+    pub(crate) fn release(
+        &self,
+        node: &Node,
+        audience: Audience,
+        options: ReleaseOptions,
+        clocks: &KnownClocks,
+    ) -> Cmd {
+        let times = options.run.map_or_else(RunTimes::default, |run| RunTimes {
+            start: clocks.at_first(node.index, run.began),
+            until: clocks.at_least(node.index, run.ended).filter(|_| run.is_end_seen),
+        });
+        self.keys(&node.address).release(&self.key(), audience, options, times)
     }
 
     /// Returns a request to notify listeners of a vote, in place of another node.

@@ -17,10 +17,12 @@ use super::{
     servers::Server,
 };
 use crate::{
+    clock::Moment,
+    history::{EndedRun, RunResult},
     lease::FencingToken,
     lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof, Slot},
     once_per::{Note, Noted, OncePer, PeriodKey},
-    redlock::{Acquisition, Audience, DatedNote, Keys, NodeTime},
+    redlock::{Acquisition, Audience, DatedNote, Keys, NodeTime, PresentRun, RunTimes},
 };
 
 const LOCK: &str = "leaderrun:conformance";
@@ -70,7 +72,7 @@ impl Pair {
         let value = LockValue::of_candidate(candidate.into(), &proof, holder, None).expect("a value");
         let (token, ttl) = (self.token(), Duration::from_secs(fastrand::u64(10..30)));
         let key = NodesKey { slot: Slot::ONLY, value, proof, token };
-        match fastrand::u8(0..22) {
+        match fastrand::u8(0..23) {
             0..9 => {
                 let settle = if fastrand::u8(0..6) == 0 { NEVER } else { Duration::ZERO };
                 let once = |attempts| Some(OncePer { period: ttl, attempts, key: key_of_period() });
@@ -95,21 +97,33 @@ impl Pair {
                 let ends = self.clock();
                 let note = note.map(|(noted, text)| Note { noted, key: key_of_period(), text, lasts });
                 let dated = note.map(|note| DatedNote { ends: ends + note.lasts, note });
-                self.keys.extend(&key, ttl, dated.as_ref())
+                let start = fastrand::bool().then(|| self.clock());
+                let run = (fastrand::u8(0..4) > 0).then_some(PresentRun { token: self.token(), start });
+                self.keys.extend(&key, ttl, run.as_ref(), dated.as_ref())
             }
             14..18 => {
                 let hold = (fastrand::u8(0..3) == 0).then_some(ttl);
-                let options = ReleaseOptions { succeeded: fastrand::u8(0..3) == 0, hold };
+                let run = (fastrand::u8(0..4) > 0).then(|| self.ended_run());
+                let options = ReleaseOptions { succeeded: fastrand::u8(0..3) == 0, hold, run };
+                let times = RunTimes { start: fastrand::bool().then(|| self.clock()), until: None };
                 let audience = [Audience::All, Audience::AllButUs, Audience::Nobody][fastrand::usize(0..3)];
-                self.keys.release(&key, audience, options)
+                self.keys.release(&key, audience, options, times)
             }
             18 => self.keys.ask_to_step_down(&key.value, ttl),
             // As if its time had expired.
-            19 => cmd("DEL").arg(format!("{LOCK}{}", one(NAMES))).to_owned(),
+            19 => cmd("DEL").arg(format!("{LOCK}{}", one(&[NAMES, &[":runs"]].concat()))).to_owned(),
             20 => self.keys.look(key_of_period().as_ref()),
+            21 => self.keys.runs(fastrand::usize(0..3), fastrand::usize(0..20)),
             _ if fastrand::u8(0..4) == 0 => cmd("FLUSHALL"),
             _ => cmd("PING"),
         }
+    }
+
+    fn ended_run(&self) -> EndedRun {
+        let (now, ran) = (Moment::now(), Duration::from_secs(fastrand::u64(0..100)));
+        let result =
+            [RunResult::Success, RunResult::Exit(3), RunResult::Signal(9), RunResult::LeaseLost][fastrand::usize(0..4)];
+        EndedRun { token: self.token(), began: now - ran, ended: now, is_end_seen: true, result }
     }
 
     /// Runs a call against both; returns what each replied.
@@ -136,8 +150,13 @@ impl Pair {
 
     /// Returns what is stored, on both.
     fn kept(&mut self) -> Vec<[Reply; 2]> {
-        let names = [":fence"].iter().chain(NAMES).map(|suffix| format!("{LOCK}{suffix}"));
-        names.flat_map(|name| ["GET", "PTTL"].map(|what| self.ask(cmd(what).arg(&name)))).collect()
+        let names = [":fence", ":last-success"].iter().chain(NAMES).map(|suffix| format!("{LOCK}{suffix}"));
+        let mut kept: Vec<_> =
+            names.flat_map(|name| ["GET", "PTTL"].map(|what| self.ask(cmd(what).arg(&name)))).collect();
+        let runs = format!("{LOCK}:runs");
+        kept.push(self.ask(cmd("ZREVRANGE").arg(&runs).arg(0).arg(-1)));
+        kept.push(self.ask(cmd("PTTL").arg(&runs)));
+        kept
     }
 
     fn left(&mut self, suffix: &str) -> Option<Duration> {
@@ -177,8 +196,23 @@ fn alike([real, simulated]: &[Reply; 2]) -> bool {
         (Reply::Array(a), Reply::Array(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| alike(&[a.clone(), b.clone()]))
         }
+        (Reply::Bulk(a), Reply::Bulk(b)) => without_times(a) == without_times(b),
         (a, b) => a == b,
     }
+}
+
+/// Returns a record of a run without the times that its server has added, and anything else as it is.
+fn without_times(text: &[u8]) -> Vec<u8> {
+    let Ok(mut record) = serde_json::from_slice::<serde_json::Value>(text) else { return text.to_vec() };
+    let Some(fields) = record.as_object_mut().filter(|fields| fields.contains_key("start")) else {
+        return text.to_vec();
+    };
+    for time in ["start", "seen"] {
+        if let Some(at) = fields.get_mut(time) {
+            *at = at.is_u64().into();
+        }
+    }
+    record.to_string().into_bytes()
 }
 
 fn starts_with(parts: &[Reply], word: &[u8]) -> bool {

@@ -19,7 +19,7 @@ use crate::{
     clock::Moment,
     guard::Ending,
     lease::{Deadlines, FencingToken},
-    lock::ReleaseKey,
+    lock::{ReleaseKey, Slot},
     redlock, run,
     settings::{BackendConfig, Settings},
     simulation::{
@@ -184,10 +184,10 @@ impl Supervisor {
     fn lead(&mut self, token: FencingToken, deadlines: Option<Deadlines>, release_key: ReleaseKey) {
         let now = Moment::now();
         self.times.keep(deadlines, now);
-        self.lease = Some(OrphanedLease { release_key, token, began: now, succeeded: false });
+        self.lease = Some(OrphanedLease { slot: Slot::ONLY, release_key, token, began: now, ending: None });
         if self.times.stop_at().is_some_and(|at| now >= at) {
             self.stop(self.settings.times.kill_after());
-            self.tell(GuardMessage::Empty);
+            self.tell(GuardMessage::Empty { at: Moment::now() });
             return;
         }
         self.occupied = true;
@@ -206,11 +206,12 @@ impl Supervisor {
             self.times.kill_at(now);
             self.tell(GuardMessage::Signalled);
         }
+        let is_killed = self.times.is_killing() && ending == Ending::Signal(libc::SIGKILL);
         if let Some(lease) = &mut self.lease {
-            lease.succeeded = ending == Ending::Code(0) && !self.times.is_stopping();
+            lease.ending = Some(ending).filter(|_| !is_killed && !self.times.is_stopping());
         }
         self.tell(GuardMessage::Exited { ending });
-        self.tell(GuardMessage::Empty);
+        self.tell(GuardMessage::Empty { at: Moment::now() });
     }
 
     fn stop(&mut self, kill_after: Duration) {
@@ -260,9 +261,9 @@ impl Supervisor {
     /// Releases the lease of a dead elector.
     async fn release(self) {
         let (BackendConfig::Redlock(config), Some(lease)) = (&self.settings.backend, self.lease) else { return };
-        let note = run::note_of_orphaned(&lease, &self.settings);
+        let (note, ended) = (run::note_of_orphaned(&lease, &self.settings), run::run_of_orphaned(&lease));
         if let ReleaseKey::Nodes(key) = lease.release_key {
-            redlock::release_in_runtime(config, self.settings.times, key, note.as_ref()).await;
+            redlock::release_in_runtime(config, self.settings.times, key, note.as_ref(), ended).await;
         }
     }
 }

@@ -201,8 +201,13 @@ fn shown(node: usize, command: &[Vec<u8>], reply: &Reply) -> String {
     let words = match parts.as_slice() {
         [name, script, count, rest @ ..] if name == "EVAL" => {
             let keys = count.parse().unwrap_or_default();
-            let known =
-                [("acquire", "local settle"), ("extend", "'healed'"), ("release", "'kept'"), ("look", "get(KEYS[1])")];
+            let known = [
+                ("acquire", "local settle"),
+                ("extend", "'healed'"),
+                ("release", "'kept'"),
+                ("look", "get(KEYS[1])"),
+                ("runs", "ZREVRANGE"),
+            ];
             let name = known.iter().find(|(_, part)| script.contains(part)).map_or("tell", |(name, _)| name);
             [name.to_owned()].into_iter().chain(rest.iter().skip(keys).map(|part| short(part))).collect()
         }

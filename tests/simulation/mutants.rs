@@ -43,7 +43,7 @@ fn is_found(rule: &'static str, from: u64, matters: fn(&Schedule) -> bool) {
 
 #[test]
 fn each_change_of_a_script_applies_once() {
-    let scripts = ["acquire", "extend", "release", "look", "tell"];
+    let scripts = ["acquire", "extend", "release", "look", "tell", "runs", "list"];
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/redlock/scripts");
     let all: String =
         scripts.map(|script| std::fs::read_to_string(format!("{folder}/{script}.lua")).expect("a script")).concat();

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
     time::Duration,
 };
@@ -14,7 +14,10 @@ pub type Data = BTreeMap<Vec<u8>, Entry>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
+    /// Empty for a sorted set.
     pub value: Vec<u8>,
+    /// The members of a sorted set, with their scores.
+    pub members: BTreeSet<(u64, Vec<u8>)>,
     /// When it expires by the wall clock, in milliseconds since 1970.
     pub expires: Option<u64>,
 }
@@ -100,6 +103,24 @@ impl Server {
             (b"PTTL", [key]) => Reply::Int(self.left(key)),
             (b"EXPIRE", [key, time]) => self.expire(key, number(time).map(|seconds: u64| seconds * 1000)),
             (b"PEXPIRE", [key, time]) => self.expire(key, number(time)),
+            (b"ZADD", [key, score, member]) => self.add(key, number(score), member),
+            (b"ZREMRANGEBYSCORE", [key, least, most]) => match (number(least), number::<u64>(most)) {
+                (Some(least), Some(most)) => self.retain(key, |_, score| !(least..=most).contains(&score)),
+                _ => Reply::error("ERR min or max is not a float"),
+            },
+            // All but the last so many: as our scripts call it.
+            (b"ZREMRANGEBYRANK", [key, first, last]) if first == b"0" => match number::<i64>(last) {
+                Some(last @ ..-1) => {
+                    let kept = (-last - 1) as usize;
+                    let count = self.get(key).map_or(0, |entry| entry.members.len());
+                    self.retain(key, |rank, _| rank + kept >= count)
+                }
+                _ => Reply::error("ERR value is not an integer or out of range"),
+            },
+            (b"ZREVRANGE", [key, first, last]) if first == b"0" && last == b"-1" => {
+                let members = self.get(key).map(|entry| &entry.members).into_iter().flatten().rev();
+                Reply::Array(members.map(|(_, member)| Reply::Bulk(member.clone())).collect())
+            }
             (b"FLUSHALL", []) => {
                 self.data.clear();
                 Reply::Status("OK".into())
@@ -155,8 +176,40 @@ impl Server {
             }
             _ => return Reply::error("ERR syntax error"),
         };
-        self.data.insert(key.to_vec(), Entry { value: value.to_vec(), expires });
+        self.data.insert(key.to_vec(), Entry { value: value.to_vec(), members: BTreeSet::new(), expires });
         Reply::Status("OK".into())
+    }
+
+    fn add(&mut self, key: &[u8], score: Option<u64>, member: &[u8]) -> Reply {
+        let Some(score) = score else { return Reply::error("ERR value is not a valid float") };
+        if self.get(key).is_none() {
+            self.data.insert(key.to_vec(), Entry { value: Vec::new(), members: BTreeSet::new(), expires: None });
+        }
+        let Some(entry) = self.data.get_mut(key) else { return Reply::Int(0) };
+        let before = entry.members.len();
+        entry.members.retain(|(_, other)| other != member);
+        let is_new = entry.members.len() == before;
+        entry.members.insert((score, member.to_vec()));
+        Reply::Int(is_new.into())
+    }
+
+    /// Keeps the members of a sorted set for which this holds, by their rank and score. Returns how many are gone.
+    fn retain(&mut self, key: &[u8], holds: impl Fn(usize, u64) -> bool) -> Reply {
+        let Some(entry) = self.get(key) else { return Reply::Int(0) };
+        let members: BTreeSet<_> = entry
+            .members
+            .iter()
+            .enumerate()
+            .filter(|(rank, (score, _))| holds(*rank, *score))
+            .map(|(_, m)| m.clone())
+            .collect();
+        let gone = entry.members.len() - members.len();
+        if members.is_empty() {
+            self.data.remove(key);
+        } else if let Some(entry) = self.data.get_mut(key) {
+            entry.members = members;
+        }
+        Reply::Int(gone as i64)
     }
 
     fn expire(&mut self, key: &[u8], time: Option<u64>) -> Reply {

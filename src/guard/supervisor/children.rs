@@ -94,8 +94,9 @@ impl Supervisor {
         }
         if self.command.forget() {
             self.delivery.end();
+            let is_killed = self.times.is_killing() && ending == Ending::Signal(SIGKILL);
             if let Some(lease) = &mut self.lease {
-                lease.succeeded = ending == Ending::Code(0) && !self.times.is_stopping();
+                lease.ending = Some(ending).filter(|_| !is_killed && !self.times.is_stopping());
             }
             self.elector.send(&GuardMessage::Exited { ending });
         }
@@ -111,7 +112,7 @@ impl Supervisor {
     fn tree_is_empty(&mut self) {
         if self.occupied {
             self.occupied = false;
-            self.elector.send(&GuardMessage::Empty);
+            self.elector.send(&GuardMessage::Empty { at: Moment::now() });
         }
     }
 

@@ -11,6 +11,7 @@ use crate::{
     lease::Times,
     lock::ReleaseOptions,
     redlock::{
+        known_clocks::KnownClocks,
         net::{
             failure::{Failure, Right},
             node::Node,
@@ -39,29 +40,36 @@ pub(super) async fn findings(
     if let Err(failure) = lead(node, session, times).await {
         return vec![Finding::Failed(failure)];
     }
-    if listens(node, &keys.channel, notifications).await { Vec::new() } else { vec![Finding::CannotListen] }
+    let listens = listens(node, &keys.channel, notifications).await;
+    let denied = denied(node, commands_of_records(&keys)).await.0;
+    let cannot_record = (!denied.is_empty()).then_some(Finding::CannotRecord(denied));
+    (!listens).then_some(Finding::CannotListen).into_iter().chain(cannot_record).collect()
 }
 
 async fn missing_rights(node: &Node, at: &Keys) -> Vec<Finding> {
-    let (mut commands, mut keys) = (Vec::new(), None);
-    for (name, cmd) in commands_of_scripts(at) {
+    let (commands, keys) = denied(node, commands_of_scripts(at)).await;
+    let commands = (!commands.is_empty()).then_some(Finding::MissingRights(commands));
+    commands.into_iter().chain(keys.map(Finding::Failed)).collect()
+}
+
+/// Returns which of these commands the user may not run, and that it may not use the keys.
+async fn denied<const N: usize>(
+    node: &Node,
+    commands: [(&'static str, Cmd); N],
+) -> (Vec<&'static str>, Option<Failure>) {
+    let (mut denied, mut keys) = (Vec::new(), None);
+    for (name, cmd) in commands {
         match node.ask(cmd).await {
-            Err(failure @ Failure::MissingRight(Right::Keys)) => keys = Some(Finding::Failed(failure)),
-            Err(Failure::MissingRight(_)) => commands.push(name),
+            Err(failure @ Failure::MissingRight(Right::Keys)) => keys = Some(failure),
+            Err(Failure::MissingRight(_)) => denied.push(name),
             _ => {}
         }
     }
-    let commands = (!commands.is_empty()).then_some(Finding::MissingRights(commands));
-    commands.into_iter().chain(keys).collect()
+    (denied, keys)
 }
 
 /// Returns each command that the scripts run, with its name. The last one deletes the key.
 fn commands_of_scripts(Keys { lock, channel, .. }: &Keys) -> [(&'static str, Cmd); 10] {
-    let cmd = |words: &[&str]| {
-        let mut cmd = redis::cmd(words[0]);
-        cmd.arg(&words[1..]);
-        cmd
-    };
     [
         ("EVAL", cmd(&["EVAL", "return 0", "0"])),
         ("INFO", cmd(&["INFO", "server"])),
@@ -76,16 +84,36 @@ fn commands_of_scripts(Keys { lock, channel, .. }: &Keys) -> [(&'static str, Cmd
     ]
 }
 
-/// Acquires, extends and releases the lock, and deletes the fence, which would stay.
+/// Returns each command by which runs are recorded and listed, with its name. The last one deletes what the first one has
+/// left.
+fn commands_of_records(Keys { runs, .. }: &Keys) -> [(&'static str, Cmd); 6] {
+    [
+        ("ZADD", cmd(&["ZADD", runs, "1", "check"])),
+        ("ZREVRANGE", cmd(&["ZREVRANGE", runs, "0", "0"])),
+        ("SCAN", cmd(&["SCAN", "0", "MATCH", runs, "COUNT", "1"])),
+        ("ZREMRANGEBYRANK", cmd(&["ZREMRANGEBYRANK", runs, "0", "-101"])),
+        ("ZREMRANGEBYSCORE", cmd(&["ZREMRANGEBYSCORE", runs, "1", "1"])),
+        ("DEL", cmd(&["DEL", runs])),
+    ]
+}
+
+fn cmd(words: &[&str]) -> Cmd {
+    let mut cmd = redis::cmd(words[0]);
+    cmd.arg(&words[1..]);
+    cmd
+}
+
+/// Acquires, extends and releases the lock, and deletes what would stay.
 async fn lead(node: &Node, session: &LockSession, times: &Times) -> Result<(), Failure> {
     session.next_token(wall_micros());
-    let mut delete = redis::cmd("DEL");
-    delete.arg(session.keys(&node.address).fence);
+    let clocks = KnownClocks::default();
+    let Keys { fence, runs, .. } = session.keys(&node.address);
     for cmd in [
         session.acquisition(&node.address, times, false, None, None),
-        session.extension(&node.address, times, None),
-        session.release(&node.address, Audience::Nobody, ReleaseOptions::default()),
-        delete,
+        session.extension(node, times, &clocks, None),
+        session.release(node, Audience::Nobody, ReleaseOptions::default(), &clocks),
+        cmd(&["DEL", &fence]),
+        cmd(&["DEL", &runs]),
     ] {
         node.ask(cmd).await?;
     }

@@ -45,6 +45,8 @@ pub(crate) enum Finding {
     },
     /// The user may not subscribe to the lock's channel.
     CannotListen,
+    /// The user may not run these commands, by which runs are recorded and listed.
+    CannotRecord(Vec<&'static str>),
     /// The longest answer took at least half the time that this ttl leaves for one.
     Slow {
         longest: Duration,
@@ -97,6 +99,7 @@ impl Finding {
             | Finding::OtherSlots { .. }
             | Finding::OtherTtl { .. }
             | Finding::CannotListen
+            | Finding::CannotRecord(_)
             | Finding::ClockApart { .. }
             | Finding::Evicts(_)
             | Finding::MemoryShort(_)
@@ -118,7 +121,9 @@ impl Finding {
                 "instances that wait are served after a ttl; for --try, restart it: its uptime is negative"
             }
             Finding::SameServer(_) => "give each node a server of its own",
-            Finding::MissingRights(commands) => return grant_command(commands).into(),
+            Finding::MissingRights(commands) | Finding::CannotRecord(commands) => {
+                return grant_command(commands).into();
+            }
             Finding::CannotListen => {
                 return format!("{} and &leaderrun:*", grant_command(&["SUBSCRIBE", "PUBSUB|NUMSUB"])).into();
             }
@@ -166,6 +171,10 @@ impl fmt::Display for Finding {
             Finding::CannotListen => f.write_str(
                 "doesn't let this user listen: a standby takes over when a lease runs out, not when it is released",
             ),
+            Finding::CannotRecord(commands) => {
+                let commands = commands.join(", ");
+                write!(f, "doesn't let this user run {commands} (NOPERM): runs are not all recorded or listed there")
+            }
             Finding::OtherList { holder, theirs, ours } => {
                 write!(f, "has the lock of {holder}, which uses {theirs} servers, but this instance {ours}")
             }

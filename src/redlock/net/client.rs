@@ -119,6 +119,7 @@ impl Request {
 
     /// Returns `None` if the connection is broken and a new one is on its way.
     async fn ask_over(&mut self, mut connection: Connection) -> Result<Option<ServerAnswer>, Failure> {
+        connection.budget.ask();
         let answer = self.cmd.query_async::<Value>(&mut connection.commands).await;
         connection.budget.settle();
         match answer {

@@ -23,6 +23,9 @@ const LONGEST_UNFINISHED: usize = 64 * 1024;
 const EACH_SECOND: f64 = 64.0 * 1024.0;
 const AT_ONCE: f64 = 256.0 * 1024.0;
 
+/// How many more bytes may arrive for each request that was sent.
+const EACH_ANSWER: f64 = 8.0 * 1024.0;
+
 /// What the reader of a connection shares with those who take its answers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ByteBudget(Arc<Readings>);
@@ -33,9 +36,16 @@ struct Readings {
     unfinished: AtomicUsize,
     /// More has arrived than allowed.
     flooded: AtomicBool,
+    /// The requests that were sent since something last arrived.
+    asked: AtomicUsize,
 }
 
 impl ByteBudget {
+    /// Lets the answer to one more request arrive.
+    pub(super) fn ask(&self) {
+        self.0.asked.fetch_add(1, Relaxed);
+    }
+
     /// Counts what has arrived as a whole answer or message.
     pub(super) fn settle(&self) {
         self.0.unfinished.store(0, Relaxed);
@@ -70,7 +80,8 @@ impl<S> LimitedStream<S> {
         let earned = now.since(self.counted).as_secs_f64() * EACH_SECOND;
         self.counted = now;
         self.allowance = (self.allowance + earned).min(AT_ONCE) - bytes as f64;
-        let Readings { unfinished, flooded } = &*self.budget.0;
+        let Readings { unfinished, flooded, asked } = &*self.budget.0;
+        self.allowance += asked.swap(0, Relaxed) as f64 * EACH_ANSWER;
         if unfinished.fetch_add(bytes, Relaxed) + bytes > LONGEST_UNFINISHED || self.allowance < 0.0 {
             flooded.store(true, Relaxed);
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it sends more than it was asked for"));

@@ -1,8 +1,9 @@
--- KEYS: lock, fence, done, failures.
+-- KEYS: lock, fence, done, failures, runs.
 -- ARGV: value, ttl (ms), token, startup grace (ms), whether to notify listeners (1 or 0), what proves that a lock was
 -- released (or empty), how often the command may fail (empty: don't check the period; 0: any number), the id of a server
--- process that the candidate has known for the startup grace (or empty), the lock's channel.
--- Of one slot of several also KEYS[5], the name of the resource, and ARGV[10], what follows in a message.
+-- process that the candidate has known for the startup grace (or empty), the lock's channel, the run's record but for its
+-- start and the last brace.
+-- Of one slot of several also KEYS[6], the name of the resource, and ARGV[11], what follows in a message.
 -- Tokens stay strings: Lua prints large numbers as floats.
 local info = redis.call('INFO', 'server')
 -- Before Redis 5, what a script writes after it has asked for the time is not replicated or saved as written.
@@ -22,14 +23,14 @@ end
 local value = redis.call('GET', KEYS[1])
 -- Under the resource's name is the value of someone who leads one of the slots, so that those with another number of slots
 -- stay away, and we from them. The number follows the id.
-local name = KEYS[5] and redis.call('GET', KEYS[5])
+local name = KEYS[6] and redis.call('GET', KEYS[6])
 local is_shared = name and string.find(name, string.match(ARGV[1], '"slots":%d+,'), 1, true)
 -- A value contains the hash of what its leader alone can show. In the holder's name, quotes are escaped.
 local function is_released(value)
   return ARGV[6] ~= '' and string.find(value, '"release":"' .. redis.sha1hex(ARGV[6]) .. '"', 1, true)
 end
 if name and not is_shared and not is_released(name) then
-  return {'held', run_id, fence, name, redis.call('PTTL', KEYS[5]), 0}
+  return {'held', run_id, fence, name, redis.call('PTTL', KEYS[6]), 0}
 end
 if value and value ~= ARGV[1] and not is_released(value) then
   -- pcall: where the user may not count or publish, nobody listens.
@@ -54,10 +55,15 @@ end
 local time = redis.call('TIME')
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[3], 'EX', 2592000)
-if KEYS[5] and not (is_shared and redis.call('PTTL', KEYS[5]) > tonumber(ARGV[2])) then
-  redis.call('SET', KEYS[5], ARGV[1], 'PX', ARGV[2])
+if KEYS[6] and not (is_shared and redis.call('PTTL', KEYS[6]) > tonumber(ARGV[2])) then
+  redis.call('SET', KEYS[6], ARGV[1], 'PX', ARGV[2])
 end
 if ARGV[5] == '1' then
-  redis.pcall('PUBLISH', ARGV[9], 'acquired ' .. ARGV[6] .. (ARGV[10] or ''))
+  redis.pcall('PUBLISH', ARGV[9], 'acquired ' .. ARGV[6] .. (ARGV[11] or ''))
 end
-return {'granted', run_id, ARGV[3], failed, failed_left, 1000 * time[1] + math.floor(time[2] / 1000)}
+local now = 1000 * time[1] + math.floor(time[2] / 1000)
+-- A hundred runs are kept, by token, for 30 days after the last use. pcall: nobody leads less where that is not permitted.
+redis.pcall('ZADD', KEYS[5], ARGV[3], ARGV[10] .. ',"start":' .. now .. '}')
+redis.pcall('ZREMRANGEBYRANK', KEYS[5], 0, -101)
+redis.pcall('EXPIRE', KEYS[5], 2592000)
+return {'granted', run_id, ARGV[3], failed, failed_left, now}

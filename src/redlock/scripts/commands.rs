@@ -5,6 +5,9 @@ use std::time::Duration;
 use redis::Cmd;
 
 use crate::{
+    clock::Moment,
+    history::{EndedRun, RecordHead, RunResult},
+    lease::FencingToken,
     lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof, Slot},
     once_per::{Note, Noted, OncePer, PeriodKey},
     redlock::known_clocks::NodeTime,
@@ -16,17 +19,22 @@ const RELEASE: &str = include_str!("release.lua");
 const TELL: &str = include_str!("tell.lua");
 const LOOK: &str = include_str!("look.lua");
 const SURVEY: &str = include_str!("survey.lua");
+const RUNS: &str = include_str!("runs.lua");
+const LIST: &str = include_str!("list.lua");
 
 /// The argument of a script for an unlimited number of failures.
 const ANY_NUMBER: u16 = 0;
 
 /// What follows the name of a lock in the names of the keys beside it.
-pub(crate) const KEY_SUFFIXES: [&str; 6] = [FENCE, STEP_DOWN, DONE, FAILURES, KEY_DONE, KEY_FAILURES];
+pub(crate) const KEY_SUFFIXES: [&str; 8] =
+    [FENCE, STEP_DOWN, DONE, FAILURES, KEY_DONE, KEY_FAILURES, RUNS_OF_LOCK, LAST_SUCCESS];
 
 const FENCE: &str = ":fence";
 const STEP_DOWN: &str = ":step-down";
 const DONE: &str = ":done";
 const FAILURES: &str = ":failures";
+const RUNS_OF_LOCK: &str = ":runs";
+const LAST_SUCCESS: &str = ":last-success";
 
 /// The same for a period with a name, which comes before them. It has no colon, so that no other lock's keys are like these.
 const KEY_DONE: &str = ":once-done";
@@ -39,6 +47,8 @@ pub(crate) struct Keys {
     pub channel: String,
     pub fence: String,
     step_down: String,
+    pub runs: String,
+    last_success: String,
     /// Of one slot of several.
     shared: Option<Shared>,
 }
@@ -67,10 +77,11 @@ impl Keys {
     /// Creates the keys of a slot of the lock with this name. All slots share its channel.
     pub(crate) fn of_slot(resource: &str, slot: Slot, database: i64) -> Self {
         let lock = slot.lock(resource);
-        let [fence, step_down] = [FENCE, STEP_DOWN].map(|suffix| format!("{lock}{suffix}"));
+        let [fence, step_down, runs, last_success] =
+            [FENCE, STEP_DOWN, RUNS_OF_LOCK, LAST_SUCCESS].map(|suffix| format!("{lock}{suffix}"));
         let channel = if database == 0 { resource.to_owned() } else { format!("{resource}:db{database}") };
         let shared = (!slot.is_only()).then(|| Shared { slot, name: resource.to_owned() });
-        Keys { lock, channel, fence, step_down, shared }
+        Keys { lock, channel, fence, step_down, runs, last_success, shared }
     }
 
     /// Returns what a message about the slot ends with.
@@ -100,19 +111,26 @@ impl Keys {
         let most_failures = attempts.map_or(String::new(), |attempts| attempts.to_string());
         let [done, failures] = self.notes(once_per.as_ref().and_then(|once| once.key.as_ref()));
         let name = self.shared.as_ref().map(|shared| &shared.name);
-        let keys: Vec<&String> = [&done, &failures].into_iter().chain(name).collect();
+        let keys: Vec<&String> = [&done, &failures, &self.runs].into_iter().chain(name).collect();
         let mut cmd = self.eval(ACQUIRE, &keys);
         cmd.arg(value.as_str()).arg(millis(*ttl)).arg(token.to_string()).arg(millis(*settle));
         cmd.arg(u8::from(*tell)).arg(or_empty(freed.as_ref())).arg(most_failures);
         cmd.arg(settled.as_deref().unwrap_or_default()).arg(&self.channel);
+        cmd.arg(present(value, *token));
         if self.shared.is_some() {
             cmd.arg(self.in_messages());
         }
         cmd
     }
 
-    /// Returns an extension, which leaves a note if there is one.
-    pub(crate) fn extend(&self, key: &NodesKey, ttl: Duration, note: Option<&DatedNote>) -> Cmd {
+    /// Returns an extension, which puts our run on record and leaves a note if there is one.
+    pub(crate) fn extend(
+        &self,
+        key: &NodesKey,
+        ttl: Duration,
+        run: Option<&PresentRun>,
+        note: Option<&DatedNote>,
+    ) -> Cmd {
         let note_key = note.map(|DatedNote { note, .. }| {
             let [done, failures] = self.notes(note.key.as_ref());
             match note.noted {
@@ -122,10 +140,14 @@ impl Keys {
         });
         // A resource with several slots has no notes.
         let shared = self.shared.as_ref().filter(|_| note.is_none());
-        let keys: Vec<&String> =
-            [&self.step_down].into_iter().chain(&note_key).chain(shared.map(|shared| &shared.name)).collect();
+        let name = shared.map(|shared| &shared.name);
+        let keys: Vec<&String> = [&self.step_down, &self.runs].into_iter().chain(&note_key).chain(name).collect();
         let mut cmd = self.eval(EXTEND, &keys);
         cmd.arg(key.value.as_str()).arg(millis(ttl)).arg(key.token.to_string());
+        match run {
+            Some(run) => cmd.arg(run.token.to_string()).arg(present(&key.value, run.token)).arg(or_unknown(run.start)),
+            None => cmd.arg("").arg("").arg(""),
+        };
         if let Some(DatedNote { note, ends }) = note {
             cmd.arg(&note.text).arg(ends.as_millis());
         }
@@ -160,6 +182,13 @@ impl Keys {
         cmd
     }
 
+    /// Returns a request for the runs from the rank `first` to `last`, counted from the newest, which is 0. It only reads.
+    pub(crate) fn runs(&self, first: usize, last: usize) -> Cmd {
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(RUNS).arg(2).arg(&self.runs).arg(&self.last_success).arg(first).arg(last);
+        cmd
+    }
+
     /// Returns a request to step down, for the leader whose lock has this value. `lasts`: how long it is valid.
     pub(crate) fn ask_to_step_down(&self, value: &LockValue, lasts: Duration) -> Cmd {
         let mut cmd = redis::cmd("SET");
@@ -182,17 +211,27 @@ impl Keys {
         cmd
     }
 
-    /// Returns a release.
-    pub(crate) fn release(&self, key: &NodesKey, audience: Audience, options: ReleaseOptions) -> Cmd {
+    /// Returns a release, which records the run that is over if there was one.
+    pub(crate) fn release(&self, key: &NodesKey, audience: Audience, options: ReleaseOptions, times: RunTimes) -> Cmd {
         let NodesKey { value, proof, token, .. } = key;
         // The proof is shown only with a message: a candidate that gives votes back may lead later.
         let tells = audience != Audience::Nobody;
         let channel = if tells { self.channel.as_str() } else { "" };
         let (word, subject) = if tells { self.message(proof, options) } else { Default::default() };
         let shared = self.shared.as_ref().map(Shared::all).unwrap_or_default();
-        let mut cmd = self.eval(RELEASE, &shared.iter().collect::<Vec<_>>());
+        let keys: Vec<&String> = [&self.runs, &self.last_success].into_iter().chain(&shared).collect();
+        let mut cmd = self.eval(RELEASE, &keys);
         cmd.arg(value.as_str()).arg(token.to_string()).arg(token.following().to_string());
         cmd.arg(channel).arg(audience.not_counted()).arg(word).arg(subject);
+        match options.run {
+            Some(run) => cmd
+                .arg(run.token.to_string())
+                .arg(ended(value, &run, times.until))
+                .arg(or_unknown(times.start))
+                .arg(millis(Moment::now().since(run.began)))
+                .arg(u8::from(run.result == RunResult::Success)),
+            None => cmd.arg(token.to_string()).arg("").arg("").arg(0).arg(0),
+        };
         if let Some(hold) = options.hold {
             cmd.arg(value.kept().as_str()).arg(millis(hold));
         }
@@ -203,13 +242,61 @@ impl Keys {
     fn message(&self, proof: &ReleaseProof, options: ReleaseOptions) -> (&'static str, String) {
         let (word, subject) = match options {
             // A lock that is kept isn't released.
-            ReleaseOptions { succeeded: true, hold: Some(_) } => ("done", String::new()),
-            ReleaseOptions { succeeded: true, hold: None } => ("done", proof.to_string()),
+            ReleaseOptions { succeeded: true, hold: Some(_), .. } => ("done", String::new()),
+            ReleaseOptions { succeeded: true, hold: None, .. } => ("done", proof.to_string()),
             ReleaseOptions { hold: Some(hold), .. } => ("held", millis(hold).to_string()),
             ReleaseOptions { hold: None, .. } => ("released", proof.to_string()),
         };
         (word, subject + &self.in_messages())
     }
+}
+
+/// Returns a request for the next names of locks with this prefix: those that have a fence. It only reads.
+pub(crate) fn list(cursor: &str, prefix: &str) -> Cmd {
+    let mut pattern = String::with_capacity(prefix.len());
+    for c in prefix.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '^' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    let mut cmd = redis::cmd("EVAL");
+    cmd.arg(LIST).arg(0).arg(cursor).arg(format!("{pattern}*{FENCE}"));
+    cmd
+}
+
+/// Returns the name that follows the prefix in the key of a lock's fence.
+pub(crate) fn name_in_fence<'a>(key: &'a str, prefix: &str) -> Option<&'a str> {
+    key.strip_prefix(prefix)?.strip_suffix(FENCE).filter(|name| !name.is_empty())
+}
+
+/// Returns the open record of a run that is under way.
+fn present(value: &LockValue, token: FencingToken) -> String {
+    RecordHead::of_present(token, &value.id().unwrap_or_default(), &value.holder()).open_text()
+}
+
+/// Returns the open record of a run that is over.
+fn ended(value: &LockValue, run: &EndedRun, until: Option<NodeTime>) -> String {
+    let until = until.map(NodeTime::as_millis);
+    RecordHead::of_ended(run, &value.id().unwrap_or_default(), &value.holder(), until).open_text()
+}
+
+/// The run that a lease is extended for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PresentRun {
+    /// The one that the command has.
+    pub token: FencingToken,
+    /// When it began by the clock of the node, if that is known.
+    pub start: Option<NodeTime>,
+}
+
+/// The times of a run by the clock of one node, as far as they are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RunTimes {
+    /// By then it had begun.
+    pub start: Option<NodeTime>,
+    /// Until then it ran at least.
+    pub until: Option<NodeTime>,
 }
 
 /// The arguments of a request for a vote.
@@ -258,6 +345,11 @@ impl Audience {
 /// Returns an optional proof as an argument of the scripts.
 fn or_empty(proof: Option<&ReleaseProof>) -> &str {
     proof.map_or("", ReleaseProof::as_str)
+}
+
+/// Returns a time as an argument of the scripts.
+fn or_unknown(time: Option<NodeTime>) -> String {
+    time.map_or(String::new(), |time| time.as_millis().to_string())
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,6 +1,7 @@
--- KEYS: lock, fence, step-down and, with a note, done or failures.
--- ARGV: value, ttl (ms), token and, with a note, its text and when it ends (ms since 1970 by this node's clock).
--- Of one slot of several instead KEYS[4], the name of the resource (see acquire.lua).
+-- KEYS: lock, fence, step-down, runs and, with a note, done or failures.
+-- ARGV: value, ttl (ms), token, the run's token (or empty), its record but for its times and the last brace, its start (ms
+-- since 1970 by this node's clock, or empty: about now) and, with a note, its text and when it ends (by the same clock).
+-- Of one slot of several instead KEYS[5], the name of the resource (see acquire.lua).
 -- The leader whose value is under step-down is asked to step down. A note is true whoever holds the lock now, but
 -- counts towards a quorum only while the lock is ours. A reply that counts has the time (ms since 1970).
 local time = redis.call('TIME')
@@ -8,18 +9,28 @@ local now = 1000 * time[1] + math.floor(time[2] / 1000)
 local fence = redis.call('GET', KEYS[2]) or '0'
 local value = redis.call('GET', KEYS[1])
 local behind = tonumber(fence) > tonumber(ARGV[3])
-if ARGV[5] then
+if ARGV[7] then
   -- However late a note comes, it ends with its period, and never replaces a newer one: a count, with which a note of failures
   -- begins, only grows, and a later success ends later.
-  local left = ARGV[5] - now
-  local old = tonumber(string.match(redis.call('GET', KEYS[4]) or '', '^%d+'))
-  local count = tonumber(string.match(ARGV[4], '^%d+'))
-  local newer = redis.call('PTTL', KEYS[4]) < left
+  local left = ARGV[8] - now
+  local old = tonumber(string.match(redis.call('GET', KEYS[5]) or '', '^%d+'))
+  local count = tonumber(string.match(ARGV[7], '^%d+'))
+  local newer = redis.call('PTTL', KEYS[5]) < left
   if count then
     newer = count > (old or 0)
   end
   if newer and left > 0 then
-    redis.call('SET', KEYS[4], ARGV[4], 'PX', left)
+    redis.call('SET', KEYS[5], ARGV[7], 'PX', left)
+  end
+end
+-- Puts the run on record as alive, also on a node that has lost its record.
+local function record()
+  if ARGV[4] ~= '' then
+    local start = ARGV[6] ~= '' and ARGV[6] or now
+    redis.pcall('ZREMRANGEBYSCORE', KEYS[4], ARGV[4], ARGV[4])
+    redis.pcall('ZADD', KEYS[4], ARGV[4], ARGV[5] .. ',"start":' .. start .. ',"seen":' .. now .. '}')
+    redis.pcall('ZREMRANGEBYRANK', KEYS[4], 0, -101)
+    redis.pcall('EXPIRE', KEYS[4], 2592000)
   end
 end
 if value and value ~= ARGV[1] then
@@ -28,15 +39,15 @@ end
 if not value and behind then
   return {'lost', fence}
 end
-if KEYS[4] and not ARGV[5] then
-  local name = redis.call('GET', KEYS[4])
+if KEYS[5] and not ARGV[7] then
+  local name = redis.call('GET', KEYS[5])
   if name and not string.find(name, string.match(ARGV[1], '"slots":%d+,'), 1, true) then
     return {'lost', fence, name}
   end
-  if redis.call('PTTL', KEYS[4]) < tonumber(ARGV[2]) then
+  if redis.call('PTTL', KEYS[5]) < tonumber(ARGV[2]) then
     -- When memory is full, another's value does as well.
-    redis.pcall('SET', KEYS[4], ARGV[1], 'PX', ARGV[2])
-    redis.call('PEXPIRE', KEYS[4], ARGV[2])
+    redis.pcall('SET', KEYS[5], ARGV[1], 'PX', ARGV[2])
+    redis.call('PEXPIRE', KEYS[5], ARGV[2])
   end
 end
 if behind or fence == ARGV[3] then
@@ -48,7 +59,9 @@ else
 end
 if value then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  record()
   return {'extended', fence, redis.call('GET', KEYS[3]) == ARGV[1] and '1' or '0', now}
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+record()
 return {'healed', fence, now}

@@ -1,12 +1,13 @@
-//! The scripts that run on the nodes: three for the lock, one that only notifies and two that only look. Each call is
+//! The scripts that run on the nodes: three for the lock, one that only notifies, and four that only look. Each call is
 //! one EVAL and one round trip, even on a server that has never seen the script.
 
 mod commands;
 mod replies;
 
 pub(crate) use self::{
-    commands::{Acquisition, Audience, DatedNote, KEY_SUFFIXES, Keys},
+    commands::{Acquisition, Audience, DatedNote, KEY_SUFFIXES, Keys, PresentRun, RunTimes, list, name_in_fence},
     replies::{
-        AcquireReply, Answer, ExtendReply, Holding, LookReply, ReleaseReply, SurveyReply, acquired, extended, released,
+        AcquireReply, Answer, ExtendReply, Holding, ListReply, LookReply, ReleaseReply, RunsReply, SurveyReply,
+        acquired, extended, released,
     },
 };

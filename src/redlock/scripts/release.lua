@@ -1,29 +1,49 @@
--- KEYS: lock, fence and, of one slot of several, the name of the resource and the locks of all slots.
+-- KEYS: lock, fence, runs, last success and, of one slot of several, the name of the resource and the locks of all slots.
 -- ARGV: value, token, token + 1, the channel to notify (empty: nobody), how many listeners not to count, the message's first
--- word, what follows the number of listeners and, to keep the lock, its new value and for how long (ms).
+-- word, what follows the number of listeners, the run's token, its record but for its start and the last brace (empty: there
+-- was no run), its start (ms since 1970 by this node's clock, or empty), how long ago that was (ms), whether it succeeded (1 or
+-- 0) and, to keep the lock, its new value and for how long (ms).
 local fence = redis.call('GET', KEYS[2]) or '0'
 local value = redis.call('GET', KEYS[1])
+-- A record is true whoever holds the lock now. The votes of a campaign that was lost leave none.
+redis.pcall('ZREMRANGEBYSCORE', KEYS[3], ARGV[8], ARGV[8])
+if ARGV[9] ~= '' then
+  local start = ARGV[10]
+  if start == '' then
+    local time = redis.call('TIME')
+    start = 1000 * time[1] + math.floor(time[2] / 1000) - ARGV[11]
+  end
+  local run = ARGV[9] .. ',"start":' .. start .. '}'
+  redis.pcall('ZADD', KEYS[3], ARGV[8], run)
+  redis.pcall('ZREMRANGEBYRANK', KEYS[3], 0, -101)
+  redis.pcall('EXPIRE', KEYS[3], 2592000)
+  local last = redis.pcall('GET', KEYS[4])
+  local last_token = type(last) == 'string' and string.match(last, '"token":(%d+)') or '0'
+  if ARGV[12] == '1' and tonumber(last_token) <= tonumber(ARGV[8]) then
+    redis.pcall('SET', KEYS[4], run, 'EX', 2592000)
+  end
+end
 -- To keep a lock that the node has lost, it is restored, as by an extension.
-local is_ours = value == ARGV[1] or not value and ARGV[8]
+local is_ours = value == ARGV[1] or not value and ARGV[13]
 if not is_ours or tonumber(fence) > tonumber(ARGV[2]) then
   return {'kept', fence}
 end
-if ARGV[8] then
-  redis.call('SET', KEYS[1], ARGV[8], 'PX', ARGV[9])
+if ARGV[13] then
+  redis.call('SET', KEYS[1], ARGV[13], 'PX', ARGV[14])
 else
   redis.call('DEL', KEYS[1])
 end
 -- See acquire.lua. It goes with the last lock of a slot, and lasts for as long as one that is kept.
-local name = KEYS[3] and redis.call('GET', KEYS[3])
+local name = KEYS[5] and redis.call('GET', KEYS[5])
 if name and string.find(name, string.match(ARGV[1], '"slots":%d+,'), 1, true) then
   local is_led = false
-  for slot = 4, #KEYS do
+  for slot = 6, #KEYS do
     is_led = is_led or redis.call('GET', KEYS[slot])
   end
   if not is_led then
-    redis.call('DEL', KEYS[3])
-  elseif ARGV[8] and redis.call('PTTL', KEYS[3]) < tonumber(ARGV[9]) then
-    redis.call('SET', KEYS[3], ARGV[8], 'PX', ARGV[9])
+    redis.call('DEL', KEYS[5])
+  elseif ARGV[13] and redis.call('PTTL', KEYS[5]) < tonumber(ARGV[14]) then
+    redis.call('SET', KEYS[5], ARGV[13], 'PX', ARGV[14])
   end
 end
 redis.call('SET', KEYS[2], ARGV[3], 'EX', 2592000)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use crate::{
+    history::RunRecord,
     lease::FencingToken,
     lock::LockValue,
     once_per::{Failures, PastFailures, PastSuccess},
@@ -169,6 +170,53 @@ impl SurveyReply {
 fn holding(value: &str, left: &str) -> Option<Option<Holding>> {
     let left = time_left(left)?;
     Some((!value.is_empty()).then(|| Holding { value: LockValue::from_node(value), left }))
+}
+
+/// What a node has on record about the runs of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunsReply {
+    pub now: NodeTime,
+    pub last_success: Option<RunRecord>,
+    /// How many runs had which result.
+    pub counts: Vec<(String, u64)>,
+    pub records: Vec<RunRecord>,
+}
+
+impl RunsReply {
+    /// Reads an answer of `runs.lua`; returns `None` if it isn't one. A record that can't be read is left out.
+    pub(crate) fn read(value: Value) -> Option<Self> {
+        let parts = strings(value)?;
+        let [now, last_success, counts, records @ ..] = parts.as_slice() else { return None };
+        let record = |text: &String| serde_json::from_str(text).ok();
+        let count =
+            |text: &str| text.split_once(' ').and_then(|(word, count)| Some((word.to_owned(), count.parse().ok()?)));
+        Some(RunsReply {
+            now: node_time(now)?,
+            last_success: record(last_success),
+            counts: counts.split(',').filter_map(count).collect(),
+            records: records.iter().filter_map(record).collect(),
+        })
+    }
+}
+
+/// Names of keys on a node, and where to look for more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListReply {
+    /// `None`: there are no more.
+    pub cursor: Option<String>,
+    pub keys: Vec<String>,
+}
+
+impl ListReply {
+    /// Reads an answer of `list.lua`; returns `None` if it isn't one.
+    pub(crate) fn read(value: Value) -> Option<Self> {
+        let mut keys = strings(value)?;
+        if keys.is_empty() {
+            return None;
+        }
+        let cursor = Some(keys.remove(0)).filter(|cursor| cursor != "0");
+        Some(ListReply { cursor, keys })
+    }
 }
 
 /// Returns a text; `None` for the empty one with which a script says that there is none.

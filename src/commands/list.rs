@@ -1,0 +1,130 @@
+//! `--list`: every resource that the nodes, or this machine, know of.
+
+use std::path::Path;
+
+use anyhow::Result;
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+
+use super::{
+    history::{RunReport, end},
+    metrics::{self, Place, Resource},
+    output::{say, say_json},
+    shown::{shown_duration, shown_start},
+    table,
+};
+use crate::{
+    exit::Exit,
+    history::Run,
+    lease::Times,
+    local,
+    observer::Observer,
+    redlock::{Listing, RedlockConfig, RedlockObserver},
+    report,
+    settings::BackendConfig,
+    status::LeaderStatus,
+};
+
+/// How many resources are looked at at once.
+const AT_ONCE: usize = 16;
+
+/// How many runs are looked at for the last one that is over.
+const RECENT: usize = 3;
+
+/// A resource as JSON.
+#[derive(Serialize)]
+struct ResourceReport<'a> {
+    resource: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slot: Option<u16>,
+    leader: Option<&'a LeaderStatus>,
+    bare_quorum: bool,
+    last_run: Option<RunReport<'a>>,
+}
+
+/// Lists the resources of the nodes, or writes their metrics to a file. Exit status: 0, or 69 without a quorum.
+pub(super) async fn of_nodes(config: &RedlockConfig, times: Times, json: bool, metrics: Option<&Path>) -> Result<Exit> {
+    let nodes = RedlockObserver::open(config, "", times, None);
+    let listing = nodes.list().await;
+    let look = |(name, slots): &(String, u16)| {
+        let (mut observer, slots) = (Observer::Redlock(nodes.of_listed(name)), *slots);
+        async move { observer.look_back_at_all(slots, RECENT).await }
+    };
+    let resources: Vec<Vec<Resource>> = stream::iter(listing.names.iter().map(look)).buffered(AT_ONCE).collect().await;
+    let resources = resources.concat();
+    if listing.is_cut_off {
+        let shown = resources.len();
+        report::print_error(format_args!("only the first {shown} resources are listed; give a longer --key-prefix"));
+    }
+    if let Some(file) = metrics {
+        let voters = nodes.count_voters().await;
+        metrics::write(file, &resources, Place::Nodes { all: config.addresses.len(), voters, known: listing.known })?;
+        return Ok(Exit::Command(0));
+    }
+    if !listing.known {
+        report::print_error(not_known(&listing));
+    }
+    print(&resources, json)?;
+    Ok(if listing.known { Exit::Command(0) } else { Exit::NoQuorum })
+}
+
+/// Lists the resources of this machine, or writes their metrics to a file.
+pub(super) async fn of_this_machine(times: Times, json: bool, metrics: Option<&Path>) -> Result<Exit> {
+    let mut resources: Vec<Resource> = Vec::new();
+    for name in local::resources()? {
+        let mut observer = Observer::open(&BackendConfig::Local, &name, times, None)?;
+        resources.extend(observer.look_back_at_all(1, RECENT).await);
+    }
+    match metrics {
+        Some(file) => metrics::write(file, &resources, Place::ThisMachine)?,
+        None => print(&resources, json)?,
+    }
+    Ok(Exit::Command(0))
+}
+
+fn not_known(listing: &Listing) -> String {
+    let Listing { answered, nodes, quorum, failure, .. } = listing;
+    let failure = failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
+    format!("not all resources may be known: {answered} of {nodes} nodes answered, {quorum} needed{failure}")
+}
+
+fn print(resources: &[Resource], json: bool) -> Result<()> {
+    if json {
+        let report = |(seen, history): &'_ Resource| -> serde_json::Result<serde_json::Value> {
+            serde_json::to_value(ResourceReport {
+                resource: &seen.resource,
+                slot: seen.slot,
+                leader: seen.leader.as_ref(),
+                bare_quorum: seen.bare_quorum,
+                last_run: history.last_run().map(RunReport::new),
+            })
+        };
+        return say_json(&resources.iter().map(report).collect::<serde_json::Result<Vec<_>>>()?);
+    }
+    table::lines(&rows(resources)).iter().for_each(say);
+    Ok(())
+}
+
+fn rows(resources: &[Resource]) -> Vec<[String; 6]> {
+    let heading = ["RESOURCE", "LEADER", "SINCE", "LEFT", "TOKEN", "LAST RUN"].map(ToOwned::to_owned);
+    let dash = || "-".to_owned();
+    let row = |(seen, history): &Resource| {
+        let leader = seen.active_leader();
+        let left = seen.leader.as_ref().and_then(|leader| leader.safe_for);
+        let token = leader.map(|leader| leader.token).or_else(|| history.runs.first().map(|run| run.token));
+        [
+            seen.name(),
+            if seen.known { leader.map_or_else(dash, |leader| leader.holder.clone()) } else { "not known".into() },
+            leader.map_or_else(dash, |leader| leader.since.clone()),
+            left.map_or_else(dash, |left| format!("{:.1} s", left.as_secs_f64())),
+            token.map_or_else(dash, |token| token.to_string()),
+            history.last_run().map_or_else(dash, last_run),
+        ]
+    };
+    [heading].into_iter().chain(resources.iter().map(row)).collect()
+}
+
+fn last_run(run: &Run) -> String {
+    let ran = run.ran().map(|ran| format!(" after {}", shown_duration(ran))).unwrap_or_default();
+    format!("{}{ran}, on {}, began {}", end(run), run.holder, shown_start(run.start))
+}

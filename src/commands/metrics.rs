@@ -1,0 +1,176 @@
+//! `--openmetrics`: what is known, for the textfile collector of Prometheus' node_exporter.
+//!
+//! Format: <https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>. All metrics are gauges: the
+//! collector doesn't know the other types of OpenMetrics, and a count of the runs on record may fall.
+
+use std::{
+    fmt::{Display, Write as _},
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{history::History, status::ElectionStatus};
+
+/// A resource, and its last runs.
+pub(super) type Resource = (ElectionStatus, History);
+
+/// Where the resources are.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    Nodes {
+        all: usize,
+        /// How many can vote.
+        voters: usize,
+        /// Whether a quorum has answered.
+        known: bool,
+    },
+    ThisMachine,
+}
+
+/// Writes the metrics of these resources to a file, in place of what it had before: a reader finds all or none of them.
+///
+/// # Errors
+/// The file can't be written.
+pub(super) fn write(file: &Path, resources: &[Resource], place: Place) -> Result<()> {
+    let text = text(resources, place);
+    replace(file, text.as_bytes()).with_context(|| format!("--openmetrics {} can't be written", file.display()))
+}
+
+fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
+    let name = file.file_name().ok_or(io::Error::from(io::ErrorKind::InvalidInput))?.to_string_lossy();
+    // A name that no collector reads.
+    let new = file.with_file_name(format!(".{name}.{}.new", std::process::id()));
+    let written =
+        OpenOptions::new().write(true).create_new(true).open(&new).and_then(|mut opened| opened.write_all(text));
+    written.and_then(|()| fs::rename(&new, file)).inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+fn text(resources: &[Resource], place: Place) -> String {
+    let mut text = String::new();
+    if let Place::Nodes { all, voters, known } = place {
+        metric(&mut text, "nodes", "Redis servers of the lock", [(String::new(), all)]);
+        metric(&mut text, "nodes_voting", "Redis servers that can vote", [(String::new(), voters)]);
+        metric(&mut text, "known", "1 if a quorum of the servers answered", [(String::new(), u8::from(known))]);
+    }
+    let leaders = || resources.iter().filter_map(|(seen, _)| Some((seen, seen.active_leader()?)));
+    let known = resources.iter().filter(|(seen, _)| seen.known);
+    metric(
+        &mut text,
+        "led",
+        "1 if an instance leads",
+        known.map(|(seen, _)| (of(seen, &[]), u8::from(seen.active_leader().is_some()))),
+    );
+    metric(
+        &mut text,
+        "leader",
+        "1 for the instance that leads",
+        leaders().map(|(seen, leader)| (of(seen, &[("holder", &leader.holder)]), 1)),
+    );
+    metric(
+        &mut text,
+        "leader_since_timestamp_seconds",
+        "When the leader was elected, by its own clock",
+        leaders().map(|(seen, leader)| (of(seen, &[]), seconds(leader.token.elected_at()))),
+    );
+    metric(
+        &mut text,
+        "fencing_token",
+        "The fencing token of the leader",
+        leaders().map(|(seen, leader)| (of(seen, &[]), leader.token)),
+    );
+    metric_of_runs(&mut text, resources);
+    text.push_str("# EOF\n");
+    text
+}
+
+fn metric_of_runs(text: &mut String, resources: &[Resource]) {
+    let successes = || resources.iter().filter_map(|(seen, history)| Some((seen, history.last_success.as_ref()?)));
+    let last_runs = || resources.iter().filter_map(|(seen, history)| Some((seen, history.last_run()?)));
+    metric(
+        text,
+        "last_success_timestamp_seconds",
+        "When the command last ended with 0, by a server's clock",
+        successes().map(|(seen, last)| {
+            let end = last.run.start + last.run.ran().unwrap_or_default();
+            (of(seen, &[]), seconds(end))
+        }),
+    );
+    metric(
+        text,
+        "last_success_age_seconds",
+        "How long ago that was when this file was written",
+        successes().map(|(seen, last)| (of(seen, &[]), format!("{:.3}", last.ago.as_secs_f64()))),
+    );
+    metric(
+        text,
+        "last_run_duration_seconds",
+        "How long the last run took that is over",
+        last_runs().filter_map(|(seen, run)| Some((of(seen, &[]), format!("{:.3}", run.ran()?.as_secs_f64())))),
+    );
+    metric(
+        text,
+        "runs",
+        "How many of the last 100 runs had this result; none: under way, or died",
+        resources.iter().flat_map(|(seen, history)| {
+            let count = |(result, count): (&String, &u64)| (of(seen, &[("result", result)]), *count);
+            history.counts.iter().map(count)
+        }),
+    );
+}
+
+/// Returns the labels of a resource or slot, and more.
+fn of(seen: &ElectionStatus, more: &[(&str, &str)]) -> String {
+    let slot = seen.slot.map(|slot| slot.to_string());
+    let slot = slot.as_deref().map(|slot| ("slot", slot));
+    let pairs: Vec<_> =
+        [("resource", seen.resource.as_str())].into_iter().chain(slot).chain(more.iter().copied()).collect();
+    labels(&pairs)
+}
+
+/// Adds a metric with its samples: their labels and values.
+fn metric<V: Display>(text: &mut String, name: &str, help: &str, samples: impl IntoIterator<Item = (String, V)>) {
+    let mut samples = samples.into_iter().peekable();
+    if samples.peek().is_none() {
+        return;
+    }
+    let _ = writeln!(text, "# TYPE leaderrun_{name} gauge\n# HELP leaderrun_{name} {help}.");
+    for (labels, value) in samples {
+        let _ = writeln!(text, "leaderrun_{name}{labels} {value}");
+    }
+}
+
+fn labels(pairs: &[(&str, &str)]) -> String {
+    let escaped = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+    format!("{{{}}}", pairs.join(","))
+}
+
+fn seconds(time: SystemTime) -> String {
+    format!("{:.3}", time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_holds_any_name_on_one_line() {
+        assert_eq!(labels(&[("a", "x\"y\\z\nw")]), r#"{a="x\"y\\z\nw"}"#);
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_else_is_left() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a.prom");
+        for text in ["first", "second"] {
+            replace(&file, text.as_bytes()).expect("a written file");
+            assert_eq!(fs::read_to_string(&file).expect("a file"), text);
+        }
+        assert!(replace(&folder.path().join("none/a.prom"), b"").is_err());
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+}

@@ -1,0 +1,102 @@
+//! A run as all of its records show it, and the history that they make up.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::{problem::Problem, record::RunResult};
+use crate::lease::FencingToken;
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub token: FencingToken,
+    pub holder: String,
+    /// When it began, by the clock of a node that has recorded it.
+    pub start: SystemTime,
+    pub state: RunState,
+    /// How many nodes have recorded it.
+    pub nodes: usize,
+    pub problem: Option<Problem>,
+}
+
+/// What became of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunState {
+    /// Its leader still leads, since so long.
+    Leads { for_now: Duration },
+    /// It ended after so long.
+    Ended { result: RunResult, ran: Duration },
+    /// It is over, and nobody could record how. Its leader last extended its lease after so long.
+    Died { at_least: Option<Duration> },
+    /// Too few nodes know of it to tell whether it ever led.
+    Unproven,
+}
+
+/// A success, and how long ago it was by the clock of the node that has recorded it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PastRun {
+    pub run: Run,
+    /// Since its end.
+    pub ago: Duration,
+}
+
+/// The history of a resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct History {
+    /// The newest first.
+    pub runs: Vec<Run>,
+    /// The last success. It may be older than all of the runs.
+    pub last_success: Option<PastRun>,
+    /// How many of the last hundred runs had which result, by [`Run::word`]; `none` on nodes: they have no end.
+    pub counts: BTreeMap<String, u64>,
+    /// How many nodes have answered, of how many, and how many must.
+    pub answered: usize,
+    pub nodes: usize,
+    pub quorum: usize,
+    /// Whether a quorum of nodes has answered.
+    pub known: bool,
+    /// Why a node has not answered.
+    pub failure: Option<String>,
+}
+
+impl Run {
+    /// Returns whether it is over.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, RunState::Ended { .. } | RunState::Died { .. })
+    }
+
+    /// Returns the word for what became of it.
+    pub(crate) fn word(&self) -> &'static str {
+        match self.state {
+            RunState::Leads { .. } => "leads",
+            RunState::Ended { result, .. } => result.word(),
+            RunState::Died { .. } => "died",
+            RunState::Unproven => "unproven",
+        }
+    }
+
+    /// Returns how long it ran, or has run, as far as is known.
+    pub(crate) fn ran(&self) -> Option<Duration> {
+        match self.state {
+            RunState::Leads { for_now } => Some(for_now),
+            RunState::Ended { ran, .. } => Some(ran),
+            RunState::Died { at_least } => at_least,
+            RunState::Unproven => None,
+        }
+    }
+}
+
+impl History {
+    /// Returns the last run that is over.
+    pub(crate) fn last_run(&self) -> Option<&Run> {
+        self.runs.iter().find(|run| run.is_over())
+    }
+}
+
+/// Returns a time that a record has. It may come from anyone.
+pub(super) fn time_of(millis: u64) -> SystemTime {
+    const LATEST: u64 = 253_402_300_799_000;
+    UNIX_EPOCH + Duration::from_millis(millis.min(LATEST))
+}

@@ -1,0 +1,128 @@
+//! The resources that the nodes know of, by the fences of their locks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use futures_util::future::join_all;
+
+use super::{
+    net::{failure::Failure, node::Node},
+    observer::RedlockObserver,
+    outcome::nodes_that,
+    round::Round,
+    scripts::{self, ListReply},
+};
+use crate::{
+    lease::{Nodes, quorum},
+    lock::MOST_SLOTS,
+};
+
+/// The most resources that are listed.
+const MOST: usize = 1000;
+
+/// The most requests to a node: ten million keys.
+const MOST_REQUESTS: usize = 1000;
+
+/// The resources of a prefix.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Listing {
+    /// Sorted, with the number of slots that there are at least.
+    pub names: Vec<(String, u16)>,
+    /// There are more.
+    pub is_cut_off: bool,
+    /// How many nodes have answered, of how many, and how many must.
+    pub answered: usize,
+    pub nodes: usize,
+    pub quorum: usize,
+    /// Whether a quorum of nodes has answered.
+    pub known: bool,
+    /// Why a node has not answered.
+    pub failure: Option<String>,
+}
+
+impl RedlockObserver {
+    /// Returns the resources whose locks have the name of this lock as their prefix.
+    pub(crate) async fn list(&self) -> Listing {
+        let asked = join_all(self.nodes.iter().map(|node| names_on(node, &self.lock))).await;
+        let mut listing = Listing::default();
+        let (mut names, mut answered) = (BTreeSet::new(), Nodes::new());
+        for (node, found) in self.nodes.iter().zip(asked) {
+            match found {
+                Ok((found, is_cut_off)) => {
+                    names.extend(found);
+                    answered.insert(node.index);
+                    listing.is_cut_off |= is_cut_off;
+                }
+                Err(failure) => {
+                    listing.failure.get_or_insert(format!("{} {failure}", node.address));
+                }
+            }
+        }
+        listing.is_cut_off |= names.len() > MOST;
+        let mut resources: BTreeMap<String, u16> = BTreeMap::new();
+        for name in names.into_iter().take(MOST) {
+            let (name, slot) = without_slot(&name);
+            let slots = resources.entry(name.to_owned()).or_insert(1);
+            *slots = slot.max(*slots);
+        }
+        listing.names = resources.into_iter().collect();
+        let list = self.quorums.lists().next();
+        listing.nodes = list.map_or(0, |list| list.len());
+        listing.quorum = quorum(listing.nodes);
+        listing.answered = list.map_or(0, |list| list.intersection(&answered).count());
+        listing.known = self.quorums.is_reached(&answered);
+        listing
+    }
+
+    /// Returns an observer of a resource with this prefix.
+    pub(crate) fn of_listed(&self, name: &str) -> Self {
+        self.of_other(name, format!("{}{name}", self.lock))
+    }
+
+    /// Returns how many nodes there are.
+    pub(crate) fn count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Returns how many nodes can vote: those that answer, and are past their startup grace.
+    pub(crate) async fn count_voters(&self) -> usize {
+        let mut info = redis::cmd("INFO");
+        info.arg("server");
+        let mut round = Round::ask(&self.nodes, |node| {
+            let asked = node.ask(info.clone());
+            async move { asked.await.map(|answer| redis::from_redis_value::<String>(answer).unwrap_or_default()) }
+        });
+        self.hear_out(&mut round).await;
+        let grace = self.times.startup_grace();
+        let votes = |info: &String| {
+            let up =
+                info.lines().find_map(|line| line.strip_prefix("uptime_in_seconds:")?.trim_end().parse::<u64>().ok());
+            up.is_some_and(|up| up >= grace.as_secs())
+        };
+        nodes_that(round.replies(), votes).len()
+    }
+}
+
+/// Returns the name of a resource, and the slot that follows it in the name of a lock; 1 if none does.
+fn without_slot(lock: &str) -> (&str, u16) {
+    let slot = lock.rsplit_once(":slot").and_then(|(name, slot)| Some((name, slot.parse().ok()?)));
+    slot.filter(|(_, slot)| (1..=MOST_SLOTS).contains(slot)).unwrap_or((lock, 1))
+}
+
+/// Returns the names that a node knows of, and whether there are more.
+async fn names_on(node: &Arc<Node>, prefix: &str) -> Result<(BTreeSet<String>, bool), Failure> {
+    let (mut names, mut cursor) = (BTreeSet::new(), "0".to_owned());
+    for _ in 0..MOST_REQUESTS {
+        let answer = node.ask(scripts::list(&cursor, prefix)).await?;
+        let ListReply { cursor: next, keys } = ListReply::read(answer).ok_or(Failure::StrangeAnswer)?;
+        names.extend(keys.iter().filter_map(|key| scripts::name_in_fence(key, prefix)).map(ToOwned::to_owned));
+        match next {
+            Some(next) if names.len() <= MOST => cursor = next,
+            Some(_) => return Ok((names, true)),
+            None => return Ok((names, false)),
+        }
+    }
+    Ok((names, true))
+}
