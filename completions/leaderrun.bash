@@ -23,8 +23,7 @@ _leaderrun() {
 
     case "${cmd}" in
         leaderrun)
-            opts="-r -R -n -w -t -s -k -E -v -q -h -V --resource --redis --redis-file --redis-before --tls-ca --tls-cert --tls-key --slots --local --key-prefix --holder --try --wait --ttl --hold --once-per --attempts --signal --kill-after --pid-namespace --conflict-exit-code --rejoin --verbose --quiet --log-format --sd-notify --status --leads --watch --check --step-down --slot --json --completions --man --help --version"
-            opts="-r -R -n -w -t -s -k -E -v -q -h -V --resource --redis --redis-file --redis-before --tls-ca --tls-cert --tls-key --local --key-prefix --holder --try --wait --ttl --hold --once-per --attempts --signal --kill-after --pid-namespace --conflict-exit-code --rejoin --verbose --quiet --log-format --sd-notify --status --leads --watch --history --succeeded-within --list --openmetrics --check --step-down --json --completions --man --help --version"
+            opts="-r -R -n -w -t -s -k -E -v -q -h -V --resource --redis --redis-file --redis-before --tls-ca --tls-cert --tls-key --slots --local --key-prefix --holder --try --wait --ttl --hold --once-per --attempts --signal --kill-after --pid-namespace --conflict-exit-code --rejoin --verbose --quiet --log-format --sd-notify --status --leads --watch --history --succeeded-within --list --openmetrics --check --step-down --slot --json --completions --man --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -142,7 +141,6 @@ _leaderrun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --slot)
                 --history)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -152,6 +150,10 @@ _leaderrun() {
                     return 0
                     ;;
                 --openmetrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --slot)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
