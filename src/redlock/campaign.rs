@@ -12,7 +12,7 @@ use super::{
     net::node::Node,
     outcome::{self, LostRound, NodeReply, OtherTerms, Theirs},
     round::{Round, ask_one},
-    scripts::{self, AcquireReply, Audience, ExtendReply},
+    scripts::{self, AcquireReply, Audience, ExtendReply, RunTimes},
     session::LockSession,
     shortfall,
 };
@@ -214,7 +214,8 @@ impl Redlock {
         let refused = outcome::refused(replies);
         // Notifies nobody: only candidates could get these votes, and they look on their own.
         for node in self.nodes.iter().filter(|node| !refused.contains(&node.index)) {
-            let cmd = self.session.release(node, Audience::Nobody, ReleaseOptions::default(), &self.clocks);
+            let cmd =
+                self.session.release(&node.address, Audience::Nobody, ReleaseOptions::default(), RunTimes::default());
             spawn(ask_one(node, cmd, scripts::released));
         }
         self.votes_out = refused.len() < self.nodes.len();
@@ -259,7 +260,9 @@ impl Redlock {
 async fn extend_on(node: &Arc<Node>, session: &LockSession, votes: &KnownVotes, clocks: &KnownClocks, times: &Times) {
     let extend = async || {
         let sent = Moment::now();
-        let reply = ask_one(node, session.extension(node, times, clocks, None), scripts::extended).await;
+        let start = session.leads_since().and_then(|since| clocks.at_first(node.index, since));
+        let extension = session.extension(&node.address, times, start, None);
+        let reply = ask_one(node, extension, scripts::extended).await;
         votes.hear_extended(&reply, times.lease_end(sent));
         clocks.hear(node.index, reply.answer.as_ref().ok().and_then(ExtendReply::time), sent);
         reply.answer

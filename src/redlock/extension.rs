@@ -38,7 +38,8 @@ impl Extension {
 
     async fn send(&self, note: Option<DatedNote>) -> Result<ExtendReply, Failure> {
         let sent = Moment::now();
-        let extension = self.session.extension(&self.node, &self.times, &self.clocks, note.as_ref());
+        let start = self.session.leads_since().and_then(|since| self.clocks.at_first(self.node.index, since));
+        let extension = self.session.extension(&self.node.address, &self.times, start, note.as_ref());
         let vote = self.node.ask_for_vote(extension).await?;
         let reply = scripts::extended(vote.answer).ok_or(Failure::StrangeAnswer)?;
         self.clocks.hear(self.node.index, reply.time(), sent);

@@ -21,7 +21,7 @@ use super::{
     outcome::{self, NodeReply, OtherTerms},
     outlook::Outlook,
     round::Round,
-    scripts::{self, Audience, ExtendReply, ReleaseReply},
+    scripts::{self, Audience, ExtendReply, ReleaseReply, RunTimes},
     session::LockSession,
     shortfall,
     standby::StandbyWaiter,
@@ -245,7 +245,11 @@ impl Redlock {
         let notifies = |node: &Node| teller.is_none_or(|teller| teller == node.index);
         let cmd = |node: &Node| {
             let audience = if notifies(node) { audience } else { Audience::Nobody };
-            self.session.release(node, audience, options, &self.clocks)
+            let times = options.run.map_or_else(RunTimes::default, |run| RunTimes {
+                start: self.clocks.at_first(node.index, run.began),
+                until: self.clocks.at_least(node.index, run.ended).filter(|_| run.is_end_seen),
+            });
+            self.session.release(&node.address, audience, options, times)
         };
         // A node's former master may still have our lock.
         let read = |vote: Vote| scripts::released(vote.answer).ok_or(Failure::StrangeAnswer);

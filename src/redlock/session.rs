@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use redis::Cmd;
 
 use super::{
-    known_clocks::KnownClocks,
-    net::{address::Address, node::Node},
+    known_clocks::NodeTime,
+    net::address::Address,
     scripts::{Acquisition, Audience, DatedNote, Keys, PresentRun, RunTimes},
 };
 use crate::{
@@ -104,25 +104,27 @@ impl LockSession {
         })
     }
 
-    /// Returns an extension, which leaves a note if there is one.
-    pub(crate) fn extension(&self, node: &Node, times: &Times, clocks: &KnownClocks, note: Option<&DatedNote>) -> Cmd {
-        let present = |&(token, since)| PresentRun { token, start: clocks.at_first(node.index, since) };
-        self.keys(&node.address).extend(&self.key(), times.ttl(), self.run.get().map(present).as_ref(), note)
+    /// Returns an extension, which leaves a note if there is one. `start`: when our run began by the clock of the node, if
+    /// that is known.
+    pub(crate) fn extension(
+        &self,
+        node: &Address,
+        times: &Times,
+        start: Option<NodeTime>,
+        note: Option<&DatedNote>,
+    ) -> Cmd {
+        let present = |&(token, _)| PresentRun { token, start };
+        self.keys(node).extend(&self.key(), times.ttl(), self.run.get().map(present).as_ref(), note)
     }
 
-    /// Returns a release, which records the run that is over if there was one.
-    pub(crate) fn release(
-        &self,
-        node: &Node,
-        audience: Audience,
-        options: ReleaseOptions,
-        clocks: &KnownClocks,
-    ) -> Cmd {
-        let times = options.run.map_or_else(RunTimes::default, |run| RunTimes {
-            start: clocks.at_first(node.index, run.began),
-            until: clocks.at_least(node.index, run.ended).filter(|_| run.is_end_seen),
-        });
-        self.keys(&node.address).release(&self.key(), audience, options, times)
+    /// Returns since when we lead.
+    pub(crate) fn leads_since(&self) -> Option<Moment> {
+        self.run.get().map(|&(_, since)| since)
+    }
+
+    /// Returns a release, which records the run that is over if there was one. `times`: those of the run.
+    pub(crate) fn release(&self, node: &Address, audience: Audience, options: ReleaseOptions, times: RunTimes) -> Cmd {
+        self.keys(node).release(&self.key(), audience, options, times)
     }
 
     /// Returns a request to notify listeners of a vote, in place of another node.

@@ -140,5 +140,5 @@ async fn lead(config: &RedlockConfig, slots: u16, times: Times) {
             }
         }
     }
-    let _ = lock.release(ReleaseOptions { succeeded: true, hold: Some(Duration::from_secs(9)) }).await;
+    let _ = lock.release(ReleaseOptions { succeeded: true, hold: Some(Duration::from_secs(9)), run: None }).await;
 }

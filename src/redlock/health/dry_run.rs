@@ -11,13 +11,12 @@ use crate::{
     lease::Times,
     lock::ReleaseOptions,
     redlock::{
-        known_clocks::KnownClocks,
         net::{
             failure::{Failure, Right},
             node::Node,
             pubsub::Notification,
         },
-        scripts::{Audience, Keys},
+        scripts::{Audience, Keys, RunTimes},
         session::LockSession,
     },
 };
@@ -106,12 +105,11 @@ fn cmd(words: &[&str]) -> Cmd {
 /// Acquires, extends and releases the lock, and deletes what would stay.
 async fn lead(node: &Node, session: &LockSession, times: &Times) -> Result<(), Failure> {
     session.next_token(wall_micros());
-    let clocks = KnownClocks::default();
     let Keys { fence, runs, .. } = session.keys(&node.address);
     for cmd in [
         session.acquisition(&node.address, times, false, None, None),
-        session.extension(node, times, &clocks, None),
-        session.release(node, Audience::Nobody, ReleaseOptions::default(), &clocks),
+        session.extension(&node.address, times, None, None),
+        session.release(&node.address, Audience::Nobody, ReleaseOptions::default(), RunTimes::default()),
         cmd(&["DEL", &fence]),
         cmd(&["DEL", &runs]),
     ] {

@@ -8,7 +8,7 @@ use crate::{
     lease::{FencingToken, Quorums, Tally, Times, VoteResult},
     lock::{LockValue, NodesKey, Reason, ReleaseOptions, ReleaseProof, Slot, Terms},
     redlock::{
-        AcquireReply, Address, Audience, ExtendReply, Failure, LockSession,
+        AcquireReply, Address, Audience, ExtendReply, Failure, LockSession, RunTimes,
         outcome::{self, LostRound, NodeReply},
     },
 };
@@ -132,9 +132,13 @@ impl Decisions {
                 };
                 session.acquisition(&self.address, &self.times, false, freed.as_ref(), None)
             }
-            Ask::Extend => session.extension(&self.address, &self.times, None),
-            Ask::Withdraw => session.release(&self.address, Audience::Nobody, ReleaseOptions::default()),
-            Ask::Release => session.release(&self.address, Audience::All, ReleaseOptions::default()),
+            Ask::Extend => session.extension(&self.address, &self.times, None, None),
+            Ask::Withdraw => {
+                session.release(&self.address, Audience::Nobody, ReleaseOptions::default(), RunTimes::default())
+            }
+            Ask::Release => {
+                session.release(&self.address, Audience::All, ReleaseOptions::default(), RunTimes::default())
+            }
         };
         let request = nodes.request(&cmd);
         self.requests.insert((candidate, ask, token), request);
