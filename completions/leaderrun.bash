@@ -23,7 +23,7 @@ _leaderrun() {
 
     case "${cmd}" in
         leaderrun)
-            opts="-r -R -n -w -t -s -k -E -v -q -h -V --resource --redis --redis-file --redis-before --tls-ca --tls-cert --tls-key --slots --local --key-prefix --holder --try --wait --ttl --hold --once-per --attempts --signal --kill-after --pid-namespace --conflict-exit-code --rejoin --verbose --quiet --log-format --sd-notify --status --leads --watch --history --succeeded-within --list --openmetrics --check --step-down --slot --json --completions --man --help --version"
+            opts="-r -R -n -w -t -s -k -E -v -q -h -V --resource --redis --redis-file --redis-before --tls-ca --tls-cert --tls-key --slots --local --key-prefix --holder --try --wait --ttl --hold --once-for --remember --once-per --attempts --max-run --signal --kill-after --stop-timeout --pid-namespace --conflict-exit-code --skip-exit-code --rejoin --verbose --quiet --log-format --sd-notify --status --leads --watch --history --succeeded-within --list --openmetrics --check --step-down --slot --forget --json --completions --man --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -97,11 +97,23 @@ _leaderrun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --once-for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --remember)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --once-per)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --attempts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-run)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -121,11 +133,19 @@ _leaderrun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --stop-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --conflict-exit-code)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 -E)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --skip-exit-code)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

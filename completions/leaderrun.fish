@@ -11,8 +11,11 @@ complete -c leaderrun -l holder -d 'Name of this instance [default: host:pid]' -
 complete -c leaderrun -s w -l wait -d 'Wait at most DURATION to lead [default: forever]' -r
 complete -c leaderrun -s t -l ttl -d 'Duration of the lease [default: 15s]' -r
 complete -c leaderrun -l hold -d 'Keep the lock for at least DURATION' -r
-complete -c leaderrun -l once-per -d 'At most one success per DURATION, for cron jobs' -r
+complete -c leaderrun -l once-for -d 'At most one success per KEY, such as a date' -r
+complete -c leaderrun -l remember -d 'How long --once-for remembers a KEY [default: 32d]' -r
+complete -c leaderrun -l once-per -d 'At most one success per DURATION' -r
 complete -c leaderrun -l attempts -d 'Maximum number of failures per period' -r
+complete -c leaderrun -l max-run -d 'Stop a command that runs for longer than DURATION' -r
 complete -c leaderrun -s s -l signal -d 'Signal that stops the command [default: TERM]' -r -f -a "HUP\t''
 INT\t''
 QUIT\t''
@@ -45,7 +48,9 @@ IO\t''
 PWR\t''
 SYS\t''"
 complete -c leaderrun -s k -l kill-after -d 'Time from signal to SIGKILL [default: 5s or ttl/3]' -r
+complete -c leaderrun -l stop-timeout -d 'The same for --step-down and --max-run' -r
 complete -c leaderrun -s E -l conflict-exit-code -d 'Exit with N instead of 75' -r
+complete -c leaderrun -l skip-exit-code -d 'Exit with N if the command has succeeded already' -r
 complete -c leaderrun -l log-format -d 'Format of the messages on stderr' -r -f -a "text\t''
 json\t''"
 complete -c leaderrun -l sd-notify -d 'Notify systemd when leaderrun is ready' -r -f -a "standby\t'As soon as this instance stands by or leads'
@@ -71,6 +76,7 @@ complete -c leaderrun -l watch -d 'Print a line for each change of leader'
 complete -c leaderrun -l list -d 'Print every resource: who leads, and the last run'
 complete -c leaderrun -l check -d 'Check the nodes: problems and suggested fixes'
 complete -c leaderrun -l step-down -d 'Ask the leader to step down gracefully'
+complete -c leaderrun -l forget -d 'Delete what is recorded of successes and failures'
 complete -c leaderrun -l json -d 'Print JSON, with a question'
 complete -c leaderrun -l man -d 'Print the man page'
 complete -c leaderrun -s h -d 'Print a summary'
