@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const TTL: Duration = Duration::from_secs(1);
+const TTL: Duration = Duration::from_secs(3);
 
 /// Where runs are recorded.
 enum Place {
@@ -21,7 +21,7 @@ impl Place {
     }
 
     fn on(&self, resource: &str) -> Leaderrun {
-        self.by_default(resource).args(["-t", "1s"])
+        self.by_default(resource).args(["-t", "3s"])
     }
 
     fn by_default(&self, resource: &str) -> Leaderrun {

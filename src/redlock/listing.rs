@@ -23,7 +23,7 @@ use crate::{
 const MOST: usize = 1000;
 
 /// The most requests to a node: ten million keys.
-const MOST_REQUESTS: usize = 1000;
+const MOST_REQUESTS: usize = 5000;
 
 /// The resources of a prefix.
 #[derive(Clone, Debug, Default)]
