@@ -56,6 +56,8 @@ fn each_block_for_a_shell_is_run_here_or_says_what_it_needs() {
                 let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
                 let is_known = match words.as_slice() {
                     ["tests/campaign", part, ..] => parts.contains(&format!(" {part}")),
+                    // history.rs and list.rs have these.
+                    ["leaderrun", "--redis-file", "/etc/leaderrun", ..] => true,
                     // changed_servers.rs has these.
                     ["leaderrun", "--redis", "NEW", ..] => true,
                     [] | ["tests/run" | "bench/run", ..] | ["cargo", "tree" | "deny" | "nextest" | "run", ..] => true,
