@@ -143,7 +143,17 @@ fn all_missing_rights_at_once() {
     finds(&url, "risk", lacking);
     server.query::<()>(&["ACL", "SETUSER", "leaderrun", "+scan", "+zremrangebyrank", "+zremrangebyscore"]);
     assert_eq!(check(&url).code(), 0);
-    server.query::<()>(&["ACL", "SETUSER", "leaderrun", "resetkeys", "~other:*"]);
+    server.query::<()>(&["ACL", "SETUSER", "leaderrun", "-publish"]);
+    let output = finds(&url, "risk", "doesn't let this user publish on the lock's channel");
+    assert!(output.stdout.contains("ACL SETUSER USER +publish"), "{}", output.stdout);
+    server.query::<()>(&["ACL", "SETUSER", "leaderrun", "+publish", "resetkeys", "~other:*"]);
+    let other = ["--check", "--key-prefix", "other:", "-t", "6s", "-R", &url];
+    let output = Leaderrun::new().args(other).output();
+    assert!(output.stdout.contains("ACL SETUSER USER &other:*"), "{}", output.stdout);
+    assert!(output.stdout.contains("risk: ") && output.stdout.contains("look: the node can vote"), "{}", output.stdout);
+    assert_eq!(output.code(), 1, "{}", output.stdout);
+    let leads = ["--key-prefix", "other:", "-n", "-t", "6s", "-R", &url, "-r", "x", "true"];
+    assert_eq!(Leaderrun::new().args(leads).output().code(), 0, "a leader needs no channel");
     let output = finds(&url, "no vote", "doesn't let this user use the lock's keys (NOPERM)");
     assert!(output.stdout.contains("ACL SETUSER USER ~leaderrun:*"), "{}", output.stdout);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Cmd;
 use tokio::{sync::mpsc, time::timeout};
 
-use super::finding::Finding;
+use super::finding::{Finding, Severity};
 use crate::{
     clock::wall_micros,
     lease::Times,
@@ -21,8 +21,20 @@ use crate::{
     },
 };
 
+const PUBLISH: &str = "PUBLISH";
+
 /// How long a connection may take to subscribe.
 const LISTENS_WITHIN: Duration = Duration::from_secs(15);
+
+/// What a user may not do.
+#[derive(Default)]
+struct Denied {
+    commands: Vec<&'static str>,
+    /// The failure says which keys.
+    keys: Option<Failure>,
+    /// The right that is missing to publish.
+    publishing: Option<Right>,
+}
 
 /// Returns what a leader or a standby could not do on this node: rights first, as the rest fails without them.
 pub(super) async fn findings(
@@ -32,39 +44,54 @@ pub(super) async fn findings(
     times: &Times,
 ) -> Vec<Finding> {
     let keys = session.keys(&node.address);
-    let missing = missing_rights(node, &keys).await;
-    if !missing.is_empty() {
-        return missing;
+    let mut findings = missing_rights(node, &keys).await;
+    if findings.iter().any(|finding| finding.severity() == Severity::NoVote) {
+        return findings;
     }
     if let Err(failure) = lead(node, session, times).await {
-        return vec![Finding::Failed(failure)];
+        findings.push(Finding::Failed(failure));
+        return findings;
     }
-    let listens = listens(node, &keys.channel, notifications).await;
-    let denied = denied(node, commands_of_records(&keys)).await.0;
-    let cannot_record = (!denied.is_empty()).then_some(Finding::CannotRecord(denied));
-    (!listens).then_some(Finding::CannotListen).into_iter().chain(cannot_record).collect()
+    if !listens(node, &keys.channel, notifications).await {
+        findings.push(Finding::CannotListen { channels: channels(&keys) });
+    }
+    let denied = denied(node, commands_of_records(&keys)).await.commands;
+    if !denied.is_empty() {
+        findings.push(Finding::CannotRecord(denied));
+    }
+    findings
+}
+
+/// Returns a pattern for the channels of the locks with the same prefix.
+fn channels(keys: &Keys) -> String {
+    // Those of a dry run have three parts more.
+    let prefix = keys.lock.rsplitn(4, ':').nth(3).map(|prefix| format!("{prefix}:"));
+    format!("{}*", prefix.unwrap_or_default())
 }
 
 async fn missing_rights(node: &Node, at: &Keys) -> Vec<Finding> {
-    let (commands, keys) = denied(node, commands_of_scripts(at)).await;
-    let commands = (!commands.is_empty()).then_some(Finding::MissingRights(commands));
-    commands.into_iter().chain(keys.map(Finding::Failed)).collect()
+    let denied = denied(node, commands_of_scripts(at)).await;
+    let commands = (!denied.commands.is_empty()).then_some(Finding::MissingRights(denied.commands));
+    // An election goes on without it.
+    let notify = denied.publishing.map(|right| {
+        let channels = (right == Right::Channel).then(|| channels(at));
+        Finding::CannotNotify { channels }
+    });
+    commands.into_iter().chain(denied.keys.map(Finding::Failed)).chain(notify).collect()
 }
 
-/// Returns which of these commands the user may not run, and that it may not use the keys.
-async fn denied<const N: usize>(
-    node: &Node,
-    commands: [(&'static str, Cmd); N],
-) -> (Vec<&'static str>, Option<Failure>) {
-    let (mut denied, mut keys) = (Vec::new(), None);
+/// Returns what the user may not do of these commands.
+async fn denied<const N: usize>(node: &Node, commands: [(&'static str, Cmd); N]) -> Denied {
+    let mut denied = Denied::default();
     for (name, cmd) in commands {
         match node.ask(cmd).await {
-            Err(failure @ Failure::MissingRight(Right::Keys)) => keys = Some(failure),
-            Err(Failure::MissingRight(_)) => denied.push(name),
+            Err(failure @ Failure::MissingRight(Right::Keys)) => denied.keys = Some(failure),
+            Err(Failure::MissingRight(right)) if name == PUBLISH => denied.publishing = Some(right),
+            Err(Failure::MissingRight(_)) => denied.commands.push(name),
             _ => {}
         }
     }
-    (denied, keys)
+    denied
 }
 
 /// Returns each command that the scripts run, with its name. The last one deletes the key.
@@ -78,7 +105,7 @@ fn commands_of_scripts(Keys { lock, channel, .. }: &Keys) -> [(&'static str, Cmd
         ("PTTL", cmd(&["PTTL", lock])),
         ("PEXPIRE", cmd(&["PEXPIRE", lock, "1000"])),
         ("EXPIRE", cmd(&["EXPIRE", lock, "1"])),
-        ("PUBLISH", cmd(&["PUBLISH", channel, "check"])),
+        (PUBLISH, cmd(&[PUBLISH, channel, "check"])),
         ("DEL", cmd(&["DEL", lock])),
     ]
 }

@@ -43,8 +43,14 @@ pub(crate) enum Finding {
         theirs: Duration,
         ours: Duration,
     },
-    /// The user may not subscribe to the lock's channel.
-    CannotListen,
+    /// The user may not publish on the lock's channel. `channels`: those that it needs, if it has the command.
+    CannotNotify {
+        channels: Option<String>,
+    },
+    /// The user may not subscribe to the lock's channel, which is one of these.
+    CannotListen {
+        channels: String,
+    },
     /// The user may not run these commands, by which runs are recorded and listed.
     CannotRecord(Vec<&'static str>),
     /// The longest answer took at least half the time that this ttl leaves for one.
@@ -98,7 +104,8 @@ impl Finding {
             | Finding::OtherList { .. }
             | Finding::OtherSlots { .. }
             | Finding::OtherTtl { .. }
-            | Finding::CannotListen
+            | Finding::CannotNotify { .. }
+            | Finding::CannotListen { .. }
             | Finding::CannotRecord(_)
             | Finding::ClockApart { .. }
             | Finding::Evicts(_)
@@ -124,8 +131,12 @@ impl Finding {
             Finding::MissingRights(commands) | Finding::CannotRecord(commands) => {
                 return grant_command(commands).into();
             }
-            Finding::CannotListen => {
-                return format!("{} and &leaderrun:*", grant_command(&["SUBSCRIBE", "PUBSUB|NUMSUB"])).into();
+            Finding::CannotNotify { channels: None } => return grant_command(&["PUBLISH"]).into(),
+            Finding::CannotNotify { channels: Some(channels) } => {
+                return format!("grant its channel: ACL SETUSER USER &{channels}").into();
+            }
+            Finding::CannotListen { channels } => {
+                return format!("{} and &{channels}", grant_command(&["SUBSCRIBE", "PUBSUB|NUMSUB"])).into();
             }
             Finding::Slow { longest, .. } => {
                 return format!("give --ttl {} or more", show(ttl_for(*longest))).into();
@@ -168,7 +179,10 @@ impl fmt::Display for Finding {
             Finding::MissingRights(commands) => {
                 write!(f, "doesn't let this user run {} (NOPERM)", commands.join(", "))
             }
-            Finding::CannotListen => f.write_str(
+            Finding::CannotNotify { .. } => {
+                f.write_str("doesn't let this user publish on the lock's channel: it notifies no standby of a release")
+            }
+            Finding::CannotListen { .. } => f.write_str(
                 "doesn't let this user listen: a standby takes over when a lease runs out, not when it is released",
             ),
             Finding::CannotRecord(commands) => {
@@ -176,7 +190,7 @@ impl fmt::Display for Finding {
                 write!(f, "doesn't let this user run {commands} (NOPERM): runs are not all recorded or listed there")
             }
             Finding::OtherList { holder, theirs, ours } => {
-                write!(f, "has the lock of {holder}, which uses {theirs} servers, but this instance {ours}")
+                write!(f, "has the lock of {holder}, which uses {theirs} nodes, but this instance {ours}")
             }
             Finding::OtherSlots { holder, theirs, ours } => {
                 write!(f, "has the lock of {holder}, which uses --slots {theirs}, but this instance {ours}")

@@ -109,6 +109,7 @@ fn right(denied: Denied, script: Option<&str>) -> Right {
         Denied::Command(name) => Right::Command(name.to_uppercase()),
         Denied::CommandOnLine(line) => on_line(line).map_or(Right::Unnamed, |name| Right::Command(name.to_uppercase())),
         Denied::Keys => Right::Keys,
+        Denied::Channel => Right::Channel,
         Denied::Other => Right::Unnamed,
     }
 }

@@ -81,6 +81,8 @@ pub(crate) enum Right {
     Command(String),
     /// To use the lock's keys.
     Keys,
+    /// To use the lock's channel.
+    Channel,
     /// The server doesn't say which.
     Unnamed,
 }
@@ -155,7 +157,9 @@ impl Failure {
             Failure::Tls(problem) => problem.advice(),
             Failure::NotRedis => "check which server listens on this port",
             Failure::NoAuth => "give a user and password: redis://USER:PASSWORD@HOST, best in --redis-file",
-            Failure::WrongPassword => "check what --redis or --redis-file gives, and ACL LIST on the server",
+            Failure::WrongPassword => {
+                "check what --redis, --redis-file or REDISCLI_AUTH gives, and ACL LIST on the server"
+            }
             Failure::MissingRight(right) => return right.advice(),
             Failure::Replica => "give its master, or write redis-sentinel:// for both",
             Failure::Cluster => "give servers of their own; a cluster's slots are no independent nodes",
@@ -179,6 +183,7 @@ impl Right {
         match self {
             Right::Command(command) => grant_command(&[command]).into(),
             Right::Keys => "grant them: ACL SETUSER USER ~leaderrun:* (or your --key-prefix)".into(),
+            Right::Channel => "grant it: ACL SETUSER USER &leaderrun:* (or your --key-prefix)".into(),
             Right::Unnamed => "grant what is missing; ACL LOG on the server names it".into(),
         }
     }
@@ -248,6 +253,7 @@ impl fmt::Display for Right {
         match self {
             Right::Command(command) => write!(f, "run {command}"),
             Right::Keys => f.write_str("use the lock's keys"),
+            Right::Channel => f.write_str("use the lock's channel"),
             Right::Unnamed => f.write_str("run the commands"),
         }
     }

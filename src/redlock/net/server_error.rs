@@ -47,6 +47,8 @@ pub(super) enum Denied<'a> {
     CommandOnLine(Option<usize>),
     /// Use the keys.
     Keys,
+    /// Use the channel.
+    Channel,
     Other,
 }
 
@@ -112,6 +114,7 @@ fn denied(text: &str, line: Option<usize>) -> Option<Denied<'_>> {
     Some(match verb {
         "run" => object.strip_prefix("the ").and_then(quoted).map_or(Denied::CommandOnLine(line), Denied::Command),
         "access" if object.split(' ').any(|word| matches!(word, "key" | "keys")) => Denied::Keys,
+        "access" if object.split(' ').any(|word| matches!(word, "channel" | "channels")) => Denied::Channel,
         _ => Denied::Other,
     })
 }
@@ -154,7 +157,9 @@ mod tests {
         let named = "User u has no permissions to access the 'a key' key";
         assert_eq!(ServerError::parse("NOPERM", named).statement, Statement::Denied(Denied::Keys));
         let channel = "No permissions to access a channel";
-        assert_eq!(ServerError::parse("NOPERM", channel).statement, Statement::Denied(Denied::Other));
+        assert_eq!(ServerError::parse("NOPERM", channel).statement, Statement::Denied(Denied::Channel));
+        let channel = "this user has no permissions to access one of the channels used as arguments";
+        assert_eq!(ServerError::parse("NOPERM", channel).statement, Statement::Denied(Denied::Channel));
     }
 
     /// The parts of which messages are made, in any order, so that many are nearly right.
