@@ -33,12 +33,15 @@ impl Backend {
                 let slots = settings.slots();
                 Backend::Redlock(Box::new(Redlock::open(config, slots, holder, once_per.as_ref(), *times, report)?))
             }
-            BackendConfig::Local if settings.slots() > 1 => {
+            BackendConfig::Local { .. } if settings.slots() > 1 => {
                 Backend::LocalSlots(LocalSlots::open(&settings.resource, settings.slots(), &settings.holder)?)
             }
-            BackendConfig::Local => {
-                Backend::Local(Local::open(&settings.resource, &settings.holder, settings.once_per.as_ref())?)
-            }
+            BackendConfig::Local { file } => Backend::Local(Local::open(
+                &settings.resource,
+                file.as_deref(),
+                &settings.holder,
+                settings.once_per.as_ref(),
+            )?),
         })
     }
 
@@ -120,9 +123,10 @@ pub(crate) fn release_for_dead_elector(
         (BackendConfig::Redlock(config), ReleaseKey::Nodes(key)) => {
             redlock::release_alone(config, settings.times, key, note, run)
         }
-        _ => {
+        (BackendConfig::Local { file }, _) => {
             let once_per = settings.once_per.as_ref();
-            if let Ok(local) = Local::of_slot(&settings.resource, slot, &settings.holder, once_per) {
+            let named = file.as_deref();
+            if let Ok(local) = Local::of_slot(&settings.resource, named, slot, &settings.holder, once_per) {
                 if let Some(note) = note {
                     local.extend(Some(note));
                 }
@@ -130,5 +134,6 @@ pub(crate) fn release_for_dead_elector(
             }
             true
         }
+        (BackendConfig::Redlock(_), ReleaseKey::File) => true,
     }
 }

@@ -23,6 +23,8 @@ pub(crate) enum ConfigError {
     ReservedLock { lock: String, suffix: String },
     Slots { text: String, most: u16 },
     SlotsOncePer,
+    SlotsInFile,
+    RunsOfFile { option: &'static str },
     NoPeriod { option: &'static str },
     PeriodTooLong { option: &'static str, period: Duration, longest: Duration },
     Times { problem: TimingError, ttl: Duration, kill_after: Duration },
@@ -85,6 +87,13 @@ impl Display for ConfigError {
                 f,
                 "--slots can't be used with --once-per or --once-for: one success for all slots would leave the others undone; leave out one"
             ),
+            Self::SlotsInFile => write!(
+                f,
+                "--slots can't be used with --local=FILE: flock(1) and leaderrun share one lock in a file; leave out one, or use --local alone"
+            ),
+            Self::RunsOfFile { option } => {
+                write!(f, "{option} can't be used with --local=FILE: runs aren't recorded there; use --local alone")
+            }
             Self::NoPeriod { option } => {
                 write!(f, "{option} 0s is no duration; leave it out, or give it one such as 55s or 23h")
             }
@@ -125,7 +134,18 @@ impl Display for ConfigError {
             Self::Signal(text) => {
                 write!(f, "--signal {text} is not a signal; give it a name such as TERM or INT, or a number")
             }
-            Self::Program { name, error: ProgramError::NotFound } => write!(f, "{name}: command not found"),
+            Self::Program { name, error: ProgramError::NotFound } if name.is_empty() => {
+                write!(f, "the command is an empty word: command not found")
+            }
+            Self::Program { name, error: ProgramError::NotFound } => {
+                write!(f, "{name}: command not found")?;
+                let is_line = name.contains(char::is_whitespace);
+                if is_line {
+                    write!(f, "; for a line of the shell, give it with -c, or each word as an argument of its own")
+                } else {
+                    Ok(())
+                }
+            }
             Self::Program { error: ProgramError::NotExecutable(path), .. } => {
                 write!(f, "{}: it can't be run: it is not an executable file", path.display())
             }

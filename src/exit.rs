@@ -18,6 +18,8 @@ pub(crate) enum Exit {
     AlreadySucceeded(u8),
     /// The command succeeded, but its success could not be recorded.
     NotRecorded,
+    /// An answer could not be written to stdout.
+    NotWritten,
     /// `--check` found a problem.
     CheckFailed,
     /// Nobody leads, or not the holder that was asked for.
@@ -49,7 +51,7 @@ impl Exit {
             Exit::NotLeader => 75,
             Exit::Conflict(code) => code,
             Exit::CheckFailed | Exit::NoLeader => 1,
-            Exit::NotRecorded => 74,
+            Exit::NotRecorded | Exit::NotWritten => 74,
             Exit::LeadershipLost => 76,
             Exit::TimedOut => 124,
             Exit::NoQuorum => 69,

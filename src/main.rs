@@ -58,14 +58,12 @@ compile_error!("leaderrun needs Linux 5.4 or newer: child subreapers and parent 
 
 use std::ffi::OsString;
 
-use clap::Parser;
-
 use crate::{cli::Cli, commands::Query, config_error::ConfigError, event::Event, exit::Exit, settings::Settings};
 
 entry_point!(start);
 
 fn start(arguments: Vec<OsString>) -> i32 {
-    let exit = Cli::try_parse_from(&arguments).map_or_else(|e| usage::answer(&e), |cli| dispatch(cli, &arguments));
+    let exit = cli::parse(&arguments).map_or_else(|e| usage::answer(&e), |cli| dispatch(cli, &arguments));
     if let Exit::Signal(signal) = exit {
         // What ended the command ends us, so that whoever waits for us sees what they would see without us.
         guard::die_of(signal);

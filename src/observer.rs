@@ -48,7 +48,7 @@ impl Observer {
     ) -> Result<Self> {
         Ok(match backend {
             BackendConfig::Redlock(config) => Observer::Redlock(RedlockObserver::open(config, resource, times, period)),
-            BackendConfig::Local => Observer::Local(LocalObserver::open(resource, period)?),
+            BackendConfig::Local { file } => Observer::Local(LocalObserver::open(resource, file.as_deref(), period)?),
         })
     }
 

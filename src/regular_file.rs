@@ -17,7 +17,7 @@ const LARGEST: u64 = 16 << 20;
 /// # Errors
 /// Those of open(2) and read(2); InvalidInput for what isn't a regular file, InvalidData for one that is too large.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    contents(&open(path, OpenOptions::new().read(true), 0)?)
+    contents(&open(path, OpenOptions::new().read(true))?)
 }
 
 /// Returns the contents of a file that is UTF-8.
@@ -33,7 +33,15 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
 /// # Errors
 /// Those of open(2); InvalidInput for what isn't a regular file.
 pub(crate) fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    open(path, options, libc::O_NOFOLLOW)
+    open_with(path, options, libc::O_NOFOLLOW)
+}
+
+/// Opens a file.
+///
+/// # Errors
+/// Those of open(2); InvalidInput for what isn't a regular file.
+pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    open_with(path, options, 0)
 }
 
 /// Returns the rest of an open file.
@@ -50,7 +58,7 @@ pub(crate) fn contents(file: &File) -> io::Result<Vec<u8>> {
 }
 
 /// Opens a file without waiting for whatever it may be, and without making a terminal ours.
-fn open(path: &Path, options: &mut OpenOptions, flags: i32) -> io::Result<File> {
+fn open_with(path: &Path, options: &mut OpenOptions, flags: i32) -> io::Result<File> {
     let file = options.custom_flags(flags | libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidInput, "it isn't a regular file"));

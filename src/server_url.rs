@@ -1,6 +1,6 @@
 //! The syntax of server URLs: their schemes, lists of them, and the secrets in them.
 
-use std::{fmt::Display, iter, ops::Range};
+use std::{borrow::Cow, fmt::Display, iter, ops::Range};
 
 /// How a server is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,33 @@ impl Scheme {
     pub(crate) fn url_behind_sentinels(self, rest: impl Display) -> String {
         format!("{}{BEHIND_SENTINELS}{rest}", self.name())
     }
+}
+
+/// Returns the URL of a server that is given as `HOST[:PORT][/DB]`, and any other text as it is. A user or a password needs a
+/// URL: without a scheme, what is a secret can't be told.
+pub(crate) fn with_scheme(text: &str) -> Cow<'_, str> {
+    let (server, db) = text.split_once('/').unwrap_or((text, ""));
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (server, "0"),
+    };
+    let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = match in_brackets {
+        Some(address) => address.bytes().all(|b| b.is_ascii_hexdigit() || b".:".contains(&b)),
+        None => host.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)),
+    };
+    let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if is_host && !host.is_empty() && !port.is_empty() && is_number(port) && is_number(db) {
+        Scheme::Redis.url(text).into()
+    } else {
+        text.into()
+    }
+}
+
+/// Returns whether a user or password has a character that ends the part of a URL where it stands: what follows it would be
+/// taken for a path, a query or a fragment.
+pub(crate) fn ends_early(rest: &str) -> bool {
+    rest.find(['/', '?', '#']).is_some_and(|end| rest[end..].contains('@'))
 }
 
 /// Splits the URL of servers behind Sentinels into the scheme and the rest. Returns `None` for any other URL.
@@ -120,6 +147,18 @@ fn after_scheme(text: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_with_or_without_a_port_is_a_redis_server_and_what_may_hold_a_secret_is_not() {
+        for server in ["a", "redis-1:6379", "10.0.0.1", "[::1]", "[::1]:7", "a/2", "a:1/2", "redis:6379", "a_b.c"] {
+            assert_eq!(with_scheme(server), format!("redis://{server}"));
+        }
+        for text in
+            ["", ":1", "a:", "a:b", "u:p@a", "a@b", "::1", "[x]", "a/b", "unix:/run/redis", "redis://a", "a?b", "a b"]
+        {
+            assert_eq!(with_scheme(text), text);
+        }
+    }
 
     #[test]
     fn commas_separate_urls_but_not_the_sentinels_of_one() {

@@ -1,11 +1,17 @@
 //! Checked values: durations that fit each other, nodes that differ, a program that can be run.
 
-use std::{collections::HashMap, env, ffi::OsString, path::Path, time::Duration};
+use std::{
+    collections::HashMap,
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use nix::{sys::signal::Signal, unistd::gethostname};
 
 use crate::{
-    cli::{Cli, ReadyWhen},
+    cli::{Cli, LocalLock, ReadyWhen},
     config_error::{ConfigError, NameProblem, UrlSource},
     exit::Exit,
     file_warning::FileWarning,
@@ -22,6 +28,9 @@ use crate::{
 
 /// The longest name, in bytes.
 const LONGEST_NAME: usize = 512;
+
+/// The variable with the password for servers whose URL has none.
+const PASSWORD: &str = "REDISCLI_AUTH";
 
 /// The longest time that a lock is kept, a success is remembered, or a command runs or stops.
 const LONGEST_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -66,7 +75,10 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug)]
 pub(crate) enum BackendConfig {
     Redlock(RedlockConfig),
-    Local,
+    Local {
+        /// `None` for one that depends on resource and user.
+        file: Option<PathBuf>,
+    },
 }
 
 /// How long to stand by.
@@ -113,7 +125,7 @@ impl TryFrom<Cli> for Settings {
             rejoin: cli.rejoin,
             ready_when: cli.sd_notify,
             not_leader: cli.conflict_exit_code.map_or(Exit::NotLeader, Exit::Conflict),
-            program: program(cli.command)?,
+            program: program(cli.command, cli.shell_line)?,
             slots,
             resource,
             backend,
@@ -157,8 +169,17 @@ fn reserved_suffix(name: &str) -> Option<&str> {
 /// Returns how many may lead at a time, if that is said. The variable of a leaderrun whose command we are is not for us.
 ///
 /// # Errors
-/// It isn't a number of slots.
+/// It isn't a number of slots, or there is no place for several.
 pub(crate) fn slots(cli: &Cli) -> Result<Option<u16>, ConfigError> {
+    let slots = slots_said(cli)?;
+    let has_several = slots.is_some_and(|slots| slots > Slot::ONLY.of);
+    if has_several && matches!(cli.local, Some(LocalLock::File(_))) {
+        return Err(ConfigError::SlotsInFile);
+    }
+    Ok(slots)
+}
+
+fn slots_said(cli: &Cli) -> Result<Option<u16>, ConfigError> {
     if cli.slots.is_some() || env::var_os(SLOT_VARIABLE).is_some() {
         return Ok(cli.slots);
     }
@@ -172,7 +193,11 @@ pub(crate) fn slots(cli: &Cli) -> Result<Option<u16>, ConfigError> {
     }
 }
 
-fn name(option: &'static str, text: &str) -> Result<String, ConfigError> {
+/// Returns the value of an option that is a name.
+///
+/// # Errors
+/// It isn't a valid name.
+pub(crate) fn name(option: &'static str, text: &str) -> Result<String, ConfigError> {
     let problem = if text.is_empty() {
         NameProblem::Empty
     } else if text.len() > LONGEST_NAME {
@@ -248,8 +273,10 @@ fn wait_policy(cli: &Cli) -> WaitPolicy {
 /// # Errors
 /// No backend is given, or it can't be used.
 pub(crate) fn backend(cli: &Cli, resource: &str) -> Result<BackendConfig, ConfigError> {
-    if cli.local {
-        return Ok(BackendConfig::Local);
+    match &cli.local {
+        Some(LocalLock::Default) => return Ok(BackendConfig::Local { file: None }),
+        Some(LocalLock::File(file)) => return Ok(BackendConfig::Local { file: Some(file.clone()) }),
+        Some(LocalLock::No) | None => {}
     }
     let now = match &cli.redis_file {
         Some(file) => addresses_in_file(file)?,
@@ -301,15 +328,21 @@ fn both_lists(now: Vec<Address>, before: Vec<Address>) -> Result<(Vec<Address>, 
 }
 
 fn addresses(source: &UrlSource, urls: &[&str]) -> Result<Vec<Address>, ConfigError> {
+    // As for redis-cli(1).
+    let password = env::var(PASSWORD).ok().filter(|password| !password.is_empty());
     let mut addresses = Vec::with_capacity(urls.len());
     let mut numbers: HashMap<String, usize> = HashMap::new();
     for (number, url) in (1..).zip(urls) {
-        let address = Address::parse(url).map_err(|problem| ConfigError::Url {
+        let parsed = Address::parse(url).map_err(|problem| ConfigError::Url {
             source: source.clone(),
             number,
             count: urls.len(),
             problem: problem.to_string(),
         })?;
+        let address = match &password {
+            Some(password) => parsed.or_password(password),
+            None => parsed,
+        };
         let server = address.server().to_owned();
         if let Some(first) = numbers.insert(server.clone(), number) {
             return Err(ConfigError::SameServer { source: source.clone(), first, second: number, server });
@@ -356,7 +389,8 @@ fn default_holder() -> String {
     format!("{host}:{}", std::process::id())
 }
 
-fn program(command: Vec<OsString>) -> Result<Program, ConfigError> {
+fn program(command: Vec<OsString>, shell_line: Option<OsString>) -> Result<Program, ConfigError> {
+    let command = shell_line.map_or(command, |line| vec!["sh".into(), "-c".into(), line]);
     let name = command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     Program::find(command, env::var_os("PATH").as_deref()).map_err(|error| ConfigError::Program { name, error })
 }

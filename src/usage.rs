@@ -1,13 +1,10 @@
 //! Errors of the command line in one line: what is wrong, and what to do.
 
-use std::{
-    error::Error,
-    io::{Write, stdout},
-};
+use std::error::Error;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::{exit::Exit, report};
+use crate::{commands::say_text, exit::Exit, report};
 
 /// Prints the help or version if that was asked for, or else what is wrong with the command line.
 pub(crate) fn answer(error: &clap::Error) -> Exit {
@@ -15,12 +12,17 @@ pub(crate) fn answer(error: &clap::Error) -> Exit {
         report::print_error(explain(error));
         return Exit::Usage;
     }
-    // A reader that closes the pipe early has seen enough.
-    let _ = match error.get(ContextKind::Custom) {
-        Some(ContextValue::String(short_help)) => stdout().write_all(short_help.as_bytes()),
-        _ => error.print(),
+    let written = match error.get(ContextKind::Custom) {
+        Some(ContextValue::String(short_help)) => say_text(short_help),
+        _ => say_text(&error.render().to_string()),
     };
-    Exit::Command(0)
+    match written {
+        Ok(()) => Exit::Command(0),
+        Err(error) => {
+            report::print_error(error);
+            Exit::NotWritten
+        }
+    }
 }
 
 /// Returns one line that says what is wrong with the command line, and what to do.
@@ -126,9 +128,8 @@ mod tests {
 
     #[test]
     fn an_invalid_value_comes_with_the_reason() {
-        let line = "invalid value '5' for '--ttl <DURATION>': \
-            time unit needed, for example 5sec or 5ms; write it as 500ms, 15s or 2m";
-        explains(ErrorKind::ValueValidation, &["-t", "5"], line);
+        let line = "invalid value '-1s' for '--wait <DURATION>': it is negative; write it as 5, 0.5, 500ms, 15s or 2m";
+        explains(ErrorKind::ValueValidation, &["-w", "-1s"], line);
         let line = "invalid value '256' for '--conflict-exit-code <N>': 256 is not in 0..=255";
         explains(ErrorKind::ValueValidation, &["-E", "256"], line);
     }

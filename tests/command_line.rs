@@ -27,7 +27,10 @@ fn a_signal_that_ended_the_command_gives_128_plus_its_number() {
 #[test]
 fn a_command_that_is_not_found_gives_127_at_once_without_a_campaign() {
     let never = "redis://192.0.2.1:6379";
-    for command in ["no-such-command", "/no/such/command", ""] {
+    let empty = Leaderrun::new().args(["-R", never, "-r", "x", "--", ""]).output();
+    assert_eq!(empty.code(), 127);
+    assert_eq!(empty.stderr, "leaderrun: the command is an empty word: command not found\n");
+    for command in ["no-such-command", "/no/such/command"] {
         let output = Leaderrun::new().args(["-R", never, "-r", "x", "--", command]).output();
         assert_eq!(output.code(), 127, "{command}");
         assert_eq!(output.stderr, format!("leaderrun: {command}: command not found\n"));
@@ -101,11 +104,11 @@ fn bad_input_gives_one_clear_line_and_status_64() {
         (&["--local", "-r", "a\nb", "true"], "--resource has a control character"),
         (&["--local", "-r", "x", "--holder", "a\tb", "true"], "--holder has a control character"),
         (&["--local", "-r", "x", "-t", "100ms", "true"], "--ttl 100ms is too short; give it 500ms or more"),
-        (&["--local", "-r", "x", "-t", "5", "true"], "write it as 500ms, 15s or 2m"),
+        (&["--local", "-r", "x", "-t", "x", "true"], "write it as 5, 0.5, 500ms, 15s or 2m"),
         (&["--local", "-r", "x", "-t", "15s", "-k", "14s", "true"], "--kill-after 14s doesn't fit --ttl 15s; give it"),
         (&["--local", "-r", "x", "-s", "FOO", "true"], "--signal FOO is not a signal; give it a name such as TERM"),
         (&["--local", "-r", "x", "-n", "-w", "1s", "true"], "'--try' cannot be used with '--wait <DURATION>'"),
-        (&["--local", "-r", "x", "-R", "redis://h", "true"], "'--local' cannot be used with '--redis <URL,...>'"),
+        (&["--local", "-r", "x", "-R", "redis://h", "true"], "cannot be used with '--redis <URL,...>'"),
         (&["--local", "-r", "x", "-E", "256", "true"], "256 is not in 0..=255"),
         (&["-r", "x", "--bogus", "true"], "unknown option '--bogus'"),
         (&["--local", "--resorce", "x", "true"], "unknown option '--resorce'; did you mean '--resource'?"),

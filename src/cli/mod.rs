@@ -2,10 +2,12 @@
 //! from it.
 
 mod options;
+mod precedence;
 mod short_help;
 mod values;
 
 pub(crate) use self::{
     options::Cli,
-    values::{LogFormat, ReadyWhen, Shell},
+    precedence::parse,
+    values::{LocalLock, LogFormat, ReadyWhen, Shell},
 };

@@ -2,11 +2,15 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Arg, ArgAction, ArgGroup, Parser, ValueHint, builder::FalseyValueParser, value_parser};
+use clap::{
+    Arg, ArgAction, ArgGroup, Parser, ValueHint,
+    builder::{OsStringValueParser, TypedValueParser},
+    value_parser,
+};
 
 use super::{
     short_help,
-    values::{LogFormat, ReadyWhen, Shell, SignalName, duration},
+    values::{LocalLock, LogFormat, ReadyWhen, Shell, SignalName, duration, flag, local_lock},
 };
 
 const WHERE: &str = "What to run, and where";
@@ -38,7 +42,7 @@ const QUESTIONS: &str = "Questions, instead of a command";
         LEADERRUN_RESOURCE, LEADERRUN_REDIS, LEADERRUN_TTL and so on.\n\n\
         Exit status: that of the command, or 128 + N if signal N ended it; 75 another instance leads and the wait is over; \
         76 leadership was lost and the command stopped; 124 the command ran for longer than --max-run and was stopped; 69 no quorum of nodes could be reached; 74 the command \
-        succeeded, but --once-per or --once-for could not record that; 78 another instance uses another number of servers; 64 usage error; 125 leaderrun itself failed; 126 the command \
+        succeeded, but --once-per or --once-for could not record that, or an answer could not be written; 78 another instance uses another number of nodes or slots; 64 usage error; 125 leaderrun itself failed; 126 the command \
         can't be run; 127 the command was not found."
 )]
 pub(crate) struct Cli {
@@ -52,9 +56,11 @@ pub(crate) struct Cli {
 
     /// Redis servers (nodes); or --redis-file FILE
     ///
-    /// Separate URLs by commas or repeat the option. Each is redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// for
-    /// TLS, or unix://PATH?db=DB&user=USER&pass=PASSWORD. Use an odd number of independent servers, 3 or 5: a majority
-    /// must answer. None of them may be a Redis replica of another.
+    /// Separate servers by commas or repeat the option. Each is HOST[:PORT][/DB] or a URL:
+    /// redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, or unix://PATH?db=DB&user=USER&pass=PASSWORD. An IPv6
+    /// address stands in brackets, and special characters in a password are written as %XX. A password in REDISCLI_AUTH is
+    /// for each server whose URL has none. Use an odd number of independent servers, 3 or 5: a majority must answer. None of
+    /// them may be a Redis replica of another.
     ///
     /// A server with Redis replicas behind Sentinel is one node:
     /// redis-sentinel://[USER:PASSWORD@]HOST[:PORT],.../NAME[/DB] lists all of its Sentinels and the name of the
@@ -65,7 +71,7 @@ pub(crate) struct Cli {
     #[arg(action = ArgAction::Append)]
     pub redis: Vec<String>,
 
-    /// Read server URLs from FILE, one per line
+    /// Read servers from FILE, one per line
     ///
     /// Keeps passwords out of the command line and the environment. Empty lines and lines that begin with # are
     /// ignored. leaderrun reads the file again for each connection, so a password can be changed while a leader runs;
@@ -74,12 +80,12 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FILE", env = "LEADERRUN_REDIS_FILE", hide_env = true, conflicts_with = "redis")]
     pub redis_file: Option<PathBuf>,
 
-    /// The servers before, while they are changed
+    /// The nodes before, while they are changed
     ///
-    /// To change the servers of a running system, restart its instances one by one with the new servers in --redis and the
-    /// old ones in this option; when all have both, restart them one by one without it. An instance with both leads only with
-    /// a quorum of each, so it never leads beside one that has just the old servers, or just the new ones. Write a server
-    /// that stays in the same way in both.
+    /// To change the nodes of a running system, restart its instances one by one with the new nodes in --redis and the old
+    /// ones in this option; when all have both, restart them one by one without it. An instance with both leads only with a
+    /// quorum of each, so it never leads beside one that has just the old nodes, or just the new ones. Write a node that
+    /// stays in the same way in both.
     #[arg(help_heading = WHERE, hide_short_help = true)]
     #[arg(long, value_name = "URL,...", env = "LEADERRUN_REDIS_BEFORE", hide_env = true)]
     #[arg(action = ArgAction::Append, conflicts_with = "local")]
@@ -122,10 +128,17 @@ pub(crate) struct Cli {
     ///
     /// The lock file is in $XDG_RUNTIME_DIR, /run/lock or the temporary directory, whichever is the first where it can
     /// be. Processes of the same user that use the same directory compete.
+    ///
+    /// With --local=FILE the lock is that file, for all users who may write to it, whatever the name of the resource is.
+    /// leaderrun and flock(1) on the same file exclude each other. leaderrun creates the file for all users if it doesn't
+    /// exist, and keeps its token counter and records there; the file must not hold anything else. It can't have several
+    /// slots.
     #[arg(help_heading = WHERE)]
-    #[arg(long, env = "LEADERRUN_LOCAL", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, value_name = "FILE", env = "LEADERRUN_LOCAL", hide_env = true)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "1", value_hint = ValueHint::FilePath)]
+    #[arg(value_parser = OsStringValueParser::new().try_map(local_lock))]
     #[arg(conflicts_with_all = ["redis", "redis_file"])]
-    pub local: bool,
+    pub local: Option<LocalLock>,
 
     /// Prefix of the keys on the nodes
     ///
@@ -140,17 +153,27 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "NAME", env = "LEADERRUN_HOLDER", hide_env = true)]
     pub holder: Option<String>,
 
+    /// Run LINE with sh instead of a COMMAND
+    ///
+    /// As flock(1) and su(1) do: -c 'a && b' is the same as the command sh -c 'a && b'.
+    #[arg(help_heading = WHERE, hide_short_help = true)]
+    #[arg(short = 'c', long = "command", value_name = "LINE", env = "LEADERRUN_COMMAND", hide_env = true)]
+    #[arg(value_hint = ValueHint::CommandString, conflicts_with_all = ["command", "question"])]
+    pub shell_line: Option<OsString>,
+
     /// Don't wait: exit with 75 if another leads
     #[arg(help_heading = HOW_LONG)]
-    #[arg(short = 'n', long = "try", env = "LEADERRUN_TRY", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(short = 'n', long = "try", env = "LEADERRUN_TRY", hide_env = true, value_parser = flag)]
     #[arg(conflicts_with = "wait")]
     pub try_once: bool,
 
     /// Wait at most DURATION to lead [default: forever]
     ///
-    /// Then exit with 75, or with 69 if no quorum of nodes can be reached.
+    /// Then exit with 75, or with 69 if no quorum of nodes can be reached. A number without a unit is seconds, here and in
+    /// all durations: 5, 0.5, 500ms, 15s, 2m.
     #[arg(help_heading = HOW_LONG)]
     #[arg(short, long, value_name = "DURATION", env = "LEADERRUN_WAIT", hide_env = true, value_parser = duration)]
+    #[arg(allow_hyphen_values = true)]
     pub wait: Option<Duration>,
 
     /// Duration of the lease [default: 15s]
@@ -159,7 +182,7 @@ pub(crate) struct Cli {
     /// lease every third of it. Use the same value on every instance.
     #[arg(help_heading = HOW_LONG)]
     #[arg(short, long, value_name = "DURATION", env = "LEADERRUN_TTL", hide_env = true)]
-    #[arg(value_parser = duration, default_value = "15s", hide_default_value = true)]
+    #[arg(value_parser = duration, allow_hyphen_values = true, default_value = "15s", hide_default_value = true)]
     pub ttl: Duration,
 
     /// Keep the lock for at least DURATION
@@ -169,6 +192,7 @@ pub(crate) struct Cli {
     /// releases it.
     #[arg(help_heading = HOW_LONG, hide_short_help = true)]
     #[arg(long, value_name = "DURATION", env = "LEADERRUN_HOLD", hide_env = true, value_parser = duration)]
+    #[arg(allow_hyphen_values = true)]
     pub hold: Option<Duration>,
 
     /// At most one success per KEY, such as a date
@@ -187,7 +211,8 @@ pub(crate) struct Cli {
     /// Use the same value on every instance.
     #[arg(help_heading = HOW_LONG, hide_short_help = true)]
     #[arg(long, value_name = "DURATION", env = "LEADERRUN_REMEMBER", hide_env = true, requires = "once_for")]
-    #[arg(value_parser = duration, default_value = "32d", hide_default_value = true, conflicts_with = "once_per")]
+    #[arg(value_parser = duration, allow_hyphen_values = true, default_value = "32d", hide_default_value = true)]
+    #[arg(conflicts_with = "once_per")]
     pub remember: Duration,
 
     /// At most one success per DURATION
@@ -198,7 +223,7 @@ pub(crate) struct Cli {
     /// at 4:30 is skipped the next night. For a job that must succeed each day, use --once-for.
     #[arg(help_heading = HOW_LONG, hide_short_help = true)]
     #[arg(long, value_name = "DURATION", env = "LEADERRUN_ONCE_PER", hide_env = true, value_parser = duration)]
-    #[arg(group = "once")]
+    #[arg(allow_hyphen_values = true, group = "once")]
     pub once_per: Option<Duration>,
 
     /// Maximum number of failures per period
@@ -218,6 +243,7 @@ pub(crate) struct Cli {
     /// tries.
     #[arg(help_heading = HOW_LONG, hide_short_help = true)]
     #[arg(long, value_name = "DURATION", env = "LEADERRUN_MAX_RUN", hide_env = true, value_parser = duration)]
+    #[arg(allow_hyphen_values = true)]
     pub max_run: Option<Duration>,
 
     /// Signal that stops the command [default: TERM]
@@ -233,7 +259,7 @@ pub(crate) struct Cli {
     /// SIGKILL goes to the command and everything it started. The default is 5s or ttl/3, whichever is less.
     #[arg(help_heading = HOW_IT_ENDS)]
     #[arg(short, long, value_name = "DURATION", env = "LEADERRUN_KILL_AFTER", hide_env = true)]
-    #[arg(value_parser = duration)]
+    #[arg(value_parser = duration, allow_hyphen_values = true)]
     pub kill_after: Option<Duration>,
 
     /// The same for --step-down and --max-run
@@ -242,7 +268,7 @@ pub(crate) struct Cli {
     /// allowed. By default that of --kill-after.
     #[arg(help_heading = HOW_IT_ENDS, hide_short_help = true)]
     #[arg(long, value_name = "DURATION", env = "LEADERRUN_STOP_TIMEOUT", hide_env = true)]
-    #[arg(value_parser = duration)]
+    #[arg(value_parser = duration, allow_hyphen_values = true)]
     pub stop_timeout: Option<Duration>,
 
     /// Run the command in a PID namespace
@@ -251,7 +277,7 @@ pub(crate) struct Cli {
     /// are killed in the same instant. Needs root, or a system that lets users create namespaces. The command has its
     /// own /proc and its own mounts.
     #[arg(help_heading = HOW_IT_ENDS, hide_short_help = true)]
-    #[arg(long, env = "LEADERRUN_PID_NAMESPACE", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "LEADERRUN_PID_NAMESPACE", hide_env = true, value_parser = flag)]
     pub pid_namespace: bool,
 
     /// Exit with N instead of 75
@@ -273,7 +299,7 @@ pub(crate) struct Cli {
     /// By default leaderrun exits with 76 when the lease is lost or it is asked to step down. With --rejoin it lets
     /// another instance lead first and then competes again. For environments where nothing restarts leaderrun.
     #[arg(help_heading = HOW_IT_ENDS, hide_short_help = true)]
-    #[arg(long, env = "LEADERRUN_REJOIN", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "LEADERRUN_REJOIN", hide_env = true, value_parser = flag)]
     pub rejoin: bool,
 
     /// Print more; twice: every round
@@ -283,7 +309,7 @@ pub(crate) struct Cli {
 
     /// Print nothing, not even errors
     #[arg(help_heading = OUTPUT)]
-    #[arg(short, long, env = "LEADERRUN_QUIET", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(short, long, env = "LEADERRUN_QUIET", hide_env = true, value_parser = flag)]
     #[arg(conflicts_with = "verbose")]
     pub quiet: bool,
 
@@ -420,7 +446,7 @@ pub(crate) struct Cli {
     pub man: bool,
 
     /// The command and its arguments
-    #[arg(required_unless_present = "question", trailing_var_arg = true, value_name = "COMMAND")]
+    #[arg(required_unless_present_any = ["question", "shell_line"], trailing_var_arg = true, value_name = "COMMAND")]
     #[arg(value_hint = ValueHint::CommandWithArguments, value_parser = value_parser!(OsString))]
     pub command: Vec<OsString>,
 }

@@ -61,6 +61,7 @@ fn text_of(styled: Option<&StyledStr>) -> String {
 fn synopsis(arg: &Arg) -> String {
     let letter = arg.get_short().map_or("   ".to_owned(), |letter| format!("-{letter},"));
     let values: String = arg.get_value_names().unwrap_or_default().iter().map(|name| format!(" {name}")).collect();
-    let values = if arg.get_action().takes_values() { values } else { String::new() };
+    // A value that may be left out goes without saying.
+    let values = if arg.get_action().takes_values() && !arg.is_require_equals_set() { values } else { String::new() };
     format!("  {letter} --{}{values}", arg.get_long().unwrap_or_default())
 }

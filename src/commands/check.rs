@@ -74,8 +74,8 @@ pub(super) async fn check(config: &RedlockConfig, slots: u16, times: Times, json
         })?;
         return Ok(exit);
     }
-    table::lines(&rows(&nodes)).iter().for_each(say);
-    say("");
+    table::lines(&rows(&nodes)).iter().try_for_each(say)?;
+    say("")?;
     for node in &nodes {
         for finding in &node.findings {
             let severity = match finding.severity() {
@@ -83,10 +83,10 @@ pub(super) async fn check(config: &RedlockConfig, slots: u16, times: Times, json
                 Severity::Risk => "risk",
                 Severity::Note => "note",
             };
-            say(format_args!("{severity}: {} {finding}: {}", node.node, finding.advice()));
+            say(format_args!("{severity}: {} {finding}: {}", node.node, finding.advice()))?;
         }
     }
-    verdicts.iter().for_each(say);
+    verdicts.iter().try_for_each(say)?;
     Ok(exit)
 }
 

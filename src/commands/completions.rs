@@ -1,10 +1,13 @@
 //! `--completions`: what a package installs for a shell.
 
-use super::output::say_file;
+use super::output::{NotWritten, say_text};
 use crate::{cli::Shell, exit::Exit};
 
 /// Prints the completions for a shell.
-pub(super) fn print(shell: Shell) -> Exit {
+///
+/// # Errors
+/// They can't be written.
+pub(super) fn print(shell: Shell) -> Result<Exit, NotWritten> {
     let completions = match shell {
         Shell::Bash => include_str!("../../completions/leaderrun.bash"),
         Shell::Zsh => include_str!("../../completions/_leaderrun"),
@@ -12,6 +15,6 @@ pub(super) fn print(shell: Shell) -> Exit {
         Shell::Elvish => include_str!("../../completions/leaderrun.elv"),
         Shell::Powershell => include_str!("../../completions/_leaderrun.ps1"),
     };
-    say_file(completions);
-    Exit::Command(0)
+    say_text(completions)?;
+    Ok(Exit::Command(0))
 }

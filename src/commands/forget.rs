@@ -41,11 +41,11 @@ pub(super) async fn ask(observer: &Observer, resource: &str, key: Option<&Period
         return Ok(exit);
     }
     match forgotten {
-        Forgotten::Everywhere { noted: true } => say(format_args!("{resource}: the record{of} is deleted")),
+        Forgotten::Everywhere { noted: true } => say(format_args!("{resource}: the record{of} is deleted"))?,
         Forgotten::Everywhere { noted: false } if key.is_none() => {
-            say(format_args!("{resource}: nothing was recorded (a record of --once-for is deleted with its KEY)"));
+            say(format_args!("{resource}: nothing was recorded (a record of --once-for is deleted with its KEY)"))?;
         }
-        Forgotten::Everywhere { noted: false } => say(format_args!("{resource}: nothing was recorded{of}")),
+        Forgotten::Everywhere { noted: false } => say(format_args!("{resource}: nothing was recorded{of}"))?,
         Forgotten::NotOn(nodes) => {
             let nodes: Vec<String> = nodes.iter().map(|fault| format!("{} {}", fault.node, fault.why)).collect();
             report::print_error(format_args!(

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{
-    output::{say, say_json},
+    output::{NotWritten, say, say_json},
     shown::{shown_duration, shown_start},
     table,
 };
@@ -82,7 +82,7 @@ pub(super) async fn print(mut observer: Observer, slots: u16, count: usize, json
     match all.as_slice() {
         [_] if json => say_json(&reports.remove(0))?,
         [(seen, _), ..] if json => say_json(&SlotsReport { resource: &seen.resource, slots: reports })?,
-        all => all.iter().for_each(|(seen, history)| say_history(&seen.name(), history, all.len() > 1)),
+        all => all.iter().try_for_each(|(seen, history)| say_history(&seen.name(), history, all.len() > 1))?,
     }
     let is_wrong = |(_, history): &(ElectionStatus, History)| history.runs.iter().any(|run| run.problem.is_some());
     Ok(match all.iter().all(|(_, history)| history.known) {
@@ -98,21 +98,22 @@ fn report((seen, history): &(ElectionStatus, History)) -> HistoryReport<'_> {
     HistoryReport { resource: &seen.resource, slot: seen.slot, known, answered, quorum, runs }
 }
 
-fn say_history(name: &str, history: &History, with_heading: bool) {
+fn say_history(name: &str, history: &History, with_heading: bool) -> Result<(), NotWritten> {
     if !history.known {
-        say(format_args!("{name}: {}", not_known(history)));
+        say(format_args!("{name}: {}", not_known(history)))?;
     }
     if history.runs.is_empty() {
-        say(format_args!("{name}: no run is on record"));
+        say(format_args!("{name}: no run is on record"))?;
     } else {
         if with_heading {
-            say(format_args!("{name}:"));
+            say(format_args!("{name}:"))?;
         }
-        table::lines(&rows(history)).iter().for_each(say);
+        table::lines(&rows(history)).iter().try_for_each(say)?;
     }
     for (run, problem) in history.runs.iter().filter_map(|run| Some((run, run.problem?))) {
-        say(format_args!("wrong: the run of {} with token {} {problem}", run.holder, run.token));
+        say(format_args!("wrong: the run of {} with token {} {problem}", run.holder, run.token))?;
     }
+    Ok(())
 }
 
 /// Returns why what the nodes have recorded isn't known.

@@ -72,7 +72,7 @@ pub(super) async fn of_nodes(config: &RedlockConfig, times: Times, json: bool, m
 pub(super) async fn of_this_machine(times: Times, json: bool, metrics: Option<&Path>) -> Result<Exit> {
     let mut resources: Vec<Resource> = Vec::new();
     for name in local::resources()? {
-        let mut observer = Observer::open(&BackendConfig::Local, &name, times, None)?;
+        let mut observer = Observer::open(&BackendConfig::Local { file: None }, &name, times, None)?;
         resources.extend(observer.look_back_at_all(1, RECENT).await);
     }
     match metrics {
@@ -101,8 +101,7 @@ fn print(resources: &[Resource], json: bool) -> Result<()> {
         };
         return say_json(&resources.iter().map(report).collect::<serde_json::Result<Vec<_>>>()?);
     }
-    table::lines(&rows(resources)).iter().for_each(say);
-    Ok(())
+    Ok(table::lines(&rows(resources)).iter().try_for_each(say)?)
 }
 
 fn rows(resources: &[Resource]) -> Vec<[String; 6]> {

@@ -1,10 +1,13 @@
 //! `--man`: the man page, as man(1) reads it.
 
-use super::output::say_file;
+use super::output::{NotWritten, say_text};
 use crate::exit::Exit;
 
 /// Prints the man page.
-pub(super) fn print() -> Exit {
-    say_file(include_str!("../../man/leaderrun.1"));
-    Exit::Command(0)
+///
+/// # Errors
+/// It can't be written.
+pub(super) fn print() -> Result<Exit, NotWritten> {
+    say_text(include_str!("../../man/leaderrun.1"))?;
+    Ok(Exit::Command(0))
 }

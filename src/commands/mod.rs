@@ -18,4 +18,4 @@ mod table;
 mod watch;
 mod who_leads;
 
-pub(crate) use self::query::Query;
+pub(crate) use self::{output::say_text, query::Query};

@@ -1,8 +1,8 @@
 //! Answers on stdout.
 
 use std::{
-    fmt::Display,
-    io::{self, Write, stdout},
+    fmt::{self, Display, Formatter},
+    io::{self, ErrorKind, Write, stdout},
 };
 
 use anyhow::Result;
@@ -10,30 +10,51 @@ use serde::Serialize;
 
 use crate::one_line::{escape_json, one_line};
 
-/// Prints a line of an answer, which may hold texts of others. A reader that closes the pipe early has seen enough.
-pub(super) fn say(line: impl Display) {
-    let _ = writeln!(stdout(), "{}", one_line(&line.to_string()));
+/// An answer could not be written, as to a full disk.
+#[derive(Debug)]
+pub(crate) struct NotWritten(pub(super) io::Error);
+
+impl Display for NotWritten {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "can't write to stdout: {}", self.0)
+    }
 }
 
-/// Prints a file that is part of the program.
-pub(super) fn say_file(text: &str) {
-    let _ = writeln!(stdout(), "{}", text.trim_end());
+impl std::error::Error for NotWritten {}
+
+/// Prints a line of an answer, which may hold texts of others.
+///
+/// # Errors
+/// As for [`say_text`].
+pub(super) fn say(line: impl Display) -> Result<(), NotWritten> {
+    say_text(&one_line(&line.to_string()))
+}
+
+/// Prints a text that is part of the program, and a line feed where it ends without one. A reader that closes the pipe early
+/// has seen enough.
+///
+/// # Errors
+/// It can't be written for another reason.
+pub(crate) fn say_text(text: &str) -> Result<(), NotWritten> {
+    match say_now(text.trim_end_matches('\n')) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(NotWritten(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Prints an answer as JSON on several lines.
 ///
 /// # Errors
-/// Those of serializing it.
+/// Those of serializing it, and of [`say_text`].
 pub(super) fn say_json(answer: &impl Serialize) -> Result<()> {
     let json = serde_json::to_string_pretty(answer)?;
-    let _ = writeln!(stdout(), "{}", escape_json(&json));
-    Ok(())
+    Ok(say_text(&escape_json(&json))?)
 }
 
 /// Prints a line of an ongoing answer, and flushes it. `line`: as [`one_line`] or [`escape_json`] returns it.
 ///
 /// # Errors
-/// The reader is gone.
+/// The reader is gone, or can't take it.
 pub(super) fn say_now(line: &str) -> io::Result<()> {
     writeln!(stdout(), "{line}")?;
     stdout().flush()

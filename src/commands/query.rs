@@ -5,9 +5,11 @@ use std::{future::Future, path::PathBuf, time::Duration};
 use anyhow::{Context, Result};
 use tokio::runtime::Builder;
 
-use super::{check, completions, forget, history, leads, list, man, status, step_down, succeeded, watch};
+use super::{
+    check, completions, forget, history, leads, list, man, output::NotWritten, status, step_down, succeeded, watch,
+};
 use crate::{
-    cli::{Cli, Shell},
+    cli::{Cli, LocalLock, Shell},
     config_error::ConfigError,
     exit::Exit,
     guard,
@@ -57,6 +59,16 @@ impl Query {
             // Nor this, for the same reason.
             return Err(ConfigError::MetricsWithoutQuestion);
         }
+        let needs_runs = [
+            ("--history", cli.history.is_some()),
+            ("--succeeded-within", cli.succeeded_within.is_some()),
+            ("--list", cli.list),
+        ];
+        if matches!(cli.local, Some(LocalLock::File(_)))
+            && let Some((option, _)) = needs_runs.into_iter().find(|(_, is_asked)| *is_asked)
+        {
+            return Err(ConfigError::RunsOfFile { option });
+        }
         Ok(Some(if let Some(shell) = cli.completions {
             Query::Completions(shell)
         } else if cli.man {
@@ -74,7 +86,7 @@ impl Query {
             let within = settings::age("--succeeded-within", within)?;
             Query::SucceededWithin { resource: Resource::from_cli(cli)?, within, json }
         } else if let Some(holder) = cli.leads.clone() {
-            Query::Leads { resource: Resource::from_cli(cli)?, holder }
+            Query::Leads { resource: Resource::from_cli(cli)?, holder: settings::name("--leads", &holder)? }
         } else if cli.watch {
             Query::Watch { resource: Resource::from_cli(cli)?, json }
         } else if cli.step_down {
@@ -94,7 +106,7 @@ impl Query {
         let Resource { backend, slots, times, .. } = Resource::from_cli(cli)?;
         match backend {
             BackendConfig::Redlock(config) => Ok(Query::Check { config, slots, times, json: cli.json }),
-            BackendConfig::Local => Err(ConfigError::CheckOfLocal),
+            BackendConfig::Local { .. } => Err(ConfigError::CheckOfLocal),
         }
     }
 
@@ -102,14 +114,14 @@ impl Query {
     pub(crate) fn answer(self) -> Exit {
         self.try_answer().unwrap_or_else(|error| {
             report::print_error(format_args!("{error:#}"));
-            Exit::Failure
+            if error.is::<NotWritten>() { Exit::NotWritten } else { Exit::Failure }
         })
     }
 
     fn try_answer(self) -> Result<Exit> {
         match self {
-            Query::Completions(shell) => Ok(completions::print(shell)),
-            Query::Man => Ok(man::print()),
+            Query::Completions(shell) => Ok(completions::print(shell)?),
+            Query::Man => Ok(man::print()?),
             Query::Check { config, slots, times, json } => ask(check::check(&config, slots, times, json)),
             Query::Status { resource, json, metrics } => {
                 ask(async { status::print(resource.observe()?, resource.slots, json, metrics.as_deref()).await })
@@ -123,7 +135,7 @@ impl Query {
             Query::List { backend: BackendConfig::Redlock(config), times, json, metrics } => {
                 ask(list::of_nodes(&config, times, json, metrics.as_deref()))
             }
-            Query::List { backend: BackendConfig::Local, times, json, metrics } => {
+            Query::List { backend: BackendConfig::Local { .. }, times, json, metrics } => {
                 ask(list::of_this_machine(times, json, metrics.as_deref()))
             }
             Query::Leads { resource, holder } => {

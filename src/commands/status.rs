@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     history::{self, RunReport},
     metrics::{self, Place},
-    output::{say, say_json},
+    output::{NotWritten, say, say_json},
     table,
     who_leads::{describe, exit},
 };
@@ -58,30 +58,31 @@ pub(super) async fn print(mut observer: Observer, slots: u16, json: bool, metric
         [_] if json => say_json(&reports.remove(0))?,
         [(seen, _), ..] if json => say_json(&Slots { resource: &seen.resource, slots: reports })?,
         all => {
-            all.iter().for_each(say_who_leads);
-            say_nodes(&all.iter().map(|(seen, _)| seen.clone()).collect::<Vec<_>>());
+            all.iter().try_for_each(say_who_leads)?;
+            say_nodes(&all.iter().map(|(seen, _)| seen.clone()).collect::<Vec<_>>())?;
         }
     }
     let seen: Vec<ElectionStatus> = all.into_iter().map(|(seen, _)| seen).collect();
     Ok(exit(&seen))
 }
 
-fn say_who_leads((seen, history): &(ElectionStatus, History)) {
-    say(format_args!("{}: {}", seen.name(), describe(seen)));
+fn say_who_leads((seen, history): &(ElectionStatus, History)) -> Result<(), NotWritten> {
+    say(format_args!("{}: {}", seen.name(), describe(seen)))?;
     if let Some(run) = history.last_run() {
-        say(format_args!("{}: the last run: {}", seen.name(), history::describe(run, SystemTime::now())));
+        say(format_args!("{}: the last run: {}", seen.name(), history::describe(run, SystemTime::now())))?;
     }
-    if let Some(done) = &seen.done {
-        say(format_args!("{}: {done}", seen.resource));
+    match &seen.done {
+        Some(done) => say(format_args!("{}: {done}", seen.resource)),
+        None => Ok(()),
     }
 }
 
-fn say_nodes(slots: &[ElectionStatus]) {
+fn say_nodes(slots: &[ElectionStatus]) -> Result<(), NotWritten> {
     let heading = ["NODE", "HOLDER", "LEFT", "TOKEN"].map(ToOwned::to_owned);
     match slots {
         [seen] => {
             let rows: Vec<_> = [heading].into_iter().chain(seen.nodes.iter().map(row)).collect();
-            table::lines(&rows).iter().for_each(say);
+            table::lines(&rows).iter().try_for_each(say)
         }
         slots => {
             let with = |slot: String, [node, holder, left, token]: [String; 4]| [slot, node, holder, left, token];
@@ -91,7 +92,7 @@ fn say_nodes(slots: &[ElectionStatus]) {
             };
             let rows: Vec<_> =
                 [with("SLOT".into(), heading)].into_iter().chain(slots.iter().flat_map(of_slot)).collect();
-            table::lines(&rows).iter().for_each(say);
+            table::lines(&rows).iter().try_for_each(say)
         }
     }
 }

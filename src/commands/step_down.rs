@@ -50,6 +50,6 @@ pub(super) async fn ask(mut observer: Observer, slots: u16, slot: Option<u16>, t
     }
     let led = observer.until(HANDOVER, |seen| seen.active_leader().is_some()).await;
     let next = led.as_ref().and_then(ElectionStatus::active_leader).map(|next| format!("{} leads", next.holder));
-    say(format_args!("{resource}: {holder} stepped down; {}", next.unwrap_or_else(|| "nobody else stood by".into())));
+    say(format_args!("{resource}: {holder} stepped down; {}", next.unwrap_or_else(|| "nobody else stood by".into())))?;
     Ok(Exit::Command(0))
 }

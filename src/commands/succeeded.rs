@@ -56,7 +56,7 @@ pub(super) async fn ask(mut observer: Observer, slots: u16, within: Duration, js
             reason: &reason,
         })?;
     } else {
-        say(format_args!("{}: {reason}", seen.resource));
+        say(format_args!("{}: {reason}", seen.resource))?;
     }
     Ok(match (history.known, succeeded) {
         (false, _) => Exit::NoQuorum,

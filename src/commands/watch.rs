@@ -1,11 +1,14 @@
 //! `--watch`: a line whenever the leader changes.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::{collections::HashMap, io::ErrorKind, time::SystemTime};
 
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{output::say_now, who_leads::describe};
+use super::{
+    output::{NotWritten, say_now},
+    who_leads::describe,
+};
 use crate::{
     exit::Exit,
     observer::Observer,
@@ -31,8 +34,10 @@ pub(super) async fn print(mut observer: Observer, slots: u16, json: bool) -> Res
             let now = (seen.known, seen.leader.as_ref().map(|leader| (leader.id.clone(), leader.kept)));
             if last.get(&seen.slot) != Some(&now) {
                 last.insert(seen.slot, now);
-                if say_now(&line(seen, json)?).is_err() {
-                    return Ok(Exit::Command(0));
+                match say_now(&line(seen, json)?) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Exit::Command(0)),
+                    Err(error) => return Err(NotWritten(error).into()),
                 }
             }
         }

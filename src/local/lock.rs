@@ -6,8 +6,8 @@
 use std::{
     fs::{self, File},
     io,
-    os::{fd::AsRawFd, unix::fs::MetadataExt},
-    path::{Path, PathBuf},
+    os::fd::AsRawFd,
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 
 use super::{
     claim::Claim,
-    path::{lock_path, open_existing, open_private, request_path, runs_path, slot_path},
+    path::{LockFile, open_existing},
     record::Record,
     removal::Removal,
     runs,
@@ -40,40 +40,47 @@ const DYING_LOOK: Duration = Duration::from_millis(50);
 
 /// The lock of a resource on this machine.
 pub(crate) struct Local {
-    path: PathBuf,
+    place: LockFile,
     file: Arc<File>,
     holder: String,
     once_per: Option<OncePer>,
     /// While we lead.
     claim: Option<Claim>,
     removal: Option<Removal>,
+    leads: bool,
 }
 
 impl Local {
-    /// Opens the lock's file, and creates it if it doesn't exist.
+    /// Opens the lock's file, and creates it if it doesn't exist. `named`: the file that the user has named.
     ///
     /// # Errors
-    /// There is no folder for it, or others can write to that folder.
-    pub(crate) fn open(resource: &str, holder: &str, once_per: Option<&OncePer>) -> Result<Self> {
-        Self::of_slot(resource, Slot::ONLY, holder, once_per)
+    /// There is no folder for it, or others can write to that folder. A file that was named can't be used.
+    pub(crate) fn open(resource: &str, named: Option<&Path>, holder: &str, once_per: Option<&OncePer>) -> Result<Self> {
+        Self::of_slot(resource, named, Slot::ONLY, holder, once_per)
     }
 
     /// Does the same for a slot.
     ///
     /// # Errors
-    /// There is no folder for it, or others can write to that folder.
-    pub(crate) fn of_slot(resource: &str, slot: Slot, holder: &str, once_per: Option<&OncePer>) -> Result<Self> {
-        Self::at(slot_path(&lock_path(resource)?, slot), holder, once_per)
+    /// Those of [`Local::open`].
+    pub(crate) fn of_slot(
+        resource: &str,
+        named: Option<&Path>,
+        slot: Slot,
+        holder: &str,
+        once_per: Option<&OncePer>,
+    ) -> Result<Self> {
+        Self::at(LockFile::find(resource, named)?.slot(slot), holder, once_per)
     }
 
-    /// Opens the lock with this path.
+    /// Opens the lock in this file.
     ///
     /// # Errors
     /// The file can't be opened.
-    pub(super) fn at(path: PathBuf, holder: &str, once_per: Option<&OncePer>) -> Result<Self> {
-        let file = Arc::new(open_private(&path)?);
+    pub(super) fn at(place: LockFile, holder: &str, once_per: Option<&OncePer>) -> Result<Self> {
+        let file = Arc::new(place.open()?);
         let (holder, once_per) = (holder.to_owned(), once_per.cloned());
-        Ok(Local { path, file, holder, once_per, claim: None, removal: None })
+        Ok(Local { place, file, holder, once_per, claim: None, removal: None, leads: false })
     }
 
     /// Tries to lock the file.
@@ -92,9 +99,9 @@ impl Local {
             let _ = self.file.unlock();
             return Ok(AcquireOutcome::NotAcquired(not_acquired));
         }
-        let claim = Claim::make(&self.path);
+        let claim = Claim::make(self.place.path());
         // In this order, two that have locked different files can't both go on: the one whose file isn't found any more sees it.
-        if claim.as_ref().is_some_and(Claim::is_disputed) || !is_in_place(&self.file, &self.path) {
+        if claim.as_ref().is_some_and(Claim::is_disputed) || !self.place.is(&self.file) {
             let _ = self.file.unlock();
             let dying = NotAcquired { reason: Reason::Taken(None), free_in: Some(DYING_LOOK) };
             return Ok(AcquireOutcome::NotAcquired(dying));
@@ -102,11 +109,13 @@ impl Local {
         let token = FencingToken::next(wall_micros(), record.token.unwrap_or(FencingToken::ZERO));
         (record.token, record.slots) = (Some(token), None);
         record.holder.clone_from(&self.holder);
-        record.write(&self.file).with_context(|| format!("can't write {}", self.path.display()))?;
-        // Without a record of its runs, the lock is as good.
-        let _ = runs::record_start(&runs_path(&self.path), token, &self.holder);
+        record.write(&self.file).with_context(|| format!("can't write {}", self.place.path().display()))?;
+        if let Some(runs) = self.place.runs() {
+            // Without a record of its runs, the lock is as good.
+            let _ = runs::record_start(&runs, token, &self.holder);
+        }
         let descriptors = [self.file.as_raw_fd()].into_iter().chain(claim.as_ref().map(Claim::descriptor)).collect();
-        (self.claim, self.removal) = (claim, Removal::watch(&self.path));
+        (self.claim, self.removal, self.leads) = (claim, Removal::watch(self.place.path()), true);
         let failures = self.once_per.as_ref().map(|once| record.failures(once.key.as_ref())).unwrap_or_default();
         Ok(AcquireOutcome::Acquired(Lease {
             slot: Slot::ONLY,
@@ -141,14 +150,14 @@ impl Local {
 
     /// Returns the lock's file.
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.place.path()
     }
 
     /// Leaves a note if there is one. The lock itself needs no extension: it lasts until it is released or its file is
     /// removed.
     pub(crate) fn extend(&self, note: Option<&Note>) -> ExtendOutcome {
-        if !is_in_place(&self.file, &self.path) {
-            return ExtendOutcome::Lost(BackendFailure::FileRemoved(self.path.clone()));
+        if !self.place.is(&self.file) {
+            return ExtendOutcome::Lost(BackendFailure::FileRemoved(self.path().to_owned()));
         }
         match note.map_or(Ok(()), |note| self.change(|record| record.take(note))) {
             Ok(()) => ExtendOutcome::Extended {
@@ -165,7 +174,15 @@ impl Local {
     /// # Errors
     /// Why the lock could not be kept.
     pub(crate) fn release(&self, options: ReleaseOptions) -> Result<(), BackendFailure> {
-        let kept = options.hold.map_or(Ok(()), |hold| self.change(|record| record.keep(hold)));
+        let kept = match options.hold {
+            Some(hold) => self.change(|record| record.keep(hold)),
+            // Who locks the file next may be flock(1), which leaves no name there.
+            None if self.leads && self.place.is_named() => {
+                let _ = self.change(|record| record.holder.clear());
+                Ok(())
+            }
+            None => Ok(()),
+        };
         if let Some(run) = &options.run {
             self.record_end(run);
         }
@@ -178,12 +195,14 @@ impl Local {
 
     /// Records how a run has ended, if that is possible.
     pub(crate) fn record_end(&self, run: &EndedRun) {
-        let _ = runs::record_end(&runs_path(&self.path), run, &self.holder);
+        if let Some(runs) = self.place.runs() {
+            let _ = runs::record_end(&runs, run, &self.holder);
+        }
     }
 
     /// Returns whether somebody has asked the leader with our token to step down. Deletes the request.
     fn is_asked_to_step_down(&self) -> bool {
-        let request = request_path(&self.path);
+        let request = self.place.request();
         let asked = open_existing(&request).and_then(|file| regular_file::contents(&file)).ok();
         let asked: Option<FencingToken> = asked.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
         let is_ours = asked.is_some() && asked == Record::read(&self.file).token;
@@ -197,7 +216,7 @@ impl Local {
     }
 
     fn not_written(&self, error: io::Error) -> BackendFailure {
-        BackendFailure::NotWritten { path: self.path.clone(), error }
+        BackendFailure::NotWritten { path: self.path().to_owned(), error }
     }
 
     /// Returns why nobody runs the command again if it has succeeded in this period.
@@ -218,7 +237,7 @@ impl Local {
         match record.slots {
             None => Reason::Taken(record.leader()),
             Some(theirs) => {
-                let (node, holder) = (self.path.display().to_string(), record.holder.clone());
+                let (node, holder) = (self.path().display().to_string(), record.holder.clone());
                 Reason::OtherSlots { node, holder, theirs, ours: Slot::ONLY.of }
             }
         }
@@ -233,23 +252,15 @@ impl Local {
     fn lock_in_place(&mut self) -> Result<bool> {
         loop {
             match self.file.try_lock() {
-                Ok(()) if is_in_place(&self.file, &self.path) => return Ok(true),
+                Ok(()) if self.place.is(&self.file) => return Ok(true),
                 // Somebody has removed the file that we locked. Others look at the new one.
-                Ok(()) => self.file = Arc::new(open_private(&self.path)?),
+                Ok(()) => self.file = Arc::new(self.place.open()?),
                 Err(fs::TryLockError::WouldBlock) => return Ok(false),
                 Err(fs::TryLockError::Error(e)) => {
-                    return Err(e).with_context(|| format!("can't lock {}", self.path.display()));
+                    return Err(e).with_context(|| format!("can't lock {}", self.place.path().display()));
                 }
             }
         }
-    }
-}
-
-/// Returns whether the file that we have open is the one that others find.
-pub(super) fn is_in_place(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::symlink_metadata(path)) {
-        (Ok(held), Ok(found)) => held.ino() == found.ino() && held.dev() == found.dev(),
-        _ => false,
     }
 }
 

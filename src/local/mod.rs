@@ -6,6 +6,7 @@ mod folder;
 #[path = "../../tests/fuzz/local.rs"]
 pub(crate) mod fuzz;
 mod lock;
+mod named;
 mod observer;
 mod path;
 mod queue;

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::Write,
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -15,7 +15,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::sync::Notify;
 
 use super::{
-    path::{lock_path, open_existing, open_private, request_path, runs_path, slot_path},
+    path::{LockFile, open_private},
     record::Record,
     runs,
 };
@@ -34,8 +34,8 @@ const WATCHING_STACK: usize = 64 * 1024;
 /// Observes the lock of a resource on this machine.
 pub(crate) struct LocalObserver {
     resource: String,
-    /// The path of the resource's lock; those of slots are beside it.
-    path: PathBuf,
+    /// The lock of the resource; those of slots are beside it.
+    place: LockFile,
     slot: Slot,
     /// The period whose notes are meant, if it has a name.
     period: Option<PeriodKey>,
@@ -43,14 +43,14 @@ pub(crate) struct LocalObserver {
 }
 
 impl LocalObserver {
-    /// Finds the lock's path. Opens nothing yet.
+    /// Finds the lock's file, which the user may have `named`. Opens nothing yet.
     ///
     /// # Errors
     /// There is no folder for the lock.
-    pub(crate) fn open(resource: &str, period: Option<PeriodKey>) -> Result<Self> {
+    pub(crate) fn open(resource: &str, named: Option<&Path>, period: Option<PeriodKey>) -> Result<Self> {
         Ok(LocalObserver {
             resource: resource.to_owned(),
-            path: lock_path(resource)?,
+            place: LockFile::find(resource, named)?,
             slot: Slot::ONLY,
             period,
             changed: Arc::default(),
@@ -69,21 +69,21 @@ impl LocalObserver {
 
     /// Looks once at all slots. The last one who led has said how many there are; where none has, there are `slots`.
     pub(crate) fn look_at_all(&self, slots: u16) -> Vec<ElectionStatus> {
-        let said = open_existing(&self.path).ok().and_then(|file| Record::read(&file).slots);
+        let said = self.place.open_to_read().ok().and_then(|file| Record::read(&file).slots);
         let one = self.look_at(Slot::ONLY);
         let slots = said.unwrap_or(if one.leader.is_some() { 1 } else { slots });
         if slots == Slot::ONLY.of { vec![one] } else { Slot::all(slots).map(|slot| self.look_at(slot)).collect() }
     }
 
     fn look_at(&self, slot: Slot) -> ElectionStatus {
-        let path = slot_path(&self.path, slot);
-        let file = open_existing(&path).ok();
+        let place = self.place.slot(slot);
+        let file = place.open_to_read().ok();
         let record = file.as_ref().map(Record::read).unwrap_or_default();
         let taken = file.as_ref().is_some_and(is_locked);
         let kept = record.kept().filter(|_| !taken);
         let leader = (taken || kept.is_some()).then(|| leader(&record, kept));
         let node = NodeStatus {
-            node: path.display().to_string(),
+            node: place.path().display().to_string(),
             holder: leader.as_ref().map(|leader| leader.holder.clone()),
             left: kept,
             token: record.token,
@@ -104,7 +104,7 @@ impl LocalObserver {
 
     /// Returns the last runs. `leads`: whether an instance leads now.
     pub(crate) fn history(&self, count: usize, leads: bool) -> History {
-        let nodes = runs::read(&runs_path(&slot_path(&self.path, self.slot)));
+        let nodes = self.place.slot(self.slot).runs().map(|runs| runs::read(&runs)).unwrap_or_default();
         let (mut runs, last_success) = history::merge(&nodes, leads.then_some(""), |_| true);
         let mut counts = BTreeMap::new();
         for run in runs.iter().take(history::MOST_RUNS) {
@@ -121,7 +121,7 @@ impl LocalObserver {
     pub(crate) fn listen(&self) -> Result<()> {
         let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_CREATE;
         let changes = Inotify::init(InitFlags::IN_CLOEXEC).context("no inotify")?;
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let folder = self.place.path().parent().unwrap_or(Path::new("/"));
         changes.add_watch(folder, flags).with_context(|| format!("can't watch {}", folder.display()))?;
         let changed = self.changed.clone();
         let watch = move || {
@@ -143,7 +143,7 @@ impl LocalObserver {
     /// # Errors
     /// The request can't be written.
     pub(crate) fn ask_to_step_down(&self, leader: FencingToken) -> Result<()> {
-        let path = request_path(&slot_path(&self.path, self.slot));
+        let path = self.place.slot(self.slot).request();
         let mut request = open_private(&path)?;
         let written = request.set_len(0).and_then(|()| request.write_all(leader.to_string().as_bytes()));
         written.with_context(|| format!("can't write {}", path.display()))
@@ -155,16 +155,16 @@ impl LocalObserver {
     /// # Errors
     /// The file can't be written.
     pub(crate) fn forget(&self) -> Result<Option<bool>> {
-        if open_existing(&self.path).is_err() {
+        if self.place.open_to_read().is_err() {
             return Ok(Some(false));
         }
-        let file = open_private(&self.path)?;
+        let file = self.place.open()?;
         if file.try_lock().is_err() {
             return Ok(None);
         }
         let mut record = Record::read(&file);
         let noted = record.forget(self.period.as_ref());
-        record.write(&file).with_context(|| format!("can't write {}", self.path.display()))?;
+        record.write(&file).with_context(|| format!("can't write {}", self.place.path().display()))?;
         Ok(Some(noted))
     }
 }
@@ -172,14 +172,12 @@ impl LocalObserver {
 /// Returns the status of the leader in the record. `kept`: how long the lock stays taken after its leader's end.
 fn leader(record: &Record, kept: Option<Duration>) -> LeaderStatus {
     let token = record.token.unwrap_or(FencingToken::ZERO);
-    LeaderStatus {
-        holder: record.holder.clone(),
-        since: show_time(token.elected_at()),
-        token,
-        kept: kept.is_some(),
-        safe_for: kept,
-        id: LeadershipId::Token(token),
-    }
+    // flock(1) leaves no name.
+    let (holder, since) = match record.holder.as_str() {
+        "" => ("another program".to_owned(), "an unknown time".to_owned()),
+        holder => (holder.to_owned(), show_time(token.elected_at()).to_string()),
+    };
+    LeaderStatus { holder, since, token, kept: kept.is_some(), safe_for: kept, id: LeadershipId::Token(token) }
 }
 
 /// Returns whether somebody holds the file's lock, according to /proc/locks. On some file systems /proc/locks gives

@@ -3,25 +3,111 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 
-use super::folder::{FolderError, private_folder};
+use super::{
+    folder::{FolderError, private_folder},
+    named,
+};
 use crate::{lock::Slot, regular_file};
 
 /// The longest path component that every file system accepts, in bytes, without the extension.
 const LONGEST_PART: usize = 200;
+
+/// The file of a lock.
+#[derive(Clone, Debug)]
+pub(super) struct LockFile {
+    path: PathBuf,
+    /// The user has named it: it may be another user's, and flock(1) may lock it as well.
+    is_named: bool,
+}
+
+impl LockFile {
+    /// Returns the file that the user has named, or that of a resource. Opens nothing yet.
+    ///
+    /// # Errors
+    /// There is no place for it.
+    pub(super) fn find(resource: &str, named: Option<&Path>) -> Result<Self> {
+        Ok(match named {
+            Some(file) => LockFile { path: std::path::absolute(file)?, is_named: true },
+            None => LockFile { path: lock_path(resource)?, is_named: false },
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn is_named(&self) -> bool {
+        self.is_named
+    }
+
+    /// Opens the file, and creates it if it doesn't exist.
+    ///
+    /// # Errors
+    /// It can't be opened, isn't a regular file, or isn't a lock's.
+    pub(super) fn open(&self) -> Result<File> {
+        if self.is_named { named::open(&self.path) } else { open_private(&self.path) }
+    }
+
+    /// Opens the file to read it.
+    ///
+    /// # Errors
+    /// It can't be opened, or isn't a regular file.
+    pub(super) fn open_to_read(&self) -> io::Result<File> {
+        if self.is_named {
+            regular_file::open(&self.path, OpenOptions::new().read(true))
+        } else {
+            open_existing(&self.path)
+        }
+    }
+
+    /// Returns whether a file that is open is the one that others find.
+    pub(super) fn is(&self, file: &File) -> bool {
+        let found = if self.is_named { fs::metadata(&self.path) } else { fs::symlink_metadata(&self.path) };
+        match (file.metadata(), found) {
+            (Ok(held), Ok(found)) => held.ino() == found.ino() && held.dev() == found.dev(),
+            _ => false,
+        }
+    }
+
+    /// Returns the lock of a slot, beside that of its resource. No resource has such a path: in names, a colon is encoded.
+    pub(super) fn slot(&self, slot: Slot) -> LockFile {
+        let mut lock = self.clone();
+        if !slot.is_only() {
+            lock.path = beside(&self.path, &format!("slot{}.lock", slot.number));
+        }
+        lock
+    }
+
+    /// Returns the file with the runs. There is none for a lock of all users: each could only write to its own.
+    pub(super) fn runs(&self) -> Option<PathBuf> {
+        (!self.is_named).then(|| self.path.with_extension("runs"))
+    }
+
+    /// Returns the file in which a leader finds a request to step down.
+    pub(super) fn request(&self) -> PathBuf {
+        if self.is_named {
+            let mut path = self.path.clone().into_os_string();
+            path.push(".step-down");
+            path.into()
+        } else {
+            self.path.with_extension("step-down")
+        }
+    }
+}
 
 /// Returns the path of a resource's lock. The next place is tried only where this one can't exist: if another user could
 /// make us go on to the next, two leaders could have different locks.
 ///
 /// # Errors
 /// Why there is no place, or that another user can change the first one.
-pub(super) fn lock_path(resource: &str) -> Result<PathBuf> {
+fn lock_path(resource: &str) -> Result<PathBuf> {
     in_first_place(|folder| within(folder, resource))
 }
 
@@ -89,11 +175,6 @@ fn within(mut folder: PathBuf, resource: &str) -> Result<PathBuf, FolderError> {
     Ok(folder.join(format!("{rest}.lock")))
 }
 
-/// Returns the path of a slot's lock, beside that of its resource. No resource has such a path: in names, a colon is encoded.
-pub(super) fn slot_path(lock: &Path, slot: Slot) -> PathBuf {
-    if slot.is_only() { lock.to_owned() } else { beside(lock, &format!("slot{}.lock", slot.number)) }
-}
-
 /// Returns the path of what those who wait for any slot lock one after the other.
 pub(super) fn queue_path(lock: &Path) -> PathBuf {
     beside(lock, "queue")
@@ -106,17 +187,7 @@ fn beside(lock: &Path, what: &str) -> PathBuf {
     lock.with_file_name(name)
 }
 
-/// Returns the file in which a leader finds a request to step down.
-pub(super) fn request_path(lock: &Path) -> PathBuf {
-    lock.with_extension("step-down")
-}
-
-/// Returns the file with the runs of a resource.
-pub(super) fn runs_path(lock: &Path) -> PathBuf {
-    lock.with_extension("runs")
-}
-
-/// Opens a file that is there already.
+/// Opens a file in a folder of ours that is there already.
 ///
 /// # Errors
 /// It can't be opened, or isn't a regular file.

@@ -93,6 +93,12 @@ impl Record {
         record
     }
 
+    /// Returns whether a file holds a record or nothing, so that a record can replace it.
+    pub(super) fn fits(mut file: &File) -> bool {
+        let text = file.seek(SeekFrom::Start(0)).and_then(|_| regular_file::contents(file));
+        text.is_ok_and(|text| text.trim_ascii().is_empty() || serde_json::from_slice::<Record>(&text).is_ok())
+    }
+
     /// Replaces the file's contents in one call, so that a reader without the lock never sees half a record, and a kill
     /// never leaves one. Blanks cover the rest of a longer record.
     ///

@@ -5,17 +5,14 @@
 use std::{
     fs::{File, TryLockError},
     os::fd::{AsRawFd, RawFd},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
 use anyhow::{Context, Result};
 
-use super::{
-    lock::is_in_place,
-    path::{lock_path, open_private},
-    record::Record,
-};
+use super::{path::LockFile, record::Record};
+use crate::lock::Slot;
 
 /// How often it must be found locked by one alone before that is taken for a leader: an instance that changes the number of
 /// slots locks it for a moment.
@@ -23,7 +20,7 @@ const MOMENTS: u32 = 4;
 
 /// The lock of a resource, as those with several slots see it.
 pub(super) struct Shared {
-    path: PathBuf,
+    place: LockFile,
     file: Arc<File>,
     slots: u16,
     holder: String,
@@ -49,9 +46,9 @@ impl Shared {
     /// # Errors
     /// There is no folder for it, or others can write to that folder.
     pub(super) fn open(resource: &str, slots: u16, holder: &str) -> Result<Self> {
-        let path = lock_path(resource)?;
-        let file = Arc::new(open_private(&path)?);
-        Ok(Shared { path, file, slots, holder: holder.to_owned(), refused: 0 })
+        let place = LockFile::find(resource, None)?;
+        let file = Arc::new(place.open()?);
+        Ok(Shared { place, file, slots, holder: holder.to_owned(), refused: 0 })
     }
 
     /// Tries to share the lock with those who have as many slots.
@@ -77,7 +74,7 @@ impl Shared {
                 (record.slots, record.holder) = (Some(self.slots), self.holder.clone());
                 let written = record.write(&self.file);
                 self.give_back();
-                written.with_context(|| format!("can't write {}", self.path.display()))?;
+                written.with_context(|| format!("can't write {}", self.path().display()))?;
                 Ok(Sharing::Busy)
             }
             Err(TryLockError::WouldBlock) => {
@@ -92,7 +89,7 @@ impl Shared {
         loop {
             match self.file.try_lock_shared() {
                 Ok(()) if self.is_in_place() => return Ok(true),
-                Ok(()) => self.file = Arc::new(open_private(&self.path)?),
+                Ok(()) => self.file = Arc::new(self.place.open()?),
                 Err(TryLockError::WouldBlock) => return Ok(false),
                 Err(TryLockError::Error(error)) => return Err(self.not_locked(error)),
             }
@@ -105,11 +102,16 @@ impl Shared {
 
     /// Returns whether the file that we share is the one that others find.
     pub(super) fn is_in_place(&self) -> bool {
-        is_in_place(&self.file, &self.path)
+        self.place.is(&self.file)
+    }
+
+    /// Returns the lock of this slot.
+    pub(super) fn slot(&self, slot: Slot) -> LockFile {
+        self.place.slot(slot)
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.place.path()
     }
 
     pub(super) fn descriptor(&self) -> RawFd {
@@ -117,6 +119,6 @@ impl Shared {
     }
 
     fn not_locked(&self, error: std::io::Error) -> anyhow::Error {
-        anyhow::Error::new(error).context(format!("can't lock {}", self.path.display()))
+        anyhow::Error::new(error).context(format!("can't lock {}", self.path().display()))
     }
 }

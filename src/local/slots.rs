@@ -7,7 +7,6 @@ use tokio::time::sleep;
 
 use super::{
     lock::Local,
-    path::slot_path,
     queue::Queue,
     shared::{Shared, Sharing},
 };
@@ -37,7 +36,7 @@ impl LocalSlots {
     pub(crate) fn open(resource: &str, slots: u16, holder: &str) -> Result<Self> {
         let shared = Shared::open(resource, slots, holder)?;
         let queue = Queue::open(shared.path())?;
-        let local = |slot| Local::at(slot_path(shared.path(), slot), holder, None);
+        let local = |slot| Local::at(shared.slot(slot), holder, None);
         let slots = Slot::all(slots).map(local).collect::<Result<_>>()?;
         Ok(LocalSlots { shared, slots, queue, led: None })
     }

@@ -1,12 +1,17 @@
 //! Where a node is and how to sign in there, from a URL that may hold a password.
 
-use std::{fmt, net::IpAddr, path::Path, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    path::Path,
+    sync::Arc,
+};
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use url::{ParseError, Url};
 
 use super::{files, resolver::is_localhost};
-use crate::server_url::{Scheme, behind_sentinels, sign_in, without_secrets};
+use crate::server_url::{Scheme, behind_sentinels, ends_early, sign_in, with_scheme, without_secrets};
 
 /// A node's address. It prints without user name and password.
 #[derive(Clone)]
@@ -18,6 +23,8 @@ pub(crate) struct Address {
     group: Option<Arc<Group>>,
     /// The file that the address comes from.
     file: Option<Arc<Path>>,
+    /// What to sign in with where the URL has no password.
+    password: Option<Arc<str>>,
 }
 
 /// A group of servers, of which Sentinels name the master.
@@ -27,6 +34,10 @@ pub(crate) struct Group {
     pub sentinels: Vec<Address>,
 }
 
+/// What is wrong with a user or password that ends too early.
+const SPECIAL_CHARACTER: &str =
+    "in a user name or password, special characters are written as %XX: / is %2F, # is %23, ? is %3F, @ is %40";
+
 /// The port of a Sentinel, unless its URL gives another.
 const SENTINEL_PORT: u16 = 26379;
 
@@ -35,17 +46,29 @@ impl Address {
     ///
     /// # Errors
     /// What is wrong with the URL, in words that repeat no part of it: a mistyped URL may show a password anywhere.
-    pub(crate) fn parse(url: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let url = &*with_scheme(text);
         if let Some((scheme, rest)) = behind_sentinels(url) {
             return Self::parse_group(scheme, rest);
         }
+        if url.parse::<Ipv6Addr>().is_ok() {
+            return Err("an IPv6 address stands in brackets, as in [::1]:6379".into());
+        }
         if Scheme::of(url).is_none() {
-            return Err("it doesn't begin with redis://, rediss://, redis-sentinel:// or unix://".into());
+            return Err(
+                "it doesn't begin with redis://, rediss://, redis-sentinel:// or unix://, and isn't HOST[:PORT]".into(),
+            );
         }
         let info = connection_info(url)?;
         // The library would send its name and version to each server, which costs a round trip and helps nobody.
         let redis = info.redis_settings().clone().set_skip_set_lib_name();
-        Ok(Address { server: server(info.addr()), info: info.set_redis_settings(redis), group: None, file: None })
+        Ok(Address {
+            server: server(info.addr()),
+            info: info.set_redis_settings(redis),
+            group: None,
+            file: None,
+            password: None,
+        })
     }
 
     /// Reads `[USER:PASSWORD@]HOST[:PORT],.../NAME[/DB][?sentinel-user=USER&sentinel-pass=PASSWORD]`.
@@ -53,6 +76,12 @@ impl Address {
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (name, db) = path.split_once('/').unwrap_or((path, ""));
+        if path.contains('@') || (name.is_empty() && query.contains('@')) {
+            return Err(SPECIAL_CHARACTER.into());
+        }
+        if path.contains(',') {
+            return Err("a server after one with Sentinels needs a scheme, such as redis://".into());
+        }
         if name.is_empty() {
             return Err("the master's name is missing: redis-sentinel://HOST:PORT,HOST:PORT/NAME".into());
         }
@@ -88,6 +117,12 @@ impl Address {
         Address { file: Some(file.into()), group, ..self }
     }
 
+    /// Returns the same address with a password for a URL that has none. It isn't for Sentinels, which seldom want one.
+    pub(crate) fn or_password(self, password: &str) -> Self {
+        let password: Arc<str> = password.into();
+        Address { info: with_password(self.info, &password), password: Some(password), ..self }
+    }
+
     /// Returns the Sentinels that name the server, if it is behind some.
     pub(crate) fn group(&self) -> Option<&Group> {
         self.group.as_deref()
@@ -99,7 +134,13 @@ impl Address {
         let Some(file) = self.file.clone() else { return self.info.clone() };
         let text = files::read(&file, |bytes| String::from_utf8(bytes).ok()).await.ok().flatten().unwrap_or_default();
         let named = urls(&text).filter_map(|url| Self::parse(url).ok()).flat_map(Self::with_sentinels);
-        named.into_iter().find(|address| address.server == self.server).map_or_else(|| self.info.clone(), |a| a.info)
+        let Some(found) = named.into_iter().find(|address| address.server == self.server) else {
+            return self.info.clone();
+        };
+        match &self.password {
+            Some(password) => with_password(found.info, password),
+            None => found.info,
+        }
     }
 
     fn with_sentinels(self) -> Vec<Self> {
@@ -107,9 +148,9 @@ impl Address {
         sentinels.into_iter().chain([self]).collect()
     }
 
-    /// Whether the server or one of its Sentinels is given a password.
+    /// Returns whether the URL has a password, for the server or one of its Sentinels.
     pub(crate) fn has_password(&self) -> bool {
-        has_own_password(self) || self.group().is_some_and(|group| group.sentinels.iter().any(has_own_password))
+        has_password_in_url(self) || self.group().is_some_and(|group| group.sentinels.iter().any(has_password_in_url))
     }
 
     /// Returns whether a password is sent to the server, or to one of its Sentinels, over a network without TLS.
@@ -148,6 +189,17 @@ pub(crate) fn urls(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
+/// Returns how to sign in with a password, unless there is one.
+fn with_password(info: ConnectionInfo, password: &str) -> ConnectionInfo {
+    match info.redis_settings().password() {
+        Some(_) => info,
+        None => {
+            let settings = info.redis_settings().clone().set_password(password);
+            info.set_redis_settings(settings)
+        }
+    }
+}
+
 /// Reads the URL of one server.
 fn connection_info(url: &str) -> Result<ConnectionInfo, String> {
     let info = any_connection_info(url)?;
@@ -162,6 +214,9 @@ fn connection_info(url: &str) -> Result<ConnectionInfo, String> {
 }
 
 fn any_connection_info(url: &str) -> Result<ConnectionInfo, String> {
+    if Scheme::of(url) != Some(Scheme::Unix) && url.split_once("://").is_some_and(|(_, rest)| ends_early(rest)) {
+        return Err(SPECIAL_CHARACTER.into());
+    }
     let parsed = Url::parse(url).map_err(|e| match e {
         ParseError::EmptyHost => "there is no host name".to_owned(),
         ParseError::InvalidPort => "the port is not a number from 1 to 65535, or a special character in the \
@@ -215,6 +270,12 @@ fn server(addr: &ConnectionAddr) -> String {
         ConnectionAddr::Unix(path) => Scheme::Unix.url(path.display()),
         _ => Scheme::Redis.url("?"),
     }
+}
+
+/// A password from elsewhere counts as none.
+fn has_password_in_url(address: &Address) -> bool {
+    let own = address.info.redis_settings().password();
+    own.is_some() && own != address.password.as_deref()
 }
 
 fn has_own_password(address: &Address) -> bool {
@@ -327,6 +388,19 @@ mod tests {
     }
 
     #[test]
+    fn a_password_from_elsewhere_is_for_a_server_without_one() {
+        let password = |url: &str| {
+            let address = Address::parse(url).expect("a good URL").or_password("other");
+            (address.info.redis_settings().password().map(ToOwned::to_owned), address.has_password())
+        };
+        assert_eq!(password("h"), (Some("other".into()), false));
+        assert_eq!(password("redis://u@h"), (Some("other".into()), false));
+        assert_eq!(password("redis://:own@h"), (Some("own".into()), true));
+        let behind = Address::parse("redis-sentinel://s/m").expect("a good URL").or_password("other");
+        assert_eq!(passwords(&behind), ["other"]);
+    }
+
+    #[test]
     fn a_password_is_exposed_where_it_leaves_the_machine_without_tls() {
         for (url, exposed) in [
             ("redis://:p@host", true),
@@ -364,7 +438,17 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_without_the_url() {
         for (url, part) in [
-            ("secret", "begin with"),
+            ("secret@", "begin with"),
+            ("u:secret", "begin with"),
+            ("::1", "brackets"),
+            ("fd00::1:6379", "brackets"),
+            ("redis://:sec#ret@h", "%XX"),
+            ("redis://u:12#secret@h", "%XX"),
+            ("redis://:secret@x/y@h", "%XX"),
+            ("redis://:sec?ret@h", "%XX"),
+            ("redis-sentinel://:sec/ret@h/m", "%XX"),
+            ("redis-sentinel://:sec?ret@h/m", "%XX"),
+            ("redis-sentinel://h/m,secret:1", "a scheme"),
             ("http://secret@h", "begin with"),
             ("redis://u:secret@h:99999", "port"),
             ("redis://u:secret@h:6379/secret", "atabase"),

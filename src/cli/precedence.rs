@@ -1,0 +1,60 @@
+//! An option on the command line takes precedence over every variable, also over one that excludes it.
+
+use std::{collections::HashSet, ffi::OsString};
+
+use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, Id, builder::Resettable, parser::ValueSource};
+
+use super::{options::Cli, values::is_no};
+
+/// Parses the command line, and the environment as far as the command line doesn't exclude it.
+///
+/// # Errors
+/// What is wrong with them, or that help was asked for.
+pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let excluded = excluded_variables(arguments);
+    let command =
+        Cli::command().mut_args(|arg| if excluded.contains(arg.get_id()) { arg.env(Resettable::Reset) } else { arg });
+    Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
+}
+
+/// Returns the options that are set in the environment and excluded by one on the command line.
+fn excluded_variables(arguments: &[OsString]) -> HashSet<Id> {
+    let mut command = Cli::command();
+    let value = |arg: &Arg| arg.get_env().and_then(std::env::var_os);
+    let ids = |is_wanted: &dyn Fn(&Arg) -> bool| -> HashSet<Id> {
+        command.get_arguments().filter(|arg| is_wanted(arg)).map(|arg| arg.get_id().clone()).collect()
+    };
+    let set = ids(&|arg| value(arg).is_some());
+    if set.is_empty() {
+        return set;
+    }
+    // A flag that is switched off excludes nothing.
+    let is_flag = |arg: &Arg| !arg.get_action().takes_values() || arg.is_require_equals_set();
+    let mut excluded = ids(&|arg| is_flag(arg) && value(arg).is_some_and(|value| is_no(&value)));
+    command.build();
+    // What is wrong on the command line is found again, and reported, when it is parsed with the environment.
+    let lenient = command.clone().mut_args(|arg| arg.env(Resettable::Reset).required(false)).ignore_errors(true);
+    let Ok(given) = lenient.try_get_matches_from(arguments) else { return excluded };
+    excluded.extend(set.into_iter().filter(|id| !is_given(&given, id) && is_excluded(&command, &given, id)));
+    excluded
+}
+
+/// Returns whether an option that is on the command line can't be used with this one.
+fn is_excluded(command: &Command, given: &ArgMatches, id: &Id) -> bool {
+    let conflicts = |one: &Id, other: &Id| {
+        let arg = command.get_arguments().find(|arg| arg.get_id() == one);
+        arg.is_some_and(|arg| command.get_arg_conflicts_with(arg).iter().any(|found| found.get_id() == other))
+    };
+    // Clap doesn't list what shares a group of which only one may be given.
+    let share_group = |other: &Id| {
+        let groups = command.get_groups().filter(|group| !(*group).clone().is_multiple());
+        groups.map(|group| group.get_args().collect::<Vec<_>>()).any(|ids| ids.contains(&id) && ids.contains(&other))
+    };
+    let on_command_line = command.get_arguments().map(Arg::get_id).filter(|other| is_given(given, other));
+    on_command_line.into_iter().any(|other| conflicts(id, other) || conflicts(other, id) || share_group(other))
+}
+
+fn is_given(matches: &ArgMatches, id: &Id) -> bool {
+    // Clap knows no value source of an argument that it was not told of, such as the short help.
+    matches.ids().any(|known| known == id) && matches.value_source(id.as_str()) == Some(ValueSource::CommandLine)
+}
