@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     backend::Backend,
-    event::Event,
+    event::{Details, Event},
     lock::{AcquireOutcome, Lease, NotAcquired, Reason},
     report::Report,
     settings::{Settings, WaitPolicy},
@@ -70,6 +70,9 @@ pub(crate) async fn run(backend: &mut Backend, settings: &Settings) -> Result<El
         if not_acquired.reason.is_final() {
             return Ok(candidacy.gives_up(not_acquired.reason));
         }
+        if let Some(reason) = candidacy.within_itself(&not_acquired.reason) {
+            return Ok(candidacy.gives_up(reason));
+        }
         candidacy.loses(&not_acquired.reason);
         match candidacy.wait(backend, &not_acquired).await? {
             Waited::Changed => {}
@@ -96,24 +99,36 @@ impl<'a> Candidacy<'a> {
         ElectionEnd::Elected(lease)
     }
 
+    /// Returns the reason for not waiting if the leader is the one that has started us: it would wait for us.
+    fn within_itself(&self, reason: &Reason) -> Option<Reason> {
+        let (Reason::Taken(Some(leader)), Some(around)) = (reason, &self.settings.around) else { return None };
+        // The token may have grown with its lease.
+        let is_around = leader.holder == around.holder && leader.token.is_some_and(|token| token >= around.token);
+        let waits = self.settings.wait_policy != WaitPolicy::None;
+        (waits && is_around).then(|| Reason::WithinItself(leader.clone()))
+    }
+
     /// Reports why we don't lead. That another leads is no error: `--try` expects it.
     fn gives_up(&self, reason: Reason) -> ElectionEnd {
         let report = &self.settings.report;
         let follows = "the command was not started";
         // At night nobody looks at the exit status, so that a period without a success is an error.
         let no_success = self.settings.once_per.as_ref().filter(|_| self.is_without_success(&reason));
-        if let Reason::SameServerTwice { .. } = reason {
-            report.error(Event::Failed, &reason);
+        let details = details(&reason);
+        if let Reason::SameServerTwice { .. } | Reason::WithinItself(_) = reason {
+            report.error_with(Event::Failed, &details, &reason);
         } else if reason.is_other_terms() {
-            report.error(Event::OtherList, format_args!("{reason}; {follows}"));
+            report.error_with(Event::OtherList, &details, format_args!("{reason}; {follows}"));
         } else if reason.lacks_quorum() {
-            report.error(Event::NoQuorum, format_args!("no quorum: {reason}; {follows}; see leaderrun --check"));
+            let message = format_args!("no quorum: {reason}; {follows}; see leaderrun --check");
+            report.error_with(Event::NoQuorum, &details, message);
         } else if let Some(once) = no_success {
             let ended = if reason.is_final() { "" } else { ", and the wait is over" };
             let period = once.in_words();
-            report.error(Event::NoSuccess, format_args!("no success {period}: {reason}{ended}; not started"));
+            let message = format_args!("no success {period}: {reason}{ended}; not started");
+            report.error_with(Event::NoSuccess, &details, message);
         } else {
-            report.info(Event::NotStarted, format_args!("{reason}; {follows}"));
+            report.answer(Event::NotStarted, &details, format_args!("{reason}; {follows}"));
         }
         ElectionEnd::GaveUp(reason)
     }
@@ -137,8 +152,8 @@ impl<'a> Candidacy<'a> {
         if waits && !reason.is_race() && !self.reported.as_ref().is_some_and(|reported| reason.is_old_news(reported)) {
             let message = format_args!("stands by: {reason}");
             match reason.is_other_terms() {
-                true => report.error(Event::OtherList, message),
-                false => report.info(Event::StandsBy, message),
+                true => report.error_with(Event::OtherList, &details(reason), message),
+                false => report.info_with(Event::StandsBy, &details(reason), message),
             }
             self.reported = Some(reason.clone());
         }
@@ -153,7 +168,7 @@ impl<'a> Candidacy<'a> {
     /// moment.
     fn lacks_quorum(&mut self, reason: &Reason) {
         let message = format_args!("no quorum: {reason}; standing by until there is one");
-        self.settings.report.error(Event::NoQuorum, message);
+        self.settings.report.error_with(Event::NoQuorum, &details(reason), message);
         self.no_quorum_reported = Some(discriminant(reason));
     }
 
@@ -202,6 +217,10 @@ async fn wait_and_show(backend: &mut Backend, not_acquired: &NotAcquired, report
             }
         }
     }
+}
+
+fn details(reason: &Reason) -> Details {
+    Details { leader: reason.leader().map(ToOwned::to_owned), reason: Some(reason.word()), ..Details::default() }
 }
 
 fn waits_for(reason: &Reason) -> String {

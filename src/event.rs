@@ -1,4 +1,4 @@
-//! What a message is about: `event` in JSON. The man page lists the events.
+//! What a message is about: `event` in JSON, and the fields that some events have. The man page lists them.
 
 use serde::Serialize;
 
@@ -10,6 +10,9 @@ pub(crate) enum Event {
     LostRound,
     Leads,
     Started,
+    SignalReceived,
+    SignalSent,
+    Killed,
     ExtensionFailed,
     #[serde(rename = "healed")]
     Restored,
@@ -28,4 +31,35 @@ pub(crate) enum Event {
     ProcessDied,
     Warning,
     Failed,
+}
+
+/// What JSON says in fields of their own. Those without a value are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Details {
+    /// Who leads or keeps the lock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
+    /// Why it happened, as a word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The command's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<i32>,
+    /// The name of a signal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+}
+
+impl Details {
+    /// Returns the details of an event about a signal.
+    pub(crate) fn of_signal(name: impl Into<String>) -> Self {
+        Details { signal: Some(name.into()), ..Details::default() }
+    }
+
+    /// Returns the details of an event for which there is a reason.
+    pub(crate) fn of_reason(reason: &'static str) -> Self {
+        Details { reason: Some(reason), ..Details::default() }
+    }
 }

@@ -10,13 +10,16 @@ use humantime::format_duration;
 use nix::{errno::Errno, unistd::Pid};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-pub(crate) use self::end::{LeadershipEnd, LeadershipOutcome};
 use self::loss::Loss;
+pub(crate) use self::{
+    end::{LeadershipEnd, LeadershipOutcome},
+    signals::report_received,
+};
 use crate::{
     backend::Backend,
     clock::{Moment, reach},
-    event::Event,
-    guard::{Guard, GuardEvent, GuardMessage, Order},
+    event::{Details, Event},
+    guard::{Ending, Guard, GuardEvent, GuardMessage, Order},
     lease::{Deadlines, Times},
     lock::{BackendFailure, ExtendOutcome, Lease},
     renewal::RenewalSchedule,
@@ -47,6 +50,8 @@ struct Leadership<'a, G> {
     last_failure: Option<BackendFailure>,
     /// The command's process, once it runs.
     pid: Option<Pid>,
+    /// How the command's main process ended.
+    ending: Option<Ending>,
     /// How the command ended, why it wasn't started, or why we have stopped it: what came first.
     command_end: Option<LeadershipOutcome>,
     /// When the command will have run for as long as it may.
@@ -89,6 +94,7 @@ pub(crate) async fn run<G: Guard>(
         late: Duration::ZERO,
         last_failure: None,
         pid: None,
+        ending: None,
         command_end: None,
         run_until: settings.max_run.map(|max_run| began + max_run),
         lost: false,
@@ -104,9 +110,18 @@ pub(crate) async fn run<G: Guard>(
     }
     let outcome = leadership.lead().await;
     let alone_until = leadership.renewal.deadlines().map(|deadlines| deadlines.kill_at);
-    let (is_end_seen, ended) = (leadership.empty_since.is_some(), leadership.empty_since.unwrap_or_else(Moment::now));
-    let (told_to_end, slot, token, failures) = (leadership.told_to_end, lease.slot, lease.token, lease.failures);
-    LeadershipEnd { slot, outcome, token, began, failures, told_to_end, alone_until, ended, is_end_seen }
+    LeadershipEnd {
+        slot: lease.slot,
+        outcome,
+        ending: leadership.ending,
+        token: lease.token,
+        began,
+        failures: lease.failures,
+        told_to_end: leadership.told_to_end,
+        alone_until,
+        ended: leadership.empty_since.unwrap_or_else(Moment::now),
+        is_end_seen: leadership.empty_since.is_some(),
+    }
 }
 
 impl<G: Guard> Leadership<'_, G> {
@@ -173,6 +188,8 @@ impl<G: Guard> Leadership<'_, G> {
                 Some(outcome) => _ = self.command_end.get_or_insert(outcome),
                 None => self.lose(None),
             },
+            GuardMessage::AskedToStop => self.reports_stop(),
+            GuardMessage::Killing => self.reports_kill(),
             GuardMessage::NotForked { errno } => {
                 self.fails(format_args!("cannot fork to run {}: {}", self.name(), errno.desc()));
                 self.command_end = Some(LeadershipOutcome::NotForked);
@@ -185,6 +202,7 @@ impl<G: Guard> Leadership<'_, G> {
             }
             GuardMessage::Suspended { suspension, signal } => self.suspend(suspension, signal),
             GuardMessage::Exited { ending } => {
+                self.ending = Some(ending);
                 self.command_end.get_or_insert(LeadershipOutcome::Exited(ending));
             }
             GuardMessage::Unkillable { pid, errno } => {
@@ -278,7 +296,8 @@ impl<G: Guard> Leadership<'_, G> {
             self.lost = true;
             let why = why.or(self.last_failure.take()).map_or_else(|| self.why_late(), Loss::NotExtended);
             let command = self.command();
-            self.settings.report.error(Event::Lost, format_args!("lost the lease: {why}; stopping {command}"));
+            let message = format_args!("lost the lease: {why}; stopping {command}");
+            self.settings.report.error_with(Event::Lost, &Details::of_reason(why.word()), message);
         }
     }
 

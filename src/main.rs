@@ -22,6 +22,7 @@ mod file_warning;
 mod guard;
 mod history;
 mod host;
+mod leader_variables;
 mod leadership;
 mod lease;
 mod local;

@@ -3,13 +3,13 @@
 
 use std::{fmt, time::Duration};
 
-use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::{Moment, show_time},
     host::wall_time,
     lease::FencingToken,
+    sys::signal::signal_name,
 };
 
 /// At most one success per period.
@@ -171,10 +171,7 @@ impl fmt::Display for FailedRun {
         let FailedRun { holder, end } = self;
         match end {
             FailedEnd::ExitStatus(status) => write!(f, "{holder} with exit status {status}"),
-            FailedEnd::Signal(number) => match Signal::try_from(*number) {
-                Ok(signal) => write!(f, "{holder} by {signal}"),
-                Err(_) => write!(f, "{holder} by signal {number}"),
-            },
+            FailedEnd::Signal(number) => write!(f, "{holder} by {}", signal_name(*number)),
             FailedEnd::MaxRun => write!(f, "{holder}, where it ran for too long (--max-run)"),
         }
     }

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     cli::LogFormat,
-    event::Event,
+    event::{Details, Event},
     lease::FencingToken,
     lock::Slot,
     one_line::{escape_json, one_line},
@@ -40,6 +40,7 @@ pub(crate) struct Report {
     /// The most detailed level that is printed; `None` for silence.
     max_level: Option<Level>,
     format: LogFormat,
+    is_terminal: bool,
     /// Stderr is a terminal that can erase lines and show colours.
     is_rich: bool,
     has_colour: bool,
@@ -61,13 +62,15 @@ impl Report {
         };
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let is_rich = std::io::stderr().is_terminal() && !dumb;
+        let is_terminal = std::io::stderr().is_terminal();
+        let is_rich = is_terminal && !dumb;
         Report {
             resource: resource.to_owned(),
             holder: holder.to_owned(),
             led: Arc::default(),
             max_level,
             format,
+            is_terminal,
             is_rich,
             has_colour: is_rich && !set("NO_COLOR"),
             shows_status: Arc::default(),
@@ -86,15 +89,32 @@ impl Report {
     }
 
     pub(crate) fn error(&self, event: Event, message: impl std::fmt::Display) {
-        self.write(Level::Error, event, message);
+        self.error_with(event, &Details::default(), message);
+    }
+
+    pub(crate) fn error_with(&self, event: Event, details: &Details, message: impl std::fmt::Display) {
+        self.write(Level::Error, event, details, message);
     }
 
     pub(crate) fn info(&self, event: Event, message: impl std::fmt::Display) {
-        self.write(Level::Info, event, message);
+        self.info_with(event, &Details::default(), message);
+    }
+
+    pub(crate) fn info_with(&self, event: Event, details: &Details, message: impl std::fmt::Display) {
+        self.write(Level::Info, event, details, message);
+    }
+
+    /// Reports what somebody at a terminal wants to know, and others only with `--verbose`.
+    pub(crate) fn answer(&self, event: Event, details: &Details, message: impl std::fmt::Display) {
+        if self.is_terminal && self.format == LogFormat::Text && self.max_level.is_some() {
+            self.print(Level::Info, event, details, &one_line(&message.to_string()));
+        } else {
+            self.write(Level::Info, event, details, message);
+        }
     }
 
     pub(crate) fn debug(&self, event: Event, message: impl std::fmt::Display) {
-        self.write(Level::Debug, event, message);
+        self.write(Level::Debug, event, &Details::default(), message);
     }
 
     /// Passes events on to the service manager from now on.
@@ -109,17 +129,20 @@ impl Report {
         }
     }
 
-    fn write(&self, level: Level, event: Event, message: impl std::fmt::Display) {
+    fn write(&self, level: Level, event: Event, details: &Details, message: impl std::fmt::Display) {
         let message = one_line(&message.to_string());
         if let Some(service) = self.service.get() {
             service.pass_on(event, &message);
         }
-        if self.max_level.is_none_or(|max| level > max) {
-            return;
+        if self.max_level.is_some_and(|max| level <= max) {
+            self.print(level, event, details, &message);
         }
+    }
+
+    fn print(&self, level: Level, event: Event, details: &Details, message: &str) {
         self.stop_waiting();
         write_line(&match self.format {
-            LogFormat::Json => self.json(level, event, &message),
+            LogFormat::Json => self.json(level, event, details, message),
             LogFormat::Text if self.has_colour => {
                 let colour = if level == Level::Error { "1;31" } else { "2" };
                 format!("\x1b[{colour}mleaderrun: {}:\x1b[0m {message}", one_line(&self.resource))
@@ -128,7 +151,7 @@ impl Report {
         });
     }
 
-    fn json(&self, level: Level, event: Event, message: &str) -> String {
+    fn json(&self, level: Level, event: Event, details: &Details, message: &str) -> String {
         let mut line = serde_json::json!({
             "time": humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             "level": match level {
@@ -145,6 +168,11 @@ impl Report {
         });
         if let Some((slot, _)) = self.led.get().filter(|(slot, _)| !slot.is_only()) {
             line["slot"] = slot.number.into();
+        }
+        if let (Some(line), Ok(serde_json::Value::Object(details))) =
+            (line.as_object_mut(), serde_json::to_value(details))
+        {
+            line.extend(details);
         }
         escape_json(&line.to_string())
     }
@@ -207,11 +235,12 @@ mod tests {
     #[test]
     fn json_escapes_what_it_carries() {
         let report = Report::new("a\"b", "me", 0, false, LogFormat::Json);
-        let line = report.json(Level::Error, Event::LostRound, "said \"no\"");
+        let line = report.json(Level::Error, Event::LostRound, &Details::of_reason("tie"), "said \"no\"");
         let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         assert_eq!((&line["event"], &line["holder"], &line["token"]), (&"lost_round".into(), &"me".into(), &().into()));
         assert_eq!(line["resource"], "a\"b");
         assert_eq!(line["message"], "said \"no\"");
-        assert_eq!(line["level"], "error");
+        assert_eq!((&line["level"], &line["reason"]), (&"error".into(), &"tie".into()));
+        assert!(line.get("leader").is_none());
     }
 }

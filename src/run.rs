@@ -112,6 +112,10 @@ async fn serve(settings: &Settings, forked: ForkedGuard) -> Result<RunEnd> {
 /// What the system refuses.
 pub(crate) async fn compete(settings: &Settings, guard: &mut impl Guard) -> Result<RunEnd> {
     let mut backend = Backend::open(settings)?;
+    if let Some(file) = backend.file() {
+        // Two that use different files, such as under cron and in a session, can be told apart.
+        settings.report.info(Event::LockFile, format_args!("the lock is {}", file.display()));
+    }
     let end = match acquire(&mut backend, guard, settings).await? {
         Acquired::Lease(lease) => {
             let ended = lead(lease, &backend, guard, settings).await;
@@ -149,17 +153,13 @@ async fn acquire(backend: &mut Backend, guard: &mut impl Guard, settings: &Setti
 }
 
 async fn lead(lease: Lease, backend: &Backend, guard: &mut impl Guard, settings: &Settings) -> LeadershipEnd {
-    if let Some(file) = backend.file() {
-        // Two that lead in different places, such as under cron and in a session, can be told apart.
-        settings.report.info(Event::LockFile, format_args!("the lock is {}", file.display()));
-    }
     let ended = leadership::run(lease, backend, guard, settings).await;
     let exit = exit_of(ended.outcome);
     if matches!(exit, Exit::Signal(_) | Exit::LeadershipLost | Exit::TimedOut | Exit::Failure) {
         guard.put_terminal_back();
     }
     let command = settings.program.name();
-    settings.report.info(Event::Ended, format_args!("{command} ended with exit status {}", exit.status()));
+    settings.report.info_with(Event::Ended, &ended.details(), format_args!("{command} {}", ended.story()));
     ended
 }
 
@@ -215,7 +215,10 @@ async fn wait_for_another(slot: Slot, end: RunEnd, guard: &mut impl Guard, setti
 async fn interrupted(guard: &mut impl Guard, settings: &Settings) -> RunEnd {
     loop {
         match guard.hear().await {
-            GuardEvent::Signal(signal) if signal.ends_a_process() => return RunEnd::Interrupted(signal.number),
+            GuardEvent::Signal(signal) if signal.ends_a_process() => {
+                leadership::report_received(signal, &settings.report);
+                return RunEnd::Interrupted(signal.number);
+            }
             GuardEvent::Signal(signal) if signal.stops_a_process() => {
                 settings.report.stop_waiting();
                 guard::stop_self();

@@ -36,7 +36,7 @@ impl RunEnd {
     /// Returns the exit status.
     pub(crate) fn exit(&self, settings: &Settings) -> Exit {
         match self {
-            RunEnd::GaveUp(Reason::SameServerTwice { .. }) => Exit::Usage,
+            RunEnd::GaveUp(Reason::SameServerTwice { .. } | Reason::WithinItself(_)) => Exit::Usage,
             RunEnd::GaveUp(reason) if reason.is_other_terms() => Exit::OtherList,
             RunEnd::GaveUp(reason) if reason.lacks_quorum() => Exit::NoQuorum,
             RunEnd::GaveUp(Reason::Succeeded(_)) => Exit::AlreadySucceeded(settings.skip_exit_code),

@@ -16,6 +16,7 @@ use crate::{
     exit::Exit,
     file_warning::FileWarning,
     history::KEPT_FOR,
+    leader_variables::{LeaderAround, SLOT, SLOTS, leader_around},
     lease::{Quorums, Times},
     lock::{MOST_SLOTS, Slot, slot_suffix},
     once_per::{OncePer, PeriodKey},
@@ -34,10 +35,6 @@ const PASSWORD: &str = "REDISCLI_AUTH";
 
 /// The longest time that a lock is kept, a success is remembered, or a command runs or stops.
 const LONGEST_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-
-/// The variables in which a command finds its slot, and how many there are.
-pub(crate) const SLOT_VARIABLE: &str = "LEADERRUN_SLOT";
-pub(crate) const SLOTS_VARIABLE: &str = "LEADERRUN_SLOTS";
 
 /// Everything that a run needs.
 #[derive(Debug)]
@@ -65,6 +62,8 @@ pub(crate) struct Settings {
     /// The exit status if the command has succeeded in this period.
     pub skip_exit_code: u8,
     pub holder: String,
+    /// The leader of the same resource that we run under.
+    pub around: Option<LeaderAround>,
     pub program: Program,
     pub report: Report,
     /// Problems that don't keep leaderrun from running.
@@ -125,6 +124,7 @@ impl TryFrom<Cli> for Settings {
             rejoin: cli.rejoin,
             ready_when: cli.sd_notify,
             not_leader: cli.conflict_exit_code.map_or(Exit::NotLeader, Exit::Conflict),
+            around: leader_around(&resource),
             program: program(cli.command, cli.shell_line)?,
             slots,
             resource,
@@ -180,10 +180,10 @@ pub(crate) fn slots(cli: &Cli) -> Result<Option<u16>, ConfigError> {
 }
 
 fn slots_said(cli: &Cli) -> Result<Option<u16>, ConfigError> {
-    if cli.slots.is_some() || env::var_os(SLOT_VARIABLE).is_some() {
+    if cli.slots.is_some() || env::var_os(SLOT).is_some() {
         return Ok(cli.slots);
     }
-    let text = env::var_os(SLOTS_VARIABLE).map(|text| text.to_string_lossy().into_owned());
+    let text = env::var_os(SLOTS).map(|text| text.to_string_lossy().into_owned());
     match text.filter(|text| !text.is_empty()) {
         None => Ok(None),
         Some(text) => match text.parse() {

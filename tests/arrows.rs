@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["settings", "config_error", "file_warning"],
     &["redlock", "local"],
     &["report", "event", "systemd"],
-    &["lock", "status"],
+    &["lock", "status", "leader_variables"],
     &["once_per", "history", "lease", "renewal"],
     &["clock", "exit", "cli", "one_line", "program", "regular_file", "server_url", "trusted_path"],
     &["host"],

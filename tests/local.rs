@@ -290,5 +290,10 @@ fn verbose_messages_and_the_status_name_the_file() {
     let lock = machine.lock("x").canonicalize().unwrap_or_else(|_| machine.lock("x")).display().to_string();
     let output = machine.run("x").args(["-v", "true"]).output();
     assert!(output.stderr.contains(&format!("the lock is {lock}\n")), "{}", output.stderr);
+    let taken = Leaderrun::new().env("XDG_RUNTIME_DIR", machine.0.path()).args(["--local", "-r", "x"]);
+    let mut leader = taken.shell("echo up; sleep 60");
+    leader.says("up");
+    let output = machine.run("x").args(["-n", "-v", "true"]).output();
+    assert!(output.stderr.contains(&format!("the lock is {lock}\n")), "a standby's: {}", output.stderr);
     assert!(machine.run("x").args(["--status"]).output().stdout.contains(&lock));
 }

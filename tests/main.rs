@@ -11,6 +11,7 @@ mod check;
 mod clocks;
 mod command_line;
 mod confined;
+mod conventions;
 mod databases;
 mod debugged;
 mod dependencies;

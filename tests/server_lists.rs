@@ -20,7 +20,7 @@ fn changes(before: &[&Server], after: &[&Server]) {
     let (resource, witnesses) = (unique("list"), Witnesses::new());
     let leader = run(&urls(before), &resource).args(witnesses.command(&["drain", "1"])).spawn();
     witnesses.started(1);
-    let message = format!(" uses {} servers, but this instance {}; give all", before.len(), after.len());
+    let message = format!(" uses {} nodes, but this instance {}; give all", before.len(), after.len());
     let tries = run(&urls(after), &resource).args(["--try"]).args(witnesses.command(&[])).spawn().wait();
     assert_eq!(tries.code(), 78, "{}", tries.stderr);
     let begins = format!("leaderrun: {resource}: web-1, whose lock is on redis://");

@@ -85,6 +85,10 @@ pub(crate) enum GuardMessage {
     Suspended { suspension: u32, signal: i32 },
     /// The deadlines ran out, or [`Order::Stop`] has come: the command has been signalled.
     Signalled,
+    /// The command has been sent the signal that asks it to stop.
+    AskedToStop,
+    /// What is left of the tree is being killed.
+    Killing,
     /// The command's main process ended.
     Exited { ending: Ending },
     /// Nothing of the tree is left since this moment.

@@ -9,10 +9,10 @@ use nix::{errno::Errno, unistd::Pid};
 
 use crate::{
     clock::Moment,
+    leader_variables::{HOLDER, RESOURCE, SLOT, SLOTS, TOKEN},
     lease::FencingToken,
     lock::Slot,
     program::Program,
-    settings,
     sys::{
         inherited::Inherited,
         launch::{Image, Launch, Launched},
@@ -23,12 +23,6 @@ use crate::{
 
 /// Variables that hold secrets of ours.
 const SECRET: [&str; 2] = ["LEADERRUN_REDIS", "LEADERRUN_REDIS_BEFORE"];
-/// Variables that the command gets; an older leaderrun around us may have set them.
-const RESOURCE: &str = "LEADERRUN_RESOURCE";
-const HOLDER: &str = "LEADERRUN_HOLDER";
-const TOKEN: &str = "LEADERRUN_FENCING_TOKEN";
-const SLOT: &str = settings::SLOT_VARIABLE;
-const SLOTS: &str = settings::SLOTS_VARIABLE;
 /// Room for any process id.
 const ANY_PID: &str = "0000000000";
 
@@ -102,6 +96,7 @@ impl CommandSpec {
 
 /// Returns the variables of this process that the command gets as they are.
 fn passed_on(hide_notify_socket: bool) -> impl Iterator<Item = CString> {
+    // Another leaderrun around us may have set them.
     let ours = [RESOURCE, HOLDER, TOKEN, SLOT, SLOTS];
     let socket: &[&str] = if hide_notify_socket { &systemd::VARIABLES } else { &[] };
     let is_hidden = move |name: &[u8]| {

@@ -66,6 +66,7 @@ struct Supervisor {
     /// More children may have changed than one turn could take.
     changes_left: bool,
     suspensions: Suspensions,
+    kill_reported: bool,
     unkillable_reported: bool,
     /// What the main process left behind has been asked to stop.
     cleared_up: bool,
@@ -91,6 +92,7 @@ pub(super) fn run(config: GuardConfig) -> GuardEnd {
         lock: Vec::new(),
         changes_left: false,
         suspensions: Suspensions::default(),
+        kill_reported: false,
         unkillable_reported: false,
         cleared_up: false,
         occupied: false,
@@ -265,6 +267,7 @@ impl Supervisor {
         self.pass_on(SIGCONT, Recipient::Group);
         self.allow_for_killing();
         self.elector.send(&GuardMessage::Signalled);
+        self.elector.send(&GuardMessage::AskedToStop);
     }
 
     /// Has the killing begin early enough for the tree as it is now.
@@ -299,6 +302,9 @@ impl Supervisor {
     fn kill(&mut self) {
         if self.times.kill_without_stop(Moment::now()) {
             self.elector.send(&GuardMessage::Signalled);
+        }
+        if !std::mem::replace(&mut self.kill_reported, true) {
+            self.elector.send(&GuardMessage::Killing);
         }
         self.command.kill();
         // Children that can't be listed now are looked for again.

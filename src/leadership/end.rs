@@ -1,12 +1,17 @@
-//! How a leadership ends.
+//! How a leadership ended, and what is reported of that: the command's own end, not ours.
 
-use crate::{clock::Moment, guard::Ending, lease::FencingToken, lock::Slot, once_per::Failures};
+use crate::{
+    clock::Moment, event::Details, guard::Ending, lease::FencingToken, lock::Slot, once_per::Failures,
+    sys::signal::signal_name,
+};
 
 /// A leadership that is over.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LeadershipEnd {
     pub slot: Slot,
     pub outcome: LeadershipOutcome,
+    /// How the command's main process ended, if that is known.
+    pub ending: Option<Ending>,
     pub token: FencingToken,
     /// When the command was started.
     pub began: Moment,
@@ -43,4 +48,54 @@ pub(crate) enum LeadershipOutcome {
     SteppedDown,
     /// The command ran for as long as it may, and was stopped.
     TimedOut,
+}
+
+impl LeadershipEnd {
+    /// Returns a text that says how the command ended, for after its name.
+    pub(crate) fn story(&self) -> String {
+        let ended = match self.ending {
+            Some(Ending::Code(status)) => format!("ended with exit status {status}"),
+            Some(Ending::Signal(signal)) => format!("was killed by {}", signal_name(signal)),
+            None => "did not run to an end that is known".to_owned(),
+        };
+        match self.outcome {
+            LeadershipOutcome::LeaseLost => format!("{ended}, after the lease was lost"),
+            LeadershipOutcome::SteppedDown => format!("{ended}, after the request to step down"),
+            LeadershipOutcome::TimedOut => format!("{ended}, after --max-run was over"),
+            LeadershipOutcome::GuardDied | LeadershipOutcome::NoTimer => format!("{ended}, after leaderrun failed"),
+            LeadershipOutcome::CannotRun | LeadershipOutcome::NotFound | LeadershipOutcome::NotForked => {
+                "was not started".to_owned()
+            }
+            LeadershipOutcome::Exited(_) => ended,
+        }
+    }
+
+    /// Returns the same as fields.
+    pub(crate) fn details(&self) -> Details {
+        let (exit_status, signal) = match self.ending {
+            Some(Ending::Code(status)) => (Some(status), None),
+            Some(Ending::Signal(signal)) => (None, Some(signal_name(signal))),
+            None => (None, None),
+        };
+        let duration = self.ended.since(self.began).as_millis();
+        let duration_ms = u64::try_from(duration).ok();
+        Details { reason: Some(self.outcome.word()), exit_status, signal, duration_ms, leader: None }
+    }
+}
+
+impl LeadershipOutcome {
+    fn word(self) -> &'static str {
+        match self {
+            LeadershipOutcome::Exited(Ending::Code(_)) => "exited",
+            LeadershipOutcome::Exited(Ending::Signal(_)) => "killed",
+            LeadershipOutcome::CannotRun => "cannot_run",
+            LeadershipOutcome::NotFound => "not_found",
+            LeadershipOutcome::NotForked => "not_forked",
+            LeadershipOutcome::NoTimer => "no_timer",
+            LeadershipOutcome::GuardDied => "guard_died",
+            LeadershipOutcome::LeaseLost => "lease_lost",
+            LeadershipOutcome::SteppedDown => "stepped_down",
+            LeadershipOutcome::TimedOut => "timed_out",
+        }
+    }
 }

@@ -14,6 +14,17 @@ pub(super) enum Loss {
     NotInTime,
 }
 
+impl Loss {
+    /// Returns the reason as a word, for programs.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Loss::NotExtended(_) => "not_extended",
+            Loss::DidNotRun(_) => "did_not_run",
+            Loss::NotInTime => "not_in_time",
+        }
+    }
+}
+
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -49,6 +49,8 @@ pub(crate) enum Reason {
     Succeeded(PastSuccess),
     /// The command has failed as often as it may in this period.
     AttemptsUsedUp(PastFailures),
+    /// The leader is the leaderrun that has started this one, and waits for it.
+    WithinItself(Leader),
 }
 
 /// Who leads.
@@ -69,6 +71,36 @@ impl Reason {
         }
         let token = value.is_ours().then_some(fence);
         Reason::Taken(Some(Leader { id: LeadershipId::Lock(value.clone()), holder, token }))
+    }
+
+    /// Returns the reason as a word, for programs.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Reason::Taken(_) => "taken",
+            Reason::Kept { .. } => "kept",
+            Reason::OtherList(_) => "other_list",
+            Reason::OtherSlots { .. } => "other_slots",
+            Reason::AllSlotsTaken(_) => "all_slots_taken",
+            Reason::Tie => "tie",
+            Reason::Stale => "stale",
+            Reason::FenceAhead { .. } => "fence_ahead",
+            Reason::NoQuorum(_) => "no_quorum",
+            Reason::StartupGrace(_) => "startup_grace",
+            Reason::TooLate => "too_late",
+            Reason::SameServerTwice { .. } => "same_server_twice",
+            Reason::Succeeded(_) => "succeeded",
+            Reason::AttemptsUsedUp(_) => "attempts_used_up",
+            Reason::WithinItself(_) => "within_itself",
+        }
+    }
+
+    /// Returns who leads or keeps the lock, if that is why.
+    pub(crate) fn leader(&self) -> Option<&str> {
+        match self {
+            Reason::Taken(Some(leader)) | Reason::WithinItself(leader) => Some(&leader.holder),
+            Reason::Kept { holder } => Some(holder),
+            _ => None,
+        }
     }
 
     /// Returns whether we only lost a race, and may win the next round.
@@ -147,6 +179,11 @@ impl fmt::Display for Reason {
                 write!(f, "{first} and {second} are the same server; each node must be a server of its own")
             }
             Reason::Succeeded(success) => success.fmt(f),
+            Reason::WithinItself(leader) => write!(
+                f,
+                "{leader} and has started this leaderrun, which would wait for itself; give it another --resource, or run \
+                 the command without it"
+            ),
             Reason::AttemptsUsedUp(failures) => failures.fmt(f),
         }
     }

@@ -32,6 +32,11 @@ pub(crate) fn send_to_group(leader: Pid, number: c_int) -> Result<(), Errno> {
     kill(-leader.as_raw(), number)
 }
 
+/// Returns the name of a signal, such as SIGTERM. Real-time signals have only numbers.
+pub(crate) fn signal_name(number: c_int) -> String {
+    Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.as_str().to_owned())
+}
+
 fn kill(target: libc::pid_t, number: c_int) -> Result<(), Errno> {
     // SAFETY: kill(2) takes two integers and accesses no memory of this process; unknown ids and numbers are errors.
     Errno::result(unsafe { libc::kill(target, number) }).map(drop)

@@ -223,6 +223,7 @@ impl Supervisor {
         self.command.terminate();
         self.allow_for_killing();
         self.tell(GuardMessage::Signalled);
+        self.tell(GuardMessage::AskedToStop);
     }
 
     fn allow_for_killing(&mut self) {
@@ -251,6 +252,7 @@ impl Supervisor {
         if self.times.kill_without_stop(Moment::now()) {
             self.tell(GuardMessage::Signalled);
         }
+        self.tell(GuardMessage::Killing);
         self.command.kill();
     }
 

@@ -1,0 +1,28 @@
+//! The variables by which a command knows its leader, and a leaderrun the one that it runs under.
+
+use crate::lease::FencingToken;
+
+/// The resource that the command's leaderrun leads.
+pub(crate) const RESOURCE: &str = "LEADERRUN_RESOURCE";
+/// The name of that leaderrun.
+pub(crate) const HOLDER: &str = "LEADERRUN_HOLDER";
+/// The fencing token of its leadership.
+pub(crate) const TOKEN: &str = "LEADERRUN_FENCING_TOKEN";
+/// The slot in which it leads, from 1.
+pub(crate) const SLOT: &str = "LEADERRUN_SLOT";
+/// How many slots there are.
+pub(crate) const SLOTS: &str = "LEADERRUN_SLOTS";
+
+/// The leader that a process runs under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LeaderAround {
+    pub holder: String,
+    pub token: FencingToken,
+}
+
+/// Returns the leader of this resource that this process runs under, according to its environment.
+pub(crate) fn leader_around(resource: &str) -> Option<LeaderAround> {
+    let text = |name| std::env::var(name).ok();
+    let token = text(TOKEN)?.parse().ok()?;
+    (text(RESOURCE)? == resource).then_some(LeaderAround { holder: text(HOLDER)?, token })
+}
