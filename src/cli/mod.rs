@@ -3,6 +3,7 @@
 
 mod options;
 mod precedence;
+mod questions;
 mod short_help;
 mod values;
 

@@ -54,45 +54,46 @@ impl Query {
     /// # Errors
     /// What is wrong with the options.
     pub(crate) fn from_cli(cli: &Cli) -> Result<Option<Self>, ConfigError> {
-        let json = cli.json;
-        if cli.openmetrics.is_some() && !cli.status && !cli.list {
+        let asked = &cli.questions;
+        let json = asked.json;
+        if asked.openmetrics.is_some() && !asked.status && !asked.list {
             // Nor this, for the same reason.
             return Err(ConfigError::MetricsWithoutQuestion);
         }
         let needs_runs = [
-            ("--history", cli.history.is_some()),
-            ("--succeeded-within", cli.succeeded_within.is_some()),
-            ("--list", cli.list),
+            ("--history", asked.history.is_some()),
+            ("--succeeded-within", asked.succeeded_within.is_some()),
+            ("--list", asked.list),
         ];
         if matches!(cli.local, Some(LocalLock::File(_)))
             && let Some((option, _)) = needs_runs.into_iter().find(|(_, is_asked)| *is_asked)
         {
             return Err(ConfigError::RunsOfFile { option });
         }
-        Ok(Some(if let Some(shell) = cli.completions {
+        Ok(Some(if let Some(shell) = asked.completions {
             Query::Completions(shell)
-        } else if cli.man {
+        } else if asked.man {
             Query::Man
-        } else if cli.check {
+        } else if asked.check {
             Self::check(cli)?
-        } else if cli.status {
-            Query::Status { resource: Resource::from_cli(cli)?, json, metrics: cli.openmetrics.clone() }
-        } else if cli.list {
+        } else if asked.status {
+            Query::Status { resource: Resource::from_cli(cli)?, json, metrics: asked.openmetrics.clone() }
+        } else if asked.list {
             let (backend, times) = (settings::backend(cli, "")?, settings::times(cli)?);
-            Query::List { backend, times, json, metrics: cli.openmetrics.clone() }
-        } else if let Some(count) = cli.history {
+            Query::List { backend, times, json, metrics: asked.openmetrics.clone() }
+        } else if let Some(count) = asked.history {
             Query::History { resource: Resource::from_cli(cli)?, count: count.into(), json }
-        } else if let Some(within) = cli.succeeded_within {
+        } else if let Some(within) = asked.succeeded_within {
             let within = settings::age("--succeeded-within", within)?;
             Query::SucceededWithin { resource: Resource::from_cli(cli)?, within, json }
-        } else if let Some(holder) = cli.leads.clone() {
+        } else if let Some(holder) = asked.leads.clone() {
             Query::Leads { resource: Resource::from_cli(cli)?, holder: settings::name("--leads", &holder)? }
-        } else if cli.watch {
+        } else if asked.watch {
             Query::Watch { resource: Resource::from_cli(cli)?, json }
-        } else if cli.step_down {
+        } else if asked.step_down {
             let resource = Resource::from_cli(cli)?;
-            Query::StepDown { timeout: cli.wait.unwrap_or(2 * resource.times.ttl()), slot: cli.slot, resource }
-        } else if cli.forget {
+            Query::StepDown { timeout: cli.wait.unwrap_or(2 * resource.times.ttl()), slot: asked.slot, resource }
+        } else if asked.forget {
             Query::Forget { resource: Resource::from_cli(cli)?, json }
         } else if json {
             // clap can't check this: the questions that --json would require conflict with the command.
@@ -105,7 +106,7 @@ impl Query {
     fn check(cli: &Cli) -> Result<Self, ConfigError> {
         let Resource { backend, slots, times, .. } = Resource::from_cli(cli)?;
         match backend {
-            BackendConfig::Redlock(config) => Ok(Query::Check { config, slots, times, json: cli.json }),
+            BackendConfig::Redlock(config) => Ok(Query::Check { config, slots, times, json: cli.questions.json }),
             BackendConfig::Local { .. } => Err(ConfigError::CheckOfLocal),
         }
     }
