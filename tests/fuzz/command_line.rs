@@ -6,21 +6,22 @@ use std::{
     path::Path,
 };
 
-use clap::Parser;
-
 use super::is_one_line;
-use crate::{cli::Cli, commands::Query, program::Program, settings::Settings, usage};
+use crate::{cli, commands::Query, program::Program, settings::Settings, usage};
 
 /// Takes the arguments between NULs.
 pub fn command_line(data: &[u8]) {
     let words = data.split(|&byte| byte == 0).map(|word| OsString::from_vec(word.to_vec()));
     let arguments: Vec<OsString> = std::iter::once("leaderrun".into()).chain(words).collect();
-    let cli = match Cli::try_parse_from(&arguments) {
+    let cli = match cli::parse(&arguments) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => return is_one_line(&usage::explain(&error)),
         Err(_) => return,
     };
-    let command = cli.command.clone();
+    let command = match cli.shell_line.clone() {
+        Some(line) => vec!["sh".into(), "-c".into(), line],
+        None => cli.command.clone(),
+    };
     match Query::from_cli(&cli) {
         Ok(Some(_)) => {}
         Ok(None) => match Settings::try_from(cli) {
