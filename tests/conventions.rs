@@ -38,6 +38,8 @@ fn leader(leaderrun: Leaderrun) -> Running {
 #[test]
 fn a_duration_without_a_unit_is_seconds() {
     is_good(&local("units").args(["-w", "5", "-t", "15", "-k", "0.5", "true"]).output());
+    let more = ["--max-run", "60", "--stop-timeout", "0.5", "--hold", "0.1", "--once-for", "a", "--remember", "60"];
+    is_good(&local("units").args(more).args(["true"]).output());
     let output = local("units").env("LEADERRUN_TTL", "0.1").args(["true"]).output();
     assert!(output.stderr.contains("--ttl 100ms is too short"), "{}", output.stderr);
     for (wrong, problem) in [
@@ -46,6 +48,8 @@ fn a_duration_without_a_unit_is_seconds() {
         ("-t=1e3", "write it as 5, 0.5, 500ms, 15s or 2m"),
         ("-k=99999999999999999999", "it is longer than 100 years"),
         ("-w=500000y", "it is longer than 100 years"),
+        ("--max-run=-1", "it is negative"),
+        ("--stop-timeout=-1", "it is negative"),
     ] {
         // As two words, which is how they are mostly written.
         let (option, value) = wrong.split_once('=').expect("both");
@@ -117,6 +121,8 @@ fn the_command_line_takes_precedence_over_variables_that_it_excludes() {
         ("LEADERRUN_VERBOSE", "1", &["--local", "-q"]),
         ("LEADERRUN_QUIET", "1", &["--local", "-v"]),
         ("LEADERRUN_COMMAND", "false", &["--local"]),
+        ("LEADERRUN_ONCE_FOR", "monday", &["--local", "--once-per", "60"]),
+        ("LEADERRUN_ONCE_PER", "60", &["--local", "--once-for", "tuesday"]),
     ] {
         let output = Leaderrun::new().env(variable, value).args(options).args(["-r", &resource, "true"]).output();
         assert_eq!(output.code(), 0, "{variable}={value} {options:?}: {}", output.stderr);
@@ -216,6 +222,13 @@ fn the_commands_own_end_is_reported_with_the_name_of_its_signal() {
     let output = leader.wait();
     assert_eq!(events(&output.stderr, "signal_received")[0]["signal"], "SIGTERM");
     assert_eq!(events(&output.stderr, "ended")[0]["exit_status"], 5);
+
+    let output = local("end").args(json).args(["--max-run", "0.1"]).shell("sleep 60").wait();
+    assert_eq!((output.code(), events(&output.stderr, "timed_out").len()), (124, 1), "{}", output.stderr);
+    assert_eq!(events(&output.stderr, "signal_sent")[0]["signal"], "SIGTERM");
+    let ended = &events(&output.stderr, "ended")[0];
+    assert_eq!((&ended["signal"], &ended["reason"]), (&"SIGTERM".into(), &"timed_out".into()), "{ended}");
+    assert_eq!(ended["message"], "sh was killed by SIGTERM, after --max-run was over");
 }
 
 #[test]
@@ -269,6 +282,11 @@ fn a_lock_file_is_shared_with_flock() {
     assert_eq!(output.code(), 125, "a file with other contents is overwritten");
     assert!(output.stderr.contains("has contents that aren't a lock's"), "{}", output.stderr);
     assert_eq!(fs::read_to_string(&file).expect("the script"), "#!/bin/sh\n");
+    for slots in [run(&["--slots", "2", "true"]), run(&["--status"]).env("LEADERRUN_SLOTS", "2")] {
+        let output = slots.output();
+        assert_eq!(output.code(), 64, "{}", output.stderr);
+        assert!(output.stderr.contains("--slots can't be used with --local=FILE: "), "{}", output.stderr);
+    }
     let output = Leaderrun::new().args(["--local=job", "-r", "job", "true"]).output();
     assert_eq!(output.code(), 64);
     assert!(output.stderr.contains("write a file as a path with a slash, such as ./job"), "{}", output.stderr);
