@@ -40,7 +40,7 @@ impl Change<'_> {
     fn restart(&self, instance: Running, now: &[&Server], before: &[&Server]) -> Running {
         instance.signal(nix::sys::signal::Signal::SIGTERM);
         let said = instance.wait().stderr;
-        assert!(!said.contains(" servers, but this instance "), "{said}");
+        assert!(!said.contains(" nodes, but this instance "), "{said}");
         let instance = self.start(now, before);
         self.witnesses.ticks_on();
         instance

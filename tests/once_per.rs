@@ -275,8 +275,9 @@ fn instances_that_do_not_lead_cause_no_cron_mail_and_verbose_ones_name_the_leade
     leader.signal(Signal::SIGTERM);
     let lines = |text: &str| text.lines().map(|l| l.replace(&resource, "R")).collect::<Vec<_>>();
     let led = lines(&leader.wait().stderr);
-    assert_eq!(led.len(), 3, "{led:?}");
-    for (line, part) in led.iter().zip(["leads with fencing token ", "started ", " ended with exit status 0"]) {
+    assert_eq!(led.len(), 4, "{led:?}");
+    let parts = ["leads with fencing token ", "started ", "got SIGTERM from process ", " ended with exit status 0"];
+    for (line, part) in led.iter().zip(parts) {
         assert!(line.starts_with("leaderrun: R: ") && line.contains(part), "{line}");
     }
     let stood_by = lines(&verbose.wait().stderr);

@@ -71,7 +71,7 @@ fn one_that_could_not_reach_the_common_server_stops_when_it_can() {
     proxy.set(Mode::Pass);
     let other = other.wait();
     assert_eq!(other.code(), 76, "{}", other.stderr);
-    let why = "uses 1 servers, but this instance 3; give all instances the same servers (--redis), or change them";
+    let why = "uses 1 nodes, but this instance 3; give all instances the same nodes (--redis), or change them";
     assert!(other.stderr.contains("lost the lease: web-1, whose lock is on redis://"), "{}", other.stderr);
     assert!(other.stderr.contains(why), "{}", other.stderr);
 }

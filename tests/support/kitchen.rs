@@ -63,9 +63,7 @@ impl Kitchen {
             recipe = recipe.replace(file, &self.path(&file[1..]).display().to_string());
         }
         for (number, node) in (1..).zip(&self.nodes) {
-            for before in ["//", "@"] {
-                recipe = recipe.replace(&format!("{before}redis-{number}"), &format!("{before}{node}"));
-            }
+            recipe = recipe.replace(&format!("redis-{number}"), node);
         }
         let path = std::env::var("PATH").unwrap_or_default();
         let mut shell = Command::new("bash");
