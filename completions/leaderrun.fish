@@ -1,13 +1,15 @@
 complete -c leaderrun -s r -l resource -d 'Name to lead, the same on every instance' -r
 complete -c leaderrun -s R -l redis -d 'Redis servers (nodes); or --redis-file FILE' -r
-complete -c leaderrun -l redis-file -d 'Read server URLs from FILE, one per line' -r -F
-complete -c leaderrun -l redis-before -d 'The servers before, while they are changed' -r
+complete -c leaderrun -l redis-file -d 'Read servers from FILE, one per line' -r -F
+complete -c leaderrun -l redis-before -d 'The nodes before, while they are changed' -r
 complete -c leaderrun -l tls-ca -d 'CA certificates to trust for rediss://' -r -F
 complete -c leaderrun -l tls-cert -d 'Client certificate for rediss://' -r -F
 complete -c leaderrun -l tls-key -d 'Private key of the client certificate' -r -F
 complete -c leaderrun -l slots -d 'Let N instances lead at a time [default: 1]' -r
+complete -c leaderrun -l local -d 'This machine only, with flock(2) and no Redis' -r -F
 complete -c leaderrun -l key-prefix -d 'Prefix of the keys on the nodes' -r
 complete -c leaderrun -l holder -d 'Name of this instance [default: host:pid]' -r
+complete -c leaderrun -s c -l command -d 'Run LINE with sh instead of a COMMAND' -r -f -a "(__fish_complete_command)"
 complete -c leaderrun -s w -l wait -d 'Wait at most DURATION to lead [default: forever]' -r
 complete -c leaderrun -s t -l ttl -d 'Duration of the lease [default: 15s]' -r
 complete -c leaderrun -l hold -d 'Keep the lock for at least DURATION' -r
@@ -65,7 +67,6 @@ zsh\t''
 fish\t''
 elvish\t''
 powershell\t''"
-complete -c leaderrun -l local -d 'This machine only, with flock(2) and no Redis'
 complete -c leaderrun -s n -l try -d 'Don\'t wait: exit with 75 if another leads'
 complete -c leaderrun -l pid-namespace -d 'Run the command in a PID namespace'
 complete -c leaderrun -l rejoin -d 'Stand by again after losing leadership'

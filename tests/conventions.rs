@@ -287,6 +287,11 @@ fn a_lock_file_is_shared_with_flock() {
         assert_eq!(output.code(), 64, "{}", output.stderr);
         assert!(output.stderr.contains("--slots can't be used with --local=FILE: "), "{}", output.stderr);
     }
+    for question in [&["--history"][..], &["--succeeded-within", "60"]] {
+        let output = run(question).output();
+        assert_eq!(output.code(), 64, "{}", output.stderr);
+        assert!(output.stderr.contains("can't be used with --local=FILE: runs aren't recorded there"), "{question:?}");
+    }
     let output = Leaderrun::new().args(["--local=job", "-r", "job", "true"]).output();
     assert_eq!(output.code(), 64);
     assert!(output.stderr.contains("write a file as a path with a slash, such as ./job"), "{}", output.stderr);

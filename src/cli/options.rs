@@ -131,8 +131,8 @@ pub(crate) struct Cli {
     ///
     /// With --local=FILE the lock is that file, for all users who may write to it, whatever the name of the resource is.
     /// leaderrun and flock(1) on the same file exclude each other. leaderrun creates the file for all users if it doesn't
-    /// exist, and keeps its token counter and records there; the file must not hold anything else. It can't have several
-    /// slots.
+    /// exist, and keeps its token counter and records there; the file must not hold anything else. It has one
+    /// slot, and runs aren't recorded there.
     #[arg(help_heading = WHERE)]
     #[arg(long, value_name = "FILE", env = "LEADERRUN_LOCAL", hide_env = true)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "1", value_hint = ValueHint::FilePath)]
