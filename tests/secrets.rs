@@ -60,7 +60,7 @@ fn while_it_leads() {
         for key in keys {
             // A key of another type has runs.
             let value: redis::RedisResult<String> = redis::cmd("GET").arg(&key).query(&mut connection);
-            let runs = || redis::cmd("ZRANGE").arg(&key).arg(0).arg(-1).query(&mut connection).expect("runs");
+            let mut runs = || redis::cmd("ZRANGE").arg(&key).arg(0).arg(-1).query(&mut connection).expect("runs");
             let values: Vec<String> = value.map_or_else(|_| runs(), |value| vec![value]);
             is_clean("the server", &format!("{key} {values:?}"));
         }

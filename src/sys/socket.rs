@@ -160,7 +160,7 @@ mod tests {
         one.descriptors.into_iter().for_each(|fd| File::from(fd).write_all(b"over").expect("an open pipe"));
         let mut through = String::new();
         reader.read_to_string(&mut through).expect("a pipe");
-        assert_eq!(through, "overover");
+        assert_eq!(through, "over".repeat(MOST_DESCRIPTORS));
 
         let two = theirs.receive(&mut bytes).expect("a packet");
         assert_eq!((&bytes[..two.length], two.descriptors.is_empty()), (&b"two"[..], true));

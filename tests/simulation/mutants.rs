@@ -13,7 +13,7 @@ const IN_SCRIPTS: &[(&str, &str, &str)] = &[
     ("token_check", "if tonumber(ARGV[3]) <= tonumber(fence) then", "if false then"),
     ("release_check", "if not is_ours or tonumber(fence) > tonumber(ARGV[2]) then", "if not is_ours then"),
     // It is left out in the program as well, which counts where a lock is kept.
-    ("hold", " or not value and ARGV[8]", ""),
+    ("hold", " or not value and ARGV[13]", ""),
     ("release_proof", " .. redis.sha1hex(ARGV[6]) .. ", " .. ARGV[6] .. "),
 ];
 
