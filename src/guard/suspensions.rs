@@ -1,5 +1,5 @@
-//! The suspensions of the command by a signal. The elector is told of one, stops itself, and continues the command once a
-//! shell has continued the elector. It is told of one at a time, since it reads nothing while it is stopped. Pure.
+//! The suspensions of the command by a signal. The elector learns of one, stops itself, and continues the command once a shell
+//! has continued the elector. It learns of only one at a time, since it reads nothing while it is stopped. Pure.
 
 use std::time::Duration;
 

@@ -24,13 +24,13 @@ pub(crate) struct Run {
 /// What became of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunState {
-    /// Its leader still leads, since so long.
+    /// Its leader still leads, and has for this long.
     Leads { for_now: Duration },
-    /// It ended after so long.
+    /// It ended, after it had run for this long.
     Ended { result: RunResult, ran: Duration },
-    /// It is over, and nobody could record how. Its leader last extended its lease after so long.
+    /// It is over, and nobody could record how. Its leader last extended its lease after this long.
     Died { at_least: Option<Duration> },
-    /// Too few nodes know of it to tell whether it ever led.
+    /// Too few nodes recorded it to say whether it ever led.
     Unproven,
 }
 
