@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use tokio::runtime::Builder;
 
 use crate::{
     history::EndedRun,
@@ -121,7 +122,11 @@ pub(crate) fn release_for_dead_elector(
 ) -> bool {
     match (&settings.backend, release_key) {
         (BackendConfig::Redlock(config), ReleaseKey::Nodes(key)) => {
-            redlock::release_alone(config, settings.times, key, note, run)
+            let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return false };
+            let released = runtime.block_on(redlock::release_alone(config, settings.times, key, note, run));
+            // Dropping the runtime would wait for a name that is still being resolved.
+            runtime.shutdown_background();
+            released
         }
         (BackendConfig::Local { file }, _) => {
             let once_per = settings.once_per.as_ref();

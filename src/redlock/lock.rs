@@ -291,21 +291,7 @@ impl Redlock {
 
 /// Leaves a note, records the run and releases, without having campaigned, as a guard does for its dead elector. Returns whether a
 /// quorum confirmed the release.
-pub(crate) fn release_alone(
-    config: &RedlockConfig,
-    times: Times,
-    key: NodesKey,
-    note: Option<&Note>,
-    run: EndedRun,
-) -> bool {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return false };
-    let released = runtime.block_on(release_in_runtime(config, times, key, note, run));
-    runtime.shutdown_background();
-    released
-}
-
-/// The same, within the present runtime.
-pub(crate) async fn release_in_runtime(
+pub(crate) async fn release_alone(
     config: &RedlockConfig,
     times: Times,
     key: NodesKey,

@@ -42,7 +42,6 @@ pub(crate) use self::{
 #[cfg(test)]
 pub(crate) use self::{
     known_clocks::NodeTime,
-    lock::release_in_runtime,
     net::failure::Failure,
     scripts::{
         AcquireReply, Acquisition, Answer, Audience, DatedNote, ExtendReply, Keys, PresentRun, RunTimes, acquired,

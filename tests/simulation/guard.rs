@@ -265,7 +265,7 @@ impl Supervisor {
         let (BackendConfig::Redlock(config), Some(lease)) = (&self.settings.backend, self.lease) else { return };
         let (note, ended) = (run::note_of_orphaned(&lease, &self.settings), run::run_of_orphaned(&lease));
         if let ReleaseKey::Nodes(key) = lease.release_key {
-            redlock::release_in_runtime(config, self.settings.times, key, note.as_ref(), ended).await;
+            redlock::release_alone(config, self.settings.times, key, note.as_ref(), ended).await;
         }
     }
 }
