@@ -63,6 +63,8 @@ struct Leadership<'a, G> {
     /// We have passed on a signal that ends a process: what the command does then is not its own doing.
     told_to_end: bool,
     guard_dead: bool,
+    /// The guard has begun to kill what is left of the tree.
+    killing: bool,
     /// When the guard has seen that nothing of the command is left.
     empty_since: Option<Moment>,
     /// The number of the command's last suspension that we know of.
@@ -101,6 +103,7 @@ pub(crate) async fn run<G: Guard>(
         stopping: None,
         told_to_end: false,
         guard_dead: false,
+        killing: false,
         empty_since: None,
         suspension: 0,
         stop_passed_on: false,
@@ -189,7 +192,10 @@ impl<G: Guard> Leadership<'_, G> {
                 None => self.lose(None),
             },
             GuardMessage::AskedToStop => self.reports_stop(),
-            GuardMessage::Killing => self.reports_kill(),
+            GuardMessage::Killing => {
+                self.killing = true;
+                self.reports_kill();
+            }
             GuardMessage::NotForked { errno } => {
                 self.fails(format_args!("cannot fork to run {}: {}", self.name(), errno.desc()));
                 self.command_end = Some(LeadershipOutcome::NotForked);
@@ -354,7 +360,7 @@ impl<G: Guard> Leadership<'_, G> {
             self.lose(None);
         }
         self.guard.kill();
-        self.without_guard("was stopped");
+        self.without_guard(if self.killing { "could not kill everything in time" } else { "was stopped" });
     }
 
     fn outcome(&self) -> LeadershipOutcome {

@@ -5,6 +5,7 @@ mod acl;
 mod arrows;
 mod bad_nodes;
 mod bare_quorum;
+mod busy_host;
 mod campaign;
 mod changed_servers;
 mod check;

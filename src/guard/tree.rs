@@ -30,6 +30,7 @@ use crate::{
     clock::Moment,
     sys::{
         pidfd::Pidfd,
+        priority::run_before_others,
         signal::{send_to_child, send_to_group},
         wait::{self, Ending},
     },
@@ -126,7 +127,8 @@ impl Tree {
     /// Kills our children but `spared`, and the process groups that are known to be the tree's alone: `group`, and in the
     /// guard those of sessions that were made in the tree. No member of a group can fork while that is killed (kill(2)), so processes
     /// that fork and exit faster than they are listed can't escape in it. With `singly`, a child is killed by itself even
-    /// if its group has been: only that shows whether it can be.
+    /// if its group has been: only that shows whether it can be. It may be dying, which needs processor time of its own: then it
+    /// gets that before others, if we may give it.
     ///
     /// # Errors
     /// Our children could not be listed.
@@ -153,6 +155,9 @@ impl Tree {
                 && errno != Errno::ESRCH
             {
                 found.unkillable.get_or_insert(Spared { pid: child, errno });
+            }
+            if singly {
+                let _ = run_before_others(child);
             }
         })?;
         Ok(found)

@@ -9,6 +9,7 @@ pub(crate) mod descriptors;
 pub(crate) mod inherited;
 pub(crate) mod launch;
 pub(crate) mod pidfd;
+pub(crate) mod priority;
 pub(crate) mod process;
 pub(crate) mod readiness;
 pub(crate) mod signal;

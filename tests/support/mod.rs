@@ -34,7 +34,10 @@ pub use self::{
     sentinels::{Group, NAME, Sentinel},
     servers::{Server, Servers},
     terminal::{Terminal, UP, leaderrun_of, local, namespaces, run},
-    user::{as_ordinary_user, is_root, may_become_others, may_make_namespaces, path, unshare, unshare_and},
+    user::{
+        as_ordinary_user, is_root, may_become_others, may_make_namespaces, may_raise_priorities, path, unshare,
+        unshare_and,
+    },
     waiting::{LONG, eventually, eventually_within},
     witnesses::{Witness, Witnesses, monotonic},
 };

@@ -228,9 +228,7 @@ impl Stage {
         if shape.command.last().is_some_and(|s| s == "forker") {
             signal(main, Signal::SIGUSR1);
         }
-        if let Some(hardship) = &self.hardship {
-            hardship(&leading);
-        }
+        self.be_hard_on(&leading);
         let began = Instant::now();
         match end {
             End::ElectorKilled => signal(elector, Signal::SIGKILL),
@@ -263,6 +261,13 @@ impl Stage {
         tree.is_gone();
         check_leader(leading.leader, end);
         took
+    }
+
+    /// Does to the leader what the stage holds for it.
+    pub fn be_hard_on(&self, leading: &Leading) {
+        if let Some(hardship) = &self.hardship {
+            hardship(leading);
+        }
     }
 
     /// Gives the lock to another holder, for longer than the lease that is lost.

@@ -17,6 +17,16 @@ pub fn may_become_others() -> bool {
     is_root()
 }
 
+/// Returns whether this user may give processes a higher priority, even a real-time one; prints a note otherwise.
+pub fn may_raise_priorities() -> bool {
+    let raised = Command::new("chrt").args(["--rr", "1", "true"]).output();
+    let raised = raised.expect("chrt (tests/run installs it)").status.success();
+    if !raised {
+        println!("not tried: raising a priority needs CAP_SYS_NICE");
+    }
+    raised
+}
+
 /// Returns unshare(1) with the options that make an ordinary user root of a user namespace.
 pub fn unshare() -> &'static [&'static str] {
     if is_root() { &["unshare"] } else { &["unshare", "--map-root-user"] }
