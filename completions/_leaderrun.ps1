@@ -75,6 +75,7 @@ Register-ArgumentCompleter -Native -CommandName 'leaderrun' -ScriptBlock {
             [CompletionResult]::new('--list', '--list', [CompletionResultType]::ParameterName, 'Print every resource: who leads, and the last run')
             [CompletionResult]::new('--check', '--check', [CompletionResultType]::ParameterName, 'Check the nodes: problems and suggested fixes')
             [CompletionResult]::new('--step-down', '--step-down', [CompletionResultType]::ParameterName, 'Ask the leader to step down gracefully')
+            [CompletionResult]::new('--if-standby', '--if-standby', [CompletionResultType]::ParameterName, 'Let --step-down ask only if an instance stands by')
             [CompletionResult]::new('--forget', '--forget', [CompletionResultType]::ParameterName, 'Delete what is recorded of successes and failures')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON, with a question')
             [CompletionResult]::new('--man', '--man', [CompletionResultType]::ParameterName, 'Print the man page')

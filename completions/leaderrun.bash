@@ -23,7 +23,7 @@ _leaderrun() {
 
     case "${cmd}" in
         leaderrun)
-            opts="-r -R -c -n -w -t -s -k -E -v -q -h -V --resource --redis --redis-file --redis-before --tls-ca --tls-cert --tls-key --slots --local --key-prefix --holder --command --try --wait --ttl --hold --once-for --remember --once-per --attempts --max-run --signal --kill-after --stop-timeout --pid-namespace --conflict-exit-code --skip-exit-code --rejoin --verbose --quiet --log-format --sd-notify --status --leads --watch --history --succeeded-within --list --openmetrics --check --step-down --slot --forget --json --completions --man --help --version"
+            opts="-r -R -c -n -w -t -s -k -E -v -q -h -V --resource --redis --redis-file --redis-before --tls-ca --tls-cert --tls-key --slots --local --key-prefix --holder --command --try --wait --ttl --hold --once-for --remember --once-per --attempts --max-run --signal --kill-after --stop-timeout --pid-namespace --conflict-exit-code --skip-exit-code --rejoin --verbose --quiet --log-format --sd-notify --status --leads --watch --history --succeeded-within --list --openmetrics --check --step-down --if-standby --slot --forget --json --completions --man --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -72,6 +72,7 @@ set edit:completion:arg-completer[leaderrun] = {|@words|
             cand --list 'Print every resource: who leads, and the last run'
             cand --check 'Check the nodes: problems and suggested fixes'
             cand --step-down 'Ask the leader to step down gracefully'
+            cand --if-standby 'Let --step-down ask only if an instance stands by'
             cand --forget 'Delete what is recorded of successes and failures'
             cand --json 'Print JSON, with a question'
             cand --man 'Print the man page'

@@ -151,6 +151,14 @@ impl Observer {
         }
     }
 
+    /// Returns whether an instance stands by; `None` if that can't be seen.
+    pub(crate) async fn has_standby(&self) -> Option<bool> {
+        match self {
+            Observer::Redlock(nodes) => nodes.has_standby().await,
+            Observer::Local(local) => local.has_standby(),
+        }
+    }
+
     /// Asks a leader that was seen here to step down. Returns whether it will learn of that when it extends its lease.
     ///
     /// # Errors

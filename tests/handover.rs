@@ -115,7 +115,7 @@ fn broken_connections_are_reestablished_and_listen_again() {
         for server in &servers.0 {
             server.query::<()>(&["CLIENT", "KILL", "TYPE", "pubsub"]);
         }
-        wait_for_listeners(&servers, &resource, 2);
+        wait_for_listeners(&servers, &resource, 3 - leaderships);
         hands_over(&witnesses, leaderships);
     }
     witnesses.check();

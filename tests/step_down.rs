@@ -53,6 +53,54 @@ fn the_command_stops_another_instance_leads_and_the_call_returns() {
     }
 }
 
+/// A leader that has stood by, and somebody who watches, are no standbys.
+#[test]
+fn if_standby_leaves_a_leader_alone_that_nobody_could_follow() {
+    let servers = Servers::settled(3, TTL);
+    for place in [Some(&servers), None] {
+        for slots in [&[][..], &["--slots", "2"]] {
+            let resource = unique("if-standby");
+            let run = || on(place, &resource).args(slots);
+            let start = || run().args(["-v", "sleep", "1000"]).spawn();
+            let which: &[&str] = if slots.is_empty() { &[] } else { &["--slot", "1"] };
+            let ask = || run().args(["--step-down", "--if-standby"]).args(which).output();
+            let mut leaders: Vec<_> = (0..slots.len().max(1)).map(|_| start()).collect();
+            leaders.iter().for_each(|leader| leader.reports(": started "));
+            let follower = start();
+            follower.reports("stands by");
+            leaders[0].signal(Signal::SIGTERM);
+            follower.reports(": started ");
+            leaders.remove(0).wait();
+
+            let mut watcher = run().args(["--watch"]).spawn();
+            watcher.says("leads");
+            let asked = ask();
+            assert_eq!((asked.code(), asked.stdout.as_str()), (75, ""), "{}", asked.stderr);
+            assert!(asked.stderr.contains(" was not asked to step down: nobody stands by"), "{}", asked.stderr);
+
+            let standby = start();
+            standby.reports("stands by");
+            let asked = eventually("a standby that is seen", || Some(ask()).filter(|asked| asked.code() != 75));
+            assert_eq!(asked.code(), 0, "{}", asked.stderr);
+            standby.reports(": started ");
+        }
+    }
+}
+
+#[test]
+fn if_standby_asks_nobody_where_no_quorum_can_say() {
+    let servers = Servers::settled(3, TTL);
+    let resource = unique("if-standby");
+    let leader = on(Some(&servers), &resource).args(["-v", "sleep", "1000"]).spawn();
+    leader.reports(": started ");
+    for server in &servers.0 {
+        server.query::<()>(&["ACL", "SETUSER", "default", "-pubsub|numsub"]);
+    }
+    let asked = on(Some(&servers), &resource).args(["--step-down", "--if-standby"]).output();
+    assert_eq!(asked.code(), 69, "{}", asked.stderr);
+    assert!(asked.stderr.contains("whether an instance stands by can't be seen"), "{}", asked.stderr);
+}
+
 #[test]
 fn a_command_that_does_not_stop_is_killed_in_time_and_the_lease_is_kept_until_then() {
     let servers = Servers::settled(3, TTL);

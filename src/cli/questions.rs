@@ -93,6 +93,13 @@ pub(crate) struct Questions {
     #[arg(long, group = "question", conflicts_with = "command")]
     pub step_down: bool,
 
+    /// Let --step-down ask only if an instance stands by
+    ///
+    /// Otherwise the leader goes on, and the exit status is 75, or 69 if too few nodes could say.
+    #[arg(help_heading = QUESTIONS, hide_short_help = true)]
+    #[arg(long, requires = "step_down")]
+    pub if_standby: bool,
+
     /// The slot for --step-down
     ///
     /// Needed if the resource has several (--slots).

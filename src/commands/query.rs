@@ -33,7 +33,7 @@ pub(crate) enum Query {
     List { backend: BackendConfig, times: Times, json: bool, metrics: Option<PathBuf> },
     Leads { resource: Resource, holder: String },
     Watch { resource: Resource, json: bool },
-    StepDown { resource: Resource, slot: Option<u16>, timeout: Duration },
+    StepDown { resource: Resource, request: step_down::Request },
     Forget { resource: Resource, json: bool },
 }
 
@@ -92,7 +92,9 @@ impl Query {
             Query::Watch { resource: Resource::from_cli(cli)?, json }
         } else if asked.step_down {
             let resource = Resource::from_cli(cli)?;
-            Query::StepDown { timeout: cli.wait.unwrap_or(2 * resource.times.ttl()), slot: asked.slot, resource }
+            let timeout = cli.wait.unwrap_or(2 * resource.times.ttl());
+            let request = step_down::Request { slot: asked.slot, if_standby: asked.if_standby, timeout };
+            Query::StepDown { resource, request }
         } else if asked.forget {
             Query::Forget { resource: Resource::from_cli(cli)?, json }
         } else if json {
@@ -145,8 +147,8 @@ impl Query {
             Query::Watch { resource, json } => {
                 ask(async { watch::print(resource.observe()?, resource.slots, json).await })
             }
-            Query::StepDown { resource, slot, timeout } => {
-                ask(async { step_down::ask(resource.observe()?, resource.slots, slot, timeout).await })
+            Query::StepDown { resource, request } => {
+                ask(async { step_down::ask(resource.observe()?, resource.slots, request).await })
             }
             Query::Forget { resource, json } => ask(async {
                 let observer = resource.observe()?;

@@ -13,8 +13,20 @@ use crate::{exit::Exit, lock::Slot, observer::Observer, report, status::Election
 /// How long to wait for the next leader after the last one has stepped down.
 const HANDOVER: Duration = Duration::from_secs(2);
 
-/// Asks the leader to step down. Returns when another one leads, or none has for a while.
-pub(super) async fn ask(mut observer: Observer, slots: u16, slot: Option<u16>, timeout: Duration) -> Result<Exit> {
+/// What the leader is asked.
+pub(crate) struct Request {
+    /// The slot, if there are several.
+    pub slot: Option<u16>,
+    /// Only if an instance stands by.
+    pub if_standby: bool,
+    /// How long to wait until the leader has stepped down.
+    pub timeout: Duration,
+}
+
+/// Asks the leader to step down. Returns when another one leads, or none has for a while. `slots`: how many there are if
+/// nobody leads who says it.
+pub(super) async fn ask(mut observer: Observer, slots: u16, request: Request) -> Result<Exit> {
+    let Request { slot, if_standby, timeout } = request;
     observer.listen()?;
     let mut all = observer.look_at_all(slots).await;
     let of = u16::try_from(all.len()).unwrap_or(u16::MAX);
@@ -34,6 +46,17 @@ pub(super) async fn ask(mut observer: Observer, slots: u16, slot: Option<u16>, t
         return Ok(exit(&[seen]));
     };
     let (resource, holder) = (seen.name(), &leader.holder);
+    if if_standby {
+        let why = match observer.has_standby().await {
+            Some(true) => None,
+            Some(false) => Some(("nobody stands by", Exit::NotLeader)),
+            None => Some(("whether an instance stands by can't be seen; see --check", Exit::NoQuorum)),
+        };
+        if let Some((why, exit)) = why {
+            report::print_error(format_args!("{resource}: {holder} was not asked to step down: {why}"));
+            return Ok(exit);
+        }
+    }
     if !observer.ask_to_step_down(&leader).await? {
         let why = "too few nodes could be told";
         report::print_error(format_args!("{resource}: {holder} was not asked to step down: {why}; see --check"));

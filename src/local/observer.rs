@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::Write,
+    io::{self, Write},
     os::unix::fs::MetadataExt,
     path::Path,
     sync::Arc,
@@ -15,7 +15,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::sync::Notify;
 
 use super::{
-    path::{LockFile, open_private},
+    path::{LockFile, open_existing, open_private, queue_path},
     record::Record,
     runs,
 };
@@ -138,6 +138,19 @@ impl LocalObserver {
         self.changed.notified().await;
     }
 
+    /// Returns whether an instance waits for the lock, or for that of any slot; `None` if that can't be seen.
+    pub(crate) fn has_standby(&self) -> Option<bool> {
+        if self.slot.is_only() {
+            let flocks = self.place.open_to_read().and_then(|file| flocks_on(&file));
+            return flocks.ok().map(|flocks| flocks.contains(&Flock::Waits));
+        }
+        // The first one who waits for a slot has the queue locked.
+        match open_existing(&queue_path(self.place.path())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
+            queue => queue.and_then(|queue| flocks_on(&queue)).ok().map(|flocks| !flocks.is_empty()),
+        }
+    }
+
     /// Asks the leader with this token to step down.
     ///
     /// # Errors
@@ -180,13 +193,30 @@ fn leader(record: &Record, kept: Option<Duration>) -> LeaderStatus {
     LeaderStatus { holder, since, token, kept: kept.is_some(), safe_for: kept, id: LeadershipId::Token(token) }
 }
 
-/// Returns whether somebody holds the file's lock, according to /proc/locks. On some file systems /proc/locks gives
-/// another device than stat(2); in a folder of ours the inode number is enough.
+/// Returns whether somebody holds the file's lock.
 fn is_locked(file: &File) -> bool {
-    let Ok(inode) = file.metadata().map(|metadata| metadata.ino().to_string()) else { return false };
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    flocks_on(file).is_ok_and(|flocks| flocks.contains(&Flock::Held))
+}
+
+/// A lock on a file, as flock(2) takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flock {
+    Held,
+    Waits,
+}
+
+/// Returns the locks on a file according to /proc/locks. On some file systems /proc/locks gives another device than
+/// stat(2); in a folder of ours the inode number is enough.
+///
+/// # Errors
+/// Those of fstat(2) and of reading /proc/locks.
+fn flocks_on(file: &File) -> io::Result<Vec<Flock>> {
+    let inode = file.metadata()?.ino().to_string();
     // "1: FLOCK  ADVISORY  WRITE 4711 fe:00:131 0 EOF"; one that waits has "->" after the number.
-    locks.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>()).any(|fields| {
-        matches!(fields.as_slice(), [_, "FLOCK", _, "WRITE", _, place, ..] if place.rsplit(':').next() == Some(&inode))
-    })
+    let flock = |line: &str| match line.split_ascii_whitespace().skip(1).collect::<Vec<_>>().as_slice() {
+        ["FLOCK", _, "WRITE", _, place, ..] if place.rsplit(':').next() == Some(&inode) => Some(Flock::Held),
+        ["->", "FLOCK", _, "WRITE", _, place, ..] if place.rsplit(':').next() == Some(&inode) => Some(Flock::Waits),
+        _ => None,
+    };
+    Ok(fs::read_to_string("/proc/locks")?.lines().filter_map(flock).collect())
 }

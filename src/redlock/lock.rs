@@ -16,7 +16,7 @@ use super::{
     net::{
         failure::Failure,
         node::{Node, Vote},
-        pubsub::{MOST_NOTIFICATIONS, NotificationSender},
+        pubsub::{MOST_NOTIFICATIONS, NotificationSender, Subscription},
     },
     outcome::{self, NodeReply, OtherTerms},
     outlook::Outlook,
@@ -94,7 +94,8 @@ impl Redlock {
         let node = |index: usize| {
             let notifications = NotificationSender(sender.clone());
             let channel = session.keys(&config.addresses[index]).channel;
-            Arc::new(Node::at(config, index, channel, notifications, &times))
+            let subscription = Subscription { channel, watchers: None, notifications };
+            Arc::new(Node::at(config, index, subscription, &times))
         };
         Redlock {
             nodes: (0..config.addresses.len()).map(node).collect(),

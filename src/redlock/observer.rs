@@ -14,7 +14,7 @@ use super::{
     net::{
         failure::Failure,
         node::Node,
-        pubsub::{MOST_NOTIFICATIONS, Notification, NotificationSender},
+        pubsub::{MOST_NOTIFICATIONS, Notification, NotificationSender, Subscription},
     },
     outcome::{NodeReply, answers, nodes_that},
     round::Round,
@@ -54,8 +54,10 @@ impl RedlockObserver {
         let (sender, notifications) = mpsc::channel(MOST_NOTIFICATIONS);
         let lock = config.lock.clone();
         let node = |index: usize| {
-            let channel = Keys::new(&lock, config.addresses[index].database()).channel;
-            Arc::new(Node::at(config, index, channel, NotificationSender(sender.clone()), &times))
+            let Keys { channel, watchers, .. } = Keys::new(&lock, config.addresses[index].database());
+            let notifications = NotificationSender(sender.clone());
+            let subscription = Subscription { channel, watchers: Some(watchers), notifications };
+            Arc::new(Node::at(config, index, subscription, &times))
         };
         let nodes = (0..config.addresses.len()).map(node).collect();
         RedlockObserver {
@@ -145,6 +147,17 @@ impl RedlockObserver {
         while self.notifications.try_recv().is_ok() {}
     }
 
+    /// Returns whether a quorum of nodes knows of a standby; `None` if no quorum can say. Those who only watch don't count.
+    pub(crate) async fn has_standby(&self) -> Option<bool> {
+        let count = |node: &Arc<Node>| {
+            let (index, asked) = (node.index, node.ask(self.keys(node).count_listeners()));
+            async move { NodeReply { node: index, answer: asked.await.and_then(standbys) } }
+        };
+        let replies = join_all(self.nodes.iter().map(count)).await;
+        let knows = self.quorums.is_reached(&nodes_that(&replies, |&standbys| standbys > 0));
+        (knows || self.is_known(&replies)).then_some(knows)
+    }
+
     /// Asks the leader with this lock to step down. Returns whether a quorum of nodes will pass that on.
     pub(crate) async fn ask_to_step_down(&self, leader: &LockValue) -> bool {
         let lasts = 2 * self.times.ttl();
@@ -217,6 +230,12 @@ impl RedlockObserver {
             nodes: self.nodes.iter().map(|node| node_status(node, replies)).collect(),
         }
     }
+}
+
+/// Reads how many listen on a lock's channel, and takes off those who only watch.
+fn standbys(count: Value) -> Result<u32, Failure> {
+    let counted = redis::from_redis_value::<(String, u32, String, u32)>(count);
+    counted.map(|(_, all, _, watch)| all.saturating_sub(watch)).map_err(|_| Failure::StrangeAnswer)
 }
 
 /// Returns the status of the leader that has a quorum of these lists. It is safe until only one node less than a quorum has

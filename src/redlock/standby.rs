@@ -45,12 +45,12 @@ impl StandbyWaiter {
         }
     }
 
-    /// Stops waiting for good: a leader never stands by again. Where others lead in other slots, it isn't told of them.
+    /// Stops waiting for good: a leader never stands by again. It is no listener any more, so that only standbys are counted, and
+    /// are told of other slots.
     pub(crate) fn close(&mut self, nodes: &[Arc<Node>]) {
         self.notifications.close();
         while self.notifications.try_recv().is_ok() {}
-        if self.listening && self.timers.len() > 1 {
-            self.listening = false;
+        if std::mem::take(&mut self.listening) {
             nodes.iter().for_each(|node| node.listen_no_more());
         }
     }

@@ -93,6 +93,11 @@ impl Server {
             (b"HELLO", _) => Reply::error("ERR unknown command `HELLO`, with args beginning with: `3`, "),
             (b"PING", []) => Reply::Status("PONG".into()),
             (b"SUBSCRIBE", [channel]) => self.subscribe(client, channel),
+            (b"UNSUBSCRIBE", [channel]) => {
+                self.subscribers
+                    .retain(|subscriber| (subscriber.connection, &subscriber.channel) != (client.number, channel));
+                Reply::Push(vec![Reply::bulk("unsubscribe"), Reply::Bulk(channel.clone()), Reply::Int(0)])
+            }
             (b"GET", [key]) => self.get(key).map_or(Reply::Nil, |entry| Reply::Bulk(entry.value.clone())),
             (b"SET", [key, value, rest @ ..]) => self.set(key, value, rest),
             (b"DEL", [key]) => {

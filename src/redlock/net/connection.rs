@@ -117,6 +117,19 @@ impl Endpoint {
     }
 }
 
+/// Subscribes; first to the channel of watchers, so that none is taken for a standby.
+async fn subscribe(commands: &mut MultiplexedConnection, subscription: &Subscription) -> RedisResult<()> {
+    if let Some(watchers) = &subscription.watchers {
+        allowed(commands.subscribe(watchers).await)?;
+    }
+    commands.subscribe(&subscription.channel).await
+}
+
+/// Lets a refusal pass: a watcher whose user may subscribe to the lock's channel alone is taken for a standby.
+fn allowed(subscribed: RedisResult<()>) -> RedisResult<()> {
+    subscribed.or_else(|error| if is_refusal(&error) { Ok(()) } else { Err(error) })
+}
+
 /// One attempt to connect.
 struct Dialer<'a> {
     info: ConnectionInfo,
@@ -149,7 +162,7 @@ impl Dialer<'_> {
             }
         });
         let refused = match self.open(ProtocolVersion::RESP3, config, budget).await {
-            Ok(mut connection) => match connection.commands.subscribe(&subscription.channel).await {
+            Ok(mut connection) => match subscribe(&mut connection.commands, subscription).await {
                 Ok(()) => return Ok(Some(Opened { connection, messages: Messages::Pushed { lost } })),
                 Err(error) => (error, Delivery::Denied),
             },
@@ -168,6 +181,9 @@ impl Dialer<'_> {
         let budget = ByteBudget::default();
         let stream = LimitedStream::new(self.stream().await?, budget.clone());
         let mut pubsub = PubSub::new(&self.settings(ProtocolVersion::RESP2), stream).await?;
+        if let Some(watchers) = &subscription.watchers {
+            allowed(pubsub.subscribe(watchers).await)?;
+        }
         match pubsub.subscribe(&subscription.channel).await {
             Ok(()) => Ok(Messages::Separate { pubsub, budget, subscription: subscription.clone() }),
             Err(error) if is_refusal(&error) => {

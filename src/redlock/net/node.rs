@@ -9,7 +9,7 @@ use super::{
     client::{Client, ServerAnswer},
     connection::{Endpoint, Locate},
     failure::Failure,
-    pubsub::{NotificationSender, Subscription},
+    pubsub::Subscription,
     sentinel::Sentinels,
 };
 use crate::{host::spawn, lease::Times, redlock::config::RedlockConfig};
@@ -33,20 +33,14 @@ pub(crate) struct Vote {
 
 impl Node {
     /// Starts to connect to one of a config's nodes. Requires a runtime.
-    pub(crate) fn at(
-        config: &RedlockConfig,
-        index: usize,
-        channel: String,
-        notifications: NotificationSender,
-        times: &Times,
-    ) -> Self {
+    pub(crate) fn at(config: &RedlockConfig, index: usize, subscription: Subscription, times: &Times) -> Self {
         let (address, tls) = (config.addresses[index].clone(), config.tls.clone());
         let sentinels = address.group().map(|group| Arc::new(Sentinels::new(group, tls.as_ref(), times)));
         let endpoint = Endpoint {
             address: address.clone(),
             locate: sentinels.as_ref().map(located_by),
             tls,
-            subscription: Some(Subscription { channel, notifications }),
+            subscription: Some(subscription),
         };
         Node { index, address, client: Client::new(endpoint, times), sentinels }
     }

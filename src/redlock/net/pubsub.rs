@@ -43,6 +43,8 @@ pub(crate) struct NotificationSender(pub mpsc::Sender<Notification>);
 #[derive(Clone)]
 pub(crate) struct Subscription {
     pub channel: String,
+    /// A second channel, without messages: those who subscribe to it as well only watch, and don't stand by.
+    pub watchers: Option<String>,
     pub notifications: NotificationSender,
 }
 

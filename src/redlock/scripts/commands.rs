@@ -29,6 +29,9 @@ const ANY_NUMBER: u16 = 0;
 pub(crate) const KEY_SUFFIXES: [&str; 8] =
     [FENCE, STEP_DOWN, DONE, FAILURES, KEY_DONE, KEY_FAILURES, RUNS_OF_LOCK, LAST_SUCCESS];
 
+/// What follows the name of a lock's channel in that of its watchers.
+const WATCHERS: &str = ":watchers";
+
 const FENCE: &str = ":fence";
 const STEP_DOWN: &str = ":step-down";
 const DONE: &str = ":done";
@@ -45,6 +48,8 @@ const KEY_FAILURES: &str = ":once-failures";
 pub(crate) struct Keys {
     pub lock: String,
     pub channel: String,
+    /// The channel of those who only watch.
+    pub watchers: String,
     pub fence: String,
     step_down: String,
     pub runs: String,
@@ -81,7 +86,8 @@ impl Keys {
             [FENCE, STEP_DOWN, RUNS_OF_LOCK, LAST_SUCCESS].map(|suffix| format!("{lock}{suffix}"));
         let channel = if database == 0 { resource.to_owned() } else { format!("{resource}:db{database}") };
         let shared = (!slot.is_only()).then(|| Shared { slot, name: resource.to_owned() });
-        Keys { lock, channel, fence, step_down, runs, last_success, shared }
+        let watchers = format!("{channel}{WATCHERS}");
+        Keys { lock, channel, watchers, fence, step_down, runs, last_success, shared }
     }
 
     /// Returns what a message about the slot ends with.
@@ -186,6 +192,13 @@ impl Keys {
     pub(crate) fn runs(&self, first: usize, last: usize) -> Cmd {
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(RUNS).arg(2).arg(&self.runs).arg(&self.last_success).arg(first).arg(last);
+        cmd
+    }
+
+    /// Returns a request for how many listen on the channel, and how many of them only watch.
+    pub(crate) fn count_listeners(&self) -> Cmd {
+        let mut cmd = redis::cmd("PUBSUB");
+        cmd.arg("NUMSUB").arg(&self.channel).arg(&self.watchers);
         cmd
     }
 
