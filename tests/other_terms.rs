@@ -32,6 +32,6 @@ fn another_number_of_servers_is_told_by_check() {
     eventually("the lock on all nodes", || (servers.locked(&resource) == 3).then_some(()));
     let check = Leaderrun::new().args(["-R", &servers.0[0].url(), "-r", &resource, "-t", "3s", "--check"]).output();
     assert_eq!(check.code(), 1, "{}", check.stdout);
-    let found = "has the lock of web-1, which uses 3 nodes, but this instance 1: give all instances the same --redis";
+    let found = "has the lock of web-1, which uses another number of nodes (3) than this instance (1): give all instances the same --redis";
     assert!(check.stdout.contains(found), "{}", check.stdout);
 }

@@ -20,7 +20,8 @@ fn changes(before: &[&Server], after: &[&Server]) {
     let (resource, witnesses) = (unique("list"), Witnesses::new());
     let leader = run(&urls(before), &resource).args(witnesses.command(&["drain", "1"])).spawn();
     witnesses.started(1);
-    let message = format!(" uses {} nodes, but this instance {}; give all", before.len(), after.len());
+    let message =
+        format!(" uses another number of nodes ({}) than this instance ({}); give all", before.len(), after.len());
     let tries = run(&urls(after), &resource).args(["--try"]).args(witnesses.command(&[])).spawn().wait();
     assert_eq!(tries.code(), 78, "{}", tries.stderr);
     let begins = format!("leaderrun: {resource}: web-1, whose lock is on redis://");
@@ -71,7 +72,7 @@ fn one_that_could_not_reach_the_common_server_stops_when_it_can() {
     proxy.set(Mode::Pass);
     let other = other.wait();
     assert_eq!(other.code(), 76, "{}", other.stderr);
-    let why = "uses 1 nodes, but this instance 3; give all instances the same nodes (--redis), or change them";
+    let why = "uses another number of nodes (1) than this instance (3); give all instances the same nodes (--redis), or change";
     assert!(other.stderr.contains("lost the lease: web-1, whose lock is on redis://"), "{}", other.stderr);
     assert!(other.stderr.contains(why), "{}", other.stderr);
 }

@@ -141,7 +141,7 @@ impl ListSizes {
 impl fmt::Display for ListSizes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.now)?;
-        self.before.map_or(Ok(()), |before| write!(f, " (before: {before})"))
+        self.before.map_or(Ok(()), |before| write!(f, ", before {before}"))
     }
 }
 

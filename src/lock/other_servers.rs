@@ -18,8 +18,8 @@ impl fmt::Display for OtherServers {
         let OtherServers { node, holder, theirs, ours } = self;
         write!(
             f,
-            "{holder}, whose lock is on {node}, uses {theirs} nodes, but this instance {ours}; give all instances the same \
-             nodes (--redis), or change them with --redis-before"
+            "{holder}, whose lock is on {node}, uses another number of nodes ({theirs}) than this instance ({ours}); give \
+             all instances the same nodes (--redis), or change them with --redis-before"
         )
     }
 }

@@ -190,7 +190,10 @@ impl fmt::Display for Finding {
                 write!(f, "doesn't let this user run {commands} (NOPERM): runs are not all recorded or listed there")
             }
             Finding::OtherList { holder, theirs, ours } => {
-                write!(f, "has the lock of {holder}, which uses {theirs} nodes, but this instance {ours}")
+                write!(
+                    f,
+                    "has the lock of {holder}, which uses another number of nodes ({theirs}) than this instance ({ours})"
+                )
             }
             Finding::OtherSlots { holder, theirs, ours } => {
                 write!(f, "has the lock of {holder}, which uses --slots {theirs}, but this instance {ours}")
