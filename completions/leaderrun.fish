@@ -71,7 +71,7 @@ complete -c leaderrun -s n -l try -d 'Don\'t wait: exit with 75 if another leads
 complete -c leaderrun -l pid-namespace -d 'Run the command in a PID namespace'
 complete -c leaderrun -l rejoin -d 'Stand by again after losing leadership'
 complete -c leaderrun -s v -l verbose -d 'Print more; twice: every round'
-complete -c leaderrun -s q -l quiet -d 'Print nothing, not even errors'
+complete -c leaderrun -s q -l quiet -d 'Print nothing but usage errors'
 complete -c leaderrun -l status -d 'Print who leads (--watch: and every change)'
 complete -c leaderrun -l watch -d 'Print a line for each change of leader'
 complete -c leaderrun -l list -d 'Print every resource: who leads, and the last run'

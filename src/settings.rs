@@ -16,7 +16,7 @@ use crate::{
     exit::Exit,
     file_warning::FileWarning,
     history::KEPT_FOR,
-    leader_variables::{LeaderAround, SLOT, SLOTS, leader_around},
+    leader_variables::{LeaderAround, SLOT, SLOTS, TOKEN, leader_around},
     lease::{Quorums, Times},
     lock::{MOST_SLOTS, Slot, slot_suffix},
     once_per::{OncePer, PeriodKey},
@@ -283,7 +283,8 @@ pub(crate) fn backend(cli: &Cli, resource: &str) -> Result<BackendConfig, Config
         None => addresses_in_options(&UrlSource::Option, &cli.redis)?,
     };
     if now.is_empty() {
-        return Err(ConfigError::NoBackend);
+        let is_nested = std::env::var_os(TOKEN).is_some();
+        return Err(ConfigError::NoBackend { is_nested });
     }
     let before = addresses_in_options(&UrlSource::Before, &cli.redis_before)?;
     let (addresses, quorums) = both_lists(now, before)?;

@@ -1,6 +1,6 @@
 //! Errors of the command line in one line: what is wrong, and what to do.
 
-use std::error::Error;
+use std::{error::Error, num::ParseIntError};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
@@ -34,7 +34,10 @@ pub(crate) fn explain(error: &clap::Error) -> String {
         ErrorKind::InvalidValue if value.is_empty() => format!("'{arg}' needs a value"),
         ErrorKind::InvalidValue => invalid_value(error, &arg, &value),
         ErrorKind::ValueValidation => {
-            let reason = error.source().map(ToString::to_string).unwrap_or_default();
+            let reason = match error.source() {
+                Some(reason) if reason.is::<ParseIntError>() => "it is no number".to_owned(),
+                reason => reason.map(ToString::to_string).unwrap_or_default(),
+            };
             format!("invalid value '{value}' for '{arg}': {reason}")
         }
         ErrorKind::TooManyValues => format!("'{arg}' takes no value, but is given '{value}'"),
@@ -130,6 +133,8 @@ mod tests {
     fn an_invalid_value_comes_with_the_reason() {
         let line = "invalid value '-1s' for '--wait <DURATION>': it is negative; write it as 5, 0.5, 500ms, 15s or 2m";
         explains(ErrorKind::ValueValidation, &["-w", "-1s"], line);
+        let line = "invalid value 'x' for '--conflict-exit-code <N>': it is no number";
+        explains(ErrorKind::ValueValidation, &["-E", "x"], line);
         let line = "invalid value '256' for '--conflict-exit-code <N>': 256 is not in 0..=255";
         explains(ErrorKind::ValueValidation, &["-E", "256"], line);
     }

@@ -98,6 +98,10 @@ fn bad_input_gives_one_clear_line_and_status_64() {
     let cases: &[(&[&str], &str)] = &[
         (&["-r", "x", "true"], "use --redis URL,... for many machines or --local for this one"),
         (&["--local", "true"], "--resource <NAME>"),
+        (&["--local", "-r", "x", "-c", ""], "invalid value '' for '--command <LINE>': it is empty"),
+        (&["--local", "-r", "x", "--leads", "y", "--json"], "--json is for --check, "),
+        (&["--local", "-r", "x", "--step-down", "--json"], "--json is for --check, "),
+        (&["--local", "-r", "x", "-w", "forever", "true"], "it is no duration; write it as 5"),
         (&["--local", "-r", "x"], "<COMMAND>"),
         (&["--local", "-r", "", "true"], "--resource is empty; give it a name"),
         (&["--local", "-r", &long, "true"], "--resource is longer than 512 bytes; give it a shorter name"),

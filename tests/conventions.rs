@@ -173,6 +173,13 @@ fn the_same_resource_within_itself_is_refused() {
         assert!(output.stderr.contains("has started this leaderrun, which would wait for itself"), "{}", output.stderr);
         let other = unique("other");
         is_good(&run().args(place).args(["-r", &other, "true"]).output());
+        let unplaced = run().env("LEADERRUN_REDIS", &url).args(["-r", &other, "true"]).output();
+        assert_eq!(unplaced.code(), 64, "{}", unplaced.stderr);
+        assert!(
+            unplaced.stderr.contains(" doesn't get LEADERRUN_REDIS, which may hold passwords"),
+            "{}",
+            unplaced.stderr
+        );
         assert_eq!(run().args(place).args(["-n", "-r", &resource, "true"]).output().code(), 75);
     }
     // Not the same lock, although it has the same name.

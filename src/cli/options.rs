@@ -11,7 +11,7 @@ use clap::{
 use super::{
     questions::Questions,
     short_help,
-    values::{LocalLock, LogFormat, ReadyWhen, SignalName, duration, flag, local_lock},
+    values::{LocalLock, LogFormat, ReadyWhen, SignalName, duration, flag, local_lock, shell_line},
 };
 
 const WHERE: &str = "What to run, and where";
@@ -37,10 +37,17 @@ const OUTPUT: &str = "Output";
     disable_help_flag = true,
     arg = short_help::flag(),
     arg = Arg::new("help").long("help").action(ArgAction::HelpLong).help("Print this help"),
-    after_help = "All options, exit statuses: --help. Each option can also be set as LEADERRUN_...",
-    after_long_help = "Each option can also be set in the environment, as LEADERRUN_ and its long name: \
+    after_help = "Example: leaderrun -R redis-1,redis-2,redis-3 -r nightly -- ./job.sh\n\
+        All options, exit statuses: --help. Each option can also be set as LEADERRUN_...",
+    after_long_help = "Examples:\n\
+        \u{20}\u{20}leaderrun -R redis-1,redis-2,redis-3 -r nightly -- ./job.sh\n\
+        \u{20}\u{20}leaderrun --local -r report -w 60 -c 'make && ./send'\n\
+        \u{20}\u{20}leaderrun -R redis-1,redis-2,redis-3 -r nightly --status\n\n\
+        Each option can also be set in the environment, as LEADERRUN_ and its long name: \
         LEADERRUN_RESOURCE, LEADERRUN_REDIS, LEADERRUN_TTL and so on.\n\n\
-        Exit status: that of the command, or 128 + N if signal N ended it; 75 another instance leads and the wait is over; \
+        A command has LEADERRUN_RESOURCE, LEADERRUN_HOLDER and LEADERRUN_FENCING_TOKEN in its environment, but not LEADERRUN_REDIS, \
+        which may hold passwords: a leaderrun that it starts gets servers by an option or from --redis-file.\n\n\
+        Exit status: that of the command; if a signal ended it, the same signal ends leaderrun, which a shell shows as 128 + N; 75 another instance leads and the wait is over; \
         76 leadership was lost and the command stopped; 124 the command ran for longer than --max-run and was stopped; 69 no quorum of nodes could be reached; 74 the command \
         succeeded, but --once-per or --once-for could not record that, or an answer could not be written; 78 another instance uses another number of nodes or slots; 64 usage error; 125 leaderrun itself failed; 126 the command \
         can't be run; 127 the command was not found."
@@ -155,24 +162,29 @@ pub(crate) struct Cli {
 
     /// Run LINE with sh instead of a COMMAND
     ///
-    /// As flock(1) and su(1) do: -c 'a && b' is the same as the command sh -c 'a && b'.
+    /// -c 'a && b' is the same as the command sh -c 'a && b'. It is always sh, whatever SHELL is; for another shell, write
+    /// bash -c 'a && b' as the command.
     #[arg(help_heading = WHERE, hide_short_help = true)]
     #[arg(short = 'c', long = "command", value_name = "LINE", env = "LEADERRUN_COMMAND", hide_env = true)]
     #[arg(value_hint = ValueHint::CommandString, conflicts_with_all = ["command", "question"])]
+    #[arg(value_parser = OsStringValueParser::new().try_map(shell_line))]
     pub shell_line: Option<OsString>,
 
     /// Don't wait: exit with 75 if another leads
+    ///
+    /// Prints who leads on a terminal, and elsewhere only with -v.
     #[arg(help_heading = HOW_LONG)]
-    #[arg(short = 'n', long = "try", env = "LEADERRUN_TRY", hide_env = true, value_parser = flag)]
+    #[arg(short = 'n', long = "try", aliases = ["nb", "nonblock"], env = "LEADERRUN_TRY", hide_env = true, value_parser = flag)]
     #[arg(conflicts_with = "wait")]
     pub try_once: bool,
 
     /// Wait at most DURATION to lead [default: forever]
     ///
-    /// Then exit with 75, or with 69 if no quorum of nodes can be reached. A number without a unit is seconds, here and in
+    /// Then exit with 75, or with 69 if no quorum of nodes can be reached. Prints who leads on a terminal, and elsewhere only
+    /// with -v. A number without a unit is seconds, here and in
     /// all durations: 5, 0.5, 500ms, 15s, 2m.
     #[arg(help_heading = HOW_LONG)]
-    #[arg(short, long, value_name = "DURATION", env = "LEADERRUN_WAIT", hide_env = true, value_parser = duration)]
+    #[arg(short, long, alias = "timeout", value_name = "DURATION", env = "LEADERRUN_WAIT", hide_env = true, value_parser = duration)]
     #[arg(allow_hyphen_values = true)]
     pub wait: Option<Duration>,
 
@@ -199,7 +211,7 @@ pub(crate) struct Cli {
     ///
     /// Once the command has exited with 0 on any instance with this KEY, no instance starts it again with the same KEY;
     /// they exit with 0. While it runs, the others stand by; if it fails, one of them runs it again. For a daily job,
-    /// "$(date +%F)" names the day (in a crontab: "$(date +\\%F)"). A day that was missed can be caught up on later, by
+    /// "$(date +%F)" names the day (in a crontab: "$(date +\%F)"). A day that was missed can be caught up on later, by
     /// its KEY. A success is remembered for 32 days (--remember).
     #[arg(help_heading = HOW_LONG)]
     #[arg(long, value_name = "KEY", env = "LEADERRUN_ONCE_FOR", hide_env = true, group = "once")]
@@ -256,7 +268,8 @@ pub(crate) struct Cli {
 
     /// Time from signal to SIGKILL [default: 5s or ttl/3]
     ///
-    /// SIGKILL goes to the command and everything it started. The default is 5s or ttl/3, whichever is less.
+    /// SIGKILL goes to the command and everything it started. The default is 5s or ttl/3, whichever is less. It follows a
+    /// signal that leaderrun sends of its own accord, not one that is sent to leaderrun and passed on.
     #[arg(help_heading = HOW_IT_ENDS)]
     #[arg(short, long, value_name = "DURATION", env = "LEADERRUN_KILL_AFTER", hide_env = true)]
     #[arg(value_parser = duration, allow_hyphen_values = true)]
@@ -307,7 +320,7 @@ pub(crate) struct Cli {
     #[arg(short, long, env = "LEADERRUN_VERBOSE", hide_env = true, action = ArgAction::Count)]
     pub verbose: u8,
 
-    /// Print nothing, not even errors
+    /// Print nothing but usage errors
     #[arg(help_heading = OUTPUT)]
     #[arg(short, long, env = "LEADERRUN_QUIET", hide_env = true, value_parser = flag)]
     #[arg(conflicts_with = "verbose")]
@@ -331,6 +344,9 @@ pub(crate) struct Cli {
     pub questions: Questions,
 
     /// The command and its arguments
+    ///
+    /// Its exit ends leadership. What it leaves running then, also in the background or detached, is sent --signal, and SIGKILL
+    /// after --kill-after.
     #[arg(required_unless_present_any = ["question", "shell_line"], trailing_var_arg = true, value_name = "COMMAND")]
     #[arg(value_hint = ValueHint::CommandWithArguments, value_parser = value_parser!(OsString))]
     pub command: Vec<OsString>,

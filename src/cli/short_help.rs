@@ -49,7 +49,7 @@ fn short_help(command: &Command) -> String {
         }
         let _ = writeln!(text, "{:width$}  {}", synopsis(arg), text_of(arg.get_help()));
     }
-    let _ = writeln!(text, "\n{}", text_of(command.get_after_help()));
+    let _ = writeln!(text, "{}", text_of(command.get_after_help()));
     text
 }
 

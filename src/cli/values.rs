@@ -85,7 +85,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
             .map_err(|_| "it is no number".to_owned())
             .map(|s| Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX))
     } else {
-        humantime::parse_duration(text).map_err(|e| e.to_string())
+        humantime::parse_duration(text).map_err(|_| "it is no duration".to_owned())
     };
     match parsed {
         Ok(duration) if duration > LONGEST => Err(format!("it is longer than 100 years; {HOW}")),
@@ -118,6 +118,14 @@ pub(super) fn local_lock(value: OsString) -> Result<LocalLock, String> {
     Ok(if is_local { LocalLock::Default } else { LocalLock::No })
 }
 
+/// Takes a line for the shell. An empty one would succeed, and do nothing.
+///
+/// # Errors
+/// It is empty.
+pub(super) fn shell_line(line: OsString) -> Result<OsString, String> {
+    if line.is_empty() { Err("it is empty".to_owned()) } else { Ok(line) }
+}
+
 /// Returns whether a value in the environment switches off what it is for.
 pub(super) fn is_no(value: &OsStr) -> bool {
     value.to_str().is_some_and(|text| flag(text) == Ok(false))
@@ -144,13 +152,13 @@ mod tests {
             ("-1s", "it is negative"),
             ("-0.5", "it is negative"),
             ("--local", "the duration is missing"),
-            (".", ""),
+            (".", "it is no duration"),
             ("1.2.3", "it is no number"),
             ("99999999999999999999999999", "it is longer than 100 years"),
             ("500000y", "it is longer than 100 years"),
             ("1e3", ""),
             ("inf", ""),
-            ("x", ""),
+            ("forever", "it is no duration"),
         ] {
             let said = duration(text).expect_err(text);
             assert!(

@@ -56,6 +56,9 @@ impl Query {
     pub(crate) fn from_cli(cli: &Cli) -> Result<Option<Self>, ConfigError> {
         let asked = &cli.questions;
         let json = asked.json;
+        if json && (asked.leads.is_some() || asked.step_down) {
+            return Err(ConfigError::JsonWithoutQuestion);
+        }
         if asked.openmetrics.is_some() && !asked.status && !asked.list {
             // Nor this, for the same reason.
             return Err(ConfigError::MetricsWithoutQuestion);

@@ -85,7 +85,7 @@ pub(crate) enum GuardMessage {
     Suspended { suspension: u32, signal: i32 },
     /// The deadlines ran out, or [`Order::Stop`] has come: the command has been signalled.
     Signalled,
-    /// The command has been sent the signal that asks it to stop.
+    /// The command, or what it has left behind, has been sent the signal that asks it to stop.
     AskedToStop,
     /// What is left of the tree is being killed.
     Killing,

@@ -39,10 +39,11 @@ impl<G: Guard> Leadership<'_, G> {
         if for_leader { Recipient::Command } else { Recipient::GroupApart }
     }
 
-    /// Reports that the command was asked to stop.
+    /// Reports that the command was asked to stop, or what it has left behind.
     pub(super) fn reports_stop(&self) {
         let (signal, command) = (self.settings.signal.as_str(), self.command());
-        let message = format_args!("sent {signal} to {command}");
+        let left = if self.ending.is_some() { "what is left of " } else { "" };
+        let message = format_args!("sent {signal} to {left}{command}");
         self.settings.report.info_with(Event::SignalSent, &Details::of_signal(signal), message);
     }
 

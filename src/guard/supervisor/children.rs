@@ -123,6 +123,7 @@ impl Supervisor {
         for signal in [self.stop_signal, SIGCONT] {
             let _ = self.tree.signal(signal, Members::All, self.times.look_until(Moment::now()));
         }
+        self.elector.send(&GuardMessage::AskedToStop);
         self.allow_for_killing();
     }
 }
