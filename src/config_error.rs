@@ -86,6 +86,7 @@ pub(crate) enum ConfigError {
         error: ProgramError,
     },
     JsonWithoutQuestion,
+    SlotWithoutStepDown,
     MetricsWithoutQuestion,
     CheckOfLocal,
 }
@@ -153,7 +154,8 @@ impl Display for ConfigError {
             Self::Times { problem, ttl, kill_after } => write_timing_error(f, *problem, *ttl, *kill_after),
             Self::NoBackend { is_nested: false } => write!(
                 f,
-                "nothing says where to hold the lease; use --redis URL,... for many machines or --local for this one"
+                "nothing says where to hold the lease; use --redis URL,... for many machines or --local for this one; \
+                 LEADERRUN_REDIS or --redis-file FILE will do, too"
             ),
             Self::NoBackend { is_nested: true } => write!(
                 f,
@@ -205,6 +207,7 @@ impl Display for ConfigError {
                 f,
                 "--json is for --check, --status, --watch, --forget, --list, --history and --succeeded-within; leave it out"
             ),
+            Self::SlotWithoutStepDown => write!(f, "--slot is for --step-down; leave it out"),
             Self::MetricsWithoutQuestion => write!(f, "--openmetrics is for --status and --list; add one of them"),
             Self::CheckOfLocal => {
                 write!(f, "--check asks the Redis servers, of which --local has none; give --redis URL,...")

@@ -30,6 +30,9 @@ pub(crate) enum ElectionEnd {
 /// might lead.
 const LONGEST_TIE: Duration = Duration::from_secs(5);
 
+/// How long there is no quorum before that is reported: servers may be busy for a moment, or restart.
+const QUORUM_RETURNS_WITHIN: Duration = Duration::from_secs(3);
+
 /// When the status line first shows what we wait for, and how often it is updated. A short wait isn't shown.
 const FIRST_SHOWN: Duration = Duration::from_millis(300);
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
@@ -52,7 +55,7 @@ enum Waited {
     Changed,
     /// We may not wait any longer.
     TimeIsUp,
-    /// There has been no quorum for a ttl.
+    /// There has been no quorum for a while.
     NoQuorumLasts,
 }
 
@@ -164,8 +167,7 @@ impl<'a> Candidacy<'a> {
         }
     }
 
-    /// Reports that there is no quorum. That is an error only once it has lasted for a ttl: servers may be busy for a
-    /// moment.
+    /// Reports that there is no quorum. That is an error only once it has lasted for a while.
     fn lacks_quorum(&mut self, reason: &Reason) {
         let message = format_args!("no quorum: {reason}; standing by until there is one");
         self.settings.report.error_with(Event::NoQuorum, &details(reason), message);
@@ -188,7 +190,7 @@ impl<'a> Candidacy<'a> {
         let until = self.waits_until(&not_acquired.reason);
         let is_reported = self.no_quorum_reported == Some(discriminant(&not_acquired.reason));
         let no_quorum = self.no_quorum_since.filter(|_| !is_reported);
-        let no_quorum_lasts = no_quorum.map(|since| since + self.settings.times.ttl());
+        let no_quorum_lasts = no_quorum.map(|since| since + self.settings.times.ttl().min(QUORUM_RETURNS_WITHIN));
         let change = wait_and_show(backend, not_acquired, &self.settings.report);
         let changed = match until.into_iter().chain(no_quorum_lasts).min() {
             Some(until) => timeout_at(until, change).await.ok(),

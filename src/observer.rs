@@ -104,7 +104,7 @@ impl Observer {
         match self {
             Observer::Redlock(nodes) => {
                 let seen = nodes.look().await;
-                let history = nodes.history(count, seen.active_leader()).await;
+                let history = nodes.history(count, &seen).await;
                 (seen, history)
             }
             Observer::Local(local) => {

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::{lease::FencingToken, lock::LeadershipId, once_per::PastSuccess};
+use crate::{
+    lease::FencingToken,
+    lock::{LeadershipId, OtherServers},
+    once_per::PastSuccess,
+};
 
 /// The result of one look.
 #[derive(Clone, Debug, Serialize)]
@@ -22,8 +26,11 @@ pub(crate) struct ElectionStatus {
     pub before: Option<ListVotes>,
     /// Whether the leader would lose its lease with one node less, though there are more.
     pub bare_quorum: bool,
-    /// Whether a quorum of nodes has answered, so that the rest is reliable.
+    /// Whether a quorum of nodes has answered, and none of another list has the lock, so that the rest is reliable.
     pub known: bool,
+    /// An instance with another list of nodes, which may lead.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub other_servers: Option<OtherServers>,
     /// The last success of this period (`--once-per`).
     #[serde(serialize_with = "as_shown")]
     pub done: Option<PastSuccess>,
@@ -87,6 +94,10 @@ impl ElectionStatus {
 
 fn millis<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     duration.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)).serialize(serializer)
+}
+
+fn as_text<S: Serializer>(other: &Option<OtherServers>, serializer: S) -> Result<S::Ok, S::Error> {
+    other.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
 fn as_shown<S: Serializer>(success: &Option<PastSuccess>, serializer: S) -> Result<S::Ok, S::Error> {

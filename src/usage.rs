@@ -51,7 +51,24 @@ pub(crate) fn explain(error: &clap::Error) -> String {
     format!("{wrong}; see 'leaderrun --help'")
 }
 
+/// What others call our options.
+const ELSEWHERE: [(&[&str], &str); 9] = [
+    (&["name", "lock", "key", "job"], "--resource"),
+    (&["host", "server", "servers", "url", "endpoints"], "--redis"),
+    (&["user", "pass", "password"], "--redis redis://USER:PASSWORD@HOST"),
+    (&["no-wait", "no-block"], "--try"),
+    (&["max-time", "run-timeout", "time-limit"], "--max-run"),
+    (&["once"], "--once-for"),
+    (&["shards", "holders", "parallel"], "--slots"),
+    (&["cacert", "ca-cert"], "--tls-ca"),
+    (&["resign", "handover", "failover"], "--step-down"),
+];
+
 fn unknown_option(error: &clap::Error, arg: &str) -> String {
+    let is_called = |(names, _): &&(&[&str], &str)| names.iter().any(|name| arg.strip_prefix("--") == Some(name));
+    if let Some((_, ours)) = ELSEWHERE.iter().find(is_called) {
+        return format!("unknown option '{arg}'; here it is '{ours}'");
+    }
     match context(error, ContextKind::SuggestedArg) {
         similar if similar.is_empty() => format!("unknown option '{arg}'; options of the command go after the command"),
         similar => format!("unknown option '{arg}'; did you mean '{similar}'?"),
@@ -67,9 +84,13 @@ fn invalid_value(error: &clap::Error, arg: &str, value: &str) -> String {
 fn conflict(error: &clap::Error, arg: &str) -> String {
     match context(error, ContextKind::PriorArg) {
         prior if prior == arg => format!("'{arg}' is given more than once"),
+        prior if prior == COMMAND => format!("'{arg}' takes no command; name the resource with --resource"),
         prior => format!("'{arg}' cannot be used with '{prior}'; leave out one of them"),
     }
 }
+
+/// What clap calls the command.
+const COMMAND: &str = "[COMMAND]...";
 
 /// Returns what clap knows about an error, or an empty text.
 fn context(error: &clap::Error, kind: ContextKind) -> String {
@@ -113,6 +134,18 @@ mod tests {
     fn a_mistyped_option_comes_with_the_one_that_may_be_meant() {
         let line = "unknown option '--resorce'; did you mean '--resource'?";
         explains(ErrorKind::UnknownArgument, &["--resorce", "x", "true"], line);
+    }
+
+    #[test]
+    fn an_option_that_others_have_comes_with_ours() {
+        let line = "unknown option '--name'; here it is '--resource'";
+        explains(ErrorKind::UnknownArgument, &["--name", "x", "true"], line);
+    }
+
+    #[test]
+    fn a_question_with_a_word_after_it_says_where_the_name_belongs() {
+        let line = "'--status' takes no command; name the resource with --resource";
+        explains(ErrorKind::ArgumentConflict, &["--local", "--status", "nightly"], line);
     }
 
     #[test]

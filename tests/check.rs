@@ -284,7 +284,7 @@ fn it_needs_servers_and_no_command() {
     for (args, part) in [
         (&["--check"][..], "use --redis URL,... for many machines or --local"),
         (&["--check", "--local"], "--check asks the Redis servers, of which --local has none"),
-        (&["--check", "-R", "redis://h", "true"], "cannot be used with"),
+        (&["--check", "-R", "redis://h", "true"], "takes no command"),
         (&["--json", "--local", "-r", "x", "true"], "--check"),
     ] {
         let output = Leaderrun::new().args(args).output();

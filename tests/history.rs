@@ -153,6 +153,32 @@ fn a_run_of_which_nobody_could_say_how_it_ended_has_died() {
 }
 
 #[test]
+fn a_run_is_not_said_to_be_over_while_who_leads_is_not_known() {
+    let mut servers = Servers::settled(3, TTL);
+    let resource = unique("unknown");
+    let on = |urls: &str| Leaderrun::new().args(["-R", urls, "-r", &resource, "-t", "3s", "--holder", "web-9"]);
+    let urls = servers.urls();
+    let leader = on(&urls).args(["-v", "sleep", "100"]).spawn();
+    leader.reports(": started ");
+    let ask = |urls: &str, question: &[&str]| {
+        let output = on(urls).args(question).output();
+        assert!(!output.stdout.contains("died"), "{}", output.stdout);
+        (output.code(), output.stdout)
+    };
+    // One with another list of nodes can't say who leads either.
+    let (code, said) = ask(&servers.0[0].url(), &["--status"]);
+    assert_eq!(code, 69, "{said}");
+    assert!(said.contains(": not known: web-9, whose lock is on redis://"), "{said}");
+    servers.0[1].kill();
+    servers.0[2].kill();
+    assert_eq!(ask(&urls, &["--status"]).0, 69);
+    let (code, said) = ask(&urls, &["--history"]);
+    assert!(code == 69 && said.contains("not known to be over"), "{said}");
+    let json: Value = serde_json::from_str(&ask(&urls, &["--history", "--json"]).1).expect("JSON");
+    assert_eq!(json["runs"][0]["end"], "unknown");
+}
+
+#[test]
 fn nodes_that_lost_their_data_and_a_minority_that_alone_knows_an_end_make_one_history() {
     let mut servers = Servers::settled(3, TTL);
     let resource = unique("merged");

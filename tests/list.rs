@@ -138,3 +138,24 @@ fn metrics_that_cannot_be_written_are_an_error() {
     let output = Leaderrun::new().args(["--local", "-r", "x", "--openmetrics", "/tmp/x", "true"]).output();
     assert_eq!(output.code(), 64);
 }
+
+#[test]
+fn metrics_go_to_stdout_or_to_where_a_link_points_and_replace_nothing_but_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, link, fifo) = (folder.path().join("x.prom"), folder.path().join("link"), folder.path().join("fifo"));
+    std::os::unix::fs::symlink(&file, &link).expect("a link");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    std::fs::write(&file, "").expect("a file");
+    let resource = unique("none");
+    let write =
+        |to: &str| Leaderrun::new().args(["--local", "-r", &resource, "--status", "--openmetrics", to]).output();
+    let text = |path: &std::path::Path| path.to_str().expect("UTF-8").to_owned();
+
+    assert_eq!(write(&text(&link)).code(), 0);
+    let written = std::fs::read_to_string(&file).expect("a file");
+    assert!(link.is_symlink() && written.contains("leaderrun_"), "{written}");
+    assert_eq!(write("-").stdout, written);
+    let refused = write(&text(&fifo));
+    assert_eq!(refused.code(), 125, "{}", refused.stderr);
+    assert!(refused.stderr.contains("it isn't a regular file (for stdout, write -)"), "{}", refused.stderr);
+}

@@ -53,8 +53,8 @@ pub(crate) struct Questions {
     /// For monitors: prints the last success, or why it is missing. At most 30days. Exit status: 0 a success is on
     /// record, 1 none is, 69 no quorum of nodes answered.
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
-    #[arg(long, value_name = "DURATION", group = "question", conflicts_with = "command", value_parser = duration)]
-    #[arg(allow_hyphen_values = true)]
+    #[arg(long, value_name = "DURATION", group = "question", value_parser = duration)]
+    #[arg(conflicts_with_all = ["command", "once_for", "once_per"], allow_hyphen_values = true)]
     pub succeeded_within: Option<Duration>,
 
     /// Print every resource: who leads, and the last run
@@ -69,7 +69,7 @@ pub(crate) struct Questions {
     ///
     /// For the textfile collector of Prometheus' node_exporter: who leads and since when, fencing tokens, the last success
     /// and its age, the duration of the last run, runs by result, and how many nodes can vote. Prints nothing, and exits
-    /// with 0 once the file is written, in one step.
+    /// with 0 once the file is written, in one step. With - for FILE, prints them.
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "json"])]
     pub openmetrics: Option<PathBuf>,

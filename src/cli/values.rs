@@ -105,6 +105,14 @@ pub(super) fn flag(text: &str) -> Result<bool, String> {
     }
 }
 
+/// Parses how verbose we are, from the environment: a number, or yes or no as for a flag.
+///
+/// # Errors
+/// It is neither.
+pub(super) fn verbosity(text: &str) -> Result<u8, String> {
+    text.parse().or_else(|_| flag(text).map(u8::from)).map_err(|_| "write 0, 1 or 2".to_owned())
+}
+
 /// Parses the value of `--local`: a path, or yes or no as for a flag.
 ///
 /// # Errors

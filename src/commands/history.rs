@@ -140,6 +140,7 @@ pub(super) fn end(run: &Run) -> String {
         RunState::Leads { .. } => "leads".into(),
         RunState::Ended { result, .. } => result.to_string(),
         RunState::Died { .. } => "died".into(),
+        RunState::Unknown { .. } => "not known to be over".into(),
         RunState::Unproven => "not known to have led".into(),
     }
 }
@@ -148,7 +149,11 @@ fn rows(history: &History) -> Vec<[String; 6]> {
     let heading = ["START", "RAN", "HOLDER", "END", "TOKEN", "NODES"].map(ToOwned::to_owned);
     let row = |run: &Run| {
         let ran = run.ran().map_or_else(|| "-".to_owned(), shown_duration);
-        let ran = if let RunState::Died { at_least: Some(_) } = run.state { format!("{ran} or more") } else { ran };
+        let ran = if let RunState::Died { at_least: Some(_) } | RunState::Unknown { at_least: Some(_) } = run.state {
+            format!("{ran} or more")
+        } else {
+            ran
+        };
         let nodes = format!("{} of {}", run.nodes, history.nodes);
         [shown_start(run.start), ran, run.holder.clone(), end(run), run.token.to_string(), nodes]
     };

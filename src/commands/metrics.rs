@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use super::output::say_text;
 use crate::{history::History, status::ElectionStatus};
 
 /// A resource, and its last runs.
@@ -31,16 +32,28 @@ pub(super) enum Place {
     ThisMachine,
 }
 
-/// Writes the metrics of these resources to a file, in place of what it had before: a reader finds all or none of them.
+/// Writes the metrics of these resources to a file, in place of what it had before: a reader finds all or none of them. `-`
+/// is stdout.
 ///
 /// # Errors
-/// The file can't be written.
+/// The file can't be written, or isn't a regular file.
 pub(super) fn write(file: &Path, resources: &[Resource], place: Place) -> Result<()> {
     let text = text(resources, place);
+    if file == Path::new("-") {
+        return Ok(say_text(&text)?);
+    }
     replace(file, text.as_bytes()).with_context(|| format!("--openmetrics {} can't be written", file.display()))
 }
 
+/// Follows a link, so that the link stays.
 fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
+    let target = match fs::metadata(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => file.to_owned(),
+        Err(error) => return Err(error),
+        Ok(there) if there.is_file() => fs::canonicalize(file)?,
+        Ok(_) => return Err(io::Error::other("it isn't a regular file (for stdout, write -)")),
+    };
+    let file = target.as_path();
     let name = file.file_name().ok_or(io::Error::from(io::ErrorKind::InvalidInput))?.to_string_lossy();
     // A name that no collector reads.
     let new = file.with_file_name(format!(".{name}.{}.new", std::process::id()));

@@ -59,6 +59,9 @@ impl Query {
         if json && (asked.leads.is_some() || asked.step_down) {
             return Err(ConfigError::JsonWithoutQuestion);
         }
+        if asked.slot.is_some() && !asked.step_down {
+            return Err(ConfigError::SlotWithoutStepDown);
+        }
         if asked.openmetrics.is_some() && !asked.status && !asked.list {
             // Nor this, for the same reason.
             return Err(ConfigError::MetricsWithoutQuestion);

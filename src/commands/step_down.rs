@@ -66,8 +66,8 @@ pub(super) async fn ask(mut observer: Observer, slots: u16, request: Request) ->
     if observer.until(timeout, gone).await.is_none() {
         let waited = humantime::format_duration(timeout);
         report::print_error(format_args!(
-            "{resource}: {holder} still leads after {waited}; its command may take long to stop, or its --ttl may be \
-             longer (wait longer with --wait), or it is stopped, or an older leaderrun"
+            "{resource}: {holder} still leads after {waited}; it may still step down: its command may take long to stop, or \
+             its --ttl may be longer (wait longer with --wait); or it is stopped, or an older leaderrun"
         ));
         return Ok(Exit::NotLeader);
     }

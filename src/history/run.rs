@@ -30,6 +30,8 @@ pub(crate) enum RunState {
     Ended { result: RunResult, ran: Duration },
     /// It is over, and nobody could record how. Its leader last extended its lease after this long.
     Died { at_least: Option<Duration> },
+    /// It may be under way: who leads isn't known. Its leader has extended its lease after this long.
+    Unknown { at_least: Option<Duration> },
     /// Too few nodes recorded it to say whether it ever led.
     Unproven,
 }
@@ -73,6 +75,7 @@ impl Run {
             RunState::Leads { .. } => "leads",
             RunState::Ended { result, .. } => result.word(),
             RunState::Died { .. } => "died",
+            RunState::Unknown { .. } => "unknown",
             RunState::Unproven => "unproven",
         }
     }
@@ -82,13 +85,22 @@ impl Run {
         match self.state {
             RunState::Leads { for_now } => Some(for_now),
             RunState::Ended { ran, .. } => Some(ran),
-            RunState::Died { at_least } => at_least,
+            RunState::Died { at_least } | RunState::Unknown { at_least } => at_least,
             RunState::Unproven => None,
         }
     }
 }
 
 impl History {
+    /// Takes back that the newest run is over, unless that is on record: who leads isn't known.
+    pub(crate) fn doubt_end(&mut self) {
+        if let Some(newest) = self.runs.first_mut()
+            && matches!(newest.state, RunState::Died { .. } | RunState::Unproven)
+        {
+            newest.state = RunState::Unknown { at_least: newest.ran() };
+        }
+    }
+
     /// Returns the last run that is over.
     pub(crate) fn last_run(&self) -> Option<&Run> {
         self.runs.iter().find(|run| run.is_over())

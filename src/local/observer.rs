@@ -97,6 +97,7 @@ impl LocalObserver {
             bare_quorum: false,
             leader,
             known: true,
+            other_servers: None,
             done: record.success(self.period.as_ref()),
             nodes: vec![node],
         }

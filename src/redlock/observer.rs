@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::{Moment, show_time},
     lease::{FencingToken, Nodes, Quorums, Times, quorum},
-    lock::{LeadershipId, LockValue, MOST_SLOTS, NodeFault, Slot},
+    lock::{LeadershipId, LockValue, MOST_SLOTS, NodeFault, OtherServers, Slot},
     once_per::PeriodKey,
     status::{ElectionStatus, LeaderStatus, ListVotes, NodeStatus},
 };
@@ -195,6 +195,16 @@ impl RedlockObserver {
         self.quorums.is_reached(&nodes_that(replies, |_| true))
     }
 
+    /// Returns an instance with another number of nodes that has one of these locks.
+    fn other_servers(&self, locks: &HashMap<&LockValue, HashMap<usize, &LookReply>>) -> Option<OtherServers> {
+        let ours = self.quorums.sizes();
+        locks.iter().find_map(|(value, votes)| {
+            let theirs = value.lists().filter(|&theirs| theirs != ours)?;
+            let node = self.nodes.get(*votes.keys().min()?)?.address.to_string();
+            Some(OtherServers { node, holder: value.holder(), theirs, ours })
+        })
+    }
+
     fn status(&self, slot: Slot, replies: &[NodeReply<LookReply>]) -> ElectionStatus {
         let mut locks: HashMap<&LockValue, HashMap<usize, &LookReply>> = HashMap::new();
         for NodeReply { node, answer } in replies {
@@ -207,7 +217,9 @@ impl RedlockObserver {
         let leads = |value: &LockValue, votes: &HashMap<usize, &LookReply>| {
             self.quorums.is_reached_by(value.lists(), &votes.keys().copied().collect())
         };
-        let elected = locks.into_iter().find(|(value, votes)| leads(value, votes));
+        let elected = locks.iter().find(|(value, votes)| leads(value, votes)).map(|(value, _)| *value);
+        let other_servers = if elected.is_none() { self.other_servers(&locks) } else { None };
+        let elected = elected.and_then(|value| locks.remove_entry(value));
         let on: Nodes = elected.iter().flat_map(|(_, votes)| votes.keys().copied()).collect();
         let answered = nodes_that(replies, |_| true);
         let mut lists = self.quorums.lists().map(|list| ListVotes {
@@ -225,7 +237,8 @@ impl RedlockObserver {
             before: lists.next(),
             bare_quorum: reached.as_ref().is_some_and(|reached| reached.is_bare(&on)),
             leader: elected.zip(reached).map(|((value, votes), reached)| leader(value, &votes, &reached)),
-            known: self.is_known(replies),
+            known: self.is_known(replies) && other_servers.is_none(),
+            other_servers,
             done: answers(replies).find_map(|looked| looked.success.clone()),
             nodes: self.nodes.iter().map(|node| node_status(node, replies)).collect(),
         }

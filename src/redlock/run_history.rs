@@ -13,15 +13,15 @@ use crate::{
     history::{self, History, NodeRecords},
     lease::quorum,
     lock::LeadershipId,
-    status::LeaderStatus,
+    status::ElectionStatus,
 };
 
 /// How many runs a node is asked for at once: their records fit into what a node may send.
 const PAGE: usize = 20;
 
 impl RedlockObserver {
-    /// Returns the last runs. `leader`: who leads now.
-    pub(crate) async fn history(&self, count: usize, leader: Option<&LeaderStatus>) -> History {
+    /// Returns the last runs. `seen`: who leads now.
+    pub(crate) async fn history(&self, count: usize, seen: &ElectionStatus) -> History {
         let mut history = History::default();
         let mut nodes: BTreeMap<usize, NodeRecords> = BTreeMap::new();
         for first in (0..count).step_by(PAGE) {
@@ -45,7 +45,7 @@ impl RedlockObserver {
                 break;
             }
         }
-        let leader = leader.and_then(|leader| match &leader.id {
+        let leader = seen.active_leader().and_then(|leader| match &leader.id {
             LeadershipId::Lock(value) => value.id(),
             LeadershipId::Token(_) => None,
         });
@@ -53,6 +53,9 @@ impl RedlockObserver {
         (history.runs, history.last_success) =
             history::merge(&nodes, leader.as_deref(), |nodes| self.quorums.is_reached(nodes));
         history.runs.truncate(count);
+        if !seen.known {
+            history.doubt_end();
+        }
         history
     }
 
