@@ -63,6 +63,7 @@ fn guard_options(settings: &Settings) -> GuardOptions<'_> {
         hide_notify_socket: settings.ready_when.is_some(),
         signal: settings.signal,
         kill_after: settings.times.kill_after(),
+        stop_timeout: settings.stop_timeout,
         pid_namespace: settings.pid_namespace,
         report: &settings.report,
     }

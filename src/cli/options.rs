@@ -11,7 +11,7 @@ use clap::{
 use super::{
     questions::Questions,
     short_help,
-    values::{LocalLock, LogFormat, ReadyWhen, SignalName, duration, flag, local_lock, shell_line},
+    values::{LocalLock, LogFormat, ReadyWhen, SignalName, duration, flag, local_lock, shell_line, verbosity},
 };
 
 const WHERE: &str = "What to run, and where";
@@ -43,7 +43,7 @@ const OUTPUT: &str = "Output";
         \u{20}\u{20}leaderrun -R redis-1,redis-2,redis-3 -r nightly -- ./job.sh\n\
         \u{20}\u{20}leaderrun --local -r report -w 60 -c 'make && ./send'\n\
         \u{20}\u{20}leaderrun -R redis-1,redis-2,redis-3 -r nightly --status\n\n\
-        Each option can also be set in the environment, as LEADERRUN_ and its long name: \
+        Each option but the questions can also be set in the environment, as LEADERRUN_ and its long name: \
         LEADERRUN_RESOURCE, LEADERRUN_REDIS, LEADERRUN_TTL and so on.\n\n\
         A command has LEADERRUN_RESOURCE, LEADERRUN_HOLDER and LEADERRUN_FENCING_TOKEN in its environment, but not LEADERRUN_REDIS, \
         which may hold passwords: a leaderrun that it starts gets servers by an option or from --redis-file.\n\n\
@@ -277,8 +277,8 @@ pub(crate) struct Cli {
 
     /// The same for --step-down and --max-run
     ///
-    /// How long the command may take to stop when the lease isn't lost: leaderrun extends it meanwhile, so any time is
-    /// allowed. By default that of --kill-after.
+    /// How long the command may take to stop when the lease isn't lost, and what it leaves behind when it ends: leaderrun
+    /// extends the lease meanwhile, so any time is allowed. By default that of --kill-after.
     #[arg(help_heading = HOW_IT_ENDS, hide_short_help = true)]
     #[arg(long, value_name = "DURATION", env = "LEADERRUN_STOP_TIMEOUT", hide_env = true)]
     #[arg(value_parser = duration, allow_hyphen_values = true)]
@@ -317,7 +317,7 @@ pub(crate) struct Cli {
 
     /// Print more; twice: every round
     #[arg(help_heading = OUTPUT)]
-    #[arg(short, long, env = "LEADERRUN_VERBOSE", hide_env = true, action = ArgAction::Count)]
+    #[arg(short, long, env = "LEADERRUN_VERBOSE", hide_env = true, action = ArgAction::Count, value_parser = verbosity)]
     pub verbose: u8,
 
     /// Print nothing but usage errors
@@ -346,8 +346,9 @@ pub(crate) struct Cli {
     /// The command and its arguments
     ///
     /// Its exit ends leadership. What it leaves running then, also in the background or detached, is sent --signal, and SIGKILL
-    /// after --kill-after.
-    #[arg(required_unless_present_any = ["question", "shell_line"], trailing_var_arg = true, value_name = "COMMAND")]
+    /// after --stop-timeout.
+    #[arg(required_unless_present_any = ["question", "shell_line", "openmetrics"], trailing_var_arg = true)]
+    #[arg(value_name = "COMMAND")]
     #[arg(value_hint = ValueHint::CommandWithArguments, value_parser = value_parser!(OsString))]
     pub command: Vec<OsString>,
 }

@@ -50,6 +50,8 @@ pub(crate) struct GuardOptions<'a> {
     pub signal: Signal,
     /// The time between that signal and SIGKILL.
     pub kill_after: Duration,
+    /// The same if the lease isn't lost.
+    pub stop_timeout: Duration,
     /// Whether the guard gets a PID namespace of its own.
     pub pid_namespace: bool,
     pub report: &'a Report,
@@ -127,8 +129,7 @@ fn supervise(
     elector: ElectorLink,
     release: impl FnOnce(OrphanedLease) -> bool,
 ) -> Exit {
-    let GuardOptions { program, resource, holder, has_slots, hide_notify_socket, signal, kill_after, report, .. } =
-        options;
+    let GuardOptions { program, resource, holder, has_slots, hide_notify_socket, signal, report, .. } = options;
     let _ = set_name(NAME);
     let Equipment { terminal, tree, wakeups } = match Equipment::open(&elector, terminal) {
         Ok(equipment) => equipment,
@@ -154,7 +155,8 @@ fn supervise(
         tree,
         wakeups,
         signal,
-        kill_after,
+        kill_after: options.kill_after,
+        stop_timeout: options.stop_timeout,
         report: report.clone(),
         command: program.name(),
     });

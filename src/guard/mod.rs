@@ -19,6 +19,7 @@ mod fork;
 pub(crate) mod fuzz;
 mod handle;
 mod killing;
+mod leftovers;
 mod namespace;
 mod orphaned;
 mod proc_stat;

@@ -16,6 +16,7 @@ use super::{
     delivery::Delivery,
     elector_link::{ElectorLink, ReceivedOrder},
     killing::Killing,
+    leftovers::Leftovers,
     orphaned::{GuardEnd, OrphanedLease},
     protocol::{GuardMessage, Order, Recipient, Sender},
     spawn::CommandSpec,
@@ -43,6 +44,8 @@ pub(super) struct GuardConfig {
     /// The signal that asks the command to stop, and the time that the command then has if the lease can't be kept.
     pub signal: Signal,
     pub kill_after: Duration,
+    /// The time that it has if the lease isn't lost, and that what it leaves behind has.
+    pub stop_timeout: Duration,
     pub report: Report,
     /// The command's name, for messages.
     pub command: String,
@@ -58,6 +61,7 @@ struct Supervisor {
     wakeups: Wakeups,
     stop_signal: c_int,
     kill_after: Duration,
+    stop_timeout: Duration,
     report: Report,
     command_name: String,
     lease: Option<OrphanedLease>,
@@ -68,8 +72,7 @@ struct Supervisor {
     suspensions: Suspensions,
     kill_reported: bool,
     unkillable_reported: bool,
-    /// What the main process left behind has been asked to stop.
-    cleared_up: bool,
+    leftovers: Leftovers,
     /// Something was started and we have not seen the tree empty since.
     occupied: bool,
 }
@@ -86,6 +89,7 @@ pub(super) fn run(config: GuardConfig) -> GuardEnd {
         times: Timetable::default(),
         stop_signal: config.signal as c_int,
         kill_after: config.kill_after,
+        stop_timeout: config.stop_timeout,
         report: config.report,
         command_name: config.command,
         lease: None,
@@ -94,7 +98,7 @@ pub(super) fn run(config: GuardConfig) -> GuardEnd {
         suspensions: Suspensions::default(),
         kill_reported: false,
         unkillable_reported: false,
-        cleared_up: false,
+        leftovers: Leftovers::default(),
         occupied: false,
     };
     loop {
@@ -131,7 +135,8 @@ impl Supervisor {
         let now = Moment::now();
         let due = self.times.next(now).filter(|_| self.occupied);
         let at_once = Some(now).filter(|_| self.changes_left);
-        let next = [due, self.delivery.next(), self.suspensions.next_reminder(), at_once].into_iter().flatten().min();
+        let others = [self.delivery.next(), self.suspensions.next_reminder(), self.leftovers.next()];
+        let next = others.into_iter().chain([due, at_once]).flatten().min();
         if let Err(e) = self.wakeups.at(next.map(|next| next.max(now))) {
             self.lose_timer(&e);
         }
@@ -158,6 +163,9 @@ impl Supervisor {
     }
 
     fn obey(&mut self, order: Order) {
+        if let Order::Signal { signal, to: Recipient::Group | Recipient::GroupApart, .. } = order {
+            self.leftovers.group_gets(signal, self.command.group());
+        }
         match order {
             Order::Start { slot, token, deadlines, release_key } => self.lead(slot, token, deadlines, release_key),
             Order::Extend { deadlines, release_key } => self.extend(deadlines, release_key),
@@ -263,6 +271,9 @@ impl Supervisor {
         if is_stopping {
             return;
         }
+        if let Some(group) = self.command.group() {
+            self.leftovers.group_is_asked(group);
+        }
         self.pass_on(self.stop_signal, Recipient::Group);
         self.pass_on(SIGCONT, Recipient::Group);
         self.allow_for_killing();
@@ -279,6 +290,7 @@ impl Supervisor {
 
     fn keep_time(&mut self) {
         self.continue_elector();
+        self.leave_nothing_behind();
         while let Some((signal, to)) = self.delivery.next_held() {
             self.pass_on(signal, to);
         }

@@ -71,11 +71,13 @@ pub(super) struct TreeSize {
 }
 
 /// Which processes of the tree are meant.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Members {
     All,
     /// Those of one process group.
     Group(Pid),
+    /// All outside of one process group.
+    AllBut(Pid),
 }
 
 impl Tree {
@@ -266,6 +268,7 @@ impl Members {
         match self {
             Members::All => true,
             Members::Group(group) => getpgid(Some(pid)) == Ok(group),
+            Members::AllBut(group) => getpgid(Some(pid)) != Ok(group),
         }
     }
 }

@@ -92,7 +92,9 @@ impl Supervisor {
             self.times.kill_at(Moment::now());
             self.elector.send(&GuardMessage::Signalled);
         }
+        let group = self.command.group();
         if self.command.forget() {
+            self.leftovers.main_ended(group, ending, Moment::now());
             self.delivery.end();
             let is_killed = self.times.is_killing() && ending == Ending::Signal(SIGKILL);
             if let Some(lease) = &mut self.lease {
@@ -102,10 +104,13 @@ impl Supervisor {
         }
     }
 
-    /// Clears up what the main process has left behind, once that is gone.
-    fn leave_nothing_behind(&mut self) {
-        if self.occupied && !self.command.is_running() && !self.cleared_up && !self.times.is_killing() {
-            self.clear_up();
+    /// Asks what the main process has left behind to stop, once that is gone.
+    pub(super) fn leave_nothing_behind(&mut self) {
+        if self.occupied
+            && !self.times.is_killing()
+            && let Some(members) = self.leftovers.take_due(Moment::now())
+        {
+            self.clear_up(members);
         }
     }
 
@@ -116,12 +121,13 @@ impl Supervisor {
         }
     }
 
-    /// Asks what the main process has left behind to stop, once.
-    fn clear_up(&mut self) {
-        self.cleared_up = true;
-        self.times.kill_at(Moment::now() + self.kill_after);
-        for signal in [self.stop_signal, SIGCONT] {
-            let _ = self.tree.signal(signal, Members::All, self.times.look_until(Moment::now()));
+    /// A stop that is under way has its own time.
+    fn clear_up(&mut self, members: Members) {
+        if !self.times.is_stopping() {
+            self.times.kill_at(Moment::now() + self.stop_timeout);
+        }
+        for (signal, members) in [(self.stop_signal, members), (SIGCONT, Members::All)] {
+            let _ = self.tree.signal(signal, members, self.times.look_until(Moment::now()));
         }
         self.elector.send(&GuardMessage::AskedToStop);
         self.allow_for_killing();
