@@ -88,9 +88,15 @@ impl Observer {
         self.look_back_once(count).await
     }
 
-    /// Does the same for all slots. `slots`: how many there are if nobody leads who says it.
+    /// Does the same for all slots. `slots`: how many there are if nobody leads, or has led, who says it.
     pub(crate) async fn look_back_at_all(&mut self, slots: u16, count: usize) -> Vec<(ElectionStatus, History)> {
-        let all = self.look_at_all(slots).await;
+        let mut all = self.look_at_all(slots).await;
+        if let (Observer::Redlock(nodes), [one]) = (&*self, all.as_slice())
+            && one.leader.is_none()
+            && let Some(slots) = nodes.slots_led_before().await
+        {
+            all = nodes.look_at_all(slots).await;
+        }
         let of = u16::try_from(all.len()).unwrap_or(u16::MAX);
         let mut both = Vec::with_capacity(all.len());
         for seen in all {

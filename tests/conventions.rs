@@ -288,6 +288,11 @@ fn a_lock_file_is_shared_with_flock() {
     let output = run(&["true"]).output();
     assert_eq!(output.code(), 125, "a file with other contents is overwritten");
     assert!(output.stderr.contains("has contents that aren't a lock's"), "{}", output.stderr);
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(folder.path().join("none"), &link).expect("a link");
+    let output = Leaderrun::new().args([&format!("--local={}", link.display()), "-r", "x", "true"]).output();
+    assert_eq!(output.code(), 125, "{}", output.stderr);
+    assert!(output.stderr.contains("is a link that leads nowhere"), "{}", output.stderr);
     assert_eq!(fs::read_to_string(&file).expect("the script"), "#!/bin/sh\n");
     for slots in [run(&["--slots", "2", "true"]), run(&["--status"]).env("LEADERRUN_SLOTS", "2")] {
         let output = slots.output();

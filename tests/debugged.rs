@@ -90,3 +90,17 @@ fn a_debugged_command() {
         dies(strace(), |leading| children(leading.leader.guard())[0], &[], end);
     }
 }
+
+/// The debugger keeps the zombie of each thread.
+#[test]
+fn a_debugged_command_of_several_threads() {
+    let threads = "import threading, time\nfor _ in range(3): threading.Thread(target=time.sleep, args=(1000,)).start()\n\
+                   print('up', flush=True)";
+    let mut leader = Leaderrun::new()
+        .args(["--local", "-r", &unique("threads"), "--max-run", "1s", "-k", "100ms", "python3", "-c", threads])
+        .spawn();
+    leader.says("up");
+    let debugger = Debugger::attach(&idle(), children(leader.guard())[0]);
+    assert_eq!(leader.wait().code(), 124);
+    drop(debugger);
+}

@@ -125,6 +125,11 @@ fn each_slot_has_a_history_of_its_own() {
         assert_eq!(slots(&place, &["--succeeded-within", "1h"]).code(), 1);
         let listed = slots(&place, &["--list"]).stdout;
         assert!(listed.contains(&resource), "{listed}");
+        // Nobody leads who could say that there are slots.
+        assert_eq!(place.on(&resource).args(["--slots", "2", "true"]).output().code(), 0);
+        assert_eq!(place.ask(&resource, &["--succeeded-within", "1h"]).code(), 0);
+        let past = place.ask(&resource, &["--history"]).stdout;
+        assert!(past.contains("success") && past.contains("exit status 3"), "{past}");
     }
 }
 

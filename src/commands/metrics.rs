@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::output::say_text;
-use crate::{history::History, status::ElectionStatus};
+use crate::{history::History, one_line::one_line, status::ElectionStatus};
 
 /// A resource, and its last runs.
 pub(super) type Resource = (ElectionStatus, History);
@@ -56,9 +56,9 @@ fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     let file = target.as_path();
     let name = file.file_name().ok_or(io::Error::from(io::ErrorKind::InvalidInput))?.to_string_lossy();
     // A name that no collector reads.
-    let new = file.with_file_name(format!(".{name}.{}.new", std::process::id()));
-    let written =
-        OpenOptions::new().write(true).create_new(true).open(&new).and_then(|mut opened| opened.write_all(text));
+    let new = file.with_file_name(format!(".{name}.{:016x}.new", fastrand::u64(..)));
+    let mut opened = OpenOptions::new().write(true).create_new(true).open(&new)?;
+    let written = opened.write_all(text);
     written.and_then(|()| fs::rename(&new, file)).inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
@@ -157,7 +157,7 @@ fn metric<V: Display>(text: &mut String, name: &str, help: &str, samples: impl I
 }
 
 fn labels(pairs: &[(&str, &str)]) -> String {
-    let escaped = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let escaped = |value: &str| one_line(value).replace('\\', "\\\\").replace('"', "\\\"");
     let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
     format!("{{{}}}", pairs.join(","))
 }
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_label_holds_any_name_on_one_line() {
-        assert_eq!(labels(&[("a", "x\"y\\z\nw")]), r#"{a="x\"y\\z\nw"}"#);
+        assert_eq!(labels(&[("a", "x\"y\\z\nw\x1b[2J")]), r#"{a="x\"y\\z?w?[2J"}"#);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::{io::unix::AsyncFd, time::timeout};
 use super::{
     contract::{Guard, GuardEvent},
     killing::Killing,
-    proc_stat::ProcStat,
+    proc_stat::is_dead,
     protocol::{GuardMessage, LONGEST, Order, decode, encode},
     session::has_job_control,
     signals::{AsyncSignals, Signals, stop_self_by},
@@ -167,7 +167,7 @@ impl Guard for GuardHandle {
         self.reap();
         // Its children are ours once it has ended, reaped or not: a debugger may keep us from that.
         let guard = self.unreaped.then_some(self.pid);
-        let has_ended = guard.is_none_or(|guard| ProcStat::of(guard).is_some_and(|stat| stat.is_dead()));
+        let has_ended = guard.is_none_or(is_dead);
         let Some(tree) = &self.tree else { return has_ended };
         let spared: Vec<Pid> = self.strangers.iter().copied().chain(guard).collect();
         if let Some(guard) = guard.filter(|_| !has_ended) {

@@ -1,8 +1,8 @@
 //! What /proc/PID/stat and /proc/PID/status say about a process (proc(5)).
 
 use std::{
-    fs::{self, File},
-    io::Read,
+    fs::{self, DirEntry, File},
+    io::{self, Read},
 };
 
 use nix::{libc::c_int, unistd::Pid};
@@ -20,9 +20,13 @@ pub(super) struct ProcStat {
 impl ProcStat {
     /// Reads them; `None` if there is no such process, or none can be seen.
     pub(super) fn of(pid: Pid) -> Option<Self> {
+        Self::read(File::open(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    fn read(mut file: File) -> Option<Self> {
         let mut line = [0; 1024];
         // The kernel gives it in one piece. A tree may be large, so that each call counts.
-        let length = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
+        let length = file.read(&mut line).ok()?;
         Self::parse(&String::from_utf8_lossy(&line[..length]))
     }
 
@@ -41,9 +45,29 @@ impl ProcStat {
     }
 
     /// Returns whether all threads of the process have ended: its children are another's by now.
-    pub(super) fn is_dead(&self) -> bool {
-        ['Z', 'X'].contains(&self.state) && self.threads <= 1
+    fn is_dead(&self) -> bool {
+        self.is_over() && self.threads <= 1
     }
+
+    /// Returns whether the main thread has ended.
+    fn is_over(&self) -> bool {
+        ['Z', 'X'].contains(&self.state)
+    }
+}
+
+/// Returns whether all threads of a process have ended, as far as can be seen. A debugger may keep the zombie of each.
+pub(super) fn is_dead(pid: Pid) -> bool {
+    let Some(stat) = ProcStat::of(pid).filter(ProcStat::is_over) else { return false };
+    if stat.is_dead() {
+        return true;
+    }
+    let Ok(mut threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    let is_over = |thread: io::Result<DirEntry>| {
+        let file = File::open(thread.ok()?.path().join("stat"));
+        // One that has gone meanwhile has ended.
+        Some(file.map_or(true, |file| ProcStat::read(file).is_some_and(|stat| stat.is_over())))
+    };
+    threads.all(|thread| is_over(thread) == Some(true))
 }
 
 /// Returns whether a process takes a signal's default action, as /proc/PID/status shows; also if that can't be read.

@@ -25,7 +25,7 @@ use nix::{
     unistd::{Pid, getpgid, getsid},
 };
 
-use super::proc_stat::ProcStat;
+use super::proc_stat::{self, ProcStat};
 use crate::{
     clock::Moment,
     sys::{
@@ -213,7 +213,7 @@ impl Tree {
         if !wait::has_children() {
             return true;
         }
-        let is_dead = |child: &Pid| spared.contains(child) || ProcStat::of(*child).is_some_and(|stat| stat.is_dead());
+        let is_dead = |child: &Pid| spared.contains(child) || proc_stat::is_dead(*child);
         let Ok(children) = self.children() else { return false };
         // What one of them has left to us since they were listed is in the list now.
         !children.is_empty() && children.iter().all(is_dead) && self.children() == Ok(children)

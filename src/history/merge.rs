@@ -104,18 +104,25 @@ fn last_success(nodes: &[NodeRecords]) -> Option<PastRun> {
         let of_runs = node.records.iter().filter(|record| record.end == Some(RunResult::Success));
         of_runs.chain(&node.last_success).map(move |record| (node, record))
     });
-    let (node, record) = recorded.max_by_key(|(_, record)| record.token)?;
+    let recorded: Vec<_> = recorded.collect();
+    let newest = recorded.iter().map(|(_, record)| record.token).max()?;
+    let of_newest = || recorded.iter().filter(|(_, record)| record.token == newest);
+    // A wrong clock, or a node that lies, must not make it younger.
+    let age = |node: &NodeRecords, record: &RunRecord| {
+        node.now.saturating_sub(record.start.saturating_add(record.ran_ms.unwrap_or_default()))
+    };
+    let (node, record) = of_newest().max_by_key(|(node, record)| age(node, record))?;
+    let nodes: BTreeSet<usize> = of_newest().map(|(node, _)| node.clock).collect();
     let ran = Duration::from_millis(record.ran_ms.unwrap_or_default());
-    let end = record.start.saturating_add(record.ran_ms.unwrap_or_default());
     let run = Run {
         token: record.token,
         holder: record.holder.clone(),
         start: node.time_of(record.start),
         state: RunState::Ended { result: RunResult::Success, ran },
-        nodes: 1,
+        nodes: nodes.len(),
         problem: None,
     };
-    Some(PastRun { run, ago: Duration::from_millis(node.now.saturating_sub(end)) })
+    Some(PastRun { run, ago: Duration::from_millis(age(node, record)) })
 }
 
 #[cfg(test)]
@@ -199,6 +206,13 @@ mod tests {
     fn a_token_that_shrinks_is_found() {
         let records = [ended(5, "later", 9000, 500), ended(6, "earlier", 1000, 500)];
         assert_eq!(problems([&records, &records, &[]]), [Some(Problem::TokenShrank(FencingToken::new(5))), None]);
+    }
+
+    #[test]
+    fn one_wrong_clock_makes_no_success_younger() {
+        let (right, ahead) = ([ended(7, "a", 1000, 50)], [ended(7, "a", 9_000_000, 50)]);
+        let success = last_success(&nodes([&right, &right, &ahead])).expect("a success");
+        assert_eq!((success.ago, success.run.nodes), (Duration::from_millis(998_950), 3));
     }
 
     #[test]

@@ -101,7 +101,8 @@ impl Local {
         }
         let claim = Claim::make(self.place.path());
         // In this order, two that have locked different files can't both go on: the one whose file isn't found any more sees it.
-        if claim.as_ref().is_some_and(Claim::is_disputed) || !self.place.is(&self.file) {
+        let is_disputed = claim.as_ref().map(Claim::is_disputed).transpose().context("can't look for other leaders")?;
+        if is_disputed.unwrap_or_default() || !self.place.is(&self.file) {
             let _ = self.file.unlock();
             let dying = NotAcquired { reason: Reason::Taken(None), free_in: Some(DYING_LOOK) };
             return Ok(AcquireOutcome::NotAcquired(dying));

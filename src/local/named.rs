@@ -24,6 +24,9 @@ pub(super) fn open(path: &Path) -> Result<File> {
         // Without O_CREAT first: in a folder such as /tmp, nobody may open another's file with that (proc(5),
         // protected_regular).
         match regular_file::open(path, OpenOptions::new().read(true).write(true)) {
+            Err(error) if error.kind() == ErrorKind::NotFound && path.is_symlink() => {
+                bail!("{} is a link that leads nowhere; give --local= a file", path.display());
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 let shown = path.display();

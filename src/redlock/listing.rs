@@ -1,11 +1,14 @@
 //! The resources that the nodes know of, by the fences of their locks.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use super::{
     net::{failure::Failure, node::Node},
@@ -24,6 +27,9 @@ const MOST: usize = 1000;
 
 /// The most requests to a node: ten million keys.
 const MOST_REQUESTS: usize = 5000;
+
+/// How long a node may take for all of them.
+const LISTS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The resources of a prefix.
 #[derive(Clone, Debug, Default)]
@@ -45,13 +51,14 @@ pub(crate) struct Listing {
 impl RedlockObserver {
     /// Returns the resources whose locks have the name of this lock as their prefix.
     pub(crate) async fn list(&self) -> Listing {
-        let asked = join_all(self.nodes.iter().map(|node| names_on(node, &self.lock))).await;
+        let list = |node| timeout(LISTS_WITHIN, names_on(node, &self.lock));
+        let asked = join_all(self.nodes.iter().map(list)).await;
         let mut listing = Listing::default();
-        let (mut names, mut answered) = (BTreeSet::new(), Nodes::new());
+        let (mut nodes_of, mut answered) = (BTreeMap::<String, usize>::new(), Nodes::new());
         for (node, found) in self.nodes.iter().zip(asked) {
-            match found {
+            match found.unwrap_or(Err(Failure::TimedOut)) {
                 Ok((found, is_cut_off)) => {
-                    names.extend(found);
+                    found.into_iter().for_each(|name| *nodes_of.entry(name).or_default() += 1);
                     answered.insert(node.index);
                     listing.is_cut_off |= is_cut_off;
                 }
@@ -60,10 +67,13 @@ impl RedlockObserver {
                 }
             }
         }
-        listing.is_cut_off |= names.len() > MOST;
+        listing.is_cut_off |= nodes_of.len() > MOST;
+        // What many nodes know comes first: one node that makes names up can't hide the others.
+        let mut names: Vec<_> = nodes_of.into_iter().collect();
+        names.sort_by_key(|(_, nodes)| Reverse(*nodes));
         let mut resources: BTreeMap<String, u16> = BTreeMap::new();
-        for name in names.into_iter().take(MOST) {
-            let (name, slot) = without_slot(&name);
+        for (name, _) in names.iter().take(MOST) {
+            let (name, slot) = without_slot(name);
             let slots = resources.entry(name.to_owned()).or_insert(1);
             *slots = slot.max(*slots);
         }

@@ -102,6 +102,18 @@ impl RedlockObserver {
         join_all(Slot::all(slots).map(look)).await
     }
 
+    /// Returns how many slots were led since the resource was led without slots, if any: by their fences on a quorum.
+    pub(crate) async fn slots_led_before(&self) -> Option<u16> {
+        let fence = |looked: &LookReply| looked.fence.unwrap_or(FencingToken::ZERO);
+        let without = answers(&self.ask(Slot::ONLY).await).map(fence).max().unwrap_or(FencingToken::ZERO);
+        let is_led = async |slot: Slot| {
+            let replies = self.ask(slot).await;
+            self.quorums.is_reached_in_one(&nodes_that(&replies, |looked| fence(looked) > without))
+        };
+        let led = join_all(Slot::all(MOST_SLOTS).map(is_led)).await;
+        (1..=MOST_SLOTS).zip(led).filter(|(_, is_led)| *is_led).map(|(number, _)| number.max(2)).max()
+    }
+
     /// Returns how many slots there are, if a quorum of nodes knows of more than one.
     fn slots_according_to(&self, replies: &[NodeReply<LookReply>]) -> Option<u16> {
         let on = |looked: &LookReply| looked.value.as_ref().map(LockValue::slots).filter(|slots| *slots <= MOST_SLOTS);

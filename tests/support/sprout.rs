@@ -7,7 +7,7 @@
 //! they can · sibling: a child that clone(2), CLONE_PARENT, makes a child of its parent
 //! sprout tiny many | nest N: the same trees, of processes that have become a program of one page
 //! sprout fell [tiny] SHAPE N: grows such a tree, kills and reaps it, and prints how many milliseconds that took
-//! sprout trace PID: attaches to a process as a debugger that never looks at it, and prints a line
+//! sprout trace PID: attaches to all threads of a process as a debugger that never looks at them, and prints a line
 //! sprout alive VARIABLE: prints the ids of the processes with this variable, NAME=VALUE, in their environment
 //! sprout tell: prints the signals that it and its child get; SIGSEGV ends them
 //! sprout print: prints what this process was started with: signals, mask, group, limits
@@ -103,7 +103,10 @@ fn main() {
             sleep_on();
         }
         ["trace", pid] => {
-            ptrace::attach(Pid::from_raw(pid.parse().expect("a pid"))).expect("a process to trace");
+            for thread in fs::read_dir(format!("/proc/{pid}/task")).expect("a process to trace") {
+                let thread = thread.expect("a thread").file_name().into_string().expect("a number");
+                ptrace::attach(Pid::from_raw(thread.parse().expect("a number"))).expect("a thread to trace");
+            }
             say("attached");
             sleep_on();
         }
