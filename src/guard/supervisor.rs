@@ -135,7 +135,8 @@ impl Supervisor {
         let now = Moment::now();
         let due = self.times.next(now).filter(|_| self.occupied);
         let at_once = Some(now).filter(|_| self.changes_left);
-        let others = [self.delivery.next(), self.suspensions.next_reminder(), self.leftovers.next()];
+        let leftovers = self.leftovers.next().filter(|_| self.has_leftovers());
+        let others = [self.delivery.next(), self.suspensions.next_reminder(), leftovers];
         let next = others.into_iter().chain([due, at_once]).flatten().min();
         if let Err(e) = self.wakeups.at(next.map(|next| next.max(now))) {
             self.lose_timer(&e);

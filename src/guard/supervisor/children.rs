@@ -106,12 +106,16 @@ impl Supervisor {
 
     /// Asks what the main process has left behind to stop, once that is gone.
     pub(super) fn leave_nothing_behind(&mut self) {
-        if self.occupied
-            && !self.times.is_killing()
+        if self.has_leftovers()
             && let Some(members) = self.leftovers.take_due(Moment::now())
         {
             self.clear_up(members);
         }
+    }
+
+    /// Returns whether there may be something to be asked to stop.
+    pub(super) fn has_leftovers(&self) -> bool {
+        self.occupied && !self.times.is_killing()
     }
 
     fn tree_is_empty(&mut self) {
