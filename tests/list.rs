@@ -130,20 +130,6 @@ fn many_resources_with_long_names_are_listed() {
 }
 
 #[test]
-fn a_node_that_makes_names_up_hides_no_resource() {
-    let servers = Servers::start(3);
-    for server in &servers.0[..2] {
-        server.query::<()>(&["SET", "leaderrun:real:fence", "5"]);
-    }
-    let many = "for i = 1, 1500 do redis.call('SET', 'leaderrun:!' .. i .. ':fence', 5) end";
-    servers.0[2].query::<()>(&["EVAL", many, "0"]);
-    let output = Leaderrun::new().args(["-R", &servers.urls(), "--list"]).output();
-    assert_eq!(output.code(), 0, "{}", output.stderr);
-    assert!(output.stdout.lines().any(|line| line.starts_with("real ")), "{}", output.stdout);
-    assert!(output.stderr.contains("only the first 1000 "), "{}", output.stderr);
-}
-
-#[test]
 fn metrics_that_cannot_be_written_are_an_error() {
     let options = ["--local", "-r", &unique("none"), "--status", "--openmetrics", "/no/such/folder/x.prom"];
     let output = Leaderrun::new().args(options).output();

@@ -9,7 +9,7 @@ use crate::{clock::Moment, sys::wait::Ending};
 
 /// How long an order may take that tells why the main process has ended: a process may have sent its signal to the command and
 /// to the elector.
-const ORDER_COMES_WITHIN: Duration = Duration::from_millis(50);
+const ORDER_COMES_WITHIN: Duration = Duration::from_millis(200);
 
 /// The signals that ask a whole process group to end.
 const ENDING: [libc::c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];

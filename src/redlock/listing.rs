@@ -68,12 +68,9 @@ impl RedlockObserver {
             }
         }
         listing.is_cut_off |= nodes_of.len() > MOST;
-        // What many nodes know comes first: one node that makes names up can't hide the others.
-        let mut names: Vec<_> = nodes_of.into_iter().collect();
-        names.sort_by_key(|(_, nodes)| Reverse(*nodes));
         let mut resources: BTreeMap<String, u16> = BTreeMap::new();
-        for (name, _) in names.iter().take(MOST) {
-            let (name, slot) = without_slot(name);
+        for name in best_known(nodes_of) {
+            let (name, slot) = without_slot(&name);
             let slots = resources.entry(name.to_owned()).or_insert(1);
             *slots = slot.max(*slots);
         }
@@ -115,6 +112,13 @@ impl RedlockObserver {
     }
 }
 
+/// Returns the names that most nodes know, as many as are listed: one node that makes names up can't hide the others.
+fn best_known(nodes_of: BTreeMap<String, usize>) -> impl Iterator<Item = String> {
+    let mut names: Vec<_> = nodes_of.into_iter().collect();
+    names.sort_by_key(|(_, nodes)| Reverse(*nodes));
+    names.into_iter().map(|(name, _)| name).take(MOST)
+}
+
 /// Returns the name of a resource, and the slot that follows it in the name of a lock; 1 if none does.
 fn without_slot(lock: &str) -> (&str, u16) {
     let slot = lock.rsplit_once(":slot").and_then(|(name, slot)| Some((name, slot.parse().ok()?)));
@@ -135,4 +139,16 @@ async fn names_on(node: &Arc<Node>, prefix: &str) -> Result<(BTreeSet<String>, b
         }
     }
     Ok((names, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_makes_names_up_hides_no_resource() {
+        let made_up = (0..2 * MOST).map(|number| (format!("!{number}"), 1));
+        let names: Vec<_> = best_known(made_up.chain([("real".to_owned(), 2)]).collect()).collect();
+        assert_eq!((names.len(), names[0].as_str()), (MOST, "real"));
+    }
 }
