@@ -267,6 +267,7 @@ fn instances_that_do_not_lead_cause_no_cron_mail_and_verbose_ones_name_the_leade
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("mail"), Witnesses::new());
     let leader = instance(&servers, &resource, &["-v", "--holder", "web-1"], &witnesses, &["drain", "1"]).spawn();
+    leader.reports(": started ");
     witnesses.started(1);
     let quiet = instance(&servers, &resource, &[], &witnesses, &[]).spawn();
     let verbose = instance(&servers, &resource, &["-v"], &witnesses, &[]).spawn();
