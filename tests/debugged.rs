@@ -76,6 +76,9 @@ fn a_debugged_descendant_of_a_command() {
     for end in [End::LeaseLost, End::ElectorStopped, End::ElectorKilled, End::GuardKilled] {
         dies(idle(), child, &[], end);
     }
+    if crate::support::may_make_namespaces() {
+        dies(idle(), child, &["--pid-namespace"], End::GuardKilled);
+    }
     let mut leader = Leaderrun::new().args(["--local", "-r", &unique("traced")]).shell("echo up; sleep 1000 & wait");
     leader.says("up");
     let sleep = eventually("a child", || children(*children(leader.guard()).first()?).first().copied());

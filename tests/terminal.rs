@@ -83,6 +83,18 @@ fn raw_mode_of_a_killed_command_is_reset() {
     }
 }
 
+/// The kernel leaves the terminal to the process group of the command's own, which has ended.
+#[test]
+fn raw_mode_of_a_killed_command_that_had_the_terminal_for_itself_is_reset() {
+    let job = "set -m; sh -c \"stty raw -echo; exec sleep 1000\"; true";
+    let limits = "LEADERRUN_MAX_RUN=500ms LEADERRUN_KILL_AFTER=100ms";
+    let line = format!("{limits} {} bash -c '{job}'; echo status $?; stty -a; echo don''e", run());
+    let mut terminal = Terminal::with(&["sh", "-c", &line]);
+    let shown = terminal.shows("done");
+    assert!(shown.contains("status 124") && shown.contains(" icanon") && shown.contains(" echo "), "{shown}");
+    terminal.wait();
+}
+
 #[test]
 fn raw_mode_that_a_command_leaves_on_purpose_stays() {
     let line = format!("{} stty -echo; stty -a; echo don''e", run());

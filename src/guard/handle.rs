@@ -168,7 +168,7 @@ impl Guard for GuardHandle {
         // Its children are ours once it has ended, reaped or not: a debugger may keep us from that.
         let guard = self.unreaped.then_some(self.pid);
         let has_ended = guard.is_none_or(is_dead);
-        let Some(tree) = &self.tree else { return has_ended };
+        let Some(tree) = &self.tree else { return has_ended || tree::has_ended_with_its_namespace(self.pid) };
         let spared: Vec<Pid> = self.strangers.iter().copied().chain(guard).collect();
         if let Some(guard) = guard.filter(|_| !has_ended) {
             tree.kill_below(guard);

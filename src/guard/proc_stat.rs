@@ -15,6 +15,8 @@ pub(super) struct ProcStat {
     /// The group in the foreground of its controlling terminal.
     pub foreground: Pid,
     pub threads: u32,
+    /// The kernel's PF_ flags.
+    flags: u32,
 }
 
 impl ProcStat {
@@ -34,14 +36,12 @@ impl ProcStat {
     fn parse(line: &str) -> Option<Self> {
         let mut fields = line.rsplit_once(')')?.1.split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
-        let mut number = |skip| fields.nth(skip)?.parse().ok();
-        let (parent, foreground, threads) = (number(0)?, number(3)?, number(11)?);
-        Some(ProcStat {
-            state,
-            parent: Pid::from_raw(parent),
-            foreground: Pid::from_raw(foreground),
-            threads: threads.unsigned_abs(),
-        })
+        let mut field = |skip| fields.nth(skip);
+        let mut pid = |skip| field(skip)?.parse().ok().map(Pid::from_raw);
+        let (parent, foreground) = (pid(0)?, pid(3)?);
+        let mut number = |skip| field(skip)?.parse().ok();
+        let (flags, threads) = (number(0)?, number(10)?);
+        Some(ProcStat { state, parent, foreground, threads, flags })
     }
 
     /// Returns whether all threads of the process have ended: its children are another's by now.
@@ -53,6 +53,12 @@ impl ProcStat {
     fn is_over(&self) -> bool {
         ['Z', 'X'].contains(&self.state)
     }
+}
+
+/// Returns whether a process is ending, and waits in that for its children.
+pub(super) fn is_ending(pid: Pid) -> bool {
+    const PF_EXITING: u32 = 4;
+    ProcStat::of(pid).is_some_and(|stat| stat.flags & PF_EXITING != 0)
 }
 
 /// Returns whether all threads of a process have ended, as far as can be seen. A debugger may keep the zombie of each.
@@ -87,10 +93,10 @@ mod tests {
 
     #[test]
     fn a_name_of_parentheses_and_spaces_hides_nothing() {
-        let line = "7 (a) R 1 (b)) Z 5 7 6 34816 9 0 0 0 0 0 0 0 0 0 20 0 3 0 1";
+        let line = "7 (a) R 1 (b)) Z 5 7 6 34816 9 4194308 0 0 0 0 0 0 0 0 20 0 3 0 1";
         let stat = ProcStat::parse(line).expect("fields");
         let (parent, foreground) = (Pid::from_raw(5), Pid::from_raw(9));
-        assert_eq!(stat, ProcStat { state: 'Z', parent, foreground, threads: 3 });
+        assert_eq!(stat, ProcStat { state: 'Z', parent, foreground, threads: 3, flags: 0x40_0004 });
         assert!(!stat.is_dead());
         assert!(ProcStat { threads: 1, ..stat }.is_dead());
         assert_eq!(ProcStat::parse("7 (a) R"), None);

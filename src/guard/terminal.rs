@@ -11,7 +11,10 @@ use std::{
 use nix::{
     errno::Errno,
     libc,
-    sys::termios::{SetArg, Termios, tcgetattr, tcsetattr},
+    sys::{
+        signal::killpg,
+        termios::{SetArg, Termios, tcgetattr, tcsetattr},
+    },
     unistd::{Pid, getpgrp, getpid, getsid, tcgetpgrp, tcsetpgrp},
 };
 
@@ -75,18 +78,28 @@ impl Terminal {
 
     /// Returns whether the shell has given the terminal to our process group.
     fn in_foreground(&self) -> bool {
+        self.seen_foreground() == Some(self.group)
+    }
+
+    /// Returns whether the group in the foreground has ended: the command's own, to which it had given the terminal.
+    fn has_nobody_in_foreground(&self) -> bool {
+        self.seen_foreground().is_some_and(|group| killpg(group, None) == Err(Errno::ESRCH))
+    }
+
+    /// Returns the process group in the foreground, if this PID namespace has it.
+    fn seen_foreground(&self) -> Option<Pid> {
         let foreground = match tcgetpgrp(&self.tty) {
             // Only a member of the session may ask. The guard may not be one any more.
             Err(Errno::ENOTTY) => ProcStat::of(self.session).map(|leader| leader.foreground),
             foreground => foreground.ok(),
         };
-        foreground == Some(self.group) && self.group.as_raw() > 0
+        foreground.filter(|group| group.as_raw() > 0)
     }
 
     /// Restores the settings, which a killed command may have left changed.
     pub(super) fn put_back(&self) {
         if let Some(found) = &self.found
-            && self.in_foreground()
+            && (self.in_foreground() || self.has_nobody_in_foreground())
         {
             let _ = tcsetattr(&self.tty, SetArg::TCSANOW, found);
         }

@@ -288,6 +288,12 @@ pub(super) fn reap_all_but(kept: Option<Pid>, mut ended: impl FnMut(Pid, Option<
     }
 }
 
+/// Returns whether a process that was PID 1 of a PID namespace is ending, and nothing in that lives: what a debugger keeps
+/// from it, it waits for.
+pub(super) fn has_ended_with_its_namespace(guard: Pid) -> bool {
+    proc_stat::is_ending(guard) && children_of(guard).into_iter().all(proc_stat::is_dead)
+}
+
 /// Returns the children of a process, as far as they can be read.
 fn children_of(pid: Pid) -> Vec<Pid> {
     let mut children = Vec::new();
