@@ -44,7 +44,8 @@ fn a_success_is_on_every_node_with_its_token_holder_and_end_and_expires_by_itsel
         assert_eq!((&note["token"], &note["holder"]), (&token.into(), &"web-2".into()));
         assert!(note["ended"].as_str().is_some_and(|t| t.starts_with("20")), "{note}");
         let left: u64 = server.query(&["PTTL", &format!("leaderrun:{resource}:done")]);
-        assert!(left <= 1800, "the period counts from the command's start: {left}");
+        // Nodes count by a wall clock, which may have been set meanwhile. From the command's end it would be 3 s.
+        assert!(left <= 2400, "the period counts from the command's start: {left}");
     }
     eventually("the end of the period", || servers.0[0].get(&format!("{resource}:done")).is_none().then_some(()));
 }

@@ -71,7 +71,9 @@ pub(super) async fn ask(mut observer: Observer, slots: u16, request: Request) ->
         ));
         return Ok(Exit::NotLeader);
     }
-    let led = observer.until(HANDOVER, |seen| seen.active_leader().is_some()).await;
+    // A lock of this machine is taken a moment before its new leader has written its name there.
+    let is_another = |seen: &ElectionStatus| seen.active_leader().is_some_and(|now| now.id != leader.id);
+    let led = observer.until(HANDOVER, is_another).await;
     let next = led.as_ref().and_then(ElectionStatus::active_leader).map(|next| format!("{} leads", next.holder));
     say(format_args!("{resource}: {holder} stepped down; {}", next.unwrap_or_else(|| "nobody else stood by".into())))?;
     Ok(Exit::Command(0))
