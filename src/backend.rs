@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use tokio::runtime::Builder;
 
 use crate::{
     history::EndedRun,
+    host::run_alone,
     local::{Local, LocalSlots},
     lock::{AcquireOutcome, BackendFailure, ExtendOutcome, NotAcquired, ReleaseKey, ReleaseOptions, Slot},
     once_per::Note,
@@ -122,11 +122,8 @@ pub(crate) fn release_for_dead_elector(
 ) -> bool {
     match (&settings.backend, release_key) {
         (BackendConfig::Redlock(config), ReleaseKey::Nodes(key)) => {
-            let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return false };
-            let released = runtime.block_on(redlock::release_alone(config, settings.times, key, note, run));
-            // Dropping the runtime would wait for a name that is still being resolved.
-            runtime.shutdown_background();
-            released
+            let released = redlock::release_alone(config, settings.times, key, note, run);
+            run_alone(released).unwrap_or(false)
         }
         (BackendConfig::Local { file }, _) => {
             let once_per = settings.once_per.as_ref();

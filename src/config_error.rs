@@ -18,73 +18,27 @@ use crate::{
 /// Why leaderrun doesn't start. `option` is the option as it is written on the command line.
 #[derive(Debug)]
 pub(crate) enum ConfigError {
-    Name {
-        option: &'static str,
-        problem: NameProblem,
-    },
-    ReservedName {
-        name: String,
-        suffix: String,
-    },
-    ReservedLock {
-        lock: String,
-        suffix: String,
-    },
-    Slots {
-        text: String,
-        most: u16,
-    },
+    Name { option: &'static str, problem: NameProblem },
+    ReservedName { name: String, suffix: String },
+    ReservedLock { lock: String, suffix: String },
+    Slots { text: String, most: u16 },
     SlotsOncePer,
     SlotsInFile,
-    RunsOfFile {
-        option: &'static str,
-    },
-    NoPeriod {
-        option: &'static str,
-    },
-    PeriodTooLong {
-        option: &'static str,
-        period: Duration,
-        longest: Duration,
-    },
-    Times {
-        problem: TimingError,
-        ttl: Duration,
-        kill_after: Duration,
-    },
-    /// `is_nested`: another leaderrun has started this one.
-    NoBackend {
-        is_nested: bool,
-    },
-    UnreadableFile {
-        file: PathBuf,
-        error: io::Error,
-    },
-    EmptyFile {
-        file: PathBuf,
-    },
-    Url {
-        source: UrlSource,
-        number: usize,
-        count: usize,
-        problem: String,
-    },
-    OtherDatabase {
-        server: String,
-    },
-    SameServer {
-        source: UrlSource,
-        first: usize,
-        second: usize,
-        server: String,
-    },
+    RunsOfFile { option: &'static str },
+    NoPeriod { option: &'static str },
+    PeriodTooLong { option: &'static str, period: Duration, longest: Duration },
+    Times { problem: TimingError, ttl: Duration, kill_after: Duration },
+    NoBackend,
+    NoBackendInCommand,
+    UnreadableFile { file: PathBuf, error: io::Error },
+    EmptyFile { file: PathBuf },
+    Url { source: UrlSource, number: usize, count: usize, problem: String },
+    OtherDatabase { server: String },
+    SameServer { source: UrlSource, first: usize, second: usize, server: String },
     Tls(String),
     TlsWithoutUse,
     Signal(String),
-    Program {
-        name: String,
-        error: ProgramError,
-    },
+    Program { name: String, error: ProgramError },
     JsonWithoutQuestion,
     SlotWithoutStepDown,
     MetricsWithoutQuestion,
@@ -152,12 +106,12 @@ impl Display for ConfigError {
                 format_duration(*longest)
             ),
             Self::Times { problem, ttl, kill_after } => write_timing_error(f, *problem, *ttl, *kill_after),
-            Self::NoBackend { is_nested: false } => write!(
+            Self::NoBackend => write!(
                 f,
                 "nothing says where to hold the lease; use --redis URL,... for many machines or --local for this one; \
                  LEADERRUN_REDIS or --redis-file FILE will do, too"
             ),
-            Self::NoBackend { is_nested: true } => write!(
+            Self::NoBackendInCommand => write!(
                 f,
                 "nothing says where to hold the lease; use --redis URL,... or --redis-file FILE: a command of leaderrun \
                  doesn't get LEADERRUN_REDIS, which may hold passwords"

@@ -6,7 +6,7 @@ use anyhow::Result;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
-    history::{History, RunState},
+    history::{History, Run},
     lease::Times,
     local::LocalObserver,
     lock::{LeadershipId, NodeFault, Slot},
@@ -79,8 +79,7 @@ impl Observer {
     /// Looks once, and returns the last runs as well.
     pub(crate) async fn look_back(&self, count: usize) -> (ElectionStatus, History) {
         let (seen, history) = self.look_back_once(count).await;
-        let is_open = |state: RunState| matches!(state, RunState::Died { .. } | RunState::Unproven);
-        if !history.runs.first().is_some_and(|run| is_open(run.state)) {
+        if !history.runs.first().is_some_and(Run::lacks_end) {
             return (seen, history);
         }
         // It may have begun or ended between the two looks.

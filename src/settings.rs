@@ -283,8 +283,8 @@ pub(crate) fn backend(cli: &Cli, resource: &str) -> Result<BackendConfig, Config
         None => addresses_in_options(&UrlSource::Option, &cli.redis)?,
     };
     if now.is_empty() {
-        let is_nested = std::env::var_os(TOKEN).is_some();
-        return Err(ConfigError::NoBackend { is_nested });
+        let is_in_command = env::var_os(TOKEN).is_some();
+        return Err(if is_in_command { ConfigError::NoBackendInCommand } else { ConfigError::NoBackend });
     }
     let before = addresses_in_options(&UrlSource::Before, &cli.redis_before)?;
     let (addresses, quorums) = both_lists(now, before)?;

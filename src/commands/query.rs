@@ -3,7 +3,6 @@
 use std::{future::Future, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
-use tokio::runtime::Builder;
 
 use super::{
     check, completions, forget, history, leads, list, man, output::NotWritten, status, step_down, succeeded, watch,
@@ -13,6 +12,7 @@ use crate::{
     config_error::ConfigError,
     exit::Exit,
     guard,
+    host::run_alone,
     lease::Times,
     lock::Slot,
     observer::Observer,
@@ -56,6 +56,7 @@ impl Query {
     pub(crate) fn from_cli(cli: &Cli) -> Result<Option<Self>, ConfigError> {
         let asked = &cli.questions;
         let json = asked.json;
+        // clap can check none of this: a question conflicts with the command, and what it would require is a question.
         if json && (asked.leads.is_some() || asked.step_down) {
             return Err(ConfigError::JsonWithoutQuestion);
         }
@@ -63,7 +64,6 @@ impl Query {
             return Err(ConfigError::SlotWithoutStepDown);
         }
         if asked.openmetrics.is_some() && !asked.status && !asked.list {
-            // Nor this, for the same reason.
             return Err(ConfigError::MetricsWithoutQuestion);
         }
         let needs_runs = [
@@ -104,7 +104,6 @@ impl Query {
         } else if asked.forget {
             Query::Forget { resource: Resource::from_cli(cli)?, json }
         } else if json {
-            // clap can't check this: the questions that --json would require conflict with the command.
             return Err(ConfigError::JsonWithoutQuestion);
         } else {
             return Ok(None);
@@ -183,9 +182,5 @@ impl Resource {
 /// Runs a question to its end in a runtime of its own.
 fn ask(question: impl Future<Output = Result<Exit>>) -> Result<Exit> {
     guard::seal_memory();
-    let runtime = Builder::new_current_thread().enable_all().build().context("can't start the event loop")?;
-    let exit = runtime.block_on(question);
-    // Dropping the runtime would wait for a name that is still being resolved.
-    runtime.shutdown_background();
-    exit
+    run_alone(question).context("can't start the event loop")?
 }

@@ -16,10 +16,10 @@ pub(super) fn exit(seen: &[ElectionStatus]) -> Exit {
 
 /// Returns a text that says who leads, or why that isn't known.
 pub(super) fn describe(seen: &ElectionStatus) -> String {
+    if let Some(other) = &seen.other_servers {
+        return format!("not known: {other}");
+    }
     match &seen.leader {
-        _ if !seen.known && seen.other_servers.is_some() => {
-            format!("not known: {}", seen.other_servers.as_ref().map(ToString::to_string).unwrap_or_default())
-        }
         _ if !seen.known => {
             let before = seen.before.filter(|_| seen.now.answered >= seen.now.quorum);
             let ListVotes { answered, nodes, quorum, .. } = before.unwrap_or(seen.now);

@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use nix::{libc, unistd::Pid};
 
-use super::tree::Members;
+use super::{signals::asks_to_end, tree::Members};
 use crate::{clock::Moment, sys::wait::Ending};
 
 /// How long an order may take that tells why the main process has ended: a process may have sent its signal to the command and
 /// to the elector.
 const ORDER_COMES_WITHIN: Duration = Duration::from_millis(200);
-
-/// The signals that ask a whole process group to end.
-const ENDING: [libc::c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 
 /// The processes of a command without those that have got its last signal.
 #[derive(Debug, Default)]
@@ -28,7 +25,7 @@ pub(super) struct Leftovers {
 impl Leftovers {
     /// Takes note of a signal that the main process's group has got. `group`: that group, while the main process exists.
     pub(super) fn group_gets(&mut self, signal: libc::c_int, group: Option<Pid>) {
-        if ENDING.contains(&signal)
+        if asks_to_end(signal)
             && let Some(group) = group.or(self.group)
         {
             self.group_is_asked(group);
@@ -43,7 +40,7 @@ impl Leftovers {
     /// Takes note of the main process's end. `group`: the one in which it was.
     pub(super) fn main_ended(&mut self, group: Option<Pid>, ending: Ending, now: Moment) {
         self.group = group.or(self.group);
-        let may_be_told = matches!(ending, Ending::Signal(signal) if ENDING.contains(&signal));
+        let may_be_told = matches!(ending, Ending::Signal(signal) if asks_to_end(signal));
         self.due = Some(if may_be_told { now + ORDER_COMES_WITHIN } else { now });
     }
 

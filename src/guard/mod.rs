@@ -45,7 +45,7 @@ pub(crate) use self::{
     orphaned::OrphanedLease,
     protocol::{GuardMessage, Order, Recipient, Sender},
     secrets::{hide_passwords, seal_memory},
-    signals::{Signaled, stop_self},
+    signals::{Signaled, asks_to_end, stop_self},
 };
 pub(crate) use crate::sys::{
     process::{restore_name, start_over},

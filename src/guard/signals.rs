@@ -47,6 +47,11 @@ impl Signaled {
     }
 }
 
+/// Returns whether a signal asks a process and its group to end.
+pub(crate) fn asks_to_end(number: libc::c_int) -> bool {
+    [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT].contains(&number)
+}
+
 /// Returns whether a signal's default action stops a process, in the foreground or the background of a terminal.
 pub(super) fn stops_by_default(number: libc::c_int) -> bool {
     [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&number)

@@ -69,6 +69,11 @@ impl Run {
         matches!(self.state, RunState::Ended { .. } | RunState::Died { .. })
     }
 
+    /// Returns whether it looks over without an end on record. It may be under way.
+    pub(crate) fn lacks_end(&self) -> bool {
+        matches!(self.state, RunState::Died { .. } | RunState::Unproven)
+    }
+
     /// Returns the word for what became of it.
     pub(crate) fn word(&self) -> &'static str {
         match self.state {
@@ -95,7 +100,7 @@ impl History {
     /// Takes back that the newest run is over, unless that is on record: who leads isn't known.
     pub(crate) fn doubt_end(&mut self) {
         if let Some(newest) = self.runs.first_mut()
-            && matches!(newest.state, RunState::Died { .. } | RunState::Unproven)
+            && newest.lacks_end()
         {
             newest.state = RunState::Unknown { at_least: newest.ran() };
         }

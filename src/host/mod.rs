@@ -6,6 +6,7 @@ pub(crate) mod simulated;
 
 use std::{
     future::Future,
+    io,
     time::{Duration, SystemTime},
 };
 
@@ -13,6 +14,7 @@ use rustix::{
     io::Errno,
     rand::{GetRandomFlags, getrandom},
 };
+use tokio::runtime::Builder;
 
 use crate::sys::boottime;
 
@@ -46,6 +48,18 @@ pub(crate) fn random() -> Result<u128, Errno> {
     let mut bytes = [0; 16];
     getrandom(&mut bytes, GetRandomFlags::empty())?;
     Ok(u128::from_ne_bytes(bytes))
+}
+
+/// Runs a future to its end, in a runtime of its own.
+///
+/// # Errors
+/// The system refuses what an event loop needs.
+pub(crate) fn run_alone<F: Future>(future: F) -> io::Result<F::Output> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let output = runtime.block_on(future);
+    // Dropping the runtime would wait for a name that is still being resolved.
+    runtime.shutdown_background();
+    Ok(output)
 }
 
 /// Runs a task beside the present one, to its end or that of the process. Requires a runtime.

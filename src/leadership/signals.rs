@@ -5,7 +5,7 @@ use nix::{libc, unistd::getppid};
 use super::Leadership;
 use crate::{
     event::{Details, Event},
-    guard::{Guard, Order, Recipient, Sender, Signaled},
+    guard::{Guard, Order, Recipient, Sender, Signaled, asks_to_end},
     report::Report,
     sys::signal::signal_name,
     systemd,
@@ -17,11 +17,10 @@ impl<G: Guard> Leadership<'_, G> {
         report_received(signal, &self.settings.report);
         let to = match signal.number {
             _ if signal.by_terminal() && self.guard.has_terminal() => self.recipient_of_terminal(signal),
-            libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT => Recipient::Group,
+            number if asks_to_end(number) => Recipient::Group,
             _ => Recipient::Command,
         };
-        let ends = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT].contains(&signal.number);
-        self.told_to_end |= ends && self.stopping.is_none();
+        self.told_to_end |= asks_to_end(signal.number) && self.stopping.is_none();
         let under_terminal = self.guard.has_terminal();
         self.stop_passed_on |= signal.stops_a_process() && !signal.by_terminal();
         let order = match signal.number {
