@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::{Leaderrun, Output, Running, Servers, children, signal, unique};
+use crate::support::{
+    LONG_TTL, Leaderrun, Output, Running, Servers, children, eventually, is_pending, signal, state, unique,
+};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::{Pid, getpgid},
@@ -44,11 +46,19 @@ fn a_signal_that_is_passed_on_reaches_a_worker_below_a_shell_once() {
 
 #[test]
 fn a_signal_that_the_whole_group_has_got_is_not_sent_again() {
-    let servers = Servers::settled(3, Duration::from_millis(1500));
-    let leader = worker(on(&servers, &unique("group")));
-    let main = Pid::from_raw(children(leader.guard())[0]);
-    killpg(getpgid(Some(main)).expect("a process"), Signal::SIGTERM).expect("a group");
+    let servers = Servers::settled(3, LONG_TTL);
+    let leader = worker(Leaderrun::on(&servers, &unique("group"), LONG_TTL));
+    let (guard, main) = (leader.guard(), children(leader.guard())[0]);
+    // Both are there when the guard looks: the end of the main process, and the signal that was sent to leaderrun as well.
+    signal(guard, Signal::SIGSTOP);
+    eventually("a stopped guard", || (state(guard) == 'T').then_some(()));
+    killpg(getpgid(Some(Pid::from_raw(main))).expect("a process"), Signal::SIGTERM).expect("a group");
+    eventually("the end of the main process", || (state(main) == 'Z').then_some(()));
     signal(leader.pid(), Signal::SIGTERM);
+    eventually("an elector that has passed the signal on", || {
+        (!is_pending(leader.pid(), Signal::SIGTERM) && state(leader.pid()) == 'S').then_some(())
+    });
+    signal(guard, Signal::SIGCONT);
     has_stopped_in_peace(&leader.wait());
 }
 

@@ -164,17 +164,17 @@ impl Supervisor {
     }
 
     fn obey(&mut self, order: Order) {
+        if matches!(order, Order::Signal { .. } | Order::Stop { .. }) {
+            // A command that has ended by now has ended without us. What others have sent it, its group has, too.
+            self.reap();
+        }
         if let Order::Signal { signal, to: Recipient::Group | Recipient::GroupApart, .. } = order {
             self.leftovers.group_gets(signal, self.command.group());
         }
         match order {
             Order::Start { slot, token, deadlines, release_key } => self.lead(slot, token, deadlines, release_key),
             Order::Extend { deadlines, release_key } => self.extend(deadlines, release_key),
-            Order::Stop { kill_after } => {
-                // A command that has ended by now has ended by itself.
-                self.reap();
-                self.stop(kill_after);
-            }
+            Order::Stop { kill_after } => self.stop(kill_after),
             Order::Signal { signal, from: Sender::Process(sender) | Sender::Manager(sender), .. }
                 if self.is_for_group(signal, sender) =>
             {

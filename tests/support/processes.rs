@@ -56,6 +56,13 @@ pub fn state(pid: i32) -> char {
     stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('X')
 }
 
+/// Returns whether a process has yet to take a signal that was sent to it.
+pub fn is_pending(pid: i32, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process of this test");
+    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).expect("its signals");
+    u64::from_str_radix(pending.trim(), 16).expect("a mask") & 1 << (signal as u64 - 1) != 0
+}
+
 /// Returns the name of a process, as ps(1) shows it by default.
 pub fn name(pid: i32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
