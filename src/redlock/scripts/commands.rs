@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::Cmd;
 
+use super::sent::script;
 use crate::{
     clock::Moment,
     history::{EndedRun, RecordHead, RunResult},
@@ -13,14 +14,14 @@ use crate::{
     redlock::known_clocks::NodeTime,
 };
 
-const ACQUIRE: &str = include_str!("acquire.lua");
-const EXTEND: &str = include_str!("extend.lua");
-const RELEASE: &str = include_str!("release.lua");
-const TELL: &str = include_str!("tell.lua");
-const LOOK: &str = include_str!("look.lua");
-const SURVEY: &str = include_str!("survey.lua");
-const RUNS: &str = include_str!("runs.lua");
-const LIST: &str = include_str!("list.lua");
+const ACQUIRE: &str = script!("acquire.lua");
+const EXTEND: &str = script!("extend.lua");
+const RELEASE: &str = script!("release.lua");
+const TELL: &str = script!("tell.lua");
+const LOOK: &str = script!("look.lua");
+const SURVEY: &str = script!("survey.lua");
+const RUNS: &str = script!("runs.lua");
+const LIST: &str = script!("list.lua");
 
 /// The argument of a script for an unlimited number of failures.
 const ANY_NUMBER: u16 = 0;

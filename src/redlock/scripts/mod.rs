@@ -3,6 +3,7 @@
 
 mod commands;
 mod replies;
+mod sent;
 
 pub(crate) use self::{
     commands::{Acquisition, Audience, DatedNote, KEY_SUFFIXES, Keys, PresentRun, RunTimes, list, name_in_fence},
