@@ -33,6 +33,8 @@ pub(super) struct CommandSpec {
     /// For a script without an interpreter line.
     shell: Image,
     env: CStringArray,
+    /// How many of the variables are known before we lead.
+    known_variables: usize,
     /// Which variables name the command's process.
     names_command: Vec<usize>,
     inherited: Inherited,
@@ -65,6 +67,7 @@ impl CommandSpec {
         CommandSpec {
             program: Image { path, args: CStringArray::new(args) },
             shell: Image { path: c"/bin/sh".to_owned(), args: CStringArray::new(shell_args) },
+            known_variables: env.len(),
             env: CStringArray::new(env),
             names_command,
             inherited,
@@ -77,14 +80,16 @@ impl CommandSpec {
     ///
     /// # Errors
     /// Those of pipe2(2), clone(2) and fork(2). A failed exec comes through [`Launched::exec`].
-    pub(super) fn spawn(&self, slot: Slot, token: FencingToken, by: Option<Moment>) -> Result<Launched, Errno> {
+    pub(super) fn spawn(&mut self, slot: Slot, token: FencingToken, by: Option<Moment>) -> Result<Launched, Errno> {
         let of_slot = [(SLOT, slot.number), (SLOTS, slot.of)].into_iter().filter(|_| self.has_slots);
         let of_slot = of_slot.map(|(name, number)| variable(name, number.to_string().as_ref()));
-        let mut env = self.env.with(of_slot.chain([variable(TOKEN, token.to_string().as_ref())]));
+        let token = variable(TOKEN, token.to_string().as_ref());
+        // The others stay where they are: a copy, and its end, would touch memory that is shared with the elector until then.
+        self.env.replace_after(self.known_variables, of_slot.chain([token]));
         let launch = Launch {
             program: &self.program,
             shell: &self.shell,
-            env: &mut env,
+            env: &mut self.env,
             names_child: &self.names_command,
             inherited: &self.inherited,
             new_group: self.new_group,

@@ -30,8 +30,9 @@ pub(crate) struct Image {
     pub args: CStringArray,
 }
 
-/// In bytes, of which few are touched. A dynamic linker may need some thousand of them.
-const FOUNDERS_STACK: usize = 64 * 1024;
+/// In bytes. A dynamic linker may need some thousand of them. So many are mapped for it alone, and not zeroed: only what is
+/// touched costs time.
+const FOUNDERS_STACK: usize = 256 * 1024;
 
 /// What is to be started, and how.
 #[derive(Debug)]

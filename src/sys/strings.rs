@@ -17,17 +17,15 @@ pub(crate) struct CStringArray {
 impl CStringArray {
     /// Returns the array of these strings.
     pub(crate) fn new(strings: Vec<CString>) -> Self {
-        Self::of(strings.into_iter().map(boxed).collect())
+        let strings: Vec<Box<[u8]>> = strings.into_iter().map(boxed).collect();
+        CStringArray { pointers: pointers(&strings), strings }
     }
 
-    /// Returns the array with more strings.
-    pub(crate) fn with(&self, more: impl IntoIterator<Item = CString>) -> Self {
-        Self::of(self.strings.iter().cloned().chain(more.into_iter().map(boxed)).collect())
-    }
-
-    fn of(strings: Vec<Box<[u8]>>) -> Self {
-        let pointers = strings.iter().map(|string| string.as_ptr().cast()).chain([std::ptr::null()]).collect();
-        CStringArray { strings, pointers }
+    /// Replaces all strings but the first `length`.
+    pub(crate) fn replace_after(&mut self, length: usize, more: impl IntoIterator<Item = CString>) {
+        self.strings.truncate(length);
+        self.strings.extend(more.into_iter().map(boxed));
+        self.pointers = pointers(&self.strings);
     }
 
     /// Writes a number after the `=` of the string at `index`, over what is there. Does nothing without such a string, or
@@ -51,6 +49,10 @@ impl CStringArray {
     pub(super) fn as_ptr(&self) -> *const *const c_char {
         self.pointers.as_ptr()
     }
+}
+
+fn pointers(strings: &[Box<[u8]>]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr().cast()).chain([std::ptr::null()]).collect()
 }
 
 fn boxed(string: CString) -> Box<[u8]> {
@@ -93,6 +95,20 @@ mod tests {
         array.set_number(1, number);
         assert_eq!(array.strings[1].as_ptr().cast(), array.pointers[1]);
         array.strings[1].clone()
+    }
+
+    #[test]
+    fn strings_are_added_in_place_of_those_that_were_added_before() {
+        let mut array = CStringArray::new(vec![c"A=1".to_owned()]);
+        for more in [&[c"T=1", c"S=1"][..], &[c"T=2"]] {
+            array.replace_after(1, more.iter().map(|&string| string.to_owned()));
+            let all: Vec<&[u8]> = array.strings.iter().map(|string| &string[..]).collect();
+            assert_eq!(
+                all,
+                [&[c"A=1"], more].concat().iter().map(|string| string.to_bytes_with_nul()).collect::<Vec<_>>()
+            );
+            assert_eq!(array.pointers, pointers(&array.strings));
+        }
     }
 
     #[test]
