@@ -148,6 +148,20 @@ fn another_number_of_slots_is_refused_with_78_and_says_whose() {
 }
 
 #[test]
+fn a_try_answers_at_once_where_others_lead_with_another_number_of_slots() {
+    each_place(|servers| {
+        let slots = Slots::new(servers);
+        let leader = slots.start("web-1");
+        leader.reports("leads in slot");
+        for other in ["1", "2"] {
+            let output = slots.ask(&["-vv", "--slots", other, "-n", "true"]);
+            assert_eq!(output.code(), 78, "{}", output.stderr);
+            assert_eq!(output.stderr.matches("lost a round: web-1, ").count(), 1, "{}", output.stderr);
+        }
+    });
+}
+
+#[test]
 fn with_all_slots_taken_a_try_exits_with_75_and_with_one_free_it_leads_there() {
     each_place(|servers| {
         let slots = Slots::new(servers);
