@@ -37,6 +37,10 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
     samples
 }
 
+fn resources(listed: &Value) -> &[Value] {
+    listed["resources"].as_array().expect("a list")
+}
+
 /// Checks the list and the metrics of a place where nothing has been led.
 fn lists(run: &dyn Fn(&str) -> Leaderrun) {
     let [led, failed, odd] = [unique("led"), unique("failed"), format!("{}*[é] {{\"x\\", unique("odd"))];
@@ -50,8 +54,8 @@ fn lists(run: &dyn Fn(&str) -> Leaderrun) {
     assert!(line(&led).contains("  web \"9\"  20"), "{stdout}");
     assert!(line(&failed).contains("  exit status 3 after ") && line(&odd).contains("  success after "), "{stdout}");
     let listed: Value = serde_json::from_str(&ask(run, &["--list", "--json"]).1).expect("JSON");
-    let of =
-        |name: &str| listed.as_array().expect("a list").iter().find(|one| one["resource"] == name).expect("it").clone();
+    let of = |name: &str| resources(&listed).iter().find(|one| one["resource"] == name).expect("it").clone();
+    assert_eq!(json!([listed["known"], of(&led)["known"]]), json!([true, true]), "{listed}");
     assert_eq!(of(&led)["leader"]["holder"], "web \"9\"");
     assert_eq!(json!([of(&failed)["leader"], of(&failed)["last_run"]["exit_status"]]), json!([null, 3]));
 
@@ -85,7 +89,8 @@ fn every_resource_of_the_nodes_under_a_prefix_is_listed() {
     let mut servers = Servers::settled(3, TTL);
     servers.0[0].query::<()>(&["SET", "leaderrun:teamX:other:fence", "5"]);
     let with = |servers: &Servers, resource: &str| {
-        Leaderrun::on(servers, resource, TTL).args(["--key-prefix", "leaderrun:team?:"])
+        let servers = ["-R", &servers.urls(), "--key-prefix", "leaderrun:team?:", "-t", "3s"];
+        Leaderrun::new().env("LEADERRUN_RESOURCE", resource).args(servers)
     };
     lists(&|resource| with(&servers, resource));
     let file = tempfile::NamedTempFile::new().expect("a file");
@@ -103,12 +108,18 @@ fn every_resource_of_the_nodes_under_a_prefix_is_listed() {
     let output = with(&servers, "x").args(["--list"]).output();
     assert_eq!(output.code(), 69);
     assert!(output.stderr.contains("1 of 3 nodes answered, 2 needed: redis://"), "{}", output.stderr);
+    let output = with(&servers, "x").args(["--list", "--json"]).output();
+    let listed: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    assert_eq!(json!([listed["known"], listed["answered"], listed["quorum"]]), json!([false, 1, 2]), "{listed}");
+    assert!(resources(&listed).iter().all(|one| one["known"] == false), "{listed}");
 }
 
 #[test]
 fn every_resource_of_this_machine_is_listed() {
     let folder = tempfile::tempdir().expect("a folder");
-    lists(&|resource| Leaderrun::new().env("XDG_RUNTIME_DIR", folder.path()).args(["--local", "-r", resource]));
+    lists(&|resource| {
+        Leaderrun::new().env("XDG_RUNTIME_DIR", folder.path()).env("LEADERRUN_RESOURCE", resource).args(["--local"])
+    });
 }
 
 #[test]
@@ -125,7 +136,8 @@ fn many_resources_with_long_names_are_listed() {
     set.query::<()>(&mut servers.0[0].connect()).expect("keys");
     let output = Leaderrun::new().args(["-R", &servers.urls(), "--list", "--json"]).output();
     assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
-    let listed: Vec<Value> = serde_json::from_str(&output.stdout).expect("JSON");
+    let listed: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    let listed = resources(&listed);
     assert_eq!((listed.len(), &listed[299]["resource"]), (300, &json!(name(299))));
 }
 

@@ -60,7 +60,8 @@ pub(crate) struct Questions {
     /// Print every resource: who leads, and the last run
     ///
     /// Lists the resources under --key-prefix that have been led within 30 days, up to a thousand; with --local, those of
-    /// this machine. Exit status: 0, or 69 if no quorum of nodes answered.
+    /// this machine. With --json, "known" says whether a quorum of nodes answered: for the list, so that no resource is
+    /// missing, and for each resource. Exit status: 0, or 69 if no quorum of nodes answered.
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
     #[arg(long, group = "question", conflicts_with = "command")]
     pub list: bool,

@@ -31,12 +31,24 @@ const AT_ONCE: usize = 16;
 /// How many runs are looked at for the last one that is over.
 const RECENT: usize = 3;
 
+/// The list as JSON.
+#[derive(Serialize)]
+struct ListReport<'a> {
+    /// Whether a quorum of nodes has answered, so that no resource is missing.
+    known: bool,
+    answered: usize,
+    quorum: usize,
+    resources: Vec<ResourceReport<'a>>,
+}
+
 /// A resource as JSON.
 #[derive(Serialize)]
 struct ResourceReport<'a> {
     resource: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     slot: Option<u16>,
+    /// Whether its leader is known.
+    known: bool,
     leader: Option<&'a LeaderStatus>,
     bare_quorum: bool,
     last_run: Option<RunReport<'a>>,
@@ -64,7 +76,7 @@ pub(super) async fn of_nodes(config: &RedlockConfig, times: Times, json: bool, m
     if !listing.known {
         report::print_error(not_known(&listing));
     }
-    print(&resources, json)?;
+    print(&listing, &resources, json)?;
     Ok(if listing.known { Exit::Command(0) } else { Exit::NoQuorum })
 }
 
@@ -77,7 +89,7 @@ pub(super) async fn of_this_machine(times: Times, json: bool, metrics: Option<&P
     }
     match metrics {
         Some(file) => metrics::write(file, &resources, Place::ThisMachine)?,
-        None => print(&resources, json)?,
+        None => print(&Listing::of_this_machine(), &resources, json)?,
     }
     Ok(Exit::Command(0))
 }
@@ -88,20 +100,24 @@ fn not_known(listing: &Listing) -> String {
     format!("not all resources may be known: {answered} of {nodes} nodes answered, {quorum} needed{failure}")
 }
 
-fn print(resources: &[Resource], json: bool) -> Result<()> {
+fn print(listing: &Listing, resources: &[Resource], json: bool) -> Result<()> {
     if json {
-        let report = |(seen, history): &'_ Resource| -> serde_json::Result<serde_json::Value> {
-            serde_json::to_value(ResourceReport {
-                resource: &seen.resource,
-                slot: seen.slot,
-                leader: seen.leader.as_ref(),
-                bare_quorum: seen.bare_quorum,
-                last_run: history.last_run().map(RunReport::new),
-            })
-        };
-        return say_json(&resources.iter().map(report).collect::<serde_json::Result<Vec<_>>>()?);
+        let &Listing { known, answered, quorum, .. } = listing;
+        let resources = resources.iter().map(report).collect();
+        return say_json(&ListReport { known, answered, quorum, resources });
     }
     Ok(table::lines(&rows(resources)).iter().try_for_each(say)?)
+}
+
+fn report((seen, history): &Resource) -> ResourceReport<'_> {
+    ResourceReport {
+        resource: &seen.resource,
+        slot: seen.slot,
+        known: seen.known,
+        leader: seen.leader.as_ref(),
+        bare_quorum: seen.bare_quorum,
+        last_run: history.last_run().map(RunReport::new),
+    }
 }
 
 fn rows(resources: &[Resource]) -> Vec<[String; 6]> {
