@@ -233,6 +233,18 @@ fn one_slot_is_asked_to_step_down_and_the_others_stay() {
 }
 
 #[test]
+fn a_slot_of_a_resource_that_has_one_leader_is_no_question() {
+    each_place(|servers| {
+        let slots = Slots::new(servers);
+        for question in [&["--step-down"][..], &["--succeeded-within", "1h"]] {
+            let output = slots.ask(&[question, &["--slot", "2"]].concat());
+            let why = format!("leaderrun: {} has one leader at a time; leave out --slot\n", slots.resource);
+            assert_eq!((output.code(), output.stderr), (64, why));
+        }
+    });
+}
+
+#[test]
 fn slots_and_one_success_per_period_exclude_each_other_and_say_why() {
     let output = Leaderrun::new().args(["--local", "-r", "x", "--slots", "2", "--once-per", "1h", "true"]).output();
     assert_eq!(output.code(), 64);

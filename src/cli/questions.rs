@@ -50,8 +50,9 @@ pub(crate) struct Questions {
 
     /// Exit with 0 if the command has succeeded within DURATION
     ///
-    /// For monitors: prints the last success, or why it is missing. At most 30days. Exit status: 0 a success is on
-    /// record, 1 none is, 69 no quorum of nodes answered.
+    /// For monitors: prints the last success, or why it is missing. At most 30days. With several slots, each needs one:
+    /// a slot may be a shard of a job. Give --slots N as well, since a slot that was never led isn't known, or
+    /// --slot K for one of them. Exit status: 0 a success is on record, 1 none is, 69 no quorum of nodes answered.
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
     #[arg(long, value_name = "DURATION", group = "question", value_parser = duration)]
     #[arg(conflicts_with_all = ["command", "once_for", "once_per"], allow_hyphen_values = true)]
@@ -101,11 +102,11 @@ pub(crate) struct Questions {
     #[arg(long, requires = "step_down")]
     pub if_standby: bool,
 
-    /// The slot for --step-down
+    /// The slot for --step-down or --succeeded-within
     ///
-    /// Needed if the resource has several (--slots).
+    /// --step-down needs it if the resource has several (--slots).
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
-    #[arg(long, value_name = "K", requires = "step_down", value_parser = value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "K", value_parser = value_parser!(u16).range(1..=64))]
     pub slot: Option<u16>,
 
     /// Delete what is recorded of successes and failures
