@@ -200,6 +200,8 @@ fn a_run_of_which_nobody_could_say_how_it_ended_has_died() {
         assert_eq!(died["ran_ms"].is_u64(), matches!(place, Place::Nodes(_)), "at least until the last extension");
         assert_eq!(place.on(&resource).args(["true"]).output().code(), 0);
         assert_eq!(place.history(&resource)[1]["end"], "died");
+        let metrics = place.ask(&resource, &["--status", "--openmetrics", "-"]).stdout;
+        assert!(metrics.contains(",result=\"died\"} 1\n") && !metrics.contains("\"none\""), "{metrics}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every resource can be listed, with its leader and last run, for people, programs and Prometheus.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use crate::support::{Leaderrun, Running, Servers, unique};
 use serde_json::{Value, json};
@@ -69,7 +69,8 @@ fn lists(run: &dyn Fn(&str) -> Leaderrun) {
     assert_eq!(value("led", &format!("resource=\"{led}\"")), Some(1.0));
     assert_eq!(value("led", &format!("resource=\"{failed}\"")), Some(0.0));
     assert_eq!(value("leader", &format!("resource=\"{led}\",holder=\"web \\\"9\\\"\"")), Some(1.0));
-    assert_eq!(value("runs", &format!("resource=\"{failed}\",result=\"exit\"")), Some(1.0));
+    let runs = |of: &str, result: &str| value("runs", &format!("resource=\"{of}\",result=\"{result}\""));
+    assert_eq!([runs(&failed, "exit"), runs(&led, "leads")], [Some(1.0); 2], "{all:?}");
     assert!(
         value("last_success_age_seconds", &format!("resource=\"{escaped}\"")).is_some_and(|age| age < 60.0),
         "{all:?}"
@@ -170,4 +171,15 @@ fn metrics_go_to_stdout_or_to_where_a_link_points_and_replace_nothing_but_a_file
     let refused = write(&text(&fifo));
     assert_eq!(refused.code(), 125, "{}", refused.stderr);
     assert!(refused.stderr.contains("it isn't a regular file (for stdout, write -)"), "{}", refused.stderr);
+}
+
+#[test]
+fn every_user_can_read_the_metrics_whatever_the_umask_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("x.prom");
+    let words = ["sh", "-c", "umask 077; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_leaderrun")].map(Into::into);
+    let path = file.to_str().expect("UTF-8");
+    let run = Leaderrun::new().args(["--local", "-r", &unique("umask"), "--status", "--openmetrics", path]);
+    assert_eq!(run.through(words.into()).output().code(), 0);
+    assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o644);
 }

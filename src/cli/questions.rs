@@ -70,8 +70,9 @@ pub(crate) struct Questions {
     /// Write metrics to FILE, with --status or --list
     ///
     /// For the textfile collector of Prometheus' node_exporter: who leads and since when, fencing tokens, the last success
-    /// and its age, the duration of the last run, runs by result, and how many nodes can vote. Prints nothing, and exits
-    /// with 0 once the file is written, in one step. With - for FILE, prints them.
+    /// and its age, the duration of the last run, runs by result (as --history --json has it: "leads" is under way,
+    /// "died" ended without a word), and how many nodes can vote. Prints nothing, and exits with 0 once the file is
+    /// written, in one step, for all users to read. With - for FILE, prints them.
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "json"])]
     pub openmetrics: Option<PathBuf>,

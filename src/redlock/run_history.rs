@@ -56,6 +56,7 @@ impl RedlockObserver {
         if !seen.known {
             history.doubt_end();
         }
+        history.tell_open_runs_apart();
         history
     }
 
