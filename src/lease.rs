@@ -19,7 +19,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::quorums::{ListSizes, Nodes, Quorums, Tally, VoteResult, quorum};
+pub(crate) use self::quorums::{ListSizes, Nodes, Quorums, Tally, VoteResult, quorum, shown_nodes};
 use crate::clock::Moment;
 
 /// How far the rates of two clocks may differ: 1 %, as a divisor.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     exit::Exit,
     history::{History, Run, RunResult, RunState},
-    lease::FencingToken,
+    lease::{FencingToken, shown_nodes},
     observer::Observer,
     status::ElectionStatus,
 };
@@ -118,9 +118,10 @@ fn say_history(name: &str, history: &History, with_heading: bool) -> Result<(), 
 
 /// Returns why what the nodes have recorded isn't known.
 pub(super) fn not_known(history: &History) -> String {
-    let History { answered, nodes, quorum, failure, .. } = history;
+    let History { answered, quorum, failure, .. } = history;
+    let nodes = shown_nodes(history.nodes);
     let failure = failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
-    format!("not known: {answered} of {nodes} nodes answered, {quorum} needed{failure}")
+    format!("not known: {answered} of {nodes} answered, {quorum} needed{failure}")
 }
 
 /// Returns a sentence about a run that is over.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     exit::Exit,
     history::Run,
-    lease::Times,
+    lease::{Times, shown_nodes},
     local,
     observer::Observer,
     redlock::{Listing, RedlockConfig, RedlockObserver},
@@ -66,7 +66,9 @@ pub(super) async fn of_nodes(config: &RedlockConfig, times: Times, json: bool, m
     let resources = resources.concat();
     if listing.is_cut_off {
         let shown = resources.len();
-        report::print_error(format_args!("only the first {shown} resources are listed; give a longer --key-prefix"));
+        report::print_error(format_args!(
+            "the list ends after {shown}, and there are more; give a longer --key-prefix"
+        ));
     }
     if let Some(file) = metrics {
         let voters = nodes.count_voters().await;
@@ -95,9 +97,10 @@ pub(super) async fn of_this_machine(times: Times, json: bool, metrics: Option<&P
 }
 
 fn not_known(listing: &Listing) -> String {
-    let Listing { answered, nodes, quorum, failure, .. } = listing;
+    let Listing { answered, quorum, failure, .. } = listing;
+    let nodes = shown_nodes(listing.nodes);
     let failure = failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
-    format!("not all resources may be known: {answered} of {nodes} nodes answered, {quorum} needed{failure}")
+    format!("not all resources may be known: {answered} of {nodes} answered, {quorum} needed{failure}")
 }
 
 fn print(listing: &Listing, resources: &[Resource], json: bool) -> Result<()> {
