@@ -124,6 +124,13 @@ fn every_resource_of_this_machine_is_listed() {
 }
 
 #[test]
+fn the_list_has_every_resource_so_that_naming_one_is_an_error() {
+    let output = Leaderrun::new().args(["--local", "-r", "a", "--list"]).output();
+    let why = "leaderrun: '--list' prints every resource; leave out --resource, or ask --status about one; see 'leaderrun --help'\n";
+    assert_eq!((output.code(), output.stderr.as_str()), (64, why));
+}
+
+#[test]
 fn many_resources_with_long_names_are_listed() {
     let servers = Servers::start(1);
     let name = |number: usize| format!("{number:04}{}", "x".repeat(500));

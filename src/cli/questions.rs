@@ -62,9 +62,10 @@ pub(crate) struct Questions {
     ///
     /// Lists the resources under --key-prefix that have been led within 30 days, up to a thousand; with --local, those of
     /// this machine. With --json, "known" says whether a quorum of nodes answered: for the list, so that no resource is
-    /// missing, and for each resource. Exit status: 0, or 69 if no quorum of nodes answered.
+    /// missing, and for each resource. Takes no --resource, and ignores LEADERRUN_RESOURCE: about one resource, ask
+    /// --status. Exit status: 0, or 69 if no quorum of nodes answered.
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
-    #[arg(long, group = "question", conflicts_with = "command")]
+    #[arg(long, group = "question", conflicts_with_all = ["command", "resource"])]
     pub list: bool,
 
     /// Write metrics to FILE, with --status or --list
