@@ -16,7 +16,7 @@ use super::{
 use crate::{
     exit::Exit,
     history::Run,
-    lease::{Times, shown_nodes},
+    lease::{Times, Turnout},
     local,
     observer::Observer,
     redlock::{Listing, RedlockConfig, RedlockObserver},
@@ -34,10 +34,9 @@ const RECENT: usize = 3;
 /// The list as JSON.
 #[derive(Serialize)]
 struct ListReport<'a> {
-    /// Whether a quorum of nodes has answered, so that no resource is missing.
-    known: bool,
-    answered: usize,
-    quorum: usize,
+    /// With a quorum, no resource is missing.
+    #[serde(flatten)]
+    turnout: &'a Turnout,
     resources: Vec<ResourceReport<'a>>,
 }
 
@@ -57,14 +56,14 @@ struct ResourceReport<'a> {
 /// Lists the resources of the nodes, or writes their metrics to a file. Exit status: 0, or 69 without a quorum.
 pub(super) async fn of_nodes(config: &RedlockConfig, times: Times, json: bool, metrics: Option<&Path>) -> Result<Exit> {
     let nodes = RedlockObserver::open(config, "", times, None);
-    let listing = nodes.list().await;
+    let Listing { names, is_cut_off, turnout } = nodes.list().await;
     let look = |(name, slots): &(String, u16)| {
         let (mut observer, slots) = (Observer::Redlock(nodes.of_listed(name)), *slots);
         async move { observer.look_back_at_all(slots, RECENT).await }
     };
-    let resources: Vec<Vec<Resource>> = stream::iter(listing.names.iter().map(look)).buffered(AT_ONCE).collect().await;
+    let resources: Vec<Vec<Resource>> = stream::iter(names.iter().map(look)).buffered(AT_ONCE).collect().await;
     let resources = resources.concat();
-    if listing.is_cut_off {
+    if is_cut_off {
         let shown = resources.len();
         report::print_error(format_args!(
             "the list ends after {shown}, and there are more; give a longer --key-prefix"
@@ -72,14 +71,14 @@ pub(super) async fn of_nodes(config: &RedlockConfig, times: Times, json: bool, m
     }
     if let Some(file) = metrics {
         let voters = nodes.count_voters().await;
-        metrics::write(file, &resources, Place::Nodes { all: config.addresses.len(), voters, known: listing.known })?;
+        metrics::write(file, &resources, Place::Nodes { all: config.addresses.len(), voters, known: turnout.known })?;
         return Ok(Exit::Command(0));
     }
-    if !listing.known {
-        report::print_error(not_known(&listing));
+    if !turnout.known {
+        report::print_error(format_args!("not all resources may be known: {turnout}"));
     }
-    print(&listing, &resources, json)?;
-    Ok(if listing.known { Exit::Command(0) } else { Exit::NoQuorum })
+    print(&turnout, &resources, json)?;
+    Ok(if turnout.known { Exit::Command(0) } else { Exit::NoQuorum })
 }
 
 /// Lists the resources of this machine, or writes their metrics to a file.
@@ -91,23 +90,15 @@ pub(super) async fn of_this_machine(times: Times, json: bool, metrics: Option<&P
     }
     match metrics {
         Some(file) => metrics::write(file, &resources, Place::ThisMachine)?,
-        None => print(&Listing::of_this_machine(), &resources, json)?,
+        None => print(&Turnout::of_this_machine(), &resources, json)?,
     }
     Ok(Exit::Command(0))
 }
 
-fn not_known(listing: &Listing) -> String {
-    let Listing { answered, quorum, failure, .. } = listing;
-    let nodes = shown_nodes(listing.nodes);
-    let failure = failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
-    format!("not all resources may be known: {answered} of {nodes} answered, {quorum} needed{failure}")
-}
-
-fn print(listing: &Listing, resources: &[Resource], json: bool) -> Result<()> {
+fn print(turnout: &Turnout, resources: &[Resource], json: bool) -> Result<()> {
     if json {
-        let &Listing { known, answered, quorum, .. } = listing;
         let resources = resources.iter().map(report).collect();
-        return say_json(&ListReport { known, answered, quorum, resources });
+        return say_json(&ListReport { turnout, resources });
     }
     Ok(table::lines(&rows(resources)).iter().try_for_each(say)?)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     chosen_slot,
-    history::{RunReport, describe, not_known},
+    history::{RunReport, describe},
     output::{say, say_json},
     shown::shown_duration,
 };
@@ -99,7 +99,7 @@ fn report<'a>(seen: &'a ElectionStatus, history: &'a History, within: Duration) 
     SuccessReport {
         resource: &seen.resource,
         slot: seen.slot,
-        succeeded: history.known.then_some(succeeded),
+        succeeded: history.turnout.known.then_some(succeeded),
         within_seconds: within.as_secs(),
         last_success: last.map(|last| RunReport::new(&last.run)),
         last_success_age_seconds: last.map(|last| last.ago.as_secs()),
@@ -115,7 +115,7 @@ fn reason(history: &History, within: Duration, succeeded: bool) -> String {
         format!("succeeded {} ago, on {}, with token {}", shown_duration(whole_seconds(*ago)), run.holder, run.token)
     });
     match success {
-        _ if !history.known => not_known(history),
+        _ if !history.turnout.known => format!("not known: {}", history.turnout),
         Some(success) if succeeded => success,
         _ => {
             let last = last.map_or("none is on record".to_owned(), |last| {

@@ -21,11 +21,7 @@ pub(super) fn describe(seen: &ElectionStatus) -> String {
         return format!("not known: {other}");
     }
     match &seen.leader {
-        _ if !seen.known => {
-            let before = seen.before.filter(|_| seen.now.answered >= seen.now.quorum);
-            let ListVotes { answered, nodes, quorum, .. } = before.unwrap_or(seen.now);
-            format!("not known: {answered} of {} answered, {quorum} needed", shown_nodes(nodes))
-        }
+        _ if !seen.known => format!("not known: {}", seen.turnout),
         Some(LeaderStatus { holder, kept: true, safe_for, .. }) => {
             let left = safe_for.map(|left| format!(" for {:.1} s", left.as_secs_f64())).unwrap_or_default();
             format!("nobody leads; {holder} has led and keeps the lock{left} (--hold)")

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{problem::Problem, record::RunResult};
-use crate::lease::FencingToken;
+use crate::lease::{FencingToken, Turnout};
 
 /// The word under which a node counts the runs that have no end on record.
 const WITHOUT_END: &str = "none";
@@ -59,14 +59,9 @@ pub(crate) struct History {
     pub last_success: Option<PastRun>,
     /// How many of the last hundred runs had which result, by [`Run::word`].
     pub counts: BTreeMap<String, u64>,
-    /// How many nodes have answered, of how many, and how many must.
-    pub answered: usize,
+    pub turnout: Turnout,
+    /// How many nodes were asked.
     pub nodes: usize,
-    pub quorum: usize,
-    /// Whether a quorum of nodes has answered.
-    pub known: bool,
-    /// Why a node has not answered.
-    pub failure: Option<String>,
 }
 
 impl Run {

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     clock::show_time,
     history::{self, History},
-    lease::FencingToken,
+    lease::{FencingToken, Turnout},
     lock::{LeadershipId, Slot},
     once_per::PeriodKey,
     status::{ElectionStatus, LeaderStatus, ListVotes, NodeStatus},
@@ -92,11 +92,12 @@ impl LocalObserver {
         ElectionStatus {
             resource: self.resource.clone(),
             slot: (!slot.is_only()).then_some(slot.number),
-            now: ListVotes { nodes: 1, answered: 1, votes: usize::from(leader.is_some()), quorum: 1 },
+            now: ListVotes { nodes: 1, votes: usize::from(leader.is_some()), quorum: 1 },
             before: None,
             bare_quorum: false,
             leader,
             known: true,
+            turnout: Turnout::of_this_machine(),
             other_servers: None,
             done: record.success(self.period.as_ref()),
             nodes: vec![node],
@@ -112,7 +113,7 @@ impl LocalObserver {
             *counts.entry(run.word().to_owned()).or_default() += 1;
         }
         runs.truncate(count);
-        History { runs, last_success, counts, answered: 1, nodes: 1, quorum: 1, known: true, failure: None }
+        History { runs, last_success, counts, turnout: Turnout::of_this_machine(), nodes: 1 }
     }
 
     /// Starts to listen for changes to the file: a new leader writes to it, one that has ended closes it.

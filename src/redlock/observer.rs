@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     clock::{Moment, show_time},
-    lease::{FencingToken, Nodes, Quorums, Times, quorum},
+    lease::{FencingToken, Nodes, Quorums, Times, Turnout, quorum},
     lock::{LeadershipId, LockValue, MOST_SLOTS, NodeFault, OtherServers, Slot},
     once_per::PeriodKey,
     status::{ElectionStatus, LeaderStatus, ListVotes, NodeStatus},
@@ -207,6 +207,15 @@ impl RedlockObserver {
         self.quorums.is_reached(&nodes_that(replies, |_| true))
     }
 
+    /// Returns how many have answered.
+    pub(super) fn turnout<A>(&self, replies: &[NodeReply<A>]) -> Turnout {
+        let failure = replies.iter().find_map(|reply| {
+            let failure = reply.answer.as_ref().err()?;
+            Some(format!("{} {failure}", self.nodes[reply.node].address))
+        });
+        self.quorums.turnout(&nodes_that(replies, |_| true), failure)
+    }
+
     /// Returns an instance with another number of nodes that has one of these locks.
     fn other_servers(&self, locks: &HashMap<&LockValue, HashMap<usize, &LookReply>>) -> Option<OtherServers> {
         let ours = self.quorums.sizes();
@@ -233,10 +242,9 @@ impl RedlockObserver {
         let other_servers = if elected.is_none() { self.other_servers(&locks) } else { None };
         let elected = elected.and_then(|value| locks.remove_entry(value));
         let on: Nodes = elected.iter().flat_map(|(_, votes)| votes.keys().copied()).collect();
-        let answered = nodes_that(replies, |_| true);
+        let turnout = self.turnout(replies);
         let mut lists = self.quorums.lists().map(|list| ListVotes {
             nodes: list.len(),
-            answered: list.intersection(&answered).count(),
             votes: list.intersection(&on).count(),
             quorum: quorum(list.len()),
         });
@@ -249,7 +257,8 @@ impl RedlockObserver {
             before: lists.next(),
             bare_quorum: reached.as_ref().is_some_and(|reached| reached.is_bare(&on)),
             leader: elected.zip(reached).map(|((value, votes), reached)| leader(value, &votes, &reached)),
-            known: self.is_known(replies) && other_servers.is_none(),
+            known: turnout.known && other_servers.is_none(),
+            turnout,
             other_servers,
             done: answers(replies).find_map(|looked| looked.success.clone()),
             nodes: self.nodes.iter().map(|node| node_status(node, replies)).collect(),
