@@ -92,7 +92,7 @@ impl Observer {
         let mut all = self.look_at_all(slots).await;
         if let (Observer::Redlock(nodes), [one]) = (&*self, all.as_slice())
             && one.leader.is_none()
-            && let Some(slots) = nodes.slots_led_before().await
+            && let Some(slots) = nodes.slots_led_before(one).await
         {
             all = nodes.look_at_all(slots).await;
         }

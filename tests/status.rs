@@ -40,6 +40,17 @@ impl Place {
 }
 
 #[test]
+fn a_resource_that_nobody_leads_takes_few_requests() {
+    let servers = Servers::start(1);
+    let output = Leaderrun::new().args(["-R", &servers.urls(), "-r", &unique("idle"), "--status"]).output();
+    assert_eq!(output.code(), 1, "{}", output.stderr);
+    let info: String = servers.0[0].query(&["INFO", "commandstats"]);
+    let (_, calls) = info.split_once("cmdstat_eval:calls=").expect("a count");
+    let calls: u32 = calls.split(',').next().and_then(|calls| calls.parse().ok()).expect("a number");
+    assert!(calls <= 5, "{calls} requests");
+}
+
+#[test]
 fn who_leads_since_when_and_with_which_token() {
     for place in Place::both() {
         let (resource, witnesses) = (unique("status"), Witnesses::new());

@@ -18,7 +18,7 @@ use super::{
     },
     outcome::{NodeReply, answers, nodes_that},
     round::Round,
-    scripts::{Keys, LookReply},
+    scripts::{Keys, LookReply, SurveyReply},
     shortfall,
 };
 use crate::{
@@ -102,16 +102,26 @@ impl RedlockObserver {
         join_all(Slot::all(slots).map(look)).await
     }
 
-    /// Returns how many slots were led since the resource was led without slots, if any: by their fences on a quorum.
-    pub(crate) async fn slots_led_before(&self) -> Option<u16> {
-        let fence = |looked: &LookReply| looked.fence.unwrap_or(FencingToken::ZERO);
-        let without = answers(&self.ask(Slot::ONLY).await).map(fence).max().unwrap_or(FencingToken::ZERO);
-        let is_led = async |slot: Slot| {
-            let replies = self.ask(slot).await;
-            self.quorums.is_reached_in_one(&nodes_that(&replies, |looked| fence(looked) > without))
+    /// Returns how many slots were led since the resource was led without slots, if any: by their fences on a quorum. `seen`:
+    /// what a look at the resource without slots has found.
+    pub(crate) async fn slots_led_before(&self, seen: &ElectionStatus) -> Option<u16> {
+        let without = seen.nodes.iter().filter_map(|node| node.token).max().unwrap_or(FencingToken::ZERO);
+        let most = Slot { number: 1, of: MOST_SLOTS };
+        let mut round = Round::ask_for_votes(
+            &self.nodes,
+            |node| self.keys_of(most, node).survey(),
+            |vote| SurveyReply::read(vote.answer).ok_or(Failure::StrangeAnswer),
+        );
+        self.hear_out(&mut round).await;
+        let replies = round.end();
+        let is_led = |number: &u16| {
+            let is_led_on = |survey: &SurveyReply| {
+                let slot = survey.slots.get(usize::from(*number) - 1);
+                slot.is_some_and(|(_, fence)| *fence > without)
+            };
+            self.quorums.is_reached_in_one(&nodes_that(&replies, is_led_on))
         };
-        let led = join_all(Slot::all(MOST_SLOTS).map(is_led)).await;
-        (1..=MOST_SLOTS).zip(led).filter(|(_, is_led)| *is_led).map(|(number, _)| number.max(2)).max()
+        (1..=MOST_SLOTS).filter(is_led).max().map(|number| number.max(2))
     }
 
     /// Returns how many slots there are, if a quorum of nodes knows of more than one.
