@@ -156,11 +156,11 @@ impl Observer {
         }
     }
 
-    /// Returns whether an instance stands by; `None` if that can't be seen.
-    pub(crate) async fn has_standby(&self) -> Option<bool> {
+    /// Returns how many instances stand by, for any slot; `None` if that can't be seen.
+    pub(crate) async fn standbys(&self) -> Option<u32> {
         match self {
-            Observer::Redlock(nodes) => nodes.has_standby().await,
-            Observer::Local(local) => local.has_standby(),
+            Observer::Redlock(nodes) => nodes.standbys().await,
+            Observer::Local(local) => local.standbys(),
         }
     }
 

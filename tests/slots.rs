@@ -218,6 +218,10 @@ fn one_slot_is_asked_to_step_down_and_the_others_stay() {
         slots.led([1, 1, 1]);
         let standby = slots.start("d");
         standby.reports("all 3 slots are taken");
+        eventually("a standby in the status", || {
+            let said = format!("\n{}: 1 instance stands by\n", slots.resource);
+            slots.ask(&["--status"]).stdout.contains(&said).then_some(())
+        });
         let output = slots.ask(&["--step-down"]);
         assert_eq!(output.code(), 64, "{}", output.stderr);
         assert!(output.stderr.contains("has 3 slots; say which with --slot"), "{}", output.stderr);

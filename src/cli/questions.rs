@@ -15,7 +15,7 @@ pub(crate) struct Questions {
     /// Print who leads (--watch: and every change)
     ///
     /// Prints who leads, since when, with which fencing token, for how long at least, whether on a bare quorum (one node
-    /// less would lose the lease), how the last run ended, and what each node reports.
+    /// less would lose the lease), how the last run ended, how many instances stand by, and what each node reports.
     /// With --once-for KEY also whether KEY has succeeded.
     /// Doesn't disturb an election. Exit status: 0 an instance leads, 1 none does, 69 no quorum of nodes answered.
     #[arg(help_heading = QUESTIONS)]
@@ -70,7 +70,7 @@ pub(crate) struct Questions {
 
     /// Write metrics to FILE, with --status or --list
     ///
-    /// For the textfile collector of Prometheus' node_exporter: who leads and since when, fencing tokens, the last success
+    /// For the textfile collector of Prometheus' node_exporter: who leads and since when, fencing tokens, standbys, the last success
     /// and its age, the duration of the last run, runs by result (as --history --json has it: "leads" is under way,
     /// "died" ended without a word), and how many nodes can vote. Prints nothing, and exits with 0 once the file is
     /// written, in one step, for all users to read. With - for FILE, prints them.

@@ -59,10 +59,16 @@ pub(super) async fn of_nodes(config: &RedlockConfig, times: Times, json: bool, m
     let Listing { names, is_cut_off, turnout } = nodes.list().await;
     let look = |(name, slots): &(String, u16)| {
         let (mut observer, slots) = (Observer::Redlock(nodes.of_listed(name)), *slots);
-        async move { observer.look_back_at_all(slots, RECENT).await }
+        async move {
+            let seen = observer.look_back_at_all(slots, RECENT).await;
+            let standbys = if metrics.is_some() { observer.standbys().await } else { None };
+            (seen, standbys)
+        }
     };
-    let resources: Vec<Vec<Resource>> = stream::iter(names.iter().map(look)).buffered(AT_ONCE).collect().await;
-    let resources = resources.concat();
+    let all: Vec<(Vec<Resource>, Option<u32>)> = stream::iter(names.iter().map(look)).buffered(AT_ONCE).collect().await;
+    let of_name = |((name, _), (_, standbys)): (&(String, u16), &(_, Option<u32>))| Some((name.clone(), (*standbys)?));
+    let standbys: Vec<(String, u32)> = names.iter().zip(&all).filter_map(of_name).collect();
+    let resources: Vec<Resource> = all.into_iter().flat_map(|(seen, _)| seen).collect();
     if is_cut_off {
         let shown = resources.len();
         report::print_error(format_args!(
@@ -71,7 +77,8 @@ pub(super) async fn of_nodes(config: &RedlockConfig, times: Times, json: bool, m
     }
     if let Some(file) = metrics {
         let voters = nodes.count_voters().await;
-        metrics::write(file, &resources, Place::Nodes { all: config.addresses.len(), voters, known: turnout.known })?;
+        let place = Place::Nodes { all: config.addresses.len(), voters, known: turnout.known };
+        metrics::write(file, &resources, &standbys, place)?;
         return Ok(Exit::Command(0));
     }
     if !turnout.known {
@@ -83,13 +90,14 @@ pub(super) async fn of_nodes(config: &RedlockConfig, times: Times, json: bool, m
 
 /// Lists the resources of this machine, or writes their metrics to a file.
 pub(super) async fn of_this_machine(times: Times, json: bool, metrics: Option<&Path>) -> Result<Exit> {
-    let mut resources: Vec<Resource> = Vec::new();
+    let (mut resources, mut standbys): (Vec<Resource>, Vec<_>) = Default::default();
     for name in local::resources()? {
         let mut observer = Observer::open(&BackendConfig::Local { file: None }, &name, times, None)?;
         resources.extend(observer.look_back_at_all(1, RECENT).await);
+        standbys.extend(observer.standbys().await.map(|standbys| (name, standbys)));
     }
     match metrics {
-        Some(file) => metrics::write(file, &resources, Place::ThisMachine)?,
+        Some(file) => metrics::write(file, &resources, &standbys, Place::ThisMachine)?,
         None => print(&Turnout::of_this_machine(), &resources, json)?,
     }
     Ok(Exit::Command(0))

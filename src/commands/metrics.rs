@@ -37,12 +37,12 @@ pub(super) enum Place {
 }
 
 /// Writes the metrics of these resources to a file, in place of what it had before: a reader finds all or none of them. `-`
-/// is stdout.
+/// is stdout. `standbys`: how many stand by for which resource, where that is known.
 ///
 /// # Errors
 /// The file can't be written, or isn't a regular file.
-pub(super) fn write(file: &Path, resources: &[Resource], place: Place) -> Result<()> {
-    let text = text(resources, place);
+pub(super) fn write(file: &Path, resources: &[Resource], standbys: &[(String, u32)], place: Place) -> Result<()> {
+    let text = text(resources, standbys, place);
     if file == Path::new("-") {
         return Ok(say_text(&text)?);
     }
@@ -67,7 +67,7 @@ fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     written.and_then(|()| fs::rename(&new, file)).inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
-fn text(resources: &[Resource], place: Place) -> String {
+fn text(resources: &[Resource], standbys: &[(String, u32)], place: Place) -> String {
     let mut text = String::new();
     if let Place::Nodes { all, voters, known } = place {
         metric(&mut text, "nodes", "Redis servers of the lock", [(String::new(), all)]);
@@ -99,6 +99,12 @@ fn text(resources: &[Resource], place: Place) -> String {
         "fencing_token",
         "The fencing token of the leader",
         leaders().map(|(seen, leader)| (of(seen, &[]), leader.token)),
+    );
+    metric(
+        &mut text,
+        "standbys",
+        "How many instances stand by, for any slot",
+        standbys.iter().map(|(resource, standbys)| (labels(&[("resource", resource)]), standbys)),
     );
     metric_of_runs(&mut text, resources);
     text.push_str("# EOF\n");

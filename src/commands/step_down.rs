@@ -44,9 +44,9 @@ pub(super) async fn ask(mut observer: Observer, slots: u16, request: Request) ->
     };
     let (resource, holder) = (seen.name(), &leader.holder);
     if if_standby {
-        let why = match observer.has_standby().await {
-            Some(true) => None,
-            Some(false) => Some(("nobody stands by", Exit::NotLeader)),
+        let why = match observer.standbys().await {
+            Some(1..) => None,
+            Some(0) => Some(("nobody stands by", Exit::NotLeader)),
             None => Some(("whether an instance stands by can't be seen; see --check", Exit::NoQuorum)),
         };
         if let Some((why, exit)) = why {

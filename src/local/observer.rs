@@ -140,17 +140,19 @@ impl LocalObserver {
         self.changed.notified().await;
     }
 
-    /// Returns whether an instance waits for the lock, or for that of any slot; `None` if that can't be seen.
-    pub(crate) fn has_standby(&self) -> Option<bool> {
-        if self.slot.is_only() {
-            let flocks = self.place.open_to_read().and_then(|file| flocks_on(&file));
-            return flocks.ok().map(|flocks| flocks.contains(&Flock::Waits));
-        }
-        // The first one who waits for a slot has the queue locked.
-        match open_existing(&queue_path(self.place.path())) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
-            queue => queue.and_then(|queue| flocks_on(&queue)).ok().map(|flocks| !flocks.is_empty()),
-        }
+    /// Returns how many instances wait for the lock, or for that of any slot; `None` if that can't be seen.
+    pub(crate) fn standbys(&self) -> Option<u32> {
+        let waiting = if self.slot.is_only() {
+            let flocks = flocks_on(&self.place.open_to_read().ok()?).ok()?;
+            flocks.into_iter().filter(|flock| *flock == Flock::Waits).count()
+        } else {
+            // The first one who waits for a slot has the queue locked.
+            match open_existing(&queue_path(self.place.path())) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                queue => flocks_on(&queue.ok()?).ok()?.len(),
+            }
+        };
+        u32::try_from(waiting).ok()
     }
 
     /// Asks the leader with this token to step down.

@@ -169,15 +169,19 @@ impl RedlockObserver {
         while self.notifications.try_recv().is_ok() {}
     }
 
-    /// Returns whether a quorum of nodes knows of a standby; `None` if no quorum can say. Those who only watch don't count.
-    pub(crate) async fn has_standby(&self) -> Option<bool> {
-        let count = |node: &Arc<Node>| {
-            let (index, asked) = (node.index, node.ask(self.keys(node).count_listeners()));
-            async move { NodeReply { node: index, answer: asked.await.and_then(standbys) } }
+    /// Returns how many instances stand by: as many as a quorum of nodes counts at least. `None` if no quorum can say. Those
+    /// who only watch don't count.
+    pub(crate) async fn standbys(&self) -> Option<u32> {
+        let mut round = Round::ask(&self.nodes, |node| {
+            let asked = node.ask(self.keys(node).count_listeners());
+            async move { asked.await.and_then(standbys) }
+        });
+        self.hear_out(&mut round).await;
+        let counted = |node| {
+            let reply = round.replies().iter().find(|reply| reply.node == node)?;
+            reply.answer.as_ref().ok().map(|&standbys| Reverse(standbys))
         };
-        let replies = join_all(self.nodes.iter().map(count)).await;
-        let knows = self.quorums.is_reached(&nodes_that(&replies, |&standbys| standbys > 0));
-        (knows || self.is_known(&replies)).then_some(knows)
+        self.quorums.reached_at(counted).map(|Reverse(standbys)| standbys)
     }
 
     /// Asks the leader with this lock to step down. Returns whether a quorum of nodes will pass that on.
