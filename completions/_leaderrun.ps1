@@ -60,7 +60,7 @@ Register-ArgumentCompleter -Native -CommandName 'leaderrun' -ScriptBlock {
             [CompletionResult]::new('--history', '--history', [CompletionResultType]::ParameterName, 'Print the last N runs, and how each ended [default: 20]')
             [CompletionResult]::new('--succeeded-within', '--succeeded-within', [CompletionResultType]::ParameterName, 'Exit with 0 if the command has succeeded within DURATION')
             [CompletionResult]::new('--openmetrics', '--openmetrics', [CompletionResultType]::ParameterName, 'Write metrics to FILE, with --status or --list')
-            [CompletionResult]::new('--slot', '--slot', [CompletionResultType]::ParameterName, 'The slot for --step-down')
+            [CompletionResult]::new('--slot', '--slot', [CompletionResultType]::ParameterName, 'The slot for --step-down or --succeeded-within')
             [CompletionResult]::new('--completions', '--completions', [CompletionResultType]::ParameterName, 'Print the completions for SHELL')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Don''t wait: exit with 75 if another leads')
             [CompletionResult]::new('--try', '--try', [CompletionResultType]::ParameterName, 'Don''t wait: exit with 75 if another leads')

@@ -57,7 +57,7 @@ set edit:completion:arg-completer[leaderrun] = {|@words|
             cand --history 'Print the last N runs, and how each ended [default: 20]'
             cand --succeeded-within 'Exit with 0 if the command has succeeded within DURATION'
             cand --openmetrics 'Write metrics to FILE, with --status or --list'
-            cand --slot 'The slot for --step-down'
+            cand --slot 'The slot for --step-down or --succeeded-within'
             cand --completions 'Print the completions for SHELL'
             cand -n 'Don''t wait: exit with 75 if another leads'
             cand --try 'Don''t wait: exit with 75 if another leads'

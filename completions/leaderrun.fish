@@ -61,7 +61,7 @@ complete -c leaderrun -l leads -d 'Exit with 0 if HOLDER leads' -r
 complete -c leaderrun -l history -d 'Print the last N runs, and how each ended [default: 20]' -r
 complete -c leaderrun -l succeeded-within -d 'Exit with 0 if the command has succeeded within DURATION' -r
 complete -c leaderrun -l openmetrics -d 'Write metrics to FILE, with --status or --list' -r -F
-complete -c leaderrun -l slot -d 'The slot for --step-down' -r
+complete -c leaderrun -l slot -d 'The slot for --step-down or --succeeded-within' -r
 complete -c leaderrun -l completions -d 'Print the completions for SHELL' -r -f -a "bash\t''
 zsh\t''
 fish\t''

@@ -40,7 +40,7 @@ pub(crate) enum ConfigError {
     Signal(String),
     Program { name: String, error: ProgramError },
     JsonWithoutQuestion,
-    SlotWithoutStepDown,
+    SlotWithoutQuestion,
     MetricsWithoutQuestion,
     CheckOfLocal,
 }
@@ -161,7 +161,7 @@ impl Display for ConfigError {
                 f,
                 "--json is for --check, --status, --watch, --forget, --list, --history and --succeeded-within; leave it out"
             ),
-            Self::SlotWithoutStepDown => write!(f, "--slot is for --step-down; leave it out"),
+            Self::SlotWithoutQuestion => write!(f, "--slot is for --step-down and --succeeded-within; leave it out"),
             Self::MetricsWithoutQuestion => write!(f, "--openmetrics is for --status and --list; add one of them"),
             Self::CheckOfLocal => {
                 write!(f, "--check asks the Redis servers, of which --local has none; give --redis URL,...")

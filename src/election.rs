@@ -177,9 +177,7 @@ impl<'a> Candidacy<'a> {
     /// Returns until when we may wait after a round that was lost for this reason; `None`: forever.
     fn waits_until(&self, reason: &Reason) -> Option<Instant> {
         match self.settings.wait_policy {
-            WaitPolicy::None if reason.is_race() || reason.is_other_terms() => {
-                Some(self.began + LONGEST_TIE.min(self.settings.times.ttl()))
-            }
+            WaitPolicy::None if reason.is_race() => Some(self.began + LONGEST_TIE.min(self.settings.times.ttl())),
             WaitPolicy::None => Some(self.began),
             WaitPolicy::For(wait) => Some(self.began + wait),
             WaitPolicy::Forever => None,

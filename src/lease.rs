@@ -8,6 +8,7 @@
 //! Assumption: the clocks of nodes and instances run at rates within [`DRIFT`] of each other.
 
 mod quorums;
+mod turnout;
 
 use std::{
     fmt,
@@ -19,7 +20,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::quorums::{ListSizes, Nodes, Quorums, Tally, VoteResult, quorum};
+pub(crate) use self::{
+    quorums::{ListSizes, Nodes, Quorums, Tally, VoteResult, quorum, shown_nodes},
+    turnout::Turnout,
+};
 use crate::clock::Moment;
 
 /// How far the rates of two clocks may differ: 1 %, as a divisor.

@@ -92,7 +92,7 @@ impl Observer {
         let mut all = self.look_at_all(slots).await;
         if let (Observer::Redlock(nodes), [one]) = (&*self, all.as_slice())
             && one.leader.is_none()
-            && let Some(slots) = nodes.slots_led_before().await
+            && let Some(slots) = nodes.slots_led_before(one).await
         {
             all = nodes.look_at_all(slots).await;
         }
@@ -156,11 +156,11 @@ impl Observer {
         }
     }
 
-    /// Returns whether an instance stands by; `None` if that can't be seen.
-    pub(crate) async fn has_standby(&self) -> Option<bool> {
+    /// Returns how many instances stand by, for any slot; `None` if that can't be seen.
+    pub(crate) async fn standbys(&self) -> Option<u32> {
         match self {
-            Observer::Redlock(nodes) => nodes.has_standby().await,
-            Observer::Local(local) => local.has_standby(),
+            Observer::Redlock(nodes) => nodes.standbys().await,
+            Observer::Local(local) => local.standbys(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    lease::FencingToken,
+    lease::{FencingToken, Turnout},
     lock::{LeadershipId, OtherServers},
     once_per::PastSuccess,
 };
@@ -28,6 +28,8 @@ pub(crate) struct ElectionStatus {
     pub bare_quorum: bool,
     /// Whether a quorum of nodes has answered, and none of another list has the lock, so that the rest is reliable.
     pub known: bool,
+    #[serde(skip)]
+    pub turnout: Turnout,
     /// An instance with another list of nodes, which may lead.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
     pub other_servers: Option<OtherServers>,
@@ -42,8 +44,6 @@ pub(crate) struct ElectionStatus {
 pub(crate) struct ListVotes {
     #[serde(skip)]
     pub nodes: usize,
-    #[serde(skip)]
-    pub answered: usize,
     /// How many have the leader's lock.
     pub votes: usize,
     pub quorum: usize,

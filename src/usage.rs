@@ -85,12 +85,17 @@ fn conflict(error: &clap::Error, arg: &str) -> String {
     match context(error, ContextKind::PriorArg) {
         prior if prior == arg => format!("'{arg}' is given more than once"),
         prior if prior == COMMAND => format!("'{arg}' takes no command; name the resource with --resource"),
+        prior if [arg, &prior].contains(&LIST) && [arg, &prior].contains(&RESOURCE) => {
+            format!("'{LIST}' prints every resource; leave out --resource, or ask --status about one")
+        }
         prior => format!("'{arg}' cannot be used with '{prior}'; leave out one of them"),
     }
 }
 
-/// What clap calls the command.
+/// What clap calls the command, and these options.
 const COMMAND: &str = "[COMMAND]...";
+const LIST: &str = "--list";
+const RESOURCE: &str = "--resource <NAME>";
 
 /// Returns what clap knows about an error, or an empty text.
 fn context(error: &clap::Error, kind: ContextKind) -> String {

@@ -55,7 +55,9 @@ fn the_minimal_rights_suffice_to_elect_extend_record_release_and_hand_over() {
     let all = witnesses.check();
     assert_eq!(all.len(), 2);
     assert!(Duration::from_nanos(all[1].start - all[0].last) < TTL / 2, "the standby was not notified: {all:?}");
-    let ask = |question: &[&str]| Leaderrun::new().args(["-R", &url, "-r", &resource]).args(question).output();
+    let ask = |question: &[&str]| {
+        Leaderrun::new().args(["-R", &url]).env("LEADERRUN_RESOURCE", &resource).args(question).output()
+    };
     let history = ask(&["--history"]);
     assert!(history.code() == 0 && history.stdout.contains("  exit status 1  "), "{}", history.stdout);
     let list = ask(&["--list"]);
@@ -67,8 +69,10 @@ fn the_minimal_rights_suffice_to_elect_extend_record_release_and_hand_over() {
 fn without_the_rights_to_record_an_instance_leads_and_asking_says_what_is_missing() {
     let (_server, url) = server_for(&NEEDED);
     let resource = unique("acl");
-    let ask =
-        |rest: &[&str]| Leaderrun::new().args(["-n", "-t", "1s", "-R", &url, "-r", &resource]).args(rest).output();
+    let ask = |rest: &[&str]| {
+        let run = Leaderrun::new().args(["-n", "-t", "1s", "-R", &url]).env("LEADERRUN_RESOURCE", &resource);
+        run.args(rest).output()
+    };
     let output = ask(&["sleep", "0.5"]);
     assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
     for (question, command) in

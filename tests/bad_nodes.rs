@@ -17,7 +17,7 @@ fn is_outvoted(url: &str, label: &str, reason: &str) {
         .args(["-R", url, "--resource", &unique("bad"), "--ttl", "1s", "--try", "echo", "led"])
         .output();
     assert_eq!((alone.code(), alone.stdout.as_str()), (69, ""), "{}", alone.stderr);
-    assert!(alone.stderr.contains(&format!("0 of 1 nodes can vote, 1 needed ({label} {reason}")), "{}", alone.stderr);
+    assert!(alone.stderr.contains(&format!("0 of 1 node can vote, 1 needed ({label} {reason}")), "{}", alone.stderr);
     assert_eq!(alone.stderr.lines().count(), 1, "{}", alone.stderr);
     assert!(!alone.stderr.contains("secret"), "{}", alone.stderr);
 

@@ -124,7 +124,7 @@ fn a_lease_is_lost_with_the_quorum_of_either_list() {
         servers.0[lost].kill();
         let output = leader.wait();
         assert_eq!(output.code(), 76, "{}", output.stderr);
-        let shortfall = if lost == 0 { "0 of 1 nodes extended it" } else { "1 of 2 nodes extended it" };
+        let shortfall = if lost == 0 { "0 of 1 node extended it" } else { "1 of 2 nodes extended it" };
         assert!(output.stderr.contains(shortfall), "{}", output.stderr);
     }
 }

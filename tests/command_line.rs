@@ -101,7 +101,10 @@ fn bad_input_gives_one_clear_line_and_status_64() {
         (&["--local", "-r", "x", "-c", ""], "invalid value '' for '--command <LINE>': it is empty"),
         (&["--local", "-r", "x", "--leads", "y", "--json"], "--json is for --check, "),
         (&["--local", "-r", "x", "--step-down", "--json"], "--json is for --check, "),
-        (&["--local", "-r", "x", "--status", "--slot", "2"], "--slot is for --step-down; leave it out"),
+        (
+            &["--local", "-r", "x", "--status", "--slot", "2"],
+            "--slot is for --step-down and --succeeded-within; leave it out",
+        ),
         (&["--local", "-r", "x", "--openmetrics", "y"], "--openmetrics is for --status and --list; add one of them"),
         (&["--local", "-r", "x", "--succeeded-within", "1d", "--once-for", "y"], "'--once-for <KEY>'"),
         (&["--local", "-r", "x", "-w", "forever", "true"], "it is no duration; write it as 5"),

@@ -38,6 +38,14 @@ impl Place {
         self.by_default(resource).args(question).output()
     }
 
+    fn list(&self) -> String {
+        let place = match self {
+            Place::Nodes(servers) => Leaderrun::new().args(["-R", &servers.urls()]),
+            Place::ThisMachine(folder) => Leaderrun::new().env("XDG_RUNTIME_DIR", folder.path()).args(["--local"]),
+        };
+        place.args(["--list"]).output().stdout
+    }
+
     fn history(&self, resource: &str) -> Value {
         let output = self.ask(resource, &["--history", "--json"]);
         assert_eq!((output.code(), output.stderr.as_str()), (0, ""), "{}", output.stdout);
@@ -123,13 +131,51 @@ fn each_slot_has_a_history_of_its_own() {
         assert_eq!((output.code(), of(0) + of(1)), (0, 1), "{json}");
         assert!(slots(&place, &["--status"]).stdout.contains(": the last run: exit status 3 after "));
         assert_eq!(slots(&place, &["--succeeded-within", "1h"]).code(), 1);
-        let listed = slots(&place, &["--list"]).stdout;
+        let listed = place.list();
         assert!(listed.contains(&resource), "{listed}");
         // Nobody leads who could say that there are slots.
         assert_eq!(place.on(&resource).args(["--slots", "2", "true"]).output().code(), 0);
-        assert_eq!(place.ask(&resource, &["--succeeded-within", "1h"]).code(), 0);
         let past = place.ask(&resource, &["--history"]).stdout;
         assert!(past.contains("success") && past.contains("exit status 3"), "{past}");
+    }
+}
+
+#[test]
+fn a_slot_that_succeeded_does_not_hide_one_that_did_not() {
+    for place in Place::both() {
+        let resource = unique("shards");
+        let ask = |question: &[&str]| {
+            let output = place.by_default(&resource).args(["--slots", "2"]).args(question).output();
+            (output.code(), output.stdout)
+        };
+        let succeeded = place.on(&resource).args(["--slots", "2", "--", "sh", "-c", "echo $LEADERRUN_SLOT"]).output();
+        let done: usize = succeeded.stdout.trim().parse().expect("a slot");
+        let never = 3 - done;
+        let (code, said) = ask(&["--succeeded-within", "1h"]);
+        assert_eq!(code, 1, "{said}");
+        assert!(
+            said.starts_with(&format!("{resource} slot {never}: no success within 1h: none is on record")),
+            "{said}"
+        );
+        assert!(said.contains(&format!("\n{resource} slot {done}: succeeded ")), "{said}");
+        let one = |slot: usize| ask(&["--succeeded-within", "1h", "--slot", &slot.to_string()]);
+        assert_eq!([one(done).0, one(never).0, one(3).0], [0, 1, 64]);
+        assert_eq!(one(done).1.lines().count(), 1);
+        let json = ask(&["--succeeded-within", "1h", "--json"]).1;
+        let json: Value = serde_json::from_str(&json).expect("JSON");
+        let of = |slot: usize| &json["slots"][slot - 1];
+        assert_eq!(
+            json!([json["succeeded"], of(done)["succeeded"], of(never)["succeeded"]]),
+            json!([false, true, false])
+        );
+        // Whoever leads beside a leader has the other slot.
+        let mut leader =
+            place.on(&resource).args(["--slots", "2"]).shell("trap 'exit 0' TERM; echo runs; sleep 100 & wait");
+        leader.says("runs");
+        assert_eq!(place.on(&resource).args(["--slots", "2", "true"]).output().code(), 0);
+        leader.signal(Signal::SIGTERM);
+        assert_eq!(leader.wait().code(), 0);
+        assert_eq!(ask(&["--succeeded-within", "1h"]).0, 0);
     }
 }
 
@@ -154,6 +200,8 @@ fn a_run_of_which_nobody_could_say_how_it_ended_has_died() {
         assert_eq!(died["ran_ms"].is_u64(), matches!(place, Place::Nodes(_)), "at least until the last extension");
         assert_eq!(place.on(&resource).args(["true"]).output().code(), 0);
         assert_eq!(place.history(&resource)[1]["end"], "died");
+        let metrics = place.ask(&resource, &["--status", "--openmetrics", "-"]).stdout;
+        assert!(metrics.contains(",result=\"died\"} 1\n") && !metrics.contains("\"none\""), "{metrics}");
     }
 }
 
@@ -221,8 +269,10 @@ fn runs_that_overlap_are_pointed_out_and_what_others_wrote_stays_on_its_line() {
         }
         server.query::<()>(&["ZADD", &format!("{key}{resource}:runs"), "8", "no record"]);
     }
-    let ask =
-        |question: &[&str]| Leaderrun::new().args(["-R", &servers.urls(), "-r", &resource]).args(question).output();
+    let ask = |question: &[&str]| {
+        let run = Leaderrun::new().args(["-R", &servers.urls()]).env("LEADERRUN_RESOURCE", &resource);
+        run.args(question).output()
+    };
     let output = ask(&["--history"]);
     assert_eq!(output.code(), 1, "{}", output.stdout);
     let wrong: Vec<&str> = output.stdout.lines().filter(|line| line.starts_with("wrong: ")).collect();

@@ -1,6 +1,6 @@
 //! Every resource can be listed, with its leader and last run, for people, programs and Prometheus.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use crate::support::{Leaderrun, Running, Servers, unique};
 use serde_json::{Value, json};
@@ -37,6 +37,10 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
     samples
 }
 
+fn resources(listed: &Value) -> &[Value] {
+    listed["resources"].as_array().expect("a list")
+}
+
 /// Checks the list and the metrics of a place where nothing has been led.
 fn lists(run: &dyn Fn(&str) -> Leaderrun) {
     let [led, failed, odd] = [unique("led"), unique("failed"), format!("{}*[é] {{\"x\\", unique("odd"))];
@@ -50,8 +54,8 @@ fn lists(run: &dyn Fn(&str) -> Leaderrun) {
     assert!(line(&led).contains("  web \"9\"  20"), "{stdout}");
     assert!(line(&failed).contains("  exit status 3 after ") && line(&odd).contains("  success after "), "{stdout}");
     let listed: Value = serde_json::from_str(&ask(run, &["--list", "--json"]).1).expect("JSON");
-    let of =
-        |name: &str| listed.as_array().expect("a list").iter().find(|one| one["resource"] == name).expect("it").clone();
+    let of = |name: &str| resources(&listed).iter().find(|one| one["resource"] == name).expect("it").clone();
+    assert_eq!(json!([listed["known"], of(&led)["known"]]), json!([true, true]), "{listed}");
     assert_eq!(of(&led)["leader"]["holder"], "web \"9\"");
     assert_eq!(json!([of(&failed)["leader"], of(&failed)["last_run"]["exit_status"]]), json!([null, 3]));
 
@@ -65,7 +69,8 @@ fn lists(run: &dyn Fn(&str) -> Leaderrun) {
     assert_eq!(value("led", &format!("resource=\"{led}\"")), Some(1.0));
     assert_eq!(value("led", &format!("resource=\"{failed}\"")), Some(0.0));
     assert_eq!(value("leader", &format!("resource=\"{led}\",holder=\"web \\\"9\\\"\"")), Some(1.0));
-    assert_eq!(value("runs", &format!("resource=\"{failed}\",result=\"exit\"")), Some(1.0));
+    let runs = |of: &str, result: &str| value("runs", &format!("resource=\"{of}\",result=\"{result}\""));
+    assert_eq!([runs(&failed, "exit"), runs(&led, "leads")], [Some(1.0); 2], "{all:?}");
     assert!(
         value("last_success_age_seconds", &format!("resource=\"{escaped}\"")).is_some_and(|age| age < 60.0),
         "{all:?}"
@@ -85,7 +90,8 @@ fn every_resource_of_the_nodes_under_a_prefix_is_listed() {
     let mut servers = Servers::settled(3, TTL);
     servers.0[0].query::<()>(&["SET", "leaderrun:teamX:other:fence", "5"]);
     let with = |servers: &Servers, resource: &str| {
-        Leaderrun::on(servers, resource, TTL).args(["--key-prefix", "leaderrun:team?:"])
+        let servers = ["-R", &servers.urls(), "--key-prefix", "leaderrun:team?:", "-t", "3s"];
+        Leaderrun::new().env("LEADERRUN_RESOURCE", resource).args(servers)
     };
     lists(&|resource| with(&servers, resource));
     let file = tempfile::NamedTempFile::new().expect("a file");
@@ -103,12 +109,25 @@ fn every_resource_of_the_nodes_under_a_prefix_is_listed() {
     let output = with(&servers, "x").args(["--list"]).output();
     assert_eq!(output.code(), 69);
     assert!(output.stderr.contains("1 of 3 nodes answered, 2 needed: redis://"), "{}", output.stderr);
+    let output = with(&servers, "x").args(["--list", "--json"]).output();
+    let listed: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    assert_eq!(json!([listed["known"], listed["answered"], listed["quorum"]]), json!([false, 1, 2]), "{listed}");
+    assert!(resources(&listed).iter().all(|one| one["known"] == false), "{listed}");
 }
 
 #[test]
 fn every_resource_of_this_machine_is_listed() {
     let folder = tempfile::tempdir().expect("a folder");
-    lists(&|resource| Leaderrun::new().env("XDG_RUNTIME_DIR", folder.path()).args(["--local", "-r", resource]));
+    lists(&|resource| {
+        Leaderrun::new().env("XDG_RUNTIME_DIR", folder.path()).env("LEADERRUN_RESOURCE", resource).args(["--local"])
+    });
+}
+
+#[test]
+fn the_list_has_every_resource_so_that_naming_one_is_an_error() {
+    let output = Leaderrun::new().args(["--local", "-r", "a", "--list"]).output();
+    let why = "leaderrun: '--list' prints every resource; leave out --resource, or ask --status about one; see 'leaderrun --help'\n";
+    assert_eq!((output.code(), output.stderr.as_str()), (64, why));
 }
 
 #[test]
@@ -125,7 +144,8 @@ fn many_resources_with_long_names_are_listed() {
     set.query::<()>(&mut servers.0[0].connect()).expect("keys");
     let output = Leaderrun::new().args(["-R", &servers.urls(), "--list", "--json"]).output();
     assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
-    let listed: Vec<Value> = serde_json::from_str(&output.stdout).expect("JSON");
+    let listed: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    let listed = resources(&listed);
     assert_eq!((listed.len(), &listed[299]["resource"]), (300, &json!(name(299))));
 }
 
@@ -158,4 +178,15 @@ fn metrics_go_to_stdout_or_to_where_a_link_points_and_replace_nothing_but_a_file
     let refused = write(&text(&fifo));
     assert_eq!(refused.code(), 125, "{}", refused.stderr);
     assert!(refused.stderr.contains("it isn't a regular file (for stdout, write -)"), "{}", refused.stderr);
+}
+
+#[test]
+fn every_user_can_read_the_metrics_whatever_the_umask_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("x.prom");
+    let words = ["sh", "-c", "umask 077; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_leaderrun")].map(Into::into);
+    let path = file.to_str().expect("UTF-8");
+    let run = Leaderrun::new().args(["--local", "-r", &unique("umask"), "--status", "--openmetrics", path]);
+    assert_eq!(run.through(words.into()).output().code(), 0);
+    assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o644);
 }

@@ -148,6 +148,20 @@ fn another_number_of_slots_is_refused_with_78_and_says_whose() {
 }
 
 #[test]
+fn a_try_answers_at_once_where_others_lead_with_another_number_of_slots() {
+    each_place(|servers| {
+        let slots = Slots::new(servers);
+        let leader = slots.start("web-1");
+        leader.reports("leads in slot");
+        for other in ["1", "2"] {
+            let output = slots.ask(&["-vv", "--slots", other, "-n", "true"]);
+            assert_eq!(output.code(), 78, "{}", output.stderr);
+            assert_eq!(output.stderr.matches("lost a round: web-1, ").count(), 1, "{}", output.stderr);
+        }
+    });
+}
+
+#[test]
 fn with_all_slots_taken_a_try_exits_with_75_and_with_one_free_it_leads_there() {
     each_place(|servers| {
         let slots = Slots::new(servers);
@@ -204,6 +218,10 @@ fn one_slot_is_asked_to_step_down_and_the_others_stay() {
         slots.led([1, 1, 1]);
         let standby = slots.start("d");
         standby.reports("all 3 slots are taken");
+        eventually("a standby in the status", || {
+            let said = format!("\n{}: 1 instance stands by\n", slots.resource);
+            slots.ask(&["--status"]).stdout.contains(&said).then_some(())
+        });
         let output = slots.ask(&["--step-down"]);
         assert_eq!(output.code(), 64, "{}", output.stderr);
         assert!(output.stderr.contains("has 3 slots; say which with --slot"), "{}", output.stderr);
@@ -215,6 +233,18 @@ fn one_slot_is_asked_to_step_down_and_the_others_stay() {
         slots.led([1, 2, 1]);
         assert_eq!(leader.wait().code(), 76);
         assert_eq!(slots.check(), [1, 2, 1]);
+    });
+}
+
+#[test]
+fn a_slot_of_a_resource_that_has_one_leader_is_no_question() {
+    each_place(|servers| {
+        let slots = Slots::new(servers);
+        for question in [&["--step-down"][..], &["--succeeded-within", "1h"]] {
+            let output = slots.ask(&[question, &["--slot", "2"]].concat());
+            let why = format!("leaderrun: {} has one leader at a time; leave out --slot\n", slots.resource);
+            assert_eq!((output.code(), output.stderr), (64, why));
+        }
     });
 }
 

@@ -40,6 +40,39 @@ impl Place {
 }
 
 #[test]
+fn those_who_stand_by_are_counted() {
+    for place in Place::both() {
+        let (resource, witnesses) = (unique("standbys"), Witnesses::new());
+        let ask = |question: &[&str]| place.leaderrun(&resource).args(question).output().stdout;
+        let start = || place.leaderrun(&resource).args(["-v"]).args(witnesses.command(&["drain", "1"])).spawn();
+        let _leader = start();
+        witnesses.started(1);
+        let standbys = || {
+            let json: Value = serde_json::from_str(&ask(&["--status", "--json"])).expect("JSON");
+            json["standbys"].as_u64()
+        };
+        assert_eq!(standbys(), Some(0));
+        assert!(ask(&["--status"]).contains(&format!("\n{resource}: nobody stands by\n")));
+        let _others = [start(), start()];
+        eventually("two standbys", || (standbys() == Some(2)).then_some(()));
+        assert!(ask(&["--status"]).contains(&format!("\n{resource}: 2 instances stand by\n")));
+        let metrics = ask(&["--status", "--openmetrics", "-"]);
+        assert!(metrics.contains(&format!("leaderrun_standbys{{resource=\"{resource}\"}} 2\n")), "{metrics}");
+    }
+}
+
+#[test]
+fn a_resource_that_nobody_leads_takes_few_requests() {
+    let servers = Servers::start(1);
+    let output = Leaderrun::new().args(["-R", &servers.urls(), "-r", &unique("idle"), "--status"]).output();
+    assert_eq!(output.code(), 1, "{}", output.stderr);
+    let info: String = servers.0[0].query(&["INFO", "commandstats"]);
+    let (_, calls) = info.split_once("cmdstat_eval:calls=").expect("a count");
+    let calls: u32 = calls.split(',').next().and_then(|calls| calls.parse().ok()).expect("a number");
+    assert!(calls <= 5, "{calls} requests");
+}
+
+#[test]
 fn who_leads_since_when_and_with_which_token() {
     for place in Place::both() {
         let (resource, witnesses) = (unique("status"), Witnesses::new());

@@ -172,7 +172,8 @@ pub(crate) struct Cli {
 
     /// Don't wait: exit with 75 if another leads
     ///
-    /// Prints who leads on a terminal, and elsewhere only with -v.
+    /// Prints who leads on a terminal, and elsewhere only with -v. Exits with 78 if an instance with another number of nodes
+    /// or slots has the lock, or asks for it.
     #[arg(help_heading = HOW_LONG)]
     #[arg(short = 'n', long = "try", aliases = ["nb", "nonblock"], env = "LEADERRUN_TRY", hide_env = true, value_parser = flag)]
     #[arg(conflicts_with = "wait")]

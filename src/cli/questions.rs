@@ -15,7 +15,7 @@ pub(crate) struct Questions {
     /// Print who leads (--watch: and every change)
     ///
     /// Prints who leads, since when, with which fencing token, for how long at least, whether on a bare quorum (one node
-    /// less would lose the lease), how the last run ended, and what each node reports.
+    /// less would lose the lease), how the last run ended, how many instances stand by, and what each node reports.
     /// With --once-for KEY also whether KEY has succeeded.
     /// Doesn't disturb an election. Exit status: 0 an instance leads, 1 none does, 69 no quorum of nodes answered.
     #[arg(help_heading = QUESTIONS)]
@@ -50,8 +50,9 @@ pub(crate) struct Questions {
 
     /// Exit with 0 if the command has succeeded within DURATION
     ///
-    /// For monitors: prints the last success, or why it is missing. At most 30days. Exit status: 0 a success is on
-    /// record, 1 none is, 69 no quorum of nodes answered.
+    /// For monitors: prints the last success, or why it is missing. At most 30days. With several slots, each needs one:
+    /// a slot may be a shard of a job. Give --slots N as well, since a slot that was never led isn't known, or
+    /// --slot K for one of them. Exit status: 0 a success is on record, 1 none is, 69 no quorum of nodes answered.
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
     #[arg(long, value_name = "DURATION", group = "question", value_parser = duration)]
     #[arg(conflicts_with_all = ["command", "once_for", "once_per"], allow_hyphen_values = true)]
@@ -60,16 +61,19 @@ pub(crate) struct Questions {
     /// Print every resource: who leads, and the last run
     ///
     /// Lists the resources under --key-prefix that have been led within 30 days, up to a thousand; with --local, those of
-    /// this machine. Exit status: 0, or 69 if no quorum of nodes answered.
+    /// this machine. With --json, "known" says whether a quorum of nodes answered: for the list, so that no resource is
+    /// missing, and for each resource. Takes no --resource, and ignores LEADERRUN_RESOURCE: about one resource, ask
+    /// --status. Exit status: 0, or 69 if no quorum of nodes answered.
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
-    #[arg(long, group = "question", conflicts_with = "command")]
+    #[arg(long, group = "question", conflicts_with_all = ["command", "resource"])]
     pub list: bool,
 
     /// Write metrics to FILE, with --status or --list
     ///
-    /// For the textfile collector of Prometheus' node_exporter: who leads and since when, fencing tokens, the last success
-    /// and its age, the duration of the last run, runs by result, and how many nodes can vote. Prints nothing, and exits
-    /// with 0 once the file is written, in one step. With - for FILE, prints them.
+    /// For the textfile collector of Prometheus' node_exporter: who leads and since when, fencing tokens, standbys, the last success
+    /// and its age, the duration of the last run, runs by result (as --history --json has it: "leads" is under way,
+    /// "died" ended without a word), and how many nodes can vote. Prints nothing, and exits with 0 once the file is
+    /// written, in one step, for all users to read. With - for FILE, prints them.
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "json"])]
     pub openmetrics: Option<PathBuf>,
@@ -100,11 +104,11 @@ pub(crate) struct Questions {
     #[arg(long, requires = "step_down")]
     pub if_standby: bool,
 
-    /// The slot for --step-down
+    /// The slot for --step-down or --succeeded-within
     ///
-    /// Needed if the resource has several (--slots).
+    /// --step-down needs it if the resource has several (--slots).
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
-    #[arg(long, value_name = "K", requires = "step_down", value_parser = value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "K", value_parser = value_parser!(u16).range(1..=64))]
     pub slot: Option<u16>,
 
     /// Delete what is recorded of successes and failures

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     exit::Exit,
-    lease::{Nodes, Times, quorum},
+    lease::{Nodes, Times, quorum, shown_nodes},
     redlock::{self, Finding, NodeHealth, RedlockConfig, Severity},
 };
 
@@ -165,7 +165,7 @@ fn judge(nodes: &[&NodeHealth]) -> (Exit, String) {
     let count = if able == all && all == 1 {
         "the node can vote".to_owned()
     } else {
-        format!("{able} of {all} nodes can vote, {needed} needed")
+        format!("{able} of {} can vote, {needed} needed", shown_nodes(all))
     };
     let spare = match able.checked_sub(needed) {
         None => return (Exit::NoQuorum, format!("bad: {count}: nobody can lead")),

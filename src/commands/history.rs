@@ -13,7 +13,7 @@ use super::{
 use crate::{
     exit::Exit,
     history::{History, Run, RunResult, RunState},
-    lease::FencingToken,
+    lease::{FencingToken, Turnout},
     observer::Observer,
     status::ElectionStatus,
 };
@@ -24,9 +24,8 @@ struct HistoryReport<'a> {
     resource: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     slot: Option<u16>,
-    known: bool,
-    answered: usize,
-    quorum: usize,
+    #[serde(flatten)]
+    turnout: &'a Turnout,
     /// The newest first.
     runs: Vec<RunReport<'a>>,
 }
@@ -85,7 +84,7 @@ pub(super) async fn print(mut observer: Observer, slots: u16, count: usize, json
         all => all.iter().try_for_each(|(seen, history)| say_history(&seen.name(), history, all.len() > 1))?,
     }
     let is_wrong = |(_, history): &(ElectionStatus, History)| history.runs.iter().any(|run| run.problem.is_some());
-    Ok(match all.iter().all(|(_, history)| history.known) {
+    Ok(match all.iter().all(|(_, history)| history.turnout.known) {
         false => Exit::NoQuorum,
         true if all.iter().any(is_wrong) => Exit::CheckFailed,
         true => Exit::Command(0),
@@ -93,14 +92,13 @@ pub(super) async fn print(mut observer: Observer, slots: u16, count: usize, json
 }
 
 fn report((seen, history): &(ElectionStatus, History)) -> HistoryReport<'_> {
-    let (known, answered, quorum) = (history.known, history.answered, history.quorum);
     let runs = history.runs.iter().map(RunReport::new).collect();
-    HistoryReport { resource: &seen.resource, slot: seen.slot, known, answered, quorum, runs }
+    HistoryReport { resource: &seen.resource, slot: seen.slot, turnout: &history.turnout, runs }
 }
 
 fn say_history(name: &str, history: &History, with_heading: bool) -> Result<(), NotWritten> {
-    if !history.known {
-        say(format_args!("{name}: {}", not_known(history)))?;
+    if !history.turnout.known {
+        say(format_args!("{name}: not known: {}", history.turnout))?;
     }
     if history.runs.is_empty() {
         say(format_args!("{name}: no run is on record"))?;
@@ -114,13 +112,6 @@ fn say_history(name: &str, history: &History, with_heading: bool) -> Result<(), 
         say(format_args!("wrong: the run of {} with token {} {problem}", run.holder, run.token))?;
     }
     Ok(())
-}
-
-/// Returns why what the nodes have recorded isn't known.
-pub(super) fn not_known(history: &History) -> String {
-    let History { answered, nodes, quorum, failure, .. } = history;
-    let failure = failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
-    format!("not known: {answered} of {nodes} nodes answered, {quorum} needed{failure}")
 }
 
 /// Returns a sentence about a run that is over.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     exit::Exit,
     history::Run,
-    lease::Times,
+    lease::{Times, Turnout},
     local,
     observer::Observer,
     redlock::{Listing, RedlockConfig, RedlockObserver},
@@ -31,12 +31,23 @@ const AT_ONCE: usize = 16;
 /// How many runs are looked at for the last one that is over.
 const RECENT: usize = 3;
 
+/// The list as JSON.
+#[derive(Serialize)]
+struct ListReport<'a> {
+    /// With a quorum, no resource is missing.
+    #[serde(flatten)]
+    turnout: &'a Turnout,
+    resources: Vec<ResourceReport<'a>>,
+}
+
 /// A resource as JSON.
 #[derive(Serialize)]
 struct ResourceReport<'a> {
     resource: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     slot: Option<u16>,
+    /// Whether its leader is known.
+    known: bool,
     leader: Option<&'a LeaderStatus>,
     bare_quorum: bool,
     last_run: Option<RunReport<'a>>,
@@ -45,63 +56,70 @@ struct ResourceReport<'a> {
 /// Lists the resources of the nodes, or writes their metrics to a file. Exit status: 0, or 69 without a quorum.
 pub(super) async fn of_nodes(config: &RedlockConfig, times: Times, json: bool, metrics: Option<&Path>) -> Result<Exit> {
     let nodes = RedlockObserver::open(config, "", times, None);
-    let listing = nodes.list().await;
+    let Listing { names, is_cut_off, turnout } = nodes.list().await;
     let look = |(name, slots): &(String, u16)| {
         let (mut observer, slots) = (Observer::Redlock(nodes.of_listed(name)), *slots);
-        async move { observer.look_back_at_all(slots, RECENT).await }
+        async move {
+            let seen = observer.look_back_at_all(slots, RECENT).await;
+            let standbys = if metrics.is_some() { observer.standbys().await } else { None };
+            (seen, standbys)
+        }
     };
-    let resources: Vec<Vec<Resource>> = stream::iter(listing.names.iter().map(look)).buffered(AT_ONCE).collect().await;
-    let resources = resources.concat();
-    if listing.is_cut_off {
+    let all: Vec<(Vec<Resource>, Option<u32>)> = stream::iter(names.iter().map(look)).buffered(AT_ONCE).collect().await;
+    let of_name = |((name, _), (_, standbys)): (&(String, u16), &(_, Option<u32>))| Some((name.clone(), (*standbys)?));
+    let standbys: Vec<(String, u32)> = names.iter().zip(&all).filter_map(of_name).collect();
+    let resources: Vec<Resource> = all.into_iter().flat_map(|(seen, _)| seen).collect();
+    if is_cut_off {
         let shown = resources.len();
-        report::print_error(format_args!("only the first {shown} resources are listed; give a longer --key-prefix"));
+        report::print_error(format_args!(
+            "the list ends after {shown}, and there are more; give a longer --key-prefix"
+        ));
     }
     if let Some(file) = metrics {
         let voters = nodes.count_voters().await;
-        metrics::write(file, &resources, Place::Nodes { all: config.addresses.len(), voters, known: listing.known })?;
+        let place = Place::Nodes { all: config.addresses.len(), voters, known: turnout.known };
+        metrics::write(file, &resources, &standbys, place)?;
         return Ok(Exit::Command(0));
     }
-    if !listing.known {
-        report::print_error(not_known(&listing));
+    if !turnout.known {
+        report::print_error(format_args!("not all resources may be known: {turnout}"));
     }
-    print(&resources, json)?;
-    Ok(if listing.known { Exit::Command(0) } else { Exit::NoQuorum })
+    print(&turnout, &resources, json)?;
+    Ok(if turnout.known { Exit::Command(0) } else { Exit::NoQuorum })
 }
 
 /// Lists the resources of this machine, or writes their metrics to a file.
 pub(super) async fn of_this_machine(times: Times, json: bool, metrics: Option<&Path>) -> Result<Exit> {
-    let mut resources: Vec<Resource> = Vec::new();
+    let (mut resources, mut standbys): (Vec<Resource>, Vec<_>) = Default::default();
     for name in local::resources()? {
         let mut observer = Observer::open(&BackendConfig::Local { file: None }, &name, times, None)?;
         resources.extend(observer.look_back_at_all(1, RECENT).await);
+        standbys.extend(observer.standbys().await.map(|standbys| (name, standbys)));
     }
     match metrics {
-        Some(file) => metrics::write(file, &resources, Place::ThisMachine)?,
-        None => print(&resources, json)?,
+        Some(file) => metrics::write(file, &resources, &standbys, Place::ThisMachine)?,
+        None => print(&Turnout::of_this_machine(), &resources, json)?,
     }
     Ok(Exit::Command(0))
 }
 
-fn not_known(listing: &Listing) -> String {
-    let Listing { answered, nodes, quorum, failure, .. } = listing;
-    let failure = failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
-    format!("not all resources may be known: {answered} of {nodes} nodes answered, {quorum} needed{failure}")
-}
-
-fn print(resources: &[Resource], json: bool) -> Result<()> {
+fn print(turnout: &Turnout, resources: &[Resource], json: bool) -> Result<()> {
     if json {
-        let report = |(seen, history): &'_ Resource| -> serde_json::Result<serde_json::Value> {
-            serde_json::to_value(ResourceReport {
-                resource: &seen.resource,
-                slot: seen.slot,
-                leader: seen.leader.as_ref(),
-                bare_quorum: seen.bare_quorum,
-                last_run: history.last_run().map(RunReport::new),
-            })
-        };
-        return say_json(&resources.iter().map(report).collect::<serde_json::Result<Vec<_>>>()?);
+        let resources = resources.iter().map(report).collect();
+        return say_json(&ListReport { turnout, resources });
     }
     Ok(table::lines(&rows(resources)).iter().try_for_each(say)?)
+}
+
+fn report((seen, history): &Resource) -> ResourceReport<'_> {
+    ResourceReport {
+        resource: &seen.resource,
+        slot: seen.slot,
+        known: seen.known,
+        leader: seen.leader.as_ref(),
+        bare_quorum: seen.bare_quorum,
+        last_run: history.last_run().map(RunReport::new),
+    }
 }
 
 fn rows(resources: &[Resource]) -> Vec<[String; 6]> {

@@ -5,8 +5,9 @@
 
 use std::{
     fmt::{Display, Write as _},
-    fs::{self, OpenOptions},
+    fs::{self, OpenOptions, Permissions},
     io::{self, Write as _},
+    os::unix::fs::PermissionsExt,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -15,6 +16,9 @@ use anyhow::{Context, Result};
 
 use super::output::say_text;
 use crate::{history::History, one_line::one_line, status::ElectionStatus};
+
+/// The mode of a file that every user can read.
+const FOR_ALL: u32 = 0o644;
 
 /// A resource, and its last runs.
 pub(super) type Resource = (ElectionStatus, History);
@@ -33,12 +37,12 @@ pub(super) enum Place {
 }
 
 /// Writes the metrics of these resources to a file, in place of what it had before: a reader finds all or none of them. `-`
-/// is stdout.
+/// is stdout. `standbys`: how many stand by for which resource, where that is known.
 ///
 /// # Errors
 /// The file can't be written, or isn't a regular file.
-pub(super) fn write(file: &Path, resources: &[Resource], place: Place) -> Result<()> {
-    let text = text(resources, place);
+pub(super) fn write(file: &Path, resources: &[Resource], standbys: &[(String, u32)], place: Place) -> Result<()> {
+    let text = text(resources, standbys, place);
     if file == Path::new("-") {
         return Ok(say_text(&text)?);
     }
@@ -58,11 +62,12 @@ fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     // A name that no collector reads.
     let new = file.with_file_name(format!(".{name}.{:016x}.new", fastrand::u64(..)));
     let mut opened = OpenOptions::new().write(true).create_new(true).open(&new)?;
-    let written = opened.write_all(text);
+    // The collector is another user, and the umask may be a strict one. Before the rename, so that it finds no other mode.
+    let written = opened.set_permissions(Permissions::from_mode(FOR_ALL)).and_then(|()| opened.write_all(text));
     written.and_then(|()| fs::rename(&new, file)).inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
-fn text(resources: &[Resource], place: Place) -> String {
+fn text(resources: &[Resource], standbys: &[(String, u32)], place: Place) -> String {
     let mut text = String::new();
     if let Place::Nodes { all, voters, known } = place {
         metric(&mut text, "nodes", "Redis servers of the lock", [(String::new(), all)]);
@@ -94,6 +99,12 @@ fn text(resources: &[Resource], place: Place) -> String {
         "fencing_token",
         "The fencing token of the leader",
         leaders().map(|(seen, leader)| (of(seen, &[]), leader.token)),
+    );
+    metric(
+        &mut text,
+        "standbys",
+        "How many instances stand by, for any slot",
+        standbys.iter().map(|(resource, standbys)| (labels(&[("resource", resource)]), standbys)),
     );
     metric_of_runs(&mut text, resources);
     text.push_str("# EOF\n");
@@ -127,7 +138,7 @@ fn metric_of_runs(text: &mut String, resources: &[Resource]) {
     metric(
         text,
         "runs",
-        "How many of the last 100 runs had this result; none: under way, or died",
+        "How many of the last 100 runs had this result; leads: under way",
         resources.iter().flat_map(|(seen, history)| {
             let count = |(result, count): (&String, &u64)| (of(seen, &[("result", result)]), *count);
             history.counts.iter().map(count)

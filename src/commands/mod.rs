@@ -1,6 +1,7 @@
 //! The questions that an operator asks instead of running a command: one file each.
 
 mod check;
+mod chosen_slot;
 mod completions;
 mod forget;
 mod history;

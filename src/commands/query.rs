@@ -29,7 +29,7 @@ pub(crate) enum Query {
     Check { config: RedlockConfig, slots: u16, times: Times, json: bool },
     Status { resource: Resource, json: bool, metrics: Option<PathBuf> },
     History { resource: Resource, count: usize, json: bool },
-    SucceededWithin { resource: Resource, within: Duration, json: bool },
+    SucceededWithin { resource: Resource, slot: Option<u16>, within: Duration, json: bool },
     List { backend: BackendConfig, times: Times, json: bool, metrics: Option<PathBuf> },
     Leads { resource: Resource, holder: String },
     Watch { resource: Resource, json: bool },
@@ -60,8 +60,8 @@ impl Query {
         if json && (asked.leads.is_some() || asked.step_down) {
             return Err(ConfigError::JsonWithoutQuestion);
         }
-        if asked.slot.is_some() && !asked.step_down {
-            return Err(ConfigError::SlotWithoutStepDown);
+        if asked.slot.is_some() && !asked.step_down && asked.succeeded_within.is_none() {
+            return Err(ConfigError::SlotWithoutQuestion);
         }
         if asked.openmetrics.is_some() && !asked.status && !asked.list {
             return Err(ConfigError::MetricsWithoutQuestion);
@@ -91,7 +91,7 @@ impl Query {
             Query::History { resource: Resource::from_cli(cli)?, count: count.into(), json }
         } else if let Some(within) = asked.succeeded_within {
             let within = settings::age("--succeeded-within", within)?;
-            Query::SucceededWithin { resource: Resource::from_cli(cli)?, within, json }
+            Query::SucceededWithin { resource: Resource::from_cli(cli)?, slot: asked.slot, within, json }
         } else if let Some(holder) = asked.leads.clone() {
             Query::Leads { resource: Resource::from_cli(cli)?, holder: settings::name("--leads", &holder)? }
         } else if asked.watch {
@@ -137,8 +137,8 @@ impl Query {
             Query::History { resource, count, json } => {
                 ask(async { history::print(resource.observe()?, resource.slots, count, json).await })
             }
-            Query::SucceededWithin { resource, within, json } => {
-                ask(async { succeeded::ask(resource.observe()?, resource.slots, within, json).await })
+            Query::SucceededWithin { resource, slot, within, json } => {
+                ask(async { succeeded::ask(resource.observe()?, resource.slots, slot, within, json).await })
             }
             Query::List { backend: BackendConfig::Redlock(config), times, json, metrics } => {
                 ask(list::of_nodes(&config, times, json, metrics.as_deref()))

@@ -1,4 +1,4 @@
-//! `--status`: who leads now, the last run, and what each node reports.
+//! `--status`: who leads now, the last run, how many stand by, and what each node reports.
 
 use std::{path::Path, time::SystemTime};
 
@@ -30,35 +30,51 @@ struct StatusReport<'a> {
     last_run: Option<RunReport<'a>>,
 }
 
+/// A resource without slots, as JSON.
+#[derive(Serialize)]
+struct OneReport<'a> {
+    #[serde(flatten)]
+    only: &'a StatusReport<'a>,
+    /// How many instances stand by; `None` if it isn't known.
+    standbys: Option<u32>,
+}
+
 /// All slots of a resource, as JSON.
 #[derive(Serialize)]
 struct Slots<'a> {
     resource: &'a str,
+    /// The same, for any slot.
+    standbys: Option<u32>,
     slots: Vec<StatusReport<'a>>,
 }
 
-/// Prints who leads, in each slot, the last run and a table of the nodes; or all of it as JSON; or writes the metrics to a
+/// Prints who leads, in each slot, the last run, how many stand by and a table of the nodes; or all of it as JSON; or writes the metrics to a
 /// file.
 pub(super) async fn print(mut observer: Observer, slots: u16, json: bool, metrics: Option<&Path>) -> Result<Exit> {
     let all = observer.look_back_at_all(slots, RECENT).await;
+    let standbys = observer.standbys().await;
     if let Some(file) = metrics {
         let known = all.iter().all(|(seen, _)| seen.known);
         let place = match &observer {
             Observer::Redlock(nodes) => Place::Nodes { all: nodes.count(), voters: nodes.count_voters().await, known },
             Observer::Local(_) => Place::ThisMachine,
         };
-        metrics::write(file, &all, place)?;
+        let standbys = all.first().and_then(|(seen, _)| Some((seen.resource.clone(), standbys?)));
+        metrics::write(file, &all, standbys.as_slice(), place)?;
         return Ok(Exit::Command(0));
     }
-    let mut reports: Vec<StatusReport> = all
+    let reports: Vec<StatusReport> = all
         .iter()
         .map(|(seen, history)| StatusReport { seen, last_run: history.last_run().map(RunReport::new) })
         .collect();
     match all.as_slice() {
-        [_] if json => say_json(&reports.remove(0))?,
-        [(seen, _), ..] if json => say_json(&Slots { resource: &seen.resource, slots: reports })?,
+        [_] if json => reports.iter().try_for_each(|only| say_json(&OneReport { only, standbys }))?,
+        [(seen, _), ..] if json => say_json(&Slots { resource: &seen.resource, standbys, slots: reports })?,
         all => {
             all.iter().try_for_each(say_who_leads)?;
+            if let (Some((seen, _)), Some(standbys)) = (all.first(), standbys) {
+                say(format_args!("{}: {}", seen.resource, shown_standbys(standbys)))?;
+            }
             say_nodes(&all.iter().map(|(seen, _)| seen.clone()).collect::<Vec<_>>())?;
         }
     }
@@ -74,6 +90,14 @@ fn say_who_leads((seen, history): &(ElectionStatus, History)) -> Result<(), NotW
     match &seen.done {
         Some(done) => say(format_args!("{}: {done}", seen.resource)),
         None => Ok(()),
+    }
+}
+
+fn shown_standbys(standbys: u32) -> String {
+    match standbys {
+        0 => "nobody stands by".into(),
+        1 => "1 instance stands by".into(),
+        _ => format!("{standbys} instances stand by"),
     }
 }
 

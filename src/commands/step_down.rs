@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{
+    chosen_slot,
     output::say,
     who_leads::{describe, exit},
 };
@@ -33,11 +34,7 @@ pub(super) async fn ask(mut observer: Observer, slots: u16, request: Request) ->
     let number = match (slot, of) {
         (None, 1) => 1,
         (Some(slot), of) if slot <= of => slot,
-        _ => {
-            let resource = &all[0].resource;
-            report::print_error(format_args!("{resource} has {of} slots; say which with --slot, from 1 to {of}"));
-            return Ok(Exit::Usage);
-        }
+        _ => return Ok(chosen_slot::refuse(&all.iter().collect::<Vec<_>>())),
     };
     observer.turn_to(Slot { number, of });
     let seen = all.swap_remove(usize::from(number) - 1);
@@ -47,9 +44,9 @@ pub(super) async fn ask(mut observer: Observer, slots: u16, request: Request) ->
     };
     let (resource, holder) = (seen.name(), &leader.holder);
     if if_standby {
-        let why = match observer.has_standby().await {
-            Some(true) => None,
-            Some(false) => Some(("nobody stands by", Exit::NotLeader)),
+        let why = match observer.standbys().await {
+            Some(1..) => None,
+            Some(0) => Some(("nobody stands by", Exit::NotLeader)),
             None => Some(("whether an instance stands by can't be seen; see --check", Exit::NoQuorum)),
         };
         if let Some((why, exit)) = why {

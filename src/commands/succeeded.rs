@@ -7,7 +7,8 @@ use humantime::format_duration;
 use serde::Serialize;
 
 use super::{
-    history::{RunReport, describe, not_known},
+    chosen_slot,
+    history::{RunReport, describe},
     output::{say, say_json},
     shown::shown_duration,
 };
@@ -15,54 +16,97 @@ use crate::{
     exit::Exit,
     history::{History, PastRun},
     observer::Observer,
+    status::ElectionStatus,
 };
 
 /// How many runs are looked at for the reason.
 const RECENT: usize = 10;
 
-/// The answer as JSON.
+/// The answer for a slot, or for a resource without slots, as JSON.
 #[derive(Serialize)]
 struct SuccessReport<'a> {
     resource: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slot: Option<u16>,
     /// `None` if it isn't known.
     succeeded: Option<bool>,
     within_seconds: u64,
     last_success: Option<RunReport<'a>>,
     last_success_age_seconds: Option<u64>,
     last_run: Option<RunReport<'a>>,
-    reason: &'a str,
+    reason: String,
+    /// The name of what is led.
+    #[serde(skip)]
+    name: String,
 }
 
-/// Prints whether a command has succeeded within this time, or why not. Exit status: 0, 1 if not, 69 without a quorum.
-pub(super) async fn ask(mut observer: Observer, slots: u16, within: Duration, json: bool) -> Result<Exit> {
+/// The answer for a resource with several slots, as JSON.
+#[derive(Serialize)]
+struct SlotsReport<'a> {
+    resource: &'a str,
+    /// Whether all slots have; `None` if it isn't known.
+    succeeded: Option<bool>,
+    within_seconds: u64,
+    slots: Vec<SuccessReport<'a>>,
+}
+
+/// Prints whether a command has succeeded within this time, or why not: in this slot or, without one, in each of them, since a
+/// slot may be a shard. Exit status: 0, 1 if not, 69 without a quorum.
+pub(super) async fn ask(
+    mut observer: Observer,
+    slots: u16,
+    slot: Option<u16>,
+    within: Duration,
+    json: bool,
+) -> Result<Exit> {
     let all = observer.look_back_at_all(slots, RECENT).await;
-    let known = all.iter().all(|(_, history)| history.known);
-    // A success in any slot is one.
-    let age = |history: &History| history.last_success.as_ref().map_or(Duration::MAX, |last| last.ago);
-    let Some((seen, mut history)) = all.into_iter().min_by_key(|(_, history)| (history.known, age(history))) else {
-        return Ok(Exit::NoQuorum);
+    let reports = all.iter().map(|(seen, history)| report(seen, history, within));
+    let mut reports: Vec<SuccessReport> = match slot {
+        Some(slot) => reports.filter(|report| report.slot.unwrap_or(1) == slot).collect(),
+        None => reports.collect(),
     };
-    history.known = known;
-    let succeeded = history.last_success.as_ref().is_some_and(|last| last.ago <= within);
-    let reason = reason(&history, within, succeeded);
-    if json {
-        say_json(&SuccessReport {
-            resource: &seen.resource,
-            succeeded: history.known.then_some(succeeded),
-            within_seconds: within.as_secs(),
-            last_success: history.last_success.as_ref().map(|last| RunReport::new(&last.run)),
-            last_success_age_seconds: history.last_success.as_ref().map(|last| last.ago.as_secs()),
-            last_run: history.last_run().map(RunReport::new),
-            reason: &reason,
-        })?;
-    } else {
-        say(format_args!("{}: {reason}", seen.resource))?;
+    let succeeded = reports.iter().map(|report| report.succeeded).collect::<Option<Vec<bool>>>();
+    let succeeded = succeeded.map(|each| each.into_iter().all(|succeeded| succeeded));
+    if reports.is_empty() {
+        return Ok(chosen_slot::refuse(&all.iter().map(|(seen, _)| seen).collect::<Vec<_>>()));
     }
-    Ok(match (history.known, succeeded) {
-        (false, _) => Exit::NoQuorum,
-        (true, true) => Exit::Command(0),
-        (true, false) => Exit::CheckFailed,
+    match reports.as_slice() {
+        [report] if json => say_json(report)?,
+        [first, ..] if json => {
+            say_json(&SlotsReport {
+                resource: first.resource,
+                succeeded,
+                within_seconds: within.as_secs(),
+                slots: reports,
+            })?;
+        }
+        _ => {
+            // Many monitors show one line.
+            reports.sort_by_key(|report| report.succeeded == Some(true));
+            reports.iter().try_for_each(|SuccessReport { name, reason, .. }| say(format_args!("{name}: {reason}")))?;
+        }
+    }
+    Ok(match succeeded {
+        None => Exit::NoQuorum,
+        Some(true) => Exit::Command(0),
+        Some(false) => Exit::CheckFailed,
     })
+}
+
+fn report<'a>(seen: &'a ElectionStatus, history: &'a History, within: Duration) -> SuccessReport<'a> {
+    let last = history.last_success.as_ref();
+    let succeeded = last.is_some_and(|last| last.ago <= within);
+    SuccessReport {
+        resource: &seen.resource,
+        slot: seen.slot,
+        succeeded: history.turnout.known.then_some(succeeded),
+        within_seconds: within.as_secs(),
+        last_success: last.map(|last| RunReport::new(&last.run)),
+        last_success_age_seconds: last.map(|last| last.ago.as_secs()),
+        last_run: history.last_run().map(RunReport::new),
+        reason: reason(history, within, succeeded),
+        name: seen.name(),
+    }
 }
 
 fn reason(history: &History, within: Duration, succeeded: bool) -> String {
@@ -71,7 +115,7 @@ fn reason(history: &History, within: Duration, succeeded: bool) -> String {
         format!("succeeded {} ago, on {}, with token {}", shown_duration(whole_seconds(*ago)), run.holder, run.token)
     });
     match success {
-        _ if !history.known => not_known(history),
+        _ if !history.turnout.known => format!("not known: {}", history.turnout),
         Some(success) if succeeded => success,
         _ => {
             let last = last.map_or("none is on record".to_owned(), |last| {

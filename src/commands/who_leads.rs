@@ -2,6 +2,7 @@
 
 use crate::{
     exit::Exit,
+    lease::shown_nodes,
     status::{ElectionStatus, LeaderStatus, ListVotes},
 };
 
@@ -20,11 +21,7 @@ pub(super) fn describe(seen: &ElectionStatus) -> String {
         return format!("not known: {other}");
     }
     match &seen.leader {
-        _ if !seen.known => {
-            let before = seen.before.filter(|_| seen.now.answered >= seen.now.quorum);
-            let ListVotes { answered, nodes, quorum, .. } = before.unwrap_or(seen.now);
-            format!("not known: {answered} of {nodes} nodes answered, {quorum} needed")
-        }
+        _ if !seen.known => format!("not known: {}", seen.turnout),
         Some(LeaderStatus { holder, kept: true, safe_for, .. }) => {
             let left = safe_for.map(|left| format!(" for {:.1} s", left.as_secs_f64())).unwrap_or_default();
             format!("nobody leads; {holder} has led and keeps the lock{left} (--hold)")
@@ -47,5 +44,5 @@ fn on(seen: &ElectionStatus) -> String {
     let before = seen
         .before
         .map(|ListVotes { votes, nodes, quorum, .. }| format!(", and on {votes} of {nodes} before, {quorum} needed"));
-    format!("on {votes} of {nodes} nodes, {quorum} needed{}", before.unwrap_or_default())
+    format!("on {votes} of {}, {quorum} needed{}", shown_nodes(nodes), before.unwrap_or_default())
 }

@@ -6,7 +6,13 @@ use std::{
 };
 
 use super::{problem::Problem, record::RunResult};
-use crate::lease::FencingToken;
+use crate::lease::{FencingToken, Turnout};
+
+/// The word under which a node counts the runs that have no end on record.
+const WITHOUT_END: &str = "none";
+
+/// The word for a run of which nobody could record how it ended.
+const DIED: &str = "died";
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,16 +57,11 @@ pub(crate) struct History {
     pub runs: Vec<Run>,
     /// The last success. It may be older than all of the runs.
     pub last_success: Option<PastRun>,
-    /// How many of the last hundred runs had which result, by [`Run::word`]; `none` on nodes: they have no end.
+    /// How many of the last hundred runs had which result, by [`Run::word`].
     pub counts: BTreeMap<String, u64>,
-    /// How many nodes have answered, of how many, and how many must.
-    pub answered: usize,
+    pub turnout: Turnout,
+    /// How many nodes were asked.
     pub nodes: usize,
-    pub quorum: usize,
-    /// Whether a quorum of nodes has answered.
-    pub known: bool,
-    /// Why a node has not answered.
-    pub failure: Option<String>,
 }
 
 impl Run {
@@ -79,7 +80,7 @@ impl Run {
         match self.state {
             RunState::Leads { .. } => "leads",
             RunState::Ended { result, .. } => result.word(),
-            RunState::Died { .. } => "died",
+            RunState::Died { .. } => DIED,
             RunState::Unknown { .. } => "unknown",
             RunState::Unproven => "unproven",
         }
@@ -104,6 +105,20 @@ impl History {
         {
             newest.state = RunState::Unknown { at_least: newest.ran() };
         }
+    }
+
+    /// Tells apart the runs whose end is not on record. Nodes count them as one, since they can't know which of them is under
+    /// way. All but the newest runs have died.
+    pub(crate) fn tell_open_runs_apart(&mut self) {
+        let mut open = self.counts.remove(WITHOUT_END).unwrap_or_default();
+        let newest = self.runs.iter().filter(|run| !matches!(run.state, RunState::Ended { .. })).map(Run::word);
+        for word in newest {
+            let count = open.min(1);
+            open -= count;
+            *self.counts.entry(word.to_owned()).or_default() += count;
+        }
+        *self.counts.entry(DIED.to_owned()).or_default() += open;
+        self.counts.retain(|_, count| *count > 0);
     }
 
     /// Returns the last run that is over.

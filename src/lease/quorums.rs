@@ -9,6 +9,11 @@ pub(crate) fn quorum(nodes: usize) -> usize {
     nodes / 2 + 1
 }
 
+/// Returns a number of nodes in words.
+pub(crate) fn shown_nodes(nodes: usize) -> String {
+    format!("{nodes} node{}", if nodes == 1 { "" } else { "s" })
+}
+
 /// Nodes, by their indices.
 pub(crate) type Nodes = HashSet<usize>;
 

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     clock::show_time,
     history::{self, History},
-    lease::FencingToken,
+    lease::{FencingToken, Turnout},
     lock::{LeadershipId, Slot},
     once_per::PeriodKey,
     status::{ElectionStatus, LeaderStatus, ListVotes, NodeStatus},
@@ -92,11 +92,12 @@ impl LocalObserver {
         ElectionStatus {
             resource: self.resource.clone(),
             slot: (!slot.is_only()).then_some(slot.number),
-            now: ListVotes { nodes: 1, answered: 1, votes: usize::from(leader.is_some()), quorum: 1 },
+            now: ListVotes { nodes: 1, votes: usize::from(leader.is_some()), quorum: 1 },
             before: None,
             bare_quorum: false,
             leader,
             known: true,
+            turnout: Turnout::of_this_machine(),
             other_servers: None,
             done: record.success(self.period.as_ref()),
             nodes: vec![node],
@@ -112,7 +113,7 @@ impl LocalObserver {
             *counts.entry(run.word().to_owned()).or_default() += 1;
         }
         runs.truncate(count);
-        History { runs, last_success, counts, answered: 1, nodes: 1, quorum: 1, known: true, failure: None }
+        History { runs, last_success, counts, turnout: Turnout::of_this_machine(), nodes: 1 }
     }
 
     /// Starts to listen for changes to the file: a new leader writes to it, one that has ended closes it.
@@ -139,17 +140,19 @@ impl LocalObserver {
         self.changed.notified().await;
     }
 
-    /// Returns whether an instance waits for the lock, or for that of any slot; `None` if that can't be seen.
-    pub(crate) fn has_standby(&self) -> Option<bool> {
-        if self.slot.is_only() {
-            let flocks = self.place.open_to_read().and_then(|file| flocks_on(&file));
-            return flocks.ok().map(|flocks| flocks.contains(&Flock::Waits));
-        }
-        // The first one who waits for a slot has the queue locked.
-        match open_existing(&queue_path(self.place.path())) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
-            queue => queue.and_then(|queue| flocks_on(&queue)).ok().map(|flocks| !flocks.is_empty()),
-        }
+    /// Returns how many instances wait for the lock, or for that of any slot; `None` if that can't be seen.
+    pub(crate) fn standbys(&self) -> Option<u32> {
+        let waiting = if self.slot.is_only() {
+            let flocks = flocks_on(&self.place.open_to_read().ok()?).ok()?;
+            flocks.into_iter().filter(|flock| *flock == Flock::Waits).count()
+        } else {
+            // The first one who waits for a slot has the queue locked.
+            match open_existing(&queue_path(self.place.path())) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                queue => flocks_on(&queue.ok()?).ok()?.len(),
+            }
+        };
+        u32::try_from(waiting).ok()
     }
 
     /// Asks the leader with this token to step down.

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, io, path::PathBuf, sync::Arc};
 
 use super::other_servers::OtherServers;
-use crate::lease::quorum;
+use crate::lease::{quorum, shown_nodes};
 
 /// Why an extension, a note or a release is not confirmed.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl fmt::Display for Shortfall {
             Wanted::Extension => "extended it",
             Wanted::Release => "confirmed the release",
         };
-        write!(f, "{able} of {nodes} nodes {done}, {} needed (", quorum(*nodes))?;
+        write!(f, "{able} of {} {done}, {} needed (", shown_nodes(*nodes), quorum(*nodes))?;
         for (index, NodeFault { node, why }) in faults.iter().enumerate() {
             write!(f, "{}{node} {why}", if index > 0 { ", " } else { "" })?;
         }

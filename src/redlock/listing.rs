@@ -18,7 +18,7 @@ use super::{
     scripts::{self, ListReply},
 };
 use crate::{
-    lease::{Nodes, quorum},
+    lease::{Nodes, Turnout},
     lock::MOST_SLOTS,
 };
 
@@ -38,14 +38,7 @@ pub(crate) struct Listing {
     pub names: Vec<(String, u16)>,
     /// There are more.
     pub is_cut_off: bool,
-    /// How many nodes have answered, of how many, and how many must.
-    pub answered: usize,
-    pub nodes: usize,
-    pub quorum: usize,
-    /// Whether a quorum of nodes has answered.
-    pub known: bool,
-    /// Why a node has not answered.
-    pub failure: Option<String>,
+    pub turnout: Turnout,
 }
 
 impl RedlockObserver {
@@ -54,7 +47,7 @@ impl RedlockObserver {
         let list = |node| timeout(LISTS_WITHIN, names_on(node, &self.lock));
         let asked = join_all(self.nodes.iter().map(list)).await;
         let mut listing = Listing::default();
-        let (mut nodes_of, mut answered) = (BTreeMap::<String, usize>::new(), Nodes::new());
+        let (mut nodes_of, mut answered, mut failed) = (BTreeMap::<String, usize>::new(), Nodes::new(), None);
         for (node, found) in self.nodes.iter().zip(asked) {
             match found.unwrap_or(Err(Failure::TimedOut)) {
                 Ok((found, is_cut_off)) => {
@@ -63,7 +56,7 @@ impl RedlockObserver {
                     listing.is_cut_off |= is_cut_off;
                 }
                 Err(failure) => {
-                    listing.failure.get_or_insert(format!("{} {failure}", node.address));
+                    failed.get_or_insert(format!("{} {failure}", node.address));
                 }
             }
         }
@@ -75,11 +68,7 @@ impl RedlockObserver {
             *slots = slot.max(*slots);
         }
         listing.names = resources.into_iter().collect();
-        let list = self.quorums.lists().next();
-        listing.nodes = list.map_or(0, |list| list.len());
-        listing.quorum = quorum(listing.nodes);
-        listing.answered = list.map_or(0, |list| list.intersection(&answered).count());
-        listing.known = self.quorums.is_reached(&answered);
+        listing.turnout = self.quorums.turnout(&answered, failed);
         listing
     }
 

@@ -18,12 +18,12 @@ use super::{
     },
     outcome::{NodeReply, answers, nodes_that},
     round::Round,
-    scripts::{Keys, LookReply},
+    scripts::{Keys, LookReply, SurveyReply},
     shortfall,
 };
 use crate::{
     clock::{Moment, show_time},
-    lease::{FencingToken, Nodes, Quorums, Times, quorum},
+    lease::{FencingToken, Nodes, Quorums, Times, Turnout, quorum},
     lock::{LeadershipId, LockValue, MOST_SLOTS, NodeFault, OtherServers, Slot},
     once_per::PeriodKey,
     status::{ElectionStatus, LeaderStatus, ListVotes, NodeStatus},
@@ -102,16 +102,26 @@ impl RedlockObserver {
         join_all(Slot::all(slots).map(look)).await
     }
 
-    /// Returns how many slots were led since the resource was led without slots, if any: by their fences on a quorum.
-    pub(crate) async fn slots_led_before(&self) -> Option<u16> {
-        let fence = |looked: &LookReply| looked.fence.unwrap_or(FencingToken::ZERO);
-        let without = answers(&self.ask(Slot::ONLY).await).map(fence).max().unwrap_or(FencingToken::ZERO);
-        let is_led = async |slot: Slot| {
-            let replies = self.ask(slot).await;
-            self.quorums.is_reached_in_one(&nodes_that(&replies, |looked| fence(looked) > without))
+    /// Returns how many slots were led since the resource was led without slots, if any: by their fences on a quorum. `seen`:
+    /// what a look at the resource without slots has found.
+    pub(crate) async fn slots_led_before(&self, seen: &ElectionStatus) -> Option<u16> {
+        let without = seen.nodes.iter().filter_map(|node| node.token).max().unwrap_or(FencingToken::ZERO);
+        let most = Slot { number: 1, of: MOST_SLOTS };
+        let mut round = Round::ask_for_votes(
+            &self.nodes,
+            |node| self.keys_of(most, node).survey(),
+            |vote| SurveyReply::read(vote.answer).ok_or(Failure::StrangeAnswer),
+        );
+        self.hear_out(&mut round).await;
+        let replies = round.end();
+        let is_led = |number: &u16| {
+            let is_led_on = |survey: &SurveyReply| {
+                let slot = survey.slots.get(usize::from(*number) - 1);
+                slot.is_some_and(|(_, fence)| *fence > without)
+            };
+            self.quorums.is_reached_in_one(&nodes_that(&replies, is_led_on))
         };
-        let led = join_all(Slot::all(MOST_SLOTS).map(is_led)).await;
-        (1..=MOST_SLOTS).zip(led).filter(|(_, is_led)| *is_led).map(|(number, _)| number.max(2)).max()
+        (1..=MOST_SLOTS).filter(is_led).max().map(|number| number.max(2))
     }
 
     /// Returns how many slots there are, if a quorum of nodes knows of more than one.
@@ -159,15 +169,19 @@ impl RedlockObserver {
         while self.notifications.try_recv().is_ok() {}
     }
 
-    /// Returns whether a quorum of nodes knows of a standby; `None` if no quorum can say. Those who only watch don't count.
-    pub(crate) async fn has_standby(&self) -> Option<bool> {
-        let count = |node: &Arc<Node>| {
-            let (index, asked) = (node.index, node.ask(self.keys(node).count_listeners()));
-            async move { NodeReply { node: index, answer: asked.await.and_then(standbys) } }
+    /// Returns how many instances stand by: as many as a quorum of nodes counts at least. `None` if no quorum can say. Those
+    /// who only watch don't count.
+    pub(crate) async fn standbys(&self) -> Option<u32> {
+        let mut round = Round::ask(&self.nodes, |node| {
+            let asked = node.ask(self.keys(node).count_listeners());
+            async move { asked.await.and_then(standbys) }
+        });
+        self.hear_out(&mut round).await;
+        let counted = |node| {
+            let reply = round.replies().iter().find(|reply| reply.node == node)?;
+            reply.answer.as_ref().ok().map(|&standbys| Reverse(standbys))
         };
-        let replies = join_all(self.nodes.iter().map(count)).await;
-        let knows = self.quorums.is_reached(&nodes_that(&replies, |&standbys| standbys > 0));
-        (knows || self.is_known(&replies)).then_some(knows)
+        self.quorums.reached_at(counted).map(|Reverse(standbys)| standbys)
     }
 
     /// Asks the leader with this lock to step down. Returns whether a quorum of nodes will pass that on.
@@ -207,6 +221,15 @@ impl RedlockObserver {
         self.quorums.is_reached(&nodes_that(replies, |_| true))
     }
 
+    /// Returns how many have answered.
+    pub(super) fn turnout<A>(&self, replies: &[NodeReply<A>]) -> Turnout {
+        let failure = replies.iter().find_map(|reply| {
+            let failure = reply.answer.as_ref().err()?;
+            Some(format!("{} {failure}", self.nodes[reply.node].address))
+        });
+        self.quorums.turnout(&nodes_that(replies, |_| true), failure)
+    }
+
     /// Returns an instance with another number of nodes that has one of these locks.
     fn other_servers(&self, locks: &HashMap<&LockValue, HashMap<usize, &LookReply>>) -> Option<OtherServers> {
         let ours = self.quorums.sizes();
@@ -233,10 +256,9 @@ impl RedlockObserver {
         let other_servers = if elected.is_none() { self.other_servers(&locks) } else { None };
         let elected = elected.and_then(|value| locks.remove_entry(value));
         let on: Nodes = elected.iter().flat_map(|(_, votes)| votes.keys().copied()).collect();
-        let answered = nodes_that(replies, |_| true);
+        let turnout = self.turnout(replies);
         let mut lists = self.quorums.lists().map(|list| ListVotes {
             nodes: list.len(),
-            answered: list.intersection(&answered).count(),
             votes: list.intersection(&on).count(),
             quorum: quorum(list.len()),
         });
@@ -249,7 +271,8 @@ impl RedlockObserver {
             before: lists.next(),
             bare_quorum: reached.as_ref().is_some_and(|reached| reached.is_bare(&on)),
             leader: elected.zip(reached).map(|((value, votes), reached)| leader(value, &votes, &reached)),
-            known: self.is_known(replies) && other_servers.is_none(),
+            known: turnout.known && other_servers.is_none(),
+            turnout,
             other_servers,
             done: answers(replies).find_map(|looked| looked.success.clone()),
             nodes: self.nodes.iter().map(|node| node_status(node, replies)).collect(),

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use super::{
     net::failure::Failure,
     observer::RedlockObserver,
-    outcome::{NodeReply, nodes_that},
+    outcome::{NodeReply, answers},
     round::Round,
     scripts::RunsReply,
 };
 use crate::{
     history::{self, History, NodeRecords},
-    lease::quorum,
     lock::LeadershipId,
     status::ElectionStatus,
 };
@@ -56,6 +55,7 @@ impl RedlockObserver {
         if !seen.known {
             history.doubt_end();
         }
+        history.tell_open_runs_apart();
         history
     }
 
@@ -69,18 +69,9 @@ impl RedlockObserver {
     }
 
     fn count_answers(&self, replies: &[NodeReply<RunsReply>], history: &mut History) {
-        let answered = nodes_that(replies, |_| true);
-        let list = self.quorums.lists().next();
-        history.nodes = list.map_or(0, |list| list.len());
-        history.quorum = quorum(history.nodes);
-        history.answered = list.map_or(0, |list| list.intersection(&answered).count());
-        history.known = self.is_known(replies);
-        history.failure = replies.iter().find_map(|reply| {
-            let failure = reply.answer.as_ref().err()?;
-            Some(format!("{} {failure}", self.nodes[reply.node].address))
-        });
+        (history.turnout, history.nodes) = (self.turnout(replies), self.nodes.len());
         // Those of the node that knows of the most runs.
-        let counts = replies.iter().filter_map(|reply| Some(&reply.answer.as_ref().ok()?.counts));
+        let counts = answers(replies).map(|runs| &runs.counts);
         let most = counts.max_by_key(|counts| counts.iter().map(|(_, count)| *count).fold(0, u64::saturating_add));
         history.counts = most.cloned().unwrap_or_default().into_iter().collect();
     }

@@ -286,7 +286,7 @@ fn check_leader(leader: Running, end: End) {
             leader.signal(Signal::SIGCONT);
             (76, "leaderrun did not run for")
         }
-        End::GuardStopped | End::LeaseLost => (76, "lost the lease: 0 of 1 nodes extended it"),
+        End::GuardStopped | End::LeaseLost => (76, "lost the lease: 0 of 1 node extended it"),
         _ => return,
     };
     leader.reports(message);

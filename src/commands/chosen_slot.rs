@@ -1,0 +1,19 @@
+//! The slot that an operator asks about, by `--slot`.
+
+use super::who_leads::describe;
+use crate::{exit::Exit, report, status::ElectionStatus};
+
+/// Reports that a resource with these slots has no such one, or that it isn't known how many it has. Returns the exit status.
+pub(super) fn refuse(seen: &[&ElectionStatus]) -> Exit {
+    let Some(first) = seen.first() else { return Exit::NoQuorum };
+    let resource = &first.resource;
+    match seen.len() {
+        1 if !first.known => {
+            report::print_error(format_args!("{resource}: {}", describe(first)));
+            return Exit::NoQuorum;
+        }
+        1 => report::print_error(format_args!("{resource} has one leader at a time; leave out --slot")),
+        of => report::print_error(format_args!("{resource} has {of} slots; say which with --slot, from 1 to {of}")),
+    }
+    Exit::Usage
+}
