@@ -5,7 +5,7 @@
 //! sender may be gone. The bystander can: what it gets was sent to the group, or to all processes of this name. The latter
 //! the guard gets as well, which has left the group.
 
-use std::{ffi::CStr, os::fd::AsFd, time::Duration};
+use std::{ffi::CStr, fs, os::fd::AsFd, time::Duration};
 
 use nix::{
     errno::Errno,
@@ -146,6 +146,11 @@ impl Bystander {
             }
         }
     }
+}
+
+/// Returns whether a process seems to be one, of whatever guard.
+pub(super) fn is_bystander(pid: Pid) -> bool {
+    fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_ascii_end() == NAME.to_bytes())
 }
 
 /// Takes note of signals and answers questions, until the guard closes its end or is gone.
