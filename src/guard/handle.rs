@@ -14,7 +14,7 @@ use tokio::{io::unix::AsyncFd, time::timeout};
 use super::{
     contract::{Guard, GuardEvent},
     killing::Killing,
-    proc_stat::is_dead,
+    proc_stat::{self, is_dead},
     protocol::{GuardMessage, LONGEST, Order, decode, encode},
     session::has_job_control,
     signals::{AsyncSignals, Signals, stop_self_by},
@@ -143,6 +143,10 @@ impl Guard for GuardHandle {
             GuardEvent::Message(_) | GuardEvent::Signal(_) => {}
         }
         event
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.unreaped && proc_stat::is_stopped(self.pid)
     }
 
     fn kill(&mut self) {

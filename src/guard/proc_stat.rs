@@ -61,6 +61,11 @@ pub(super) fn is_ending(pid: Pid) -> bool {
     ProcStat::of(pid).is_some_and(|stat| stat.flags & PF_EXITING != 0)
 }
 
+/// Returns whether a signal or a debugger has stopped a process, as far as can be seen.
+pub(super) fn is_stopped(pid: Pid) -> bool {
+    ProcStat::of(pid).is_some_and(|stat| ['T', 't'].contains(&stat.state))
+}
+
 /// Returns whether all threads of a process have ended, as far as can be seen. A debugger may keep the zombie of each.
 pub(super) fn is_dead(pid: Pid) -> bool {
     let Some(stat) = ProcStat::of(pid).filter(ProcStat::is_over) else { return false };
