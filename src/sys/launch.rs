@@ -91,6 +91,14 @@ impl Launch<'_> {
     }
 }
 
+/// Forks as many processes as [`Launch::start`] does. They end at once, and are the caller's to reap.
+///
+/// # Errors
+/// Those of clone(2).
+pub(crate) fn probe() -> Result<(), Errno> {
+    group_without_leader().and_then(|_| group_without_leader()).map(drop)
+}
+
 /// Makes a process group that no process leads: its founder is a child that ends at once. So a program in it is no leader,
 /// as under a shell without job control, and may call setsid(2).
 ///
