@@ -17,6 +17,8 @@ pub(super) struct ProcStat {
     /// The group in the foreground of its controlling terminal.
     pub foreground: Pid,
     pub threads: u32,
+    /// When the process was forked, in clock ticks since boot.
+    pub began: u64,
     /// The kernel's PF_ flags.
     flags: u32,
 }
@@ -44,8 +46,9 @@ impl ProcStat {
         let (terminal, foreground) = (pid(2)?, pid(0)?);
         let mut number = |skip| field(skip)?.parse().ok();
         let (flags, threads) = (number(0)?, number(10)?);
+        let began = fields.nth(1)?.parse().ok()?;
         let has_terminal = terminal.as_raw() != 0;
-        Some(ProcStat { state, parent, has_terminal, foreground, threads, flags })
+        Some(ProcStat { state, parent, has_terminal, foreground, threads, began, flags })
     }
 
     /// Returns whether all threads of the process have ended: its children are another's by now.
@@ -107,7 +110,7 @@ mod tests {
         let (parent, foreground) = (Pid::from_raw(5), Pid::from_raw(9));
         assert_eq!(
             stat,
-            ProcStat { state: 'Z', parent, has_terminal: true, foreground, threads: 3, flags: 0x40_0004 }
+            ProcStat { state: 'Z', parent, has_terminal: true, foreground, threads: 3, began: 1, flags: 0x40_0004 }
         );
         assert!(!stat.is_dead());
         assert!(ProcStat { threads: 1, ..stat }.is_dead());
