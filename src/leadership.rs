@@ -359,8 +359,13 @@ impl<G: Guard> Leadership<'_, G> {
         if self.renewal.is_over(Moment::now()) {
             self.lose(None);
         }
+        let why = match self.killing {
+            true => "could not kill everything in time",
+            false if self.guard.is_stopped() => "was stopped",
+            false => "did not act in time (stuck or starved)",
+        };
         self.guard.kill();
-        self.without_guard(if self.killing { "could not kill everything in time" } else { "was stopped" });
+        self.without_guard(why);
     }
 
     fn outcome(&self) -> LeadershipOutcome {

@@ -25,6 +25,7 @@ mod host;
 mod leader_variables;
 mod leadership;
 mod lease;
+mod limits;
 mod local;
 mod lock;
 mod observer;
@@ -64,6 +65,18 @@ use crate::{cli::Cli, commands::Query, config_error::ConfigError, event::Event, 
 entry_point!(start);
 
 fn start(arguments: Vec<OsString>) -> i32 {
+    match limits::check_stack() {
+        Ok(()) => answer(arguments),
+        Err(why) => {
+            report::print_error(why);
+            Exit::Failure.status().into()
+        }
+    }
+}
+
+/// Not inlined: what it needs of the stack would be touched before the check.
+#[inline(never)]
+fn answer(arguments: Vec<OsString>) -> i32 {
     let exit = cli::parse(&arguments).map_or_else(|e| usage::answer(&e), |cli| dispatch(cli, &arguments));
     if let Exit::Signal(signal) = exit {
         // What ended the command ends us, so that whoever waits for us sees what they would see without us.

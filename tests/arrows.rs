@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["report", "event", "systemd"],
     &["lock", "status", "leader_variables"],
     &["once_per", "history", "lease", "renewal"],
-    &["clock", "exit", "cli", "one_line", "program", "regular_file", "server_url", "trusted_path"],
+    &["clock", "exit", "cli", "limits", "one_line", "program", "regular_file", "server_url", "trusted_path"],
     &["host"],
     &["sys"],
 ];

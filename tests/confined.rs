@@ -75,6 +75,21 @@ fn without_a_timer_no_command_survives_and_the_reason_is_reported() {
     }
 }
 
+/// A child's end would never be seen.
+#[test]
+fn without_a_call_to_wait_for_children_nothing_starts_and_the_reason_is_reported() {
+    for call in ["waitid", "wait4"] {
+        for errno in ["EPERM", "ENOSYS"] {
+            let stage = without(call, errno);
+            let output = stage.run_confined(&unique("wait")).args(["--", "echo", "started"]).output();
+            assert_eq!((output.code(), output.stdout.as_str()), (125, ""), "{call} {errno}: {}", output.stderr);
+            assert!(output.stderr.contains("can't see children end"), "{}", output.stderr);
+            assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+            assert_eq!(stage.servers.keys(), [""; 0], "a server was asked");
+        }
+    }
+}
+
 /// A thread needs clone3(2) unless the C library treats EPERM as its absence. Files with names and servers are read on
 /// a thread if possible, otherwise in place.
 #[test]

@@ -62,6 +62,23 @@ fn a_debugged_guard() {
     }
 }
 
+/// A debugger sees the end of each process first, and the guard forks more than the command.
+#[test]
+fn a_debugged_guard_starts_a_command_and_says_so() {
+    if crate::support::may_become_others() {
+        let resource = unique("traced");
+        let leaderrun = || Leaderrun::new().args(["--local", "-v", "-t", "1s", "-r", &resource]);
+        let mut first = leaderrun().shell("echo up; exec sleep 1000");
+        first.says("up");
+        let mut second = leaderrun().shell("echo up; exec sleep 1000");
+        let _debugger = Debugger::attach(&[program("sprout"), "follow".into()], second.guard());
+        first.signal(Signal::SIGTERM);
+        second.says("up");
+        second.reports(": started sh");
+        assert_eq!(second.stderr().matches("guard").count(), 0, "{}", second.stderr());
+    }
+}
+
 #[test]
 fn a_debugged_elector() {
     if crate::support::may_become_others() {

@@ -8,7 +8,8 @@ use std::{
 };
 
 use crate::support::{
-    Leaderrun, Running, Servers, Tree, Witnesses, eventually, is_root, may_make_namespaces, signal, unique, unshare,
+    Leaderrun, Limit, Running, Servers, Tree, Witnesses, eventually, is_root, lower, may_make_namespaces, signal,
+    unique, unshare,
 };
 use nix::sys::signal::Signal;
 
@@ -90,16 +91,62 @@ fn no_process_for_the_guard() {
 }
 
 #[test]
-fn no_process_for_the_command() {
-    // Room for leaderrun's two processes.
-    let Some(user) = with_processes(2) else { return };
+fn no_process_for_the_command_is_noticed_before_there_is_a_lease() {
+    // Room for leaderrun's two processes, and for what makes the command's group.
+    for number in [2, 3] {
+        let Some(user) = with_processes(number) else { return };
+        let servers = Servers::settled(1, TTL);
+        let output = by(&user, &["-R", &servers.urls(), "-t", "1s", "-r", &unique("full"), "true"]).wait();
+        assert_eq!(output.code(), 125, "{}", output.stderr);
+        let why = "no process can be forked to run the command (ulimit -u): EAGAIN";
+        assert!(output.stderr.contains(why), "{}", output.stderr);
+        assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+        assert_eq!(servers.keys(), [""; 0], "a server was asked");
+    }
+}
+
+#[test]
+fn no_descriptor_for_the_command_any_more() {
     let servers = Servers::settled(1, TTL);
     let resource = unique("full");
-    let output = by(&user, &["-R", &servers.urls(), "-t", "1s", "-r", &resource, "true"]).wait();
+    let mut leader = Leaderrun::on(&servers, &resource, TTL).shell("echo up; exec sleep 1000");
+    leader.says("up");
+    let standby = Leaderrun::on(&servers, &resource, TTL).args(["true"]).spawn();
+    let guard = standby.guard();
+    eventually("all that the guard opens", || {
+        let mut open = fs::read_dir(format!("/proc/{guard}/fd")).expect("its descriptors").flatten();
+        open.any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.ends_with("anon_inode:[eventpoll]"))).then_some(())
+    });
+    lower(guard, Limit::Files, 4);
+    leader.signal(Signal::SIGTERM);
+    let output = standby.wait();
     assert_eq!(output.code(), 125, "{}", output.stderr);
     assert!(output.stderr.contains("cannot fork to run true: "), "{}", output.stderr);
     assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
     assert_eq!(servers.locked(&resource), 0);
+}
+
+#[test]
+fn too_few_descriptors_for_the_command_are_noticed_before_there_is_a_lease() {
+    for files in 8..20 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let output = by(
+            &format!("export XDG_RUNTIME_DIR={}; ulimit -n {files}; exec \"$0\" \"$@\"", folder.path().display()),
+            &["--local", "-v", "-r", &unique("few"), "true"],
+        );
+        let output = output.wait();
+        let leads = output.stderr.contains("leads with");
+        assert_eq!(output.code(), if leads { 0 } else { 125 }, "{files}: {}", output.stderr);
+    }
+}
+
+#[test]
+fn a_small_stack_is_refused_in_one_line() {
+    let output = by("ulimit -s 64; exec \"$0\" \"$@\"", &["--local", "-r", &unique("stack"), "true"]).wait();
+    assert_eq!((output.code(), output.stdout.as_str()), (125, ""), "{}", output.stderr);
+    assert!(output.stderr.contains("the stack is limited to 64 KiB, "), "{}", output.stderr);
+    assert!(output.stderr.contains("(ulimit -s "), "{}", output.stderr);
+    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
 }
 
 #[test]

@@ -245,3 +245,34 @@ fn a_shell_sees_the_signal_that_stopped_the_command() {
     terminal.run("echo status $?");
     terminal.shows("status 6");
 }
+
+/// Without us it would be the job's group: timeout(1) makes one of its own only where it leads none.
+#[test]
+fn a_command_in_a_group_of_its_own_is_stopped_and_continued_with_the_job() {
+    for option in namespaces() {
+        let resource = unique("apart");
+        let tree = Tree::of(&resource);
+        let mut terminal = Terminal::with_shell();
+        let line = format!("leaderrun {option} --local -r {resource} -- timeout 1000 sh -c '{UP}; sleep 1000; true' &");
+        terminal.run(&line);
+        terminal.shows("up");
+        tree.grows_to(3);
+        let all_are = |wanted: char| {
+            eventually(&format!("all to be {wanted}"), || {
+                tree.alive().iter().all(|&pid| state(pid) == wanted).then_some(())
+            })
+        };
+        for stop in ["kill -STOP %1", "kill -TSTP %1"] {
+            terminal.run(stop);
+            all_are('T');
+            eventually("the shell's report", || {
+                terminal.type_in("jobs\n");
+                terminal.shows("ready> ").contains("Stopped").then_some(())
+            });
+            terminal.run("bg");
+            all_are('S');
+        }
+        terminal.run("kill %1");
+        tree.is_gone();
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command, time::Duration};
 
-use crate::support::{Leaderrun, Running, Servers, Tree, children, eventually, example, signal, state, unique};
+use crate::support::{Leaderrun, Running, Servers, Tree, children, eventually, example, name, signal, state, unique};
 use nix::sys::signal::Signal;
 
 /// Starts leaderrun as PID 1 of a new PID namespace. The direct child is unshare(1), which passes the status on.
@@ -71,6 +71,29 @@ fn orphans_of_strangers_are_reaped() {
     assert!(entered.expect("nsenter").success());
     let all_children = || fs::read_to_string(format!("/proc/{pid_one}/task/{pid_one}/children")).expect("its children");
     eventually("only the guard to be left", || (all_children().split_whitespace().count() == 1).then_some(()));
+}
+
+/// A shell's background job, whose shell has become leaderrun.
+#[test]
+fn an_orphan_of_a_stranger_outlives_a_dead_guard() {
+    let resource = unique("stranger");
+    let (stranger, tree) = (Tree(format!("STRANGER={resource}")), Tree::of(&resource));
+    // What is older than the guard is told apart by the clock's ticks, of 10 ms.
+    let line = format!("STRANGER={resource} sh -c 'sleep 1000 & sleep 1000' & sleep 0.1; exec \"$0\" \"$@\"");
+    let mut leader =
+        Leaderrun::new().args(["--local", "-r", &resource, "sh", "-c", "setsid sleep 1000 & echo up; wait"]);
+    let words = ["sh", "-c", &line].map(Into::into).into_iter().chain([leader.command.get_program().to_owned()]);
+    leader = leader.through(words.collect());
+    let mut leader = leader.spawn();
+    leader.says("up");
+    let parent = children(leader.pid()).into_iter().find(|&child| child != leader.guard()).expect("the stranger");
+    let orphan = *children(parent).iter().find(|&&child| name(child) == "sleep").expect("its child");
+    signal(parent, Signal::SIGKILL);
+    eventually("an orphan", || children(leader.pid()).contains(&orphan).then_some(()));
+    signal(leader.guard(), Signal::SIGKILL);
+    tree.is_gone();
+    assert_eq!(leader.wait().code(), 125);
+    assert!(stranger.alive().contains(&orphan));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::support::{
-    Leaderrun, Terminal, Tree, UP, children, eventually, leaderrun_of, local, name, run, signal, unique,
+    Leaderrun, Terminal, Tree, UP, children, eventually, leaderrun_of, local, may_make_namespaces, name, run, signal,
+    state, unique, unshare,
 };
 use nix::sys::signal::Signal;
 
@@ -154,4 +155,34 @@ fn the_process_id_in_messages_is_that_outside_of_a_pid_namespace() {
     leader.reports("started sleep (pid ");
     let pid = tree.grows_to(1)[0];
     leader.reports(&format!("started sleep (pid {pid})"));
+}
+
+/// A container may have a terminal without the node that names it.
+#[test]
+fn without_dev_tty_the_command_has_the_terminal() {
+    if !may_make_namespaces() {
+        return;
+    }
+    for folder in ["mount -t tmpfs none /dev", "mount --bind /proc/self/stat /dev/tty"] {
+        let mut terminal = Terminal::with_shell();
+        let words = unshare().join(" ");
+        let line =
+            format!("{words} -m sh -c '{folder}; exec {} sh -c \"{UP}; read x; echo go''t \\$x; read x\"'", run());
+        terminal.run(&line);
+        terminal.shows("up");
+        terminal.type_in("a line\n");
+        terminal.shows("got a line");
+        terminal.type_in("\x1a");
+        terminal.shows("Stopped");
+        terminal.run("fg");
+        terminal.shows("unshare");
+        eventually("the command to go on", || {
+            let elector = children(terminal.pid()).first().copied()?;
+            (state(elector) != 'T').then_some(())
+        });
+        terminal.type_in("\x03");
+        terminal.shows("ready> ");
+        terminal.run("echo status $?");
+        terminal.shows("status 130");
+    }
 }

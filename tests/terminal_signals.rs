@@ -311,6 +311,37 @@ fn a_signal_to_all_that_is_called_leaderrun_arrives_once() {
     }
 }
 
+/// Many children, which take time to be signalled one by one.
+const CROWD: &str = "\
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for child in range(100):
+    if os.fork() == 0:
+        while True:
+            signal.pause()
+";
+
+/// Each of the two passes on what it gets, but not what the job has got from the other one.
+#[test]
+fn a_signal_to_the_outer_of_two_leaderruns_arrives_once() {
+    let (outer, inner) = (unique("outer"), unique("inner"));
+    let tree = Tree::of(&inner);
+    let mut terminal = running(
+        &format!("--local -r {outer} -- {}", local(&inner)),
+        &TELLS.replace("import os, signal, sys, time", CROWD),
+    );
+    let (elector, _) = leaderrun_of(&terminal);
+    let from = terminal.screen().len();
+    for _ in 0..10 {
+        signal(elector, Signal::SIGTERM);
+        terminal.shows("got TERM");
+    }
+    signal(elector, Signal::SIGHUP);
+    terminal.shows("ready> ");
+    tree.is_gone();
+    assert_eq!(terminal.screen()[from..].matches("got TERM").count(), 10);
+}
+
 /// The shell may name the job or leaderrun, one after the other.
 #[test]
 fn signals_to_the_job_and_to_leaderrun_by_one_sender_both_arrive() {

@@ -5,7 +5,7 @@
 //! sender may be gone. The bystander can: what it gets was sent to the group, or to all processes of this name. The latter
 //! the guard gets as well, which has left the group.
 
-use std::{ffi::CStr, os::fd::AsFd, time::Duration};
+use std::{ffi::CStr, fs, os::fd::AsFd, time::Duration};
 
 use nix::{
     errno::Errno,
@@ -53,6 +53,8 @@ const NOBODY: Pid = Pid::from_raw(0);
 /// The guard's view of it. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Bystander {
+    /// Its process, until that is reaped.
+    pid: Option<Pid>,
     socket: PacketSocket,
     /// It has not answered the last question yet.
     owes_answer: bool,
@@ -79,7 +81,9 @@ impl Bystander {
     pub(super) fn fork() -> Result<Self, Errno> {
         let (socket, theirs) = PacketSocket::pair()?;
         match fork_with_one_thread()? {
-            ForkResult::Parent { .. } => Ok(Bystander { socket, owes_answer: false, by_name: Vec::new() }),
+            ForkResult::Parent { child } => {
+                Ok(Bystander { pid: Some(child), socket, owes_answer: false, by_name: Vec::new() })
+            }
             ForkResult::Child => {
                 // Stopped, it wouldn't see the guard's end.
                 let _ = set_pdeathsig(Signal::SIGKILL);
@@ -89,6 +93,16 @@ impl Bystander {
                 exit_now(0)
             }
         }
+    }
+
+    /// Returns whether this is its process.
+    pub(super) fn is(&self, pid: Pid) -> bool {
+        self.pid == Some(pid)
+    }
+
+    /// Takes note that a process is about to be reaped.
+    pub(super) fn forget(&mut self, pid: Pid) {
+        self.pid.take_if(|own| *own == pid);
     }
 
     /// Takes note of a signal that the guard has got itself.
@@ -146,6 +160,11 @@ impl Bystander {
             }
         }
     }
+}
+
+/// Returns whether a process seems to be one, of whatever guard.
+pub(super) fn is_bystander(pid: Pid) -> bool {
+    fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_ascii_end() == NAME.to_bytes())
 }
 
 /// Takes note of signals and answers questions, until the guard closes its end or is gone.

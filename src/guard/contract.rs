@@ -36,6 +36,11 @@ pub(crate) trait Guard {
     /// Waits for the next thing to happen. Cancel-safe.
     async fn hear(&mut self) -> GuardEvent;
 
+    /// Returns whether the guard is stopped, by a signal or a debugger, as far as can be seen.
+    fn is_stopped(&self) -> bool {
+        false
+    }
+
     /// Kills the guard, if it has not ended. What is left of its tree becomes ours. Doesn't wait: a guard that is stuck, or
     /// under a debugger, may not die.
     fn kill(&mut self);

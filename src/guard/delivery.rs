@@ -1,7 +1,7 @@
 //! Who gets a signal: the command alone, or its process group with it, whatever group that is.
 
 use nix::{
-    libc::{SIGSTOP, c_int},
+    libc::{SIGCONT, SIGSTOP, c_int},
     unistd::Pid,
 };
 
@@ -116,6 +116,10 @@ impl Delivery {
         let Some(group) = command.group() else { return };
         let is_ours = self.terminal.as_ref().is_some_and(|terminal| terminal.group == group);
         match to {
+            // What stopped a group apart was passed on to all of it.
+            Recipient::Command if signal == SIGCONT && self.has_terminal() && !is_ours => {
+                deliver_to_group(signal, group, command, tree, until);
+            }
             Recipient::Command => command.signal(signal),
             Recipient::Group => deliver_to_group(signal, group, command, tree, until),
             Recipient::GroupApart if is_ours => {}
@@ -136,6 +140,8 @@ fn deliver_to_group(signal: c_int, group: Pid, command: &Command, tree: &Tree, u
     if command.owns(group) {
         command.signal_group(signal);
     } else {
+        // A leaderrun in the tree gets it as well, and asks at once whether the group has it.
+        let _ = tree.signal(signal, Members::Bystanders(group), until);
         let _ = tree.signal(signal, Members::Group(group), until);
     }
 }

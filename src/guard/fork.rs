@@ -1,6 +1,6 @@
 //! Forks the guard, and runs it from its options to its exit status.
 
-use std::{ffi::CStr, time::Duration};
+use std::{ffi::CStr, io, os::fd::AsFd, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::{
@@ -28,13 +28,17 @@ use super::{
 use crate::{
     event::Event,
     exit::Exit,
+    limits::allow_few_processes,
     program::Program,
     report::Report,
-    sys::{inherited::Inherited, process::fork_with_one_thread, socket::PacketSocket},
+    sys::{inherited::Inherited, launch, process::fork_with_one_thread, socket::PacketSocket, wait},
 };
 
 /// The guard's name, by which ps(1) and killall(1) tell it from the elector; the kernel keeps 15 bytes.
 const NAME: &CStr = c"leaderrun-guard";
+
+/// How many descriptors the guard opens from its fork until the command runs: its own, those of a lock, and a pipe.
+const DESCRIPTORS: usize = 8;
 
 /// What the guard is to do.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +72,7 @@ pub(crate) fn fork_guard(
     release: impl FnOnce(OrphanedLease) -> bool,
 ) -> Result<ForkedGuard> {
     let inherited = Inherited::take_over().context("can't block signals")?;
+    wait::probe().context("can't see children end (waitid(2) and wait4(2) are needed)")?;
     set_child_subreaper(true).context("can't become a subreaper (Linux 5.4 or newer is needed)")?;
     let terminal = Terminal::open().context("can't open /dev/tty")?;
     // The guard is PID 1 of a namespace, and the kernel kills all of it with the guard: nothing is left to be found.
@@ -78,6 +83,7 @@ pub(crate) fn fork_guard(
     if options.pid_namespace {
         ours.receive_processes().context("can't learn process ids from another PID namespace")?;
     }
+    has_room_for(DESCRIPTORS, &ours).context("too few descriptors are left to start a command (ulimit -n)")?;
     let (elector, starter) = (getpid(), getppid());
     // A guard in a namespace can't see who started us. Any other looks itself, while the elector connects.
     let job_control = options.pid_namespace.then(|| has_job_control(starter));
@@ -91,6 +97,9 @@ pub(crate) fn fork_guard(
     match forked {
         ForkResult::Parent { child } => {
             drop(guards);
+            if allow_few_processes() {
+                launch::probe().context("no process can be forked to run the command (ulimit -u)")?;
+            }
             Ok(ForkedGuard { pid: child, socket: ours, terminal, tree, strangers, inherited })
         }
         ForkResult::Child => {
@@ -101,6 +110,12 @@ pub(crate) fn fork_guard(
             std::process::exit(exit.status().into());
         }
     }
+}
+
+/// # Errors
+/// This many descriptors more can't be opened.
+fn has_room_for(number: usize, any: impl AsFd) -> io::Result<()> {
+    (0..number).map(|_| any.as_fd().try_clone_to_owned()).collect::<io::Result<Vec<_>>>().map(drop)
 }
 
 /// What the guard can't do without.

@@ -14,7 +14,7 @@ use tokio::{io::unix::AsyncFd, time::timeout};
 use super::{
     contract::{Guard, GuardEvent},
     killing::Killing,
-    proc_stat::is_dead,
+    proc_stat::{self, ProcStat, is_dead},
     protocol::{GuardMessage, LONGEST, Order, decode, encode},
     session::has_job_control,
     signals::{AsyncSignals, Signals, stop_self_by},
@@ -61,6 +61,10 @@ pub(crate) struct GuardHandle {
     tree: Option<Tree>,
     killing: Killing,
     strangers: Vec<Pid>,
+    /// There were such children. Theirs may become ours.
+    had_strangers: bool,
+    /// When the guard was forked, in clock ticks since boot, if it is lost and that could be seen.
+    guard_began: Option<u64>,
     /// The command's main process.
     main: Option<Pid>,
     /// How that ended, if a dead guard had not reaped it.
@@ -86,10 +90,23 @@ impl GuardHandle {
             terminal,
             tree,
             killing: Killing::default(),
+            had_strangers: !strangers.is_empty(),
             strangers,
+            guard_began: None,
             main: None,
             main_ending: None,
         })
+    }
+
+    /// Returns the strangers among our children: those that we have had from before the guard, and what is older than the guard,
+    /// and so was theirs. Younger ones can't be told from what the command has left.
+    fn all_strangers(&self, tree: &Tree) -> Vec<Pid> {
+        let mut strangers = self.strangers.clone();
+        if let Some(guard_began) = self.guard_began.filter(|_| self.had_strangers) {
+            let is_older = |child: &Pid| ProcStat::of(*child).is_some_and(|stat| stat.began < guard_began);
+            strangers.extend(tree.children().unwrap_or_default().into_iter().filter(is_older));
+        }
+        strangers
     }
 
     /// Reaps what nobody else does: orphans, as PID 1 has to, and children from before an exec of leaderrun, whose zombies would hide
@@ -145,9 +162,14 @@ impl Guard for GuardHandle {
         event
     }
 
+    fn is_stopped(&self) -> bool {
+        self.unreaped && proc_stat::is_stopped(self.pid)
+    }
+
     fn kill(&mut self) {
         self.lost = true;
         if self.unreaped {
+            self.guard_began = ProcStat::of(self.pid).map(|stat| stat.began);
             let _ = send_to_child(self.pid, libc::SIGKILL);
         }
         self.reap();
@@ -169,15 +191,16 @@ impl Guard for GuardHandle {
         let guard = self.unreaped.then_some(self.pid);
         let has_ended = guard.is_none_or(is_dead);
         let Some(tree) = &self.tree else { return has_ended || tree::has_ended_with_its_namespace(self.pid) };
-        let spared: Vec<Pid> = self.strangers.iter().copied().chain(guard).collect();
+        let spared: Vec<Pid> = self.all_strangers(tree).into_iter().chain(guard).collect();
         if let Some(guard) = guard.filter(|_| !has_ended) {
             tree.kill_below(guard);
         }
         // Children that can't be listed now are not gone. They are looked for again.
         let _ = self.killing.go_on(tree, &spared, None);
         self.reap();
-        let spared: Vec<Pid> = self.strangers.iter().copied().chain(guard.filter(|_| self.unreaped)).collect();
-        has_ended && self.tree.as_ref().is_none_or(|tree| tree.is_dead_but_for(&spared))
+        let Some(tree) = &self.tree else { return has_ended };
+        let spared: Vec<Pid> = self.all_strangers(tree).into_iter().chain(guard.filter(|_| self.unreaped)).collect();
+        has_ended && tree.is_dead_but_for(&spared)
     }
 
     fn ending_left(&self) -> Option<Ending> {

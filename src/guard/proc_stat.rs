@@ -12,9 +12,13 @@ use nix::{libc::c_int, unistd::Pid};
 pub(super) struct ProcStat {
     state: char,
     pub parent: Pid,
+    /// Whether it has a controlling terminal.
+    pub has_terminal: bool,
     /// The group in the foreground of its controlling terminal.
     pub foreground: Pid,
     pub threads: u32,
+    /// When the process was forked, in clock ticks since boot.
+    pub began: u64,
     /// The kernel's PF_ flags.
     flags: u32,
 }
@@ -38,10 +42,13 @@ impl ProcStat {
         let state = fields.next()?.chars().next()?;
         let mut field = |skip| fields.nth(skip);
         let mut pid = |skip| field(skip)?.parse().ok().map(Pid::from_raw);
-        let (parent, foreground) = (pid(0)?, pid(3)?);
+        let parent = pid(0)?;
+        let (terminal, foreground) = (pid(2)?, pid(0)?);
         let mut number = |skip| field(skip)?.parse().ok();
         let (flags, threads) = (number(0)?, number(10)?);
-        Some(ProcStat { state, parent, foreground, threads, flags })
+        let began = fields.nth(1)?.parse().ok()?;
+        let has_terminal = terminal.as_raw() != 0;
+        Some(ProcStat { state, parent, has_terminal, foreground, threads, began, flags })
     }
 
     /// Returns whether all threads of the process have ended: its children are another's by now.
@@ -59,6 +66,11 @@ impl ProcStat {
 pub(super) fn is_ending(pid: Pid) -> bool {
     const PF_EXITING: u32 = 4;
     ProcStat::of(pid).is_some_and(|stat| stat.flags & PF_EXITING != 0)
+}
+
+/// Returns whether a signal or a debugger has stopped a process, as far as can be seen.
+pub(super) fn is_stopped(pid: Pid) -> bool {
+    ProcStat::of(pid).is_some_and(|stat| ['T', 't'].contains(&stat.state))
 }
 
 /// Returns whether all threads of a process have ended, as far as can be seen. A debugger may keep the zombie of each.
@@ -96,7 +108,10 @@ mod tests {
         let line = "7 (a) R 1 (b)) Z 5 7 6 34816 9 4194308 0 0 0 0 0 0 0 0 20 0 3 0 1";
         let stat = ProcStat::parse(line).expect("fields");
         let (parent, foreground) = (Pid::from_raw(5), Pid::from_raw(9));
-        assert_eq!(stat, ProcStat { state: 'Z', parent, foreground, threads: 3, flags: 0x40_0004 });
+        assert_eq!(
+            stat,
+            ProcStat { state: 'Z', parent, has_terminal: true, foreground, threads: 3, began: 1, flags: 0x40_0004 }
+        );
         assert!(!stat.is_dead());
         assert!(ProcStat { threads: 1, ..stat }.is_dead());
         assert_eq!(ProcStat::parse("7 (a) R"), None);

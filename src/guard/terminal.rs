@@ -3,9 +3,12 @@
 //! group, and may leave its session.
 
 use std::{
-    fs::{File, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt,
+    fs::OpenOptions,
+    io::{self, IsTerminal},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::OpenOptionsExt,
+    },
 };
 
 use nix::{
@@ -13,7 +16,7 @@ use nix::{
     libc,
     sys::{
         signal::killpg,
-        termios::{SetArg, Termios, tcgetattr, tcsetattr},
+        termios::{SetArg, Termios, tcgetattr, tcgetsid, tcsetattr},
     },
     unistd::{Pid, getpgrp, getpid, getsid, tcgetpgrp, tcsetpgrp},
 };
@@ -23,7 +26,8 @@ use super::proc_stat::ProcStat;
 /// The terminal, and its settings at our start.
 #[derive(Debug)]
 pub(super) struct Terminal {
-    tty: File,
+    /// `None` if it can't be opened, nor is one of our standard descriptors.
+    tty: Option<OwnedFd>,
     /// The process group that the command shares with us and the rest of the shell's job.
     pub group: Pid,
     /// Our session's leader, if we may see it.
@@ -38,15 +42,18 @@ impl Terminal {
     /// EMFILE, ENFILE, ENOMEM: whether there is one can't be seen.
     pub(super) fn open() -> io::Result<Option<Self>> {
         let tty = match OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/tty") {
-            Ok(tty) => tty,
+            Ok(tty) if tty.is_terminal() => Some(tty.into()),
+            Err(e) if e.raw_os_error() == Some(libc::ENXIO) => return Ok(None),
             Err(e) if [libc::EMFILE, libc::ENFILE, libc::ENOMEM].map(Some).contains(&e.raw_os_error()) => {
                 return Err(e);
             }
-            Err(_) => return Ok(None),
+            // The node may be missing, as in a container.
+            _ if !ProcStat::of(getpid()).is_some_and(|us| us.has_terminal) => return Ok(None),
+            _ => inherited_terminal()?,
         };
         let mut terminal = Terminal { tty, group: getpgrp(), session: getsid(None)?, found: None };
         if terminal.in_foreground() {
-            terminal.found = tcgetattr(&terminal.tty).ok();
+            terminal.found = terminal.tty.as_ref().and_then(|tty| tcgetattr(tty).ok());
         }
         Ok(Some(terminal))
     }
@@ -66,13 +73,16 @@ impl Terminal {
 
     /// Returns the process group in the foreground.
     pub(super) fn foreground(&self) -> Option<Pid> {
-        tcgetpgrp(&self.tty).ok()
+        self.tty.as_ref().and_then(|tty| tcgetpgrp(tty).ok())
     }
 
     /// Gives the terminal to a process group, as its shell does, if the shell has given it to ours.
     pub(super) fn hand_to(&self, group: Pid) {
-        if self.in_foreground() && group != self.group {
-            let _ = tcsetpgrp(&self.tty, group);
+        if let Some(tty) = &self.tty
+            && self.in_foreground()
+            && group != self.group
+        {
+            let _ = tcsetpgrp(tty, group);
         }
     }
 
@@ -88,20 +98,28 @@ impl Terminal {
 
     /// Returns the process group in the foreground, if this PID namespace has it.
     fn seen_foreground(&self) -> Option<Pid> {
-        let foreground = match tcgetpgrp(&self.tty) {
+        let foreground = match self.tty.as_ref().map(tcgetpgrp) {
             // Only a member of the session may ask. The guard may not be one any more.
-            Err(Errno::ENOTTY) => ProcStat::of(self.session).map(|leader| leader.foreground),
-            foreground => foreground.ok(),
+            None | Some(Err(Errno::ENOTTY)) => ProcStat::of(self.session).map(|leader| leader.foreground),
+            Some(foreground) => foreground.ok(),
         };
         foreground.filter(|group| group.as_raw() > 0)
     }
 
     /// Restores the settings, which a killed command may have left changed.
     pub(super) fn put_back(&self) {
-        if let Some(found) = &self.found
+        if let (Some(found), Some(tty)) = (&self.found, &self.tty)
             && (self.in_foreground() || self.has_nobody_in_foreground())
         {
-            let _ = tcsetattr(&self.tty, SetArg::TCSANOW, found);
+            let _ = tcsetattr(tty, SetArg::TCSANOW, found);
         }
     }
+}
+
+/// Returns a copy of the first standard descriptor that is our session's terminal.
+fn inherited_terminal() -> io::Result<Option<OwnedFd>> {
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let session = getsid(None)?;
+    let standard = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    standard.iter().find(|fd| tcgetsid(fd) == Ok(session)).map(BorrowedFd::try_clone_to_owned).transpose()
 }

@@ -25,7 +25,10 @@ use nix::{
     unistd::{Pid, getpgid, getsid},
 };
 
-use super::proc_stat::{self, ProcStat};
+use super::{
+    bystander::is_bystander,
+    proc_stat::{self, ProcStat},
+};
 use crate::{
     clock::Moment,
     sys::{
@@ -74,8 +77,10 @@ pub(super) struct TreeSize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Members {
     All,
-    /// Those of one process group.
+    /// Those of one process group, without those that listen there for a leaderrun in the tree.
     Group(Pid),
+    /// Those that listen in this group for a leaderrun in the tree.
+    Bystanders(Pid),
     /// All outside of one process group.
     AllBut(Pid),
 }
@@ -267,7 +272,8 @@ impl Members {
     fn include(self, pid: Pid) -> bool {
         match self {
             Members::All => true,
-            Members::Group(group) => getpgid(Some(pid)) == Ok(group),
+            Members::Group(group) => getpgid(Some(pid)) == Ok(group) && !is_bystander(pid),
+            Members::Bystanders(group) => getpgid(Some(pid)) == Ok(group) && is_bystander(pid),
             Members::AllBut(group) => getpgid(Some(pid)) != Ok(group),
         }
     }

@@ -20,7 +20,6 @@ use super::{
     inherited::Inherited,
     process::{exec, exit_now},
     strings::CStringArray,
-    wait::wait_for,
 };
 
 /// A file to exec, and its arguments.
@@ -66,7 +65,8 @@ pub(crate) struct Launched {
 pub(crate) struct PendingExec(OwnedFd);
 
 impl Launch<'_> {
-    /// Forks, and execs the program in the child. The child is killed when this process ends.
+    /// Forks, and execs the program in the child. The child is killed when this process ends. A new group's founder is another
+    /// child to be reaped.
     ///
     /// # Errors
     /// Those of pipe2(2), clone(2) and fork(2). A failed exec comes through [`Launched::exec`].
@@ -81,10 +81,9 @@ impl Launch<'_> {
         match unsafe { fork() }? {
             ForkResult::Parent { child } => {
                 if let Some(group) = group {
-                    // Here as well as in the child, so that it is in the group before the founder is reaped. The child may
-                    // have exec'd.
+                    // Here as well as in the child, so that it is in the group before the caller reaps the founder. The
+                    // child may have exec'd.
                     let _ = setpgid(child, group);
-                    wait_for(group);
                 }
                 Ok(Launched { pid: child, exec: PendingExec(result), group })
             }
@@ -93,8 +92,18 @@ impl Launch<'_> {
     }
 }
 
-/// Makes a process group that no process leads: its founder, a child that the caller reaps, has ended. So a program in it is
-/// no leader, as under a shell without job control, and may call setsid(2).
+/// Forks as many processes as [`Launch::start`] does. They end at once, and are the caller's to reap.
+///
+/// # Errors
+/// Those of clone(2).
+pub(crate) fn probe() -> Result<(), Errno> {
+    group_without_leader().and_then(|_| group_without_leader()).map(drop)
+}
+
+/// Makes a process group that no process leads: its founder is a child that ends at once. So a program in it is no leader,
+/// as under a shell without job control, and may call setsid(2).
+///
+/// The founder isn't waited for. On a busy host it ends late, and a debugger may keep it for as long as it likes.
 ///
 /// # Errors
 /// Those of clone(2).

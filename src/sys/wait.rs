@@ -1,6 +1,10 @@
 //! Children: how they change and end (wait(2), waitid(2)).
 
-use nix::{errno::Errno, libc, unistd::Pid};
+use nix::{
+    errno::Errno,
+    libc,
+    unistd::{Pid, getpid},
+};
 use rustix::process::{self, WaitId, WaitIdOptions, WaitOptions, WaitStatus};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +31,22 @@ pub(crate) enum ChildStatus {
 
 /// Which changes [`peek_at`], [`has_children`] and [`first_ended`] look for: ends, which they leave to be reaped.
 const PEEK: WaitIdOptions = WaitIdOptions::EXITED.union(WaitIdOptions::NOHANG).union(WaitIdOptions::NOWAIT);
+
+/// Tries the system calls by which children are seen to end. Changes nothing.
+///
+/// # Errors
+/// One of them is refused.
+pub(crate) fn probe() -> Result<(), Errno> {
+    match process::waitid(WaitId::All, PEEK) {
+        Ok(_) | Err(rustix::io::Errno::CHILD) => {}
+        Err(e) => return Err(Errno::from_raw(e.raw_os_error())),
+    }
+    // No process is its own child.
+    match reap(getpid()) {
+        Err(Errno::ECHILD) => Ok(()),
+        refused => refused.map(drop),
+    }
+}
 
 /// Returns how a child has ended, and leaves it to be reaped; `None` while it runs.
 pub(crate) fn peek_at(child: Pid) -> Option<Ending> {

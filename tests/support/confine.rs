@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use nix::{errno::Errno, libc, sys::prctl::set_no_new_privs};
 
 /// System calls by name; the numbers differ between architectures.
-const SYSCALLS: [(&str, libc::c_long); 9] = [
+const SYSCALLS: [(&str, libc::c_long); 11] = [
     ("pidfd_open", libc::SYS_pidfd_open),
     ("pidfd_send_signal", libc::SYS_pidfd_send_signal),
     ("pidfd_getfd", libc::SYS_pidfd_getfd),
@@ -18,6 +18,8 @@ const SYSCALLS: [(&str, libc::c_long); 9] = [
     ("openat2", libc::SYS_openat2),
     ("faccessat2", libc::SYS_faccessat2),
     ("epoll_pwait2", libc::SYS_epoll_pwait2),
+    ("waitid", libc::SYS_waitid),
+    ("wait4", libc::SYS_wait4),
     ("timerfd_settime", libc::SYS_timerfd_settime),
 ];
 

@@ -8,6 +8,7 @@
 //! sprout tiny many | nest N: the same trees, of processes that have become a program of one page
 //! sprout fell [tiny] SHAPE N: grows such a tree, kills and reaps it, and prints how many milliseconds that took
 //! sprout trace PID: attaches to all threads of a process as a debugger that never looks at them, and prints a line
+//! sprout follow PID: traces a process and those that it forks from then on, lets all of them run, and reaps none
 //! sprout alive VARIABLE: prints the ids of the processes with this variable, NAME=VALUE, in their environment
 //! sprout tell: prints the signals that it and its child get; SIGSEGV ends them
 //! sprout print: prints what this process was started with: signals, mask, group, limits
@@ -24,9 +25,10 @@ use nix::{
     libc,
     sys::{
         prctl::set_child_subreaper,
-        ptrace,
+        ptrace::{self, Options},
         signal::{SigHandler, SigSet, Signal, kill, killpg, raise, signal},
         signalfd::SignalFd,
+        wait::{Id, WaitPidFlag, WaitStatus, waitid},
     },
     unistd::{ForkResult, Pid, fork, setpgid, setsid},
 };
@@ -110,6 +112,7 @@ fn main() {
             say("attached");
             sleep_on();
         }
+        ["follow", pid] => follow(Pid::from_raw(pid.parse().expect("a number"))),
         ["alive", variable] => {
             let found = alive(variable);
             println!("{}", found.join(" "));
@@ -262,6 +265,20 @@ fn chain(links: u32) {
     }
     std::thread::sleep(Duration::from_micros(200));
     in_child(|| chain(links - 1));
+}
+
+/// Traces as a debugger that is interested in stops, and not yet in ends.
+fn follow(pid: Pid) {
+    let forks = Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK | Options::PTRACE_O_TRACECLONE;
+    ptrace::seize(pid, forks).expect("a process to trace");
+    say("attached");
+    loop {
+        match waitid(Id::All, WaitPidFlag::WSTOPPED | WaitPidFlag::__WALL).expect("a traced process") {
+            WaitStatus::Stopped(pid, number) => ptrace::cont(pid, number).expect("a stopped process"),
+            WaitStatus::PtraceEvent(pid, ..) => ptrace::cont(pid, None).expect("a stopped process"),
+            _ => {}
+        }
+    }
 }
 
 fn alive(variable: &str) -> Vec<String> {

@@ -5,7 +5,11 @@ use nix::libc::{SIGCONT, SIGKILL};
 use super::Supervisor;
 use crate::{
     clock::Moment,
-    guard::{protocol::GuardMessage, timetable::Due, tree::Members},
+    guard::{
+        protocol::{GuardMessage, Recipient},
+        timetable::Due,
+        tree::Members,
+    },
     sys::wait::{self, ChildStatus, Ending},
 };
 
@@ -21,6 +25,10 @@ impl Supervisor {
                 ChildStatus::Suspended(pid, signal) if self.command.is(pid) => {
                     self.suspensions.begin(signal);
                     self.tell_suspension();
+                }
+                // SIGSTOP is sent to the elector's group, as by a shell that stops a job. The elector can't pass it on.
+                ChildStatus::Suspended(pid, signal) if self.delivery.bystander().is_some_and(|its| its.is(pid)) => {
+                    self.pass_on(signal, Recipient::GroupApart);
                 }
                 ChildStatus::Continued(pid) if self.command.is(pid) => self.continued(),
                 ChildStatus::Ended => self.killing.count_reaped(),
@@ -44,6 +52,9 @@ impl Supervisor {
             && let Some(ending) = self.command.ending()
         {
             self.main_ended(ending);
+        }
+        if let Some(bystander) = self.delivery.bystander() {
+            bystander.forget(ended);
         }
         let _ = wait::reap(ended);
         ChildStatus::Ended
