@@ -164,7 +164,7 @@ impl Schedule {
         if seed % 23 == 16 {
             // Requests to step down come so often that some come between the end of a command and that of what it leaves behind.
             return Schedule {
-                lasts: 60 * ttl,
+                lasts: 30 * ttl,
                 once_per: Some(OncePer { period: 2 * ttl, attempts: None, key: None }),
                 hold: None,
                 step_downs: Some(ttl / 5),
@@ -174,7 +174,14 @@ impl Schedule {
             };
         }
         if seed % 29 == 5 {
-            return Schedule { nodes: 3, fence_ahead: true, impatient: 0, ..schedule.undisturbed() };
+            return Schedule {
+                lasts: 3 * ttl,
+                nodes: 3,
+                instances: 2,
+                fence_ahead: true,
+                impatient: 0,
+                ..schedule.undisturbed()
+            };
         }
         if rare(10) {
             // A clock that is set, or a lock that is deleted, is harmless where no more than that happens.
