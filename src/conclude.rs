@@ -106,7 +106,9 @@ async fn note_success(
     settings: &Settings,
 ) -> Result<bool, BackendFailure> {
     loop {
-        let Some(note) = once.success(&settings.holder, ended.token, ended.began) else { return Ok(false) };
+        let Some(note) = once.success(&settings.holder, ended.token, ended.began) else {
+            return Ok(broken!("done_with_note"));
+        };
         let why = match backend.extend(Some(&note)).await {
             ExtendOutcome::Extended { .. } => return Ok(true),
             ExtendOutcome::Lost(why) => return Err(why),

@@ -371,8 +371,8 @@ impl<G: Guard> Leadership<'_, G> {
     fn outcome(&self) -> LeadershipOutcome {
         match self.command_end {
             _ if self.lost => LeadershipOutcome::LeaseLost,
-            Some(end) => end,
-            None => self.stopping.unwrap_or(LeadershipOutcome::GuardDied),
+            Some(end) if !(broken!("early_success") && self.stopping.is_some()) => end,
+            _ => self.stopping.unwrap_or(LeadershipOutcome::GuardDied),
         }
     }
 }

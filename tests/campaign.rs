@@ -8,6 +8,8 @@
 mod faults;
 #[path = "long/instances.rs"]
 mod instances;
+#[path = "long/lists.rs"]
+mod lists;
 #[path = "long/meddling.rs"]
 mod meddling;
 #[path = "long/nodes.rs"]
@@ -28,9 +30,15 @@ use crate::support::monotonic;
 const TTL: Duration = Duration::from_secs(1);
 
 /// The sizes of the clusters, and the cluster of each resource.
-const CLUSTERS: [usize; 2] = [3, 1];
-const RESOURCES: [usize; 6] = [0, 0, 0, 0, 1, 1];
+const CLUSTERS: [usize; 3] = [3, 1, 3];
+const RESOURCES: [usize; 7] = [0, 0, 0, 0, 1, 1, 2];
 const INSTANCES: usize = 4;
+
+/// The resource whose list of nodes changes.
+const CHANGED: usize = 6;
+
+/// The resources whose leaders share counters.
+const COUNTED: [usize; 2] = [0, 4];
 
 /// The average time between two faults.
 const BETWEEN_FAULTS: Duration = Duration::from_millis(500);

@@ -4,24 +4,20 @@
 //! PAUSES=N pauses that many leaders with each rule, in place of the few of the everyday tests, and prints what was lost.
 
 use std::{
-    collections::HashSet,
     fs,
-    path::Path,
     process::{Child, Command},
     time::Duration,
 };
 
+use crate::support::{
+    Counters, Leaderrun, Running, Servers, children, eventually, eventually_within, name, state, unique,
+};
 use nix::{
     sys::signal::{
         Signal::{self, SIGCONT, SIGKILL, SIGSTOP, SIGTERM},
         kill,
     },
     unistd::Pid,
-};
-use tempfile::TempDir;
-
-use crate::support::{
-    Leaderrun, Running, Server, Servers, children, eventually, eventually_within, name, state, unique,
 };
 
 const TTL: Duration = Duration::from_secs(2);
@@ -30,12 +26,6 @@ const INSTANCES: usize = 3;
 /// Each leader starts an interpreter first.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The counters, and how often something was added to each.
-struct Counters {
-    folder: TempDir,
-    server: Server,
-}
-
 /// The processes of an instance that leads.
 struct Leader {
     elector: i32,
@@ -43,73 +33,37 @@ struct Leader {
     command: i32,
 }
 
-impl Counters {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join("counter"), "0 0\n").expect("a counter");
-        fs::write(folder.path().join("added"), "").expect("a log");
-        fs::write(folder.path().join("lock"), "").expect("a lock");
-        Counters { folder, server: Server::start() }
-    }
-
-    fn command(&self, rule: &str) -> Vec<String> {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/counter.py");
-        let words = [program.as_path(), self.folder.path()].map(|path| path.display().to_string());
-        let [program, folder] = words;
-        ["--", "python3", &program, &folder, &self.server.port.to_string(), rule].map(ToOwned::to_owned).into()
-    }
-
-    /// Stops a command while it is outside of the store: inside, it has the store's lock, and everybody waits.
-    fn pause(&self, command: i32) {
-        let lock = fs::File::open(self.folder.path().join("lock")).expect("the store's lock");
-        eventually("a command outside of the store", || {
-            send(command, SIGSTOP);
-            eventually("a stopped command", || (state(command) != 'R' && state(command) != 'S').then_some(()));
-            let is_outside = lock.try_lock().is_ok_and(|()| lock.unlock().is_ok());
-            if !is_outside {
-                send(command, SIGCONT);
-            }
-            is_outside.then_some(())
-        });
-    }
-
-    /// Returns the sums that a store has taken.
-    fn sums(&self, of: &str) -> Vec<u64> {
-        let log = fs::read_to_string(self.folder.path().join("added")).expect("the log");
-        let sums = log.lines().filter_map(|line| line.strip_prefix(of)?.trim().parse().ok());
-        sums.collect()
-    }
-
-    fn added(&self, to: &str) -> usize {
-        self.sums(to).len()
-    }
-
-    /// Returns how many additions to the file and to the server are lost: of two with one sum, one is.
-    fn lost(&self) -> [usize; 2] {
-        ["file", "redis"].map(|store| {
-            let sums = self.sums(store);
-            sums.len() - sums.iter().collect::<HashSet<_>>().len()
-        })
-    }
+/// Stops a command while it is outside of the store: inside, it has the store's lock, and everybody waits.
+fn pause_outside(command: i32, counters: &Counters) {
+    let lock = fs::File::open(counters.path("lock")).expect("the store's lock");
+    eventually("a command outside of the store", || {
+        send(command, SIGSTOP);
+        eventually("a stopped command", || (state(command) != 'R' && state(command) != 'S').then_some(()));
+        let is_outside = lock.try_lock().is_ok_and(|()| lock.unlock().is_ok());
+        if !is_outside {
+            send(command, SIGCONT);
+        }
+        is_outside.then_some(())
+    });
 }
 
 /// The instances that compete for leading. One that has ended is replaced.
 struct Instances<'a> {
     servers: &'a Servers,
     resource: String,
-    command: Vec<String>,
+    command: [String; 5],
     running: Vec<Running>,
 }
 
 impl<'a> Instances<'a> {
-    fn start(servers: &'a Servers, command: Vec<String>) -> Self {
+    fn start(servers: &'a Servers, command: [String; 5]) -> Self {
         let mut instances = Instances { servers, resource: unique("shared"), command, running: Vec::new() };
         instances.running = (0..INSTANCES).map(|_| instances.another()).collect();
         instances
     }
 
     fn another(&self) -> Running {
-        Leaderrun::on(self.servers, &self.resource, TTL).args(&self.command).spawn()
+        Leaderrun::on(self.servers, &self.resource, TTL).args(["--"]).args(&self.command).spawn()
     }
 
     fn keep_up(&mut self) {
@@ -154,7 +108,7 @@ fn count(rule: &str, pauses: usize) -> (usize, [usize; 2]) {
         grows(&mut instances);
         let old = instances.leader(None);
         [old.elector, old.guard].into_iter().for_each(|process| send(process, SIGSTOP));
-        counters.pause(old.command);
+        pause_outside(old.command, &counters);
         let new = instances.leader(Some(old.elector));
         grows(&mut instances);
         // Its command goes on alone until it has written: nobody is there to kill it.
@@ -199,18 +153,17 @@ fn additions_are_lost_if_the_token_is_never_compared() {
 fn the_token_at_each_write_is_not_enough_for_what_was_read_before() {
     for (rule, taken) in [("writes", 2), ("accesses", 1)] {
         let counters = Counters::new();
-        let path = |name: &str| counters.folder.path().join(name);
         let mut leaders: Vec<Child> = ["1", "2"]
             .map(|token| {
-                let command = &counters.command(rule)[1..];
+                let command = counters.command(rule);
                 let gated = [("LEADERRUN_FENCING_TOKEN", token), ("GATED", "1")];
                 let leader = Command::new(&command[0]).args(&command[1..]).envs(gated).spawn().expect("python3");
-                eventually("its read", || path(&format!("read-{token}")).exists().then_some(()));
+                eventually("its read", || counters.path(&format!("read-{token}")).exists().then_some(()));
                 leader
             })
             .into();
         for (leader, token) in leaders.iter_mut().zip(["1", "2"]) {
-            fs::write(path(&format!("go-{token}")), "").expect("a file");
+            fs::write(counters.path(&format!("go-{token}")), "").expect("a file");
             assert!(leader.wait().expect("our child").success());
         }
         assert_eq!((counters.added("file"), counters.lost()), (taken, [taken - 1, 0]), "{rule}");

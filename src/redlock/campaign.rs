@@ -203,7 +203,8 @@ impl Redlock {
 
     /// Returns why no token can be large enough, if that is so.
     fn fence_ahead(&self, replies: &[NodeReply<AcquireReply>]) -> Option<Reason> {
-        let (node, fence) = outcome::fence_ahead(&self.quorums, replies, wall_micros())?;
+        let ahead = outcome::fence_ahead(&self.quorums, replies, wall_micros());
+        let (node, fence) = ahead.filter(|_| !broken!("fence_ahead"))?;
         let address = &self.nodes[node].address;
         Some(Reason::FenceAhead { node: address.to_string(), key: self.session.keys(address).fence, fence })
     }

@@ -61,7 +61,9 @@ impl KnownVotes {
                 self.hear_lock(reply.node, None);
             }
             Ok(ExtendReply::Taken { by }) => {
-                self.known().until.remove(&reply.node);
+                if !broken!("vote_taken") {
+                    self.known().until.remove(&reply.node);
+                }
                 self.hear_lock(reply.node, Some(by));
             }
             Ok(ExtendReply::Overtaken { .. }) => self.hear_lock(reply.node, None),

@@ -211,8 +211,10 @@ impl TakeoverTimer {
 
     /// Waits for a lock that, by a message, is taken for this long.
     fn put_off(&mut self, now: Moment, taken: Duration, times: &Times, chance: f64) {
-        let go = now + taken.min(times.ttl()) + times.drift() + self.turn(chance);
-        self.go = Some(self.latest.map_or(go, |latest| go.min(latest)));
+        let longest = if broken!("longest_wait") { Duration::MAX } else { times.ttl() };
+        let go = now + taken.min(longest) + times.drift() + self.turn(chance);
+        let latest = self.latest.filter(|_| !broken!("longest_wait"));
+        self.go = Some(latest.map_or(go, |latest| go.min(latest)));
         self.released = false;
     }
 

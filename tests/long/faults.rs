@@ -43,9 +43,12 @@ pub(crate) enum Kind {
     NoReplies,
     OneByteASecond,
     CutLink,
+    LateLink,
+    SetClock,
     FullDisk,
     OutOfMemory,
     ForgedMessage,
+    ChangeList,
     StarvedCpu,
 }
 
@@ -55,7 +58,7 @@ use Kind::*;
 const PROCESSES: [Kind; 6] = [KillElector, KillGuard, KillCommand, StopElector, StopGuard, StopCommand];
 
 /// The faults of nodes, with those of their connections at the end.
-const NODES: [Kind; 15] = [
+const NODES: [Kind; 16] = [
     KillNodeEmpty,
     KillNodeWithData,
     StopNode,
@@ -71,6 +74,7 @@ const NODES: [Kind; 15] = [
     NoReplies,
     OneByteASecond,
     CutLink,
+    LateLink,
 ];
 
 /// How a fault ends.
@@ -133,14 +137,17 @@ impl Faults {
         let kind = match self.random.u8(0..100) {
             0..46 => PROCESSES[self.random.usize(0..PROCESSES.len())],
             46..50 => StepDown,
-            50..92 => NODES[self.random.usize(0..NODES.len())],
-            92..97 => ForgedMessage,
+            50..86 => NODES[self.random.usize(0..NODES.len())],
+            86..89 => SetClock,
+            89..93 => ForgedMessage,
+            93..97 => ChangeList,
             _ => StarvedCpu,
         };
         let begun = match kind {
-            StarvedCpu => self.starve(),
+            StarvedCpu => Some((StarvedCpu, End::Cpu(meddling::starve()))),
             StepDown => self.ask_to_step_down(resources),
             ForgedMessage => self.forge(nodes, resources),
+            ChangeList => self.change_list(resources),
             kind if PROCESSES.contains(&kind) => self.disturb(kind, resources),
             kind => self.harm(kind, nodes, resources),
         };
@@ -207,7 +214,9 @@ impl Faults {
     fn harm(&mut self, kind: Kind, nodes: &mut Nodes, resources: &[Resource]) -> Option<(Kind, End)> {
         let cluster = &nodes.clusters[self.random.usize(0..nodes.clusters.len())];
         let index = self.random.usize(cluster.members.clone());
-        let deletes = matches!(kind, FlushAll | DeleteKeys);
+        let index = if kind == SetClock { nodes.with_clock()? } else { index };
+        // A clock that is set may let a lock expire.
+        let deletes = matches!(kind, FlushAll | DeleteKeys | SetClock);
         let cluster = nodes.around(index);
         if nodes.all[index].failing || cluster.iter().any(|node| Instant::now() < node.alone_until) {
             return None;
@@ -219,11 +228,18 @@ impl Faults {
         if (deletes && !others_healed) || (failing && self.random.u8(0..6) > 0) {
             return None;
         }
-        if deletes && !meddling::delete(index, kind == FlushAll, nodes, resources) {
+        let what = match kind {
+            FlushAll => "all",
+            DeleteKeys => "locks",
+            _ => "nothing",
+        };
+        if deletes && !meddling::delete(index, what, nodes, resources) {
             return None;
         }
         let late = Duration::from_millis(self.random.u64(5..300));
         let place = self.random.usize(0..PLACES);
+        // What is left of the node's uptime is still more than its startup grace: it is set back once in three seconds at most.
+        let ahead = self.random.i64(-1000..3000);
         let node = &mut nodes.all[index];
         let end = match kind {
             KillNodeEmpty => {
@@ -241,6 +257,11 @@ impl Faults {
                 End::Thaw(index)
             }
             FlushAll | DeleteKeys => End::Settled(index),
+            SetClock => {
+                node.ahead += ahead;
+                node.server.set_clock(node.ahead);
+                End::Settled(index)
+            }
             FullDisk => {
                 // A save that can't put its file in place fails as on a full disk, and so do all later writes.
                 let _ = fs::remove_file(node.server.folder().join("dump.rdb"));
@@ -261,6 +282,10 @@ impl Faults {
                 node.links[place].proxy.set(Mode::Hold);
                 End::Pass(index)
             }
+            LateLink => {
+                node.links[place].proxy.set(Mode::Late(late));
+                End::Pass(index)
+            }
             kind => {
                 node.set_links(match kind {
                     ResetConnections => Mode::Refuse,
@@ -276,7 +301,7 @@ impl Faults {
         };
         node.failing = true;
         if deletes {
-            node.alone_until = Instant::now() + TTL * 2;
+            node.alone_until = Instant::now() + TTL * if kind == SetClock { 3 } else { 2 };
         }
         Some((kind, end))
     }
@@ -298,13 +323,9 @@ impl Faults {
         is_sent.then_some((ForgedMessage, End::Over { resource }))
     }
 
-    fn starve(&mut self) -> Option<(Kind, End)> {
-        let busy = || {
-            let mut shell = Command::new("setpriv");
-            shell.args(["--pdeathsig", "KILL", "sh", "-c", "while :; do :; done"]).stdin(Stdio::null());
-            shell.spawn().expect("setpriv")
-        };
-        Some((StarvedCpu, End::Cpu((0..6).map(|_| busy()).collect())))
+    fn change_list(&mut self, resources: &mut [Resource]) -> Option<(Kind, End)> {
+        let resource = resources.iter_mut().position(Resource::change_list)?;
+        Some((ChangeList, End::Over { resource }))
     }
 }
 

@@ -11,8 +11,8 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::INSTANCES;
-use crate::support::{LONG, Tree, children, example, monotonic, signal};
+use super::{CHANGED, COUNTED, INSTANCES, lists::Lists};
+use crate::support::{Counters, LONG, Tree, children, example, monotonic, signal};
 
 pub(crate) struct Resource {
     pub name: String,
@@ -24,6 +24,10 @@ pub(crate) struct Resource {
     pub disturbed: Vec<u64>,
     /// The times in which the main process of a leader's command was stopped.
     pub stopped: Vec<(u64, u64)>,
+    /// What its leaders add to, if they do.
+    pub counters: Option<Counters>,
+    /// Its lists of nodes, if they change.
+    pub lists: Option<Lists>,
     witnesses: PathBuf,
     /// Its nodes as seen from each place; instances are in one after the other.
     urls: Vec<String>,
@@ -54,12 +58,15 @@ impl Instance {
 
 impl Resource {
     pub(crate) fn start(number: usize, folder: &Path, cluster: usize, urls: Vec<String>, seed: u64) -> Self {
+        let counters = COUNTED.contains(&number).then(Counters::new);
+        let lists = (number == CHANGED).then(Lists::default);
         let name = format!("campaign-{}-{number}", std::process::id());
         let witnesses = folder.join(format!("witnesses-{number}"));
         let random = fastrand::Rng::with_seed(seed * 1000 + number as u64);
         let watch = Watch::on(&witnesses);
         let (instances, disturbed, stopped) = (Vec::new(), Vec::new(), Vec::new());
-        let mut resource = Resource { name, cluster, instances, watch, disturbed, stopped, witnesses, urls, random };
+        let mut resource =
+            Resource { name, cluster, instances, watch, disturbed, stopped, counters, lists, witnesses, urls, random };
         for instance in 0..INSTANCES {
             let log = folder.join(format!("instance-{number}-{instance}.log"));
             let child = resource.spawn(instance, &log);
@@ -78,33 +85,30 @@ impl Resource {
         }
     }
 
-    /// Starts an instance whose command leaves a process behind. Both tick, and some ignore the request to stop.
+    /// Starts an instance whose command leaves a process behind. Both tick, and some ignore the request to stop. Another one
+    /// adds to the resource's counters, whose stores compare fencing tokens.
     fn spawn(&mut self, instance: usize, log: &Path) -> Child {
         let random = &mut self.random;
         let lasts = if random.u8(0..4) == 0 { random.u32(3000..8000) } else { random.u32(50..1500) };
         let behind = ["", "setsid \"$0\" \"$1\" every 10 &", "setsid \"$0\" \"$1\" every 10 ignore &"];
         let behind = behind[random.usize(0..behind.len())];
         let ignore = if random.bool() { "ignore" } else { "" };
-        let line = format!("{behind} exec \"$0\" \"$1\" every 10 for {lasts} exit {} {ignore}", random.u8(0..3));
+        let words = self.counters.as_ref().map(|counters| counters.command("accesses"));
+        let adds = if words.is_some() { "\"$2\" \"$3\" \"$4\" \"$5\" \"$6\" &" } else { "" };
+        let line = format!("{behind} {adds} exec \"$0\" \"$1\" every 10 for {lasts} exit {} {ignore}", random.u8(0..3));
+        let urls = self.urls_of(instance).to_owned();
+        let nodes = match &mut self.lists {
+            Some(lists) => lists.options(instance, &urls),
+            None => vec!["-R".to_owned(), urls],
+        };
         let stderr = OpenOptions::new().append(true).create(true).open(log).expect("a log");
         Command::new(env!("CARGO_BIN_EXE_leaderrun"))
-            .args([
-                "-vv",
-                "--log-format",
-                "json",
-                "-t",
-                "1s",
-                "-R",
-                self.urls_of(instance),
-                "-r",
-                &self.name,
-                "--",
-                "sh",
-                "-c",
-                &line,
-            ])
+            .args(["-vv", "--log-format", "json", "-t", "1s", "-r", &self.name])
+            .args(nodes)
+            .args(["--", "sh", "-c", &line])
             .arg(example("witness"))
             .arg(&self.witnesses)
+            .args(words.into_iter().flatten())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr)
@@ -115,6 +119,15 @@ impl Resource {
     /// Returns the nodes as an instance sees them.
     pub(crate) fn urls_of(&self, instance: usize) -> &str {
         &self.urls[instance % self.urls.len()]
+    }
+
+    /// Goes on with the change of its lists of nodes. Returns whether it has one.
+    pub(crate) fn change_list(&mut self) -> bool {
+        let Some(lists) = &mut self.lists else { return false };
+        if let Some(instance) = lists.go_on() {
+            signal(self.instances[instance].pid(), Signal::SIGTERM);
+        }
+        true
     }
 
     pub(crate) fn disturb(&mut self) {

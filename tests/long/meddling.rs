@@ -1,10 +1,12 @@
-//! What others do on a campaign's node: they delete data, and publish what they like.
+//! What others do on a campaign's nodes and its host: they delete data, publish what they like, and use up the processors.
+
+use std::process::{Child, Command, Stdio};
 
 use super::{instances::Resource, nodes::Nodes};
 
-/// Deletes everything, or every lock and fence, from a node. Returns false if any lock is not on all nodes, since it
+/// Deletes `what` from a node: "all", "locks" and fences, or "nothing". Returns false if any lock is not on all nodes, since it
 /// may then have a bare quorum, in the moment of an election.
-pub(crate) fn delete(index: usize, all: bool, nodes: &Nodes, resources: &[Resource]) -> bool {
+pub(crate) fn delete(index: usize, what: &str, nodes: &Nodes, resources: &[Resource]) -> bool {
     let cluster = nodes.clusters.iter().position(|cluster| cluster.members.contains(&index)).expect("its cluster");
     let (mut keys, mut expected) = (Vec::new(), Vec::new());
     for resource in resources.iter().filter(|resource| resource.cluster == cluster) {
@@ -19,9 +21,10 @@ pub(crate) fn delete(index: usize, all: bool, nodes: &Nodes, resources: &[Resour
         if (redis.call('GET', key) or '') ~= ARGV[i] then return 0 end
     end
     if ARGV[#ARGV] == 'all' then redis.call('FLUSHALL') return 1 end
+    if ARGV[#ARGV] == 'nothing' then return 1 end
     for _, key in ipairs(KEYS) do redis.call('DEL', key, key .. ':fence') end
     return 1";
-    expected.push(if all { "all" } else { "locks" }.into());
+    expected.push(what.into());
     let number = keys.len().to_string();
     let args: Vec<&str> =
         ["EVAL", script, &number].into_iter().chain(keys.iter().chain(&expected).map(String::as_str)).collect();
@@ -44,4 +47,14 @@ pub(crate) fn forge(resource: &Resource, nodes: &Nodes, random: &mut fastrand::R
         if word == "acquired" { format!("{word} {subject}") } else { format!("{word} {listeners} {subject}") };
     node.server.query::<()>(&["PUBLISH", &format!("leaderrun:{}", resource.name), &message]);
     true
+}
+
+/// Starts what uses up the processors.
+pub(crate) fn starve() -> Vec<Child> {
+    let busy = |_| {
+        let mut shell = Command::new("setpriv");
+        shell.args(["--pdeathsig", "KILL", "sh", "-c", "while :; do :; done"]).stdin(Stdio::null());
+        shell.spawn().expect("setpriv")
+    };
+    (0..6).map(busy).collect()
 }

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::{TTL, faults::Faults, instances::Resource, nodes::Nodes};
+use crate::support::Counters;
 
 pub(crate) struct Verdict {
     minutes: f64,
@@ -11,6 +12,9 @@ pub(crate) struct Verdict {
     overlaps: usize,
     tokens_out_of_order: usize,
     left_over: usize,
+    /// How often leaders have added to what they share, and how much of that is lost.
+    additions: usize,
+    lost: usize,
     longest_without_leader: Vacancy,
 }
 
@@ -40,7 +44,9 @@ impl Verdict {
     ) -> Self {
         let sum = |count: fn(&Resource) -> usize| resources.iter().map(count).sum();
         let longest = |r: &Resource| longest_without_leader(r, &nodes.clusters[r.cluster].quorum, span);
-        let longest = resources.iter().map(longest).max();
+        let counted = || resources.iter().filter_map(|resource| resource.counters.as_ref());
+        // A list of two nodes has no quorum while one of them fails.
+        let longest = resources.iter().filter(|resource| resource.lists.is_none()).map(longest).max();
         Verdict {
             minutes: Duration::from_nanos(span.1 - span.0).as_secs_f64() / 60.0,
             faults: faults.by_kind.iter().map(|(kind, number)| (format!("{kind:?}"), *number)).collect(),
@@ -48,13 +54,16 @@ impl Verdict {
             overlaps: sum(|r| r.watch.overlaps.len()),
             tokens_out_of_order: sum(|r| r.watch.tokens_out_of_order),
             left_over,
+            additions: counted().map(|counters| counters.added("file") + counters.added("redis")).sum(),
+            lost: counted().flat_map(Counters::lost).sum(),
             longest_without_leader: longest.unwrap_or_default(),
         }
     }
 
     pub(crate) fn assert_sound(&self) {
-        let bad = self.overlaps + self.tokens_out_of_order + self.left_over;
+        let bad = self.overlaps + self.tokens_out_of_order + self.left_over + self.lost;
         assert_eq!(bad, 0, "{self}");
+        assert!(self.additions > 0, "{self}");
         assert!(self.longest_without_leader.lasted <= bound(), "{self}");
         assert!(self.leaderships as f64 > 10.0 * self.minutes, "{self}");
     }
@@ -102,6 +111,8 @@ impl fmt::Display for Verdict {
         writeln!(f, "overlaps                    {}", self.overlaps)?;
         writeln!(f, "tokens out of order         {}", self.tokens_out_of_order)?;
         writeln!(f, "processes left over         {}", self.left_over)?;
+        writeln!(f, "additions to counters       {}", self.additions)?;
+        writeln!(f, "additions lost              {}", self.lost)?;
         let Vacancy { lasted, resource, until } = &self.longest_without_leader;
         writeln!(f, "longest without a leader    {} ms ({resource}, until {until})", lasted.as_millis())?;
         write!(f, "  while a quorum was up; the protocol's times give at most {} ms", bound().as_millis())

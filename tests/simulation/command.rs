@@ -9,7 +9,7 @@ use std::{
 use tokio::{
     sync::{Notify, watch},
     task::spawn_local,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::ledger::Ledger;
@@ -25,6 +25,8 @@ pub struct Plan {
     pub code: i32,
     /// How long it takes to stop when it is asked to; `None`: it doesn't.
     pub stops_within: Option<Duration>,
+    /// How long what it leaves behind is there after its end, until the guard has killed that.
+    pub leaves: Duration,
     /// The longest time that its tree may take to die when the guard kills it.
     pub dies_within: Duration,
 }
@@ -33,6 +35,8 @@ pub struct Plan {
 pub enum Life {
     NotStarted,
     Runs,
+    /// Something that it has left behind is still there.
+    Ended(Ending),
     Over(Ending),
 }
 
@@ -45,7 +49,10 @@ pub struct Command {
     /// When and how it ends, as far as is known.
     end: RefCell<Option<(Instant, Ending)>>,
     changed: Notify,
+    vanished: Notify,
     killed: Cell<bool>,
+    /// It was asked to stop, or killed, before it had ended.
+    stopped: Cell<bool>,
     ordered: Cell<Instant>,
 }
 
@@ -58,7 +65,9 @@ impl Command {
             life: watch::Sender::new(Life::NotStarted),
             end: RefCell::default(),
             changed: Notify::new(),
+            vanished: Notify::new(),
             killed: Cell::new(false),
+            stopped: Cell::new(false),
             ordered: Cell::new(Instant::now()),
         })
     }
@@ -75,6 +84,15 @@ impl Command {
         let command = self.clone();
         spawn_local(async move {
             let ending = command.ended().await;
+            // A kill that is under way ends what is left as well.
+            if !command.killed.get() && !command.plan.leaves.is_zero() {
+                command.life.send_replace(Life::Ended(ending));
+                tokio::select! {
+                    biased;
+                    () = command.vanished.notified() => {}
+                    () = sleep(command.plan.leaves) => {}
+                }
+            }
             command.ledger.command_is_dead(run, ending);
             command.life.send_replace(Life::Over(ending));
         });
@@ -82,6 +100,7 @@ impl Command {
 
     /// Asks it to stop.
     pub fn terminate(&self) {
+        self.note_stop();
         if let Some(within) = self.plan.stops_within {
             self.end_by(within.mul_f64(fastrand::f64()), Ending::Signal(SIGTERM));
         }
@@ -100,6 +119,7 @@ impl Command {
     /// Ends it together with its machine.
     pub fn vanish(&self) {
         self.end_by(Duration::ZERO, Ending::Signal(SIGKILL));
+        self.vanished.notify_one();
     }
 
     pub fn life(&self) -> Life {
@@ -111,7 +131,17 @@ impl Command {
         self.life.subscribe()
     }
 
+    /// Returns whether it has succeeded by itself.
+    pub fn has_succeeded(&self) -> bool {
+        self.life() == Life::Over(Ending::Code(0)) && !self.stopped.get()
+    }
+
+    fn note_stop(&self) {
+        self.stopped.set(self.stopped.get() || self.life() == Life::Runs);
+    }
+
     fn kill_within(&self, longest: Duration) {
+        self.note_stop();
         if !self.killed.replace(true) {
             let takes = if fastrand::bool() { longest } else { longest.mul_f64(fastrand::f64()) };
             self.end_by(takes, Ending::Signal(SIGKILL));

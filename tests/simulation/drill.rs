@@ -35,7 +35,8 @@ impl World {
         // What a dead candidate has got expires after a ttl, and a node grants after its grace, which counts in seconds.
         let grace = times.startup_grace() + Duration::from_secs(1);
         vacant[0] = self.must_be_led(grace + times.ttl() / 2 + closed, "at first").await;
-        if !closed.is_zero() {
+        // Who has just come does not know for how long nodes with wrong uptimes have been up.
+        if !closed.is_zero() || self.schedule.set_back {
             return vacant;
         }
         // Until each node has come to grant.
@@ -73,9 +74,10 @@ impl World {
     /// Lets the machine of the leader crash. Returns how long nobody leads then.
     async fn machine_crashes(&self) -> Duration {
         let Some(leader) = self.ledger.leader() else { return Duration::ZERO };
-        self.instances[leader].crash(Duration::ZERO);
-        self.ledger.is_vacant().await;
         let Schedule { times, .. } = self.schedule;
+        // The others take over: it stays down for longer than that takes.
+        self.instances[leader].crash(2 * times.ttl());
+        self.ledger.is_vacant().await;
         self.must_be_led(times.ttl() + times.drift(), "after the leader's machine crashed").await
     }
 

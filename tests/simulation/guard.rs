@@ -51,6 +51,8 @@ pub(crate) struct Supervisor {
     lease: Option<OrphanedLease>,
     /// The command runs, or may have left something.
     occupied: bool,
+    /// The elector has been told of the command's end.
+    is_end_told: bool,
     elector_died: bool,
 }
 
@@ -71,6 +73,7 @@ pub(crate) fn fork(
         times: Timetable::default(),
         lease: None,
         occupied: false,
+        is_end_told: false,
         elector_died: false,
     };
     (SimulatedGuard { process, command, orders, messages: told, signals, lost: false }, supervisor)
@@ -114,12 +117,12 @@ impl Guard for SimulatedGuard {
 
     fn clear_after_death(&mut self) -> bool {
         self.command.kill_late();
-        self.command.life() != Life::Runs
+        !matches!(self.command.life(), Life::Runs | Life::Ended(_))
     }
 
     fn ending_left(&self) -> Option<Ending> {
         match self.command.life() {
-            Life::Over(ending) if ending != Ending::Signal(libc::SIGKILL) => Some(ending),
+            Life::Ended(ending) | Life::Over(ending) if ending != Ending::Signal(libc::SIGKILL) => Some(ending),
             _ => None,
         }
     }
@@ -197,10 +200,21 @@ impl Supervisor {
 
     /// Sees whether the command has ended.
     fn look(&mut self) {
-        let Life::Over(ending) = self.command.life() else { return };
-        if !std::mem::take(&mut self.occupied) {
-            return;
+        let life = self.command.life();
+        if let Life::Ended(ending) | Life::Over(ending) = life
+            && self.occupied
+            && !std::mem::replace(&mut self.is_end_told, true)
+        {
+            self.command_ended(ending);
         }
+        if let Life::Over(_) = life
+            && std::mem::take(&mut self.occupied)
+        {
+            self.tell(GuardMessage::Empty { at: Moment::now() });
+        }
+    }
+
+    fn command_ended(&mut self, ending: Ending) {
         let now = Moment::now();
         if !self.times.is_stopping() && !self.times.is_killing() && self.times.due(now) == Some(Due::Kill) {
             self.times.kill_at(now);
@@ -211,7 +225,6 @@ impl Supervisor {
             lease.ending = Some(ending).filter(|_| !is_killed && !self.times.is_stopping());
         }
         self.tell(GuardMessage::Exited { ending });
-        self.tell(GuardMessage::Empty { at: Moment::now() });
     }
 
     fn stop(&mut self, kill_after: Duration) {

@@ -67,6 +67,7 @@ impl Instance {
             let name = format!("instance {}.{number}", self.index);
             let settings = Rc::new(self.settings(&name));
             let command = Command::new(self.schedule.plan(), self.index, &self.ledger);
+            let judged = command.clone();
             let (elector, guard) =
                 (Process::new(&self.machine, name.clone()), Process::new(&self.machine, format!("{name}'s guard")));
             let (signals, signalled) = unbounded_channel();
@@ -82,7 +83,7 @@ impl Instance {
             let mut pause = Duration::from_millis(fastrand::u64(1..100));
             match end {
                 Some(Ok(end)) => {
-                    self.look_at(&end, &name);
+                    self.look_at(&end, &judged, &name);
                     if let RunEnd::GaveUp(_) = end {
                         pause *= 5;
                     }
@@ -95,14 +96,17 @@ impl Instance {
     }
 
     /// Notes what a run's end promises.
-    fn look_at(&self, end: &RunEnd, name: &str) {
-        let RunEnd::Led { outcome: LeadershipOutcome::Exited(ending), not_recorded } = end else { return };
-        if let Some(once_per) = &self.schedule.once_per
-            && *ending == Ending::Code(0)
-            && !not_recorded
-        {
+    fn look_at(&self, end: &RunEnd, command: &Command, name: &str) {
+        let RunEnd::Led { outcome, not_recorded } = end else { return };
+        let has_succeeded = match outcome {
+            LeadershipOutcome::Exited(ending) => *ending == Ending::Code(0),
+            LeadershipOutcome::SteppedDown | LeadershipOutcome::TimedOut => command.has_succeeded(),
+            _ => false,
+        };
+        if let Some(once_per) = self.schedule.once_per.as_ref().filter(|_| has_succeeded && !not_recorded) {
             self.ledger.closes(self.index, once_per.period);
         }
+        let LeadershipOutcome::Exited(_) = outcome else { return };
         if let Some(hold) = self.schedule.hold
             && !self.ledger.not_held.borrow().iter().any(|process| process == name)
         {
@@ -180,7 +184,7 @@ impl Instance {
         self.down.set(down);
         running.elector.kill();
         running.guard.kill();
-        if running.command.life() == Life::Runs {
+        if let Life::Runs | Life::Ended(_) = running.command.life() {
             running.command.vanish();
         }
     }

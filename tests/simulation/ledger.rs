@@ -2,14 +2,15 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::HashSet,
     hash::{DefaultHasher, Hasher},
     time::Duration,
 };
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::reply::Reply;
-use crate::{guard::Ending, lease::FencingToken};
+use super::{reply::Reply, schedule::Schedule};
+use crate::{guard::Ending, lease::FencingToken, once_per::OncePer};
 
 /// Keeps the books of one schedule.
 pub struct Ledger {
@@ -26,6 +27,12 @@ pub struct Ledger {
     changed: Notify,
     /// How many commands the servers have executed.
     pub executed: Cell<u64>,
+    /// Whether an instance has said that a fencing token is from the future.
+    pub heard_of_fence: Cell<bool>,
+    /// What is noted of successes; `None`: nothing, or nothing that could be judged.
+    notes: Option<Notes>,
+    /// How long a command may go on beside the next one; `None`: not at all.
+    overlap: Option<Duration>,
     /// How many times instances could not keep the lock for --hold.
     pub not_held: RefCell<Vec<String>>,
 }
@@ -38,9 +45,28 @@ struct Run {
     ordered: Instant,
     started: Instant,
     dead: Option<Instant>,
+    succeeded: bool,
+}
+
+/// How long a success counts, and for which tokens a note was asked for.
+struct Notes {
+    /// By the slowest clock, and from the moment at which a node's clock was known at the latest.
+    lasts: Duration,
+    tokens: RefCell<HashSet<u64>>,
 }
 
 impl Ledger {
+    /// Opens the books of a schedule.
+    pub fn of(schedule: &Schedule, is_shown: bool) -> Self {
+        // How long a note lasts can't be said where a clock was set.
+        let once_per = schedule.once_per.as_ref().filter(|_| schedule.jumps.is_none());
+        let notes = |once_per: &OncePer| Notes {
+            lasts: once_per.period.mul_f64(1.015) + schedule.times.ttl() / 2,
+            tokens: RefCell::default(),
+        };
+        Ledger { notes: once_per.map(notes), overlap: schedule.overlap, ..Self::new(is_shown) }
+    }
+
     pub fn new(is_shown: bool) -> Self {
         Ledger {
             began: Instant::now(),
@@ -52,6 +78,9 @@ impl Ledger {
             failed: Notify::new(),
             changed: Notify::new(),
             executed: Cell::new(0),
+            heard_of_fence: Cell::default(),
+            notes: None,
+            overlap: None,
             not_held: RefCell::default(),
         }
     }
@@ -66,6 +95,9 @@ impl Ledger {
     /// Takes what a process has written to its stderr.
     pub fn hear(&self, process: &str, line: &str) {
         self.tell(|| format!("{process} says: {line}"));
+        if line.contains("has a fencing token from") {
+            self.heard_of_fence.set(true);
+        }
         if line.contains("could not be kept for --hold") {
             self.not_held.borrow_mut().push(process.to_owned());
         }
@@ -79,6 +111,26 @@ impl Ledger {
             self.hash.borrow_mut().write(part);
         }
         self.tell(|| shown(node, command, reply));
+        self.judge(command, reply);
+    }
+
+    /// Checks what is said of a success: to a candidate only within its period, to all only once a note was asked for.
+    fn judge(&self, command: &[Vec<u8>], reply: &Reply) {
+        let (Some(notes), Some(args)) = (&self.notes, arguments(command)) else { return };
+        if let Some(token) = args.get(6).and_then(|note| token_of_success(note)) {
+            notes.tokens.borrow_mut().insert(token);
+        }
+        let is_told = args.get(5).is_some_and(|word| word == b"done");
+        let token = args.get(7).and_then(|token| String::from_utf8_lossy(token).parse().ok());
+        if is_told && !token.is_some_and(|token| notes.tokens.borrow().contains(&token)) {
+            self.fail("all are told of a success without a note".into());
+        }
+        if matches!(reply, Reply::Array(parts) if matches!(&parts[..], [Reply::Bulk(word), ..] if word == b"done")) {
+            let latest = self.runs.borrow().iter().filter(|run| run.succeeded).map(|run| run.started).max();
+            if latest.is_none_or(|started| started + notes.lasts < Instant::now()) {
+                self.fail("a candidate is told of a success that is none, or of an earlier period".into());
+            }
+        }
     }
 
     /// Returns a hash of all that has happened so far.
@@ -113,7 +165,8 @@ impl Ledger {
         let now = Instant::now();
         self.digest(token.get());
         let mut runs = self.runs.borrow_mut();
-        if let Some(other) = runs.iter().find(|run| run.dead.is_none()) {
+        let other = runs.iter().find(|run| run.dead.is_none());
+        if let Some(other) = other.filter(|_| self.overlap.is_none()) {
             self.fail(format!("instance {instance} starts its command while that of instance {} runs", other.instance));
         }
         if let Some(largest) = runs.iter().map(|run| run.token).max().filter(|largest| token <= *largest) {
@@ -122,7 +175,7 @@ impl Ledger {
         if let Some(until) = self.closed.get().filter(|until| now < *until) {
             self.fail(early(instance, until - now));
         }
-        runs.push(Run { instance, token, ordered, started: now, dead: None });
+        runs.push(Run { instance, token, ordered, started: now, dead: None, succeeded: false });
         self.changed.notify_waiters();
         runs.len() - 1
     }
@@ -130,7 +183,17 @@ impl Ledger {
     /// Notes that nothing is left of a command.
     pub fn command_is_dead(&self, run: usize, ending: Ending) {
         let mut runs = self.runs.borrow_mut();
-        runs[run].dead = Some(Instant::now());
+        let now = Instant::now();
+        (runs[run].dead, runs[run].succeeded) = (Some(now), ending == Ending::Code(0));
+        if let Some((next, most)) =
+            runs.get(run + 1).zip(self.overlap).filter(|(next, most)| now - next.started > *most)
+        {
+            let by = now - next.started;
+            self.fail(format!(
+                "instance {} runs its command for {by:?} beside the next one, not {most:?}",
+                runs[run].instance
+            ));
+        }
         self.changed.notify_waiters();
         self.tell(|| format!("instance {}: its command is dead: {ending:?}", runs[run].instance));
     }
@@ -189,6 +252,18 @@ impl Ledger {
         hash.write_u64(number);
         hash.write_u128(self.began.elapsed().as_nanos());
     }
+}
+
+/// Returns the arguments of a script, after its keys.
+fn arguments(command: &[Vec<u8>]) -> Option<&[Vec<u8>]> {
+    let [name, _, keys, rest @ ..] = command else { return None };
+    let keys: usize = String::from_utf8_lossy(keys).parse().ok()?;
+    rest.get(keys..).filter(|_| name == b"EVAL")
+}
+
+/// Returns the token in a note of a success, if it is one.
+fn token_of_success(note: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<serde_json::Value>(note).ok()?["token"].as_u64()
 }
 
 fn early(instance: usize, by: Duration) -> String {

@@ -37,6 +37,12 @@ pub struct Schedule {
     pub empties: bool,
     /// Instances differ in how many of the nodes they use, as during a change of the list.
     pub lists: bool,
+    /// All nodes' clocks were set back by more than their servers had been up.
+    pub set_back: bool,
+    /// One node has a fencing token from the future, and another one is down: nobody can lead.
+    pub fence_ahead: bool,
+    /// A node that a lease on a bare quorum stands on gives its vote to another one. How long both may run then.
+    pub overlap: Option<Duration>,
     pub command_lasts: Duration,
     /// How many of a hundred commands fail.
     pub fails: u8,
@@ -128,6 +134,9 @@ impl Schedule {
             jumps: None,
             empties: false,
             lists: false,
+            set_back: false,
+            fence_ahead: false,
+            overlap: None,
             command_lasts: one(&[3, 100, 600, 5000]),
             fails: one_of(&[0, 30, 100]),
             once_per,
@@ -146,6 +155,31 @@ impl Schedule {
                 command_lasts: ttl / 2,
                 once_per: None,
                 hold: Some(6 * ttl),
+                ..schedule.undisturbed()
+            };
+        }
+        if seed % 17 == 9 {
+            return schedule.with_a_vote_taken();
+        }
+        if seed % 23 == 16 {
+            // Requests to step down come so often that some come between the end of a command and that of what it leaves behind.
+            return Schedule {
+                lasts: 30 * ttl,
+                once_per: Some(OncePer { period: 2 * ttl, attempts: None, key: None }),
+                hold: None,
+                step_downs: Some(ttl / 5),
+                fails: 0,
+                command_lasts: ttl / 2,
+                ..schedule.undisturbed()
+            };
+        }
+        if seed % 29 == 5 {
+            return Schedule {
+                lasts: 3 * ttl,
+                nodes: 3,
+                instances: 2,
+                fence_ahead: true,
+                impatient: 0,
                 ..schedule.undisturbed()
             };
         }
@@ -188,7 +222,35 @@ impl Schedule {
                 ..schedule.undisturbed()
             };
         }
+        if seed % 13 == 8 {
+            // Who has seen its server for long enough may lead, and so must stay.
+            return Schedule { set_back: true, impatient: 0, ..schedule };
+        }
         schedule
+    }
+
+    /// Returns a schedule in which a leader has the time to learn that a vote is gone before its deadline ends its command.
+    fn with_a_vote_taken(self) -> Self {
+        let (ttl, kill_after) = (Duration::from_secs(4), Duration::from_millis(100));
+        let times = Times::new(ttl, Some(kill_after)).expect("times that fit");
+        // Its next extension shows it: once the one node has not answered in time, and what is late has come.
+        let learns = times.extend_every() + times.answer_timeout() + Duration::from_millis(60);
+        Schedule {
+            times,
+            stop_timeout: kill_after,
+            lasts: 10 * ttl,
+            nodes: 3,
+            instances: 3,
+            far: false,
+            clocks: Clocks::Alike,
+            overlap: Some(learns + kill_after + times.margin()),
+            command_lasts: 20 * ttl,
+            once_per: None,
+            max_run: None,
+            hold: None,
+            impatient: 0,
+            ..self.undisturbed()
+        }
     }
 
     /// Returns the same schedule without faults.
@@ -208,12 +270,16 @@ impl Schedule {
 
     /// Draws what a command does.
     pub fn plan(&self) -> Plan {
+        let lasts = self.command_lasts.mul_f64(2.0 * fastrand::f64());
+        // The clock of its host may be slow, and timers tick in milliseconds.
+        let dies_within = self.times.margin().mul_f64(0.98) - Duration::from_millis(2);
         Plan {
-            lasts: self.command_lasts.mul_f64(2.0 * fastrand::f64()),
+            lasts,
+            // Not drawn, so that each seed draws what it did before.
+            leaves: if lasts.as_nanos().is_multiple_of(2) { dies_within } else { Duration::ZERO },
             code: i32::from(fastrand::u8(0..100) < self.fails),
             stops_within: (fastrand::u8(0..3) > 0).then(|| self.times.kill_after().mul_f64(1.5)),
-            // The clock of its host may be slow, and timers tick in milliseconds.
-            dies_within: self.times.margin().mul_f64(0.98) - Duration::from_millis(2),
+            dies_within,
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{
     network::{Afterwards, Jitter, Network, Way},
     node::{Keeps, Node},
     schedule::Schedule,
+    server::Client,
 };
 use crate::{
     lease::{Quorums, quorum},
@@ -22,6 +23,12 @@ use crate::{
     redlock::{Address, RedlockConfig},
     settings::BackendConfig,
 };
+
+/// How far clocks are set back before anything happens: by more than servers have been up.
+const BACK: Duration = Duration::from_secs(2000);
+
+/// How far a fencing token from the future is ahead: farther than clocks differ.
+const AHEAD: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// The state of a schedule.
 pub struct World {
@@ -74,7 +81,7 @@ fn exponential(mean: Duration) -> Duration {
 
 impl World {
     fn new(schedule: Schedule, is_shown: bool) -> Rc<Self> {
-        let ledger = Rc::new(Ledger::new(is_shown));
+        let ledger = Rc::new(Ledger::of(&schedule, is_shown));
         ledger.tell(|| format!("{schedule:#?}"));
         let network = Network::new(schedule.instances + 1, schedule.nodes);
         let node = |index| {
@@ -102,6 +109,12 @@ impl World {
         self.begin();
         sleep(self.schedule.lasts).await;
         self.settle();
+        if self.schedule.fence_ahead {
+            if !self.ledger.heard_of_fence.get() {
+                self.ledger.fail("nobody says that a fencing token from the future keeps all from leading".into());
+            }
+            return [Duration::ZERO; 3];
+        }
         self.drill().await
     }
 
@@ -117,10 +130,24 @@ impl World {
         for node in &self.nodes {
             node.start(Default::default(), Duration::from_secs(1000));
         }
+        self.misconfigure();
         for instance in &self.instances {
             spawn_local(instance.clone().live());
         }
         self.disturb();
+    }
+
+    /// Makes wrong what is wrong from the beginning.
+    fn misconfigure(&self) {
+        if self.schedule.set_back {
+            self.nodes.iter().for_each(|node| node.machine.set_clock(-(BACK.as_micros() as i64)));
+        }
+        if self.schedule.fence_ahead {
+            let fence = (self.nodes[0].machine.wall() + AHEAD).as_micros().to_string();
+            let set = ["SET".as_bytes(), format!("{RESOURCE}:fence").as_bytes(), fence.as_bytes()].map(<[u8]>::to_vec);
+            self.execute(&self.nodes[0], &set);
+            self.nodes[1].crash(false);
+        }
     }
 
     /// Starts what is to happen from time to time.
@@ -163,6 +190,30 @@ impl World {
         self.often(Some(self.schedule.times.ttl() / 2), |world| async move { world.node().save() });
         if self.schedule.empties {
             spawn_local(self.clone().empty());
+        }
+        if self.schedule.overlap.is_some() {
+            spawn_local(self.clone().take_votes());
+        }
+    }
+
+    /// Lets a node that a lease on a bare quorum stands on give its vote to another, once in each run: its clock jumps, and a new
+    /// candidate comes.
+    async fn take_votes(self: Rc<Self>) {
+        let ttl = self.schedule.times.ttl();
+        while !self.quiet.get() {
+            self.ledger.is_led().await;
+            let (Some(leader), Some(run)) = (self.ledger.leader(), self.ledger.present_run()) else { continue };
+            for way in [Way::ToNode, Way::FromNode] {
+                self.network.cut(leader, 2, way, 4 * ttl, Afterwards::Delivered);
+            }
+            // Until its lock there has expired.
+            sleep(2 * ttl).await;
+            if self.ledger.present_run() == Some(run) && !self.quiet.get() {
+                self.ledger.tell(|| "node 1: its clock is set".into());
+                self.nodes[1].machine.set_clock(ttl.as_micros() as i64);
+                self.instances[(leader + 1) % self.instances.len()].kill(false);
+            }
+            self.ledger.is_over(run).await;
         }
     }
 
@@ -298,9 +349,13 @@ impl World {
             _ => "released".to_owned(),
         };
         self.ledger.tell(|| format!("node {}: somebody publishes {message}", node.index));
-        let command = ["PUBLISH", RESOURCE, &message].map(|part| part.as_bytes().to_vec());
-        let mut client = super::server::Client { number: 0, sender: None, resp3: false };
-        server.borrow_mut().execute(&mut client, &command);
+        self.execute(&node, &["PUBLISH", RESOURCE, &message].map(|part| part.as_bytes().to_vec()));
+    }
+
+    /// Executes a command on a node, from nowhere.
+    fn execute(&self, node: &Node, command: &[Vec<u8>]) {
+        let mut client = Client { number: 0, sender: None, resp3: false };
+        node.server().into_iter().for_each(|server| drop(server.borrow_mut().execute(&mut client, command)));
     }
 
     async fn some_step_down(self: Rc<Self>) {

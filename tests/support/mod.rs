@@ -4,6 +4,7 @@
 
 mod apart;
 mod connection;
+mod counters;
 mod dns;
 mod kitchen;
 mod leaderrun;
@@ -22,6 +23,7 @@ mod witnesses;
 
 pub use self::{
     apart::Apart,
+    counters::Counters,
     dns::{NameServer, Query, Says, addresses},
     kitchen::Kitchen,
     leaderrun::{Leaderrun, Output, Running},

@@ -19,6 +19,8 @@ const PREFIX: &str = "leaderrun:";
 pub struct Server {
     pub port: u16,
     extra: Vec<String>,
+    /// What to load into it for a clock of its own.
+    preload: Option<String>,
     folder: TempDir,
     child: Option<Child>,
     kept: Kept,
@@ -31,23 +33,58 @@ impl Server {
 
     /// Starts a server with additional options.
     pub fn start_with(extra: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
         let extra = extra.iter().map(ToString::to_string).collect();
-        let mut server = Server { port: 0, extra, folder, child: None, kept: Kept::default() };
+        Self::new(extra, None).on_a_free_port()
+    }
+
+    /// Starts a server whose clock can be set while it runs. Returns `None` where there is no libfaketime.
+    pub fn with_clock() -> Option<Self> {
+        let shown = Command::new("faketime").args(["-f", "+0s", "printenv", "LD_PRELOAD"]).output().ok()?;
+        let library = String::from_utf8(shown.stdout).ok()?;
+        // An allocator that asks for the time while libfaketime allocates would never end: malloc is that of the C library.
+        let preload = Some(format!("{} libc.so.6", library.trim()));
+        let server = Self::new(Vec::new(), preload);
+        server.set_clock(0);
+        Some(server.on_a_free_port())
+    }
+
+    fn new(extra: Vec<String>, preload: Option<String>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Server { port: 0, extra, preload, folder, child: None, kept: Kept::default() }
+    }
+
+    fn on_a_free_port(mut self) -> Self {
         for _ in 0..10 {
-            server.port = free_port();
-            if server.launch() {
-                return server;
+            self.port = free_port();
+            if self.launch() {
+                return self;
             }
         }
-        panic!("no redis-server starts:\n{}", server.log());
+        panic!("no redis-server starts:\n{}", self.log());
+    }
+
+    /// Sets the server's clock, if it has its own: so many milliseconds ahead of the machine's.
+    pub fn set_clock(&self, ahead: i64) {
+        let [new, clock] = ["clock.new", "clock"].map(|name| self.folder.path().join(name));
+        std::fs::write(&new, format!("{:+}", ahead as f64 / 1000.0)).expect("a clock");
+        std::fs::rename(new, clock).expect("a clock");
+    }
+
+    pub fn has_clock(&self) -> bool {
+        self.preload.is_some()
     }
 
     /// Starts the process. Returns false if it ends at once: something else may have the port of its cluster's bus.
     fn launch(&mut self) -> bool {
         let log = File::create(self.folder.path().join("log")).expect("a log");
         // The server dies with the test, even if the test is killed.
-        let child = Command::new("setpriv")
+        let mut command = Command::new("setpriv");
+        if let Some(preload) = &self.preload {
+            let clock = self.folder.path().join("clock");
+            command.env("LD_PRELOAD", preload).env("FAKETIME_TIMESTAMP_FILE", clock);
+            command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        let child = command
             .args(["--pdeathsig", "KILL"])
             .arg(std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()))
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
