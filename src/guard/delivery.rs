@@ -140,8 +140,6 @@ fn deliver_to_group(signal: c_int, group: Pid, command: &Command, tree: &Tree, u
     if command.owns(group) {
         command.signal_group(signal);
     } else {
-        // A leaderrun in the tree gets it as well, and asks at once whether the group has it.
-        let _ = tree.signal(signal, Members::Bystanders(group), until);
         let _ = tree.signal(signal, Members::Group(group), until);
     }
 }

@@ -77,10 +77,8 @@ pub(super) struct TreeSize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Members {
     All,
-    /// Those of one process group, without those that listen there for a leaderrun in the tree.
+    /// Those of one process group.
     Group(Pid),
-    /// Those that listen in this group for a leaderrun in the tree.
-    Bystanders(Pid),
     /// All outside of one process group.
     AllBut(Pid),
 }
@@ -110,20 +108,26 @@ impl Tree {
         Ok(Tree { session: Some(getsid(None)?), ..Tree::open()? })
     }
 
-    /// Sends a signal to our children, and to what descends from them, as far as that can be found until this moment.
+    /// Sends a signal to our children, and to what descends from them, as far as that can be found until this moment. What
+    /// listens in a group for a leaderrun in the tree gets it first: that leaderrun asks it at once.
     ///
     /// # Errors
     /// Our children could not be listed.
     pub(super) fn signal(&self, number: c_int, members: Members, until: Moment) -> Result<(), Errno> {
+        self.signal_those(number, until, |pid| members.include(pid) && is_bystander(pid))?;
+        self.signal_those(number, until, |pid| members.include(pid) && !is_bystander(pid))
+    }
+
+    fn signal_those(&self, number: c_int, until: Moment, is_meant: impl Fn(Pid) -> bool) -> Result<(), Errno> {
         self.each_child(|child| {
-            if members.include(child) {
+            if is_meant(child) {
                 let _ = send_to_child(child, number);
             }
         })?;
         self.each_child(|child| {
             if Moment::now() < until {
                 self.visit_below(child, &mut |pid, held| {
-                    if members.include(pid) {
+                    if is_meant(pid) {
                         let _ = held.send(number);
                     }
                 });
@@ -272,8 +276,7 @@ impl Members {
     fn include(self, pid: Pid) -> bool {
         match self {
             Members::All => true,
-            Members::Group(group) => getpgid(Some(pid)) == Ok(group) && !is_bystander(pid),
-            Members::Bystanders(group) => getpgid(Some(pid)) == Ok(group) && is_bystander(pid),
+            Members::Group(group) => getpgid(Some(pid)) == Ok(group),
             Members::AllBut(group) => getpgid(Some(pid)) != Ok(group),
         }
     }
