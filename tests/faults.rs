@@ -111,7 +111,7 @@ fn no_descriptor_for_the_command_any_more() {
     let resource = unique("full");
     let mut leader = Leaderrun::on(&servers, &resource, TTL).shell("echo up; exec sleep 1000");
     leader.says("up");
-    let standby = Leaderrun::on(&servers, &resource, TTL).args(["true"]).spawn();
+    let standby = Leaderrun::on(&servers, &resource, TTL).readable().args(["true"]).spawn();
     let guard = standby.guard();
     eventually("all that the guard opens", || {
         let mut open = fs::read_dir(format!("/proc/{guard}/fd")).expect("its descriptors").flatten();

@@ -137,6 +137,19 @@ fn a_signal_that_the_command_sends_to_its_group_arrives_once() {
     terminal.shows("ready> ");
 }
 
+#[test]
+fn a_signal_that_the_command_sends_to_its_group_before_the_guard_has_left_that_arrives_once() {
+    // strace(1) keeps the guard in the group for a while.
+    let slow = "strace -qq -f -o /dev/null -e trace=setsid -e inject=setsid:delay_enter=300000";
+    let mut terminal = Terminal::with_shell();
+    terminal.run(&format!(
+        "{slow} {} sh -c 'n=0; trap \"n=\\$((n+1))\" TERM; kill -TERM 0; i=0; while [ $i -lt 100 ]; do sleep 0.01; i=$((i+1)); done; echo n is $n'",
+        run()
+    ));
+    terminal.shows("n is 1");
+    terminal.shows("ready> ");
+}
+
 /// The alarm of a process goes on when it execs.
 #[test]
 fn an_alarm_from_before_leaderrun_ends_the_command() {

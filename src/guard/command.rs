@@ -107,6 +107,12 @@ impl Command {
         self.main == Some(pid)
     }
 
+    /// Returns whether the main process was there before another process, which may be gone: as far as the kernel hands out
+    /// process ids in ascending order. The main process itself counts, too.
+    pub(super) fn was_there_before(&self, other: Pid) -> bool {
+        self.main.is_some_and(|main| main <= other)
+    }
+
     /// Returns how the main process has ended, if it has, and leaves it to be reaped.
     pub(super) fn ending(&self) -> Option<Ending> {
         self.main.and_then(wait::peek_at)

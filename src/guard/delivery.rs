@@ -78,7 +78,9 @@ impl Delivery {
         // long as the command hasn't taken it. What processes have sent, the elector passes on, unless a bystander has it.
         let has_bystander = self.bystander.is_some();
         let signals = std::mem::take(&mut self.early).into_iter().chain(late.signals);
-        let is_lost = |signal: &Signaled| signal.by_terminal() || has_bystander && !signal.by_kernel;
+        let is_lost = |signal: &Signaled| {
+            signal.by_terminal() || has_bystander && !signal.by_kernel && !command.was_there_before(signal.sender)
+        };
         for signal in signals.filter(|signal| signal.ends_a_process() && is_lost(signal)) {
             command.signal(signal.number);
         }
