@@ -31,6 +31,7 @@ fn json_has_the_time_resource_holder_token_and_a_documented_event() {
     };
     let leader = start("web-1");
     witnesses.started(1);
+    leader.reports("\"started\"");
     let standby = start("web-2");
     standby.reports("stands_by");
     leader.signal(Signal::SIGTERM);
