@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::{
     Leaderrun, Terminal, Tree, UP, children, eventually, leaderrun_of, local, may_make_namespaces, name, run, signal,
-    state, unique, unshare,
+    signal_set, state, unique, unshare,
 };
 use nix::sys::signal::Signal;
 
@@ -51,11 +51,8 @@ fn control_c_before_there_is_a_guard_ends_it() {
     terminal.run(&format!("{slow} {} sh -c '{UP}; exec sleep 1000'", run()));
     let shell = terminal.pid();
     let strace = eventually("strace", || children(shell).first().copied().filter(|&pid| name(pid) == "strace"));
-    let blocks = |pid: &i32| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        status.lines().any(|line| line.strip_prefix("SigBlk:\t").is_some_and(|set| set.contains(|c| c != '0')))
-    };
-    let elector = || children(strace).into_iter().find(|pid| name(*pid) == "leaderrun" && blocks(pid));
+    let blocks = |pid: i32| signal_set(pid, "SigBlk").is_some_and(|set| set != 0);
+    let elector = || children(strace).into_iter().find(|pid| name(*pid) == "leaderrun" && blocks(*pid));
     eventually("leaderrun", elector);
     terminal.type_in("\x03");
     terminal.shows("ready> ");

@@ -3,13 +3,13 @@
 use super::who_leads::describe;
 use crate::{exit::Exit, report, status::ElectionStatus};
 
-/// Reports that a resource with these slots has no such one, or that it isn't known how many it has. Returns the exit status.
-pub(super) fn refuse(seen: &[&ElectionStatus]) -> Exit {
-    let Some(first) = seen.first() else { return Exit::NoQuorum };
-    let resource = &first.resource;
-    match seen.len() {
-        1 if !first.known => {
-            report::print_error(format_args!("{resource}: {}", describe(first)));
+/// Reports that a resource, of which this is one of `of` slots, has no such one, or that it isn't known how many it has.
+/// Returns the exit status.
+pub(super) fn refuse(seen: &ElectionStatus, of: usize) -> Exit {
+    let resource = &seen.resource;
+    match of {
+        1 if !seen.known => {
+            report::print_error(format_args!("{resource}: {}", describe(seen)));
             return Exit::NoQuorum;
         }
         1 => report::print_error(format_args!("{resource} has one leader at a time; leave out --slot")),

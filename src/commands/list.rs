@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     history::{RunReport, end},
-    metrics::{self, Place, Resource},
+    metrics::{self, Place, Resource, Standbys},
     output::{say, say_json},
     shown::{shown_duration, shown_start},
     table,
@@ -57,18 +57,17 @@ struct ResourceReport<'a> {
 pub(super) async fn of_nodes(config: &RedlockConfig, times: Times, json: bool, metrics: Option<&Path>) -> Result<Exit> {
     let nodes = RedlockObserver::open(config, "", times, None);
     let Listing { names, is_cut_off, turnout } = nodes.list().await;
-    let look = |(name, slots): &(String, u16)| {
-        let (mut observer, slots) = (Observer::Redlock(nodes.of_listed(name)), *slots);
+    let look = |(name, slots): (String, u16)| {
+        let mut observer = Observer::Redlock(nodes.of_listed(&name));
         async move {
             let seen = observer.look_back_at_all(slots, RECENT).await;
-            let standbys = if metrics.is_some() { observer.standbys().await } else { None };
-            (seen, standbys)
+            (seen, standbys_for(metrics, &observer, &name).await)
         }
     };
-    let all: Vec<(Vec<Resource>, Option<u32>)> = stream::iter(names.iter().map(look)).buffered(AT_ONCE).collect().await;
-    let of_name = |((name, _), (_, standbys)): (&(String, u16), &(_, Option<u32>))| Some((name.clone(), (*standbys)?));
-    let standbys: Vec<(String, u32)> = names.iter().zip(&all).filter_map(of_name).collect();
-    let resources: Vec<Resource> = all.into_iter().flat_map(|(seen, _)| seen).collect();
+    let looks = stream::iter(names.into_iter().map(look)).buffered(AT_ONCE);
+    let (resources, standbys): (Vec<Vec<Resource>>, Vec<Option<Standbys>>) = looks.unzip().await;
+    let resources: Vec<Resource> = resources.into_iter().flatten().collect();
+    let standbys: Vec<Standbys> = standbys.into_iter().flatten().collect();
     if is_cut_off {
         let shown = resources.len();
         report::print_error(format_args!(
@@ -94,13 +93,19 @@ pub(super) async fn of_this_machine(times: Times, json: bool, metrics: Option<&P
     for name in local::resources()? {
         let mut observer = Observer::open(&BackendConfig::Local { file: None }, &name, times, None)?;
         resources.extend(observer.look_back_at_all(1, RECENT).await);
-        standbys.extend(observer.standbys().await.map(|standbys| (name, standbys)));
+        standbys.extend(standbys_for(metrics, &observer, &name).await);
     }
     match metrics {
         Some(file) => metrics::write(file, &resources, &standbys, Place::ThisMachine)?,
         None => print(&Turnout::of_this_machine(), &resources, json)?,
     }
     Ok(Exit::Command(0))
+}
+
+/// Returns how many stand by for a resource, if that is known, and the metrics want to know it.
+async fn standbys_for(metrics: Option<&Path>, observer: &Observer, name: &str) -> Option<Standbys> {
+    metrics?;
+    Some((name.to_owned(), observer.standbys().await?))
 }
 
 fn print(turnout: &Turnout, resources: &[Resource], json: bool) -> Result<()> {

@@ -23,6 +23,9 @@ const FOR_ALL: u32 = 0o644;
 /// A resource, and its last runs.
 pub(super) type Resource = (ElectionStatus, History);
 
+/// The name of a resource, and how many instances stand by for it.
+pub(super) type Standbys = (String, u32);
+
 /// Where the resources are.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
@@ -37,11 +40,11 @@ pub(super) enum Place {
 }
 
 /// Writes the metrics of these resources to a file, in place of what it had before: a reader finds all or none of them. `-`
-/// is stdout. `standbys`: how many stand by for which resource, where that is known.
+/// is stdout. `standbys`: of the resources of which that is known.
 ///
 /// # Errors
 /// The file can't be written, or isn't a regular file.
-pub(super) fn write(file: &Path, resources: &[Resource], standbys: &[(String, u32)], place: Place) -> Result<()> {
+pub(super) fn write(file: &Path, resources: &[Resource], standbys: &[Standbys], place: Place) -> Result<()> {
     let text = text(resources, standbys, place);
     if file == Path::new("-") {
         return Ok(say_text(&text)?);
@@ -67,7 +70,7 @@ fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     written.and_then(|()| fs::rename(&new, file)).inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
-fn text(resources: &[Resource], standbys: &[(String, u32)], place: Place) -> String {
+fn text(resources: &[Resource], standbys: &[Standbys], place: Place) -> String {
     let mut text = String::new();
     if let Place::Nodes { all, voters, known } = place {
         metric(&mut text, "nodes", "Redis servers of the lock", [(String::new(), all)]);

@@ -48,8 +48,8 @@ struct Slots<'a> {
     slots: Vec<StatusReport<'a>>,
 }
 
-/// Prints who leads, in each slot, the last run, how many stand by and a table of the nodes; or all of it as JSON; or writes the metrics to a
-/// file.
+/// Prints who leads, in each slot, the last run, how many stand by and a table of the nodes; or all of it as JSON; or writes
+/// the metrics to a file.
 pub(super) async fn print(mut observer: Observer, slots: u16, json: bool, metrics: Option<&Path>) -> Result<Exit> {
     let all = observer.look_back_at_all(slots, RECENT).await;
     let standbys = observer.standbys().await;

@@ -34,7 +34,7 @@ pub(super) async fn ask(mut observer: Observer, slots: u16, request: Request) ->
     let number = match (slot, of) {
         (None, 1) => 1,
         (Some(slot), of) if slot <= of => slot,
-        _ => return Ok(chosen_slot::refuse(&all.iter().collect::<Vec<_>>())),
+        _ => return Ok(chosen_slot::refuse(&all[0], all.len())),
     };
     observer.turn_to(Slot { number, of });
     let seen = all.swap_remove(usize::from(number) - 1);

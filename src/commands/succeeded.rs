@@ -65,11 +65,10 @@ pub(super) async fn ask(
         Some(slot) => reports.filter(|report| report.slot.unwrap_or(1) == slot).collect(),
         None => reports.collect(),
     };
-    let succeeded = reports.iter().map(|report| report.succeeded).collect::<Option<Vec<bool>>>();
-    let succeeded = succeeded.map(|each| each.into_iter().all(|succeeded| succeeded));
     if reports.is_empty() {
-        return Ok(chosen_slot::refuse(&all.iter().map(|(seen, _)| seen).collect::<Vec<_>>()));
+        return Ok(all.first().map_or(Exit::NoQuorum, |(seen, _)| chosen_slot::refuse(seen, all.len())));
     }
+    let succeeded = reports.iter().try_fold(true, |all, report| report.succeeded.map(|succeeded| all && succeeded));
     match reports.as_slice() {
         [report] if json => say_json(report)?,
         [first, ..] if json => {

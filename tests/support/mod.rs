@@ -30,7 +30,7 @@ pub use self::{
     limits::{Limit, lower, mapped},
     lookup::{is_found, is_found_by, is_not_resolved, look},
     ports::free_port,
-    processes::{Tree, bystander_of, children, heed_signals, is_pending, name, signal, state, threads},
+    processes::{Tree, bystander_of, children, heed_signals, is_pending, name, signal, signal_set, state, threads},
     proxy::{Mode, Proxy},
     scenery::{End, LONG_TTL, Leading, Shape, Stage, TTL, each_end, failing_ends, program},
     sentinels::{Group, NAME, Sentinel},

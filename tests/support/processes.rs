@@ -58,9 +58,14 @@ pub fn state(pid: i32) -> char {
 
 /// Returns whether a process has yet to take a signal that was sent to it.
 pub fn is_pending(pid: i32, signal: Signal) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process of this test");
-    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).expect("its signals");
-    u64::from_str_radix(pending.trim(), 16).expect("a mask") & 1 << (signal as u64 - 1) != 0
+    signal_set(pid, "ShdPnd").expect("a process of this test") & 1 << (signal as u64 - 1) != 0
+}
+
+/// Returns a set of signals by its name in /proc/PID/status, where signal 1 is the lowest bit; `None` if the process is gone.
+pub fn signal_set(pid: i32, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let set = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"))?;
+    Some(u64::from_str_radix(set, 16).expect("a mask"))
 }
 
 /// Returns the name of a process, as ps(1) shows it by default.
