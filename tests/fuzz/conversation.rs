@@ -96,10 +96,14 @@ pub fn conversation(data: &[u8]) {
     machine.printed.borrow().lines().for_each(is_one_line);
 }
 
-/// Runs one of three: the check, a look, and a leadership from campaign to release.
+/// Runs one of three: the check, a look, and a leadership from campaign to release. Each node may be behind a Sentinel.
 async fn ask(task: u8) {
     let (nodes, slots) = (1 + usize::from(task / 3) % 3, 1 + u16::from(task / 9) % 3);
-    let address = |node| Address::parse(&format!("unix:///simulated/{node}")).expect("an address");
+    let url = |node| match task / 27 % 2 {
+        0 => format!("unix:///simulated/{node}"),
+        _ => format!("redis-sentinel://sentinel-{node}/node"),
+    };
+    let address = |node| Address::parse(&url(node)).expect("an address");
     let config = RedlockConfig {
         addresses: (0..nodes).map(address).collect(),
         quorums: Quorums::of(nodes),

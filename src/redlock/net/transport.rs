@@ -46,8 +46,8 @@ pub(super) async fn connect(
     timeouts: Timeouts,
 ) -> io::Result<Box<dyn Stream>> {
     #[cfg(any(test, fuzzing))]
-    if let ConnectionAddr::Unix(path) = address
-        && let Some(connecting) = crate::host::simulated::connect(path, timeouts.unacknowledged)
+    if let Some(place) = simulated_place(address)
+        && let Some(connecting) = crate::host::simulated::connect(place, timeouts.unacknowledged)
     {
         return Ok(Box::new(connecting.await?));
     }
@@ -58,6 +58,16 @@ pub(super) async fn connect(
         }
         (ConnectionAddr::Unix(path), _) => Ok(Box::new(UnixStream::connect(path).await?)),
         _ => Err(io::Error::new(io::ErrorKind::Unsupported, "an unknown kind of address")),
+    }
+}
+
+/// Returns the path that stands for this server on a simulated network.
+#[cfg(any(test, fuzzing))]
+fn simulated_place(address: &ConnectionAddr) -> Option<&std::path::Path> {
+    match address {
+        ConnectionAddr::Unix(path) => Some(path),
+        ConnectionAddr::Tcp(host, _) => Some(host.as_ref()),
+        _ => None,
     }
 }
 
