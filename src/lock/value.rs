@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::proof::ReleaseProof;
 use crate::lease::{FencingToken, ListSizes};
 
-/// The longest name of a holder that is taken from another library's value, in characters.
+/// The longest name of a holder that is shown, in characters: none of ours is longer.
+const LONGEST_HOLDER: usize = 512;
+
+/// The longest one that is taken from another library's value.
 const LONGEST_FOREIGN_HOLDER: usize = 200;
 
 /// The value of a lock on the nodes, unique to one leadership. Ours name their holder; another library's may be
@@ -94,7 +97,10 @@ impl LockValue {
 
     /// Returns the holder that it names; another library's value stands for its holder.
     pub(crate) fn holder(&self) -> String {
-        self.mark().map_or_else(|| self.0.chars().take(LONGEST_FOREIGN_HOLDER).collect(), |mark| mark.holder)
+        match self.mark() {
+            Some(mark) => mark.holder.chars().take(LONGEST_HOLDER).collect(),
+            None => self.0.chars().take(LONGEST_FOREIGN_HOLDER).collect(),
+        }
     }
 
     /// Returns what distinguishes it from all other values; `None` for another library's.

@@ -10,6 +10,7 @@ pub(crate) fn values(data: &[u8]) {
     let (kept, ttl, lists) = (value.kept(), value.ttl(), value.lists());
     assert!(kept != value || value.is_kept(), "a late extension would touch the kept lock");
     is_one_line(&value.holder());
+    assert!(value.holder().chars().count() <= 512, "it would fill the screen");
     if value.is_ours() {
         assert!(kept.is_kept() && kept.is_ours());
         assert_eq!((kept.holder(), kept.ttl(), kept.lists()), (value.holder(), ttl, lists));
