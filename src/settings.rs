@@ -18,7 +18,7 @@ use crate::{
     history::KEPT_FOR,
     leader_variables::{LeaderAround, SLOT, SLOTS, TOKEN, leader_around},
     lease::{Quorums, Times},
-    lock::{MOST_SLOTS, Slot, slot_suffix},
+    lock::{LONGEST_NAME, MOST_SLOTS, Slot, slot_suffix},
     once_per::{OncePer, PeriodKey},
     program::Program,
     redlock::{Address, KEY_SUFFIXES, RedlockConfig, Tls, urls},
@@ -26,9 +26,6 @@ use crate::{
     report::Report,
     server_url,
 };
-
-/// The longest name, in bytes.
-const LONGEST_NAME: usize = 512;
 
 /// The variable with the password for servers whose URL has none.
 const PASSWORD: &str = "REDISCLI_AUTH";

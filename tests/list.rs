@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, time::Duration};
 
-use crate::support::{Leaderrun, Running, Servers, unique};
+use crate::support::{Leaderrun, Output, Running, Servers, unique};
 use serde_json::{Value, json};
 
 const TTL: Duration = Duration::from_secs(3);
@@ -147,6 +147,27 @@ fn many_resources_with_long_names_are_listed() {
     let listed: Value = serde_json::from_str(&output.stdout).expect("JSON");
     let listed = resources(&listed);
     assert_eq!((listed.len(), &listed[299]["resource"]), (300, &json!(name(299))));
+}
+
+#[test]
+fn names_longer_than_any_of_ours_fill_no_screen() {
+    let servers = Servers::start(1);
+    let (resource, long) = (unique("plain"), "x".repeat(5_000));
+    let value = json!({ "id": "7", "holder": long, "release": "a" });
+    let run = json!({ "token": 5, "id": "7", "holder": long, "start": 1_000, "ran_ms": 9, "end": "success" });
+    for [command, key, member] in
+        [["SET", "", &value.to_string()], ["SET", ":fence", "5"], ["ZADD", ":runs", &run.to_string()]]
+    {
+        let key = format!("leaderrun:{resource}{key}");
+        let score = (command == "ZADD").then_some("5");
+        servers.0[0].query::<()>(&[&[command, &key], score.as_slice(), &[member]].concat());
+    }
+    servers.0[0].query::<()>(&["SET", &format!("leaderrun:{long}:fence"), "5"]);
+    for question in [&["--list"][..], &["-r", &resource, "--status"], &["-r", &resource, "--history"]] {
+        let Output { stdout, .. } = Leaderrun::new().args(["-R", &servers.urls()]).args(question).output();
+        assert!(stdout.contains("xxx"), "{stdout}");
+        assert!(stdout.lines().all(|line| line.len() < 1_000), "{stdout}");
+    }
 }
 
 #[test]

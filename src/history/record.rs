@@ -54,6 +54,7 @@ pub(crate) struct RunRecord {
     /// What distinguishes its leader's lock from all others; empty in the file of a lock.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
+    #[serde(deserialize_with = "read_holder")]
     pub holder: String,
     /// When the lease was granted or, from the first extension on, by when the command had been started.
     pub start: u64,
@@ -114,6 +115,11 @@ impl<'a> RecordHead<'a> {
 /// Returns as much of a holder's name as is recorded.
 pub(crate) fn recorded_holder(holder: &str) -> &str {
     holder.char_indices().nth(LONGEST_HOLDER).map_or(holder, |(end, _)| &holder[..end])
+}
+
+/// Any user of a node can record a longer one.
+fn read_holder<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(recorded_holder(&String::deserialize(from)?).to_owned())
 }
 
 fn millis_between(from: Moment, to: Moment) -> u64 {

@@ -18,5 +18,5 @@ pub(crate) use self::{
     proof::ReleaseProof,
     reason::{Leader, Reason},
     slot::{MOST_SLOTS, Slot, slot_suffix},
-    value::{LeadershipId, LockValue, Terms},
+    value::{LONGEST_NAME, LeadershipId, LockValue, Terms},
 };

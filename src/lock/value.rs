@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::proof::ReleaseProof;
 use crate::lease::{FencingToken, ListSizes};
 
-/// The longest name of a holder that is shown, in characters: none of ours is longer.
-const LONGEST_HOLDER: usize = 512;
+/// The longest name, in bytes: of a holder, or of a resource with its prefix. Longer ones on a node aren't ours.
+pub(crate) const LONGEST_NAME: usize = 512;
 
-/// The longest one that is taken from another library's value.
+/// The longest name of a holder that is taken from another library's value, in characters.
 const LONGEST_FOREIGN_HOLDER: usize = 200;
 
 /// The value of a lock on the nodes, unique to one leadership. Ours name their holder; another library's may be
@@ -98,7 +98,7 @@ impl LockValue {
     /// Returns the holder that it names; another library's value stands for its holder.
     pub(crate) fn holder(&self) -> String {
         match self.mark() {
-            Some(mark) => mark.holder.chars().take(LONGEST_HOLDER).collect(),
+            Some(mark) => mark.holder.chars().take(LONGEST_NAME).collect(),
             None => self.0.chars().take(LONGEST_FOREIGN_HOLDER).collect(),
         }
     }

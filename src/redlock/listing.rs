@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     lease::{Nodes, Turnout},
-    lock::MOST_SLOTS,
+    lock::{LONGEST_NAME, MOST_SLOTS},
 };
 
 /// The most resources that are listed.
@@ -120,7 +120,8 @@ async fn names_on(node: &Arc<Node>, prefix: &str) -> Result<(BTreeSet<String>, b
     for _ in 0..MOST_REQUESTS {
         let answer = node.ask(scripts::list(&cursor, prefix)).await?;
         let ListReply { cursor: next, keys } = ListReply::read(answer).ok_or(Failure::StrangeAnswer)?;
-        names.extend(keys.iter().filter_map(|key| scripts::name_in_fence(key, prefix)).map(ToOwned::to_owned));
+        let named = keys.iter().filter_map(|key| scripts::name_in_fence(key, prefix));
+        names.extend(named.filter(|name| without_slot(name).0.len() <= LONGEST_NAME).map(ToOwned::to_owned));
         match next {
             Some(next) if names.len() <= MOST => cursor = next,
             Some(_) => return Ok((names, true)),
