@@ -11,7 +11,7 @@ const KEYS: [&str; 3] = ["resetkeys", "~leaderrun:*", "resetchannels"];
 const CHANNELS: &str = "&leaderrun:*";
 const NEEDED: [&str; 10] =
     ["+eval", "+get", "+set", "+del", "+expire", "+pexpire", "+pttl", "+info", "+time", "+publish"];
-const TO_BE_TOLD: [&str; 2] = ["+subscribe", "+pubsub|numsub"];
+const TO_BE_TOLD: [&str; 3] = ["+subscribe", "+unsubscribe", "+pubsub|numsub"];
 const TO_RECORD: [&str; 5] = ["+zadd", "+zremrangebyscore", "+zremrangebyrank", "+zrevrange", "+scan"];
 
 /// Starts a server with one user, who has these additional rights.

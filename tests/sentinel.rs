@@ -157,6 +157,20 @@ fn a_new_master_grants_nothing_for_a_ttl() {
 }
 
 #[test]
+fn a_new_master_is_not_asked_for_votes_that_would_only_keep_others_from_theirs() {
+    let group = Group::settled(Duration::from_secs(1));
+    let old = eventually("a master", || group.master());
+    group.fail_over();
+    let new = group.master_other_than(old);
+    let options = ["-v", "-w", "60s", "-t", "3s", "-R", &group.url(), "-r", &unique("asked")];
+    let candidate = Leaderrun::new().args(options).shell("exit 0");
+    candidate.reports("has a new master, which votes in ");
+    let stats = group.servers[new].query::<String>(&["INFO", "commandstats"]);
+    assert!(!stats.contains("cmdstat_eval"), "{stats}");
+    assert_eq!(candidate.wait().code(), 0);
+}
+
+#[test]
 fn without_a_majority_of_the_sentinels_the_node_has_no_vote_and_that_is_reported() {
     let mut group = Group::settled(TTL);
     let run = |url: &str| Leaderrun::new().args(["-n", "-t", "1s", "-R", url, "-r", &unique("lone"), "true"]).output();
@@ -169,6 +183,19 @@ fn without_a_majority_of_the_sentinels_the_node_has_no_vote_and_that_is_reported
     for part in ["has 1 of 3 Sentinels that name its master, 2 needed", "refused the connection"] {
         assert!(output.stderr.contains(part), "{}", output.stderr);
     }
+}
+
+#[test]
+fn a_url_that_leaves_out_sentinels_is_a_risk_and_replicas_behind_them_are_none() {
+    let group = Group::settled(TTL);
+    let check = |url: &str| Leaderrun::new().args(["--check", "-t", "1s", "-R", url]).output();
+    let one = format!("redis-sentinel://127.0.0.1:{}/{NAME}", group.sentinels[0].port);
+    let output = check(&one);
+    assert_eq!(output.code(), 1, "{}", output.stdout);
+    assert!(output.stdout.contains("has 3 Sentinels, of which the URL names 1: name them all"), "{}", output.stdout);
+    let output = check(&group.url());
+    assert!(!output.stdout.contains("Sentinels, of which"), "{}", output.stdout);
+    assert!(!output.stdout.contains("replicas"), "{}", output.stdout);
 }
 
 #[test]

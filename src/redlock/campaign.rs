@@ -96,7 +96,10 @@ impl Redlock {
             let settled = self.processes.known_for(node.index, startup_grace, now);
             self.session.acquisition(&node.address, &self.times, Some(node.index) == teller, freed, settled)
         };
-        Round::ask_for_votes(&self.nodes, cmd, move |vote| outcome::granted(vote, startup_grace))
+        Round::ask(&self.nodes, |node| {
+            let asked = node.ask_settled_for_vote(cmd(node), startup_grace);
+            async move { asked.await.and_then(|vote| outcome::granted(vote, startup_grace)) }
+        })
     }
 
     /// Looks for a server that is configured as two nodes, until each has answered once. Such a round also waits for

@@ -29,6 +29,7 @@ pub(crate) fn errors(data: &[u8]) {
 
 /// Takes an answer to SENTINEL MASTER.
 pub(crate) fn master(value: Value) {
+    let _ = sentinel::others(value.clone());
     if let Some((host, ..)) = sentinel::named(value) {
         is_one_line(&host);
     }

@@ -65,8 +65,17 @@ async fn examine(
     if let Some(left) = times.startup_grace().checked_sub(master_for) {
         health.findings.push(Finding::Failed(Failure::Promoted(left)));
     }
+    let is_behind_sentinels = node.address.group().is_some();
     health.findings.extend(facts::findings(&info, times));
-    health.findings.extend(node.address.exposes_password().then_some(Finding::OpenPassword));
+    // Behind Sentinels, replicas are what it takes.
+    health.findings.retain(|finding| !(is_behind_sentinels && matches!(finding, Finding::HasReplicas(_))));
+    if let Some((configured, all)) = node.sentinels().await
+        && all > configured as u64
+    {
+        health.findings.push(Finding::MoreSentinels { configured, all });
+    }
+    let open = Finding::OpenPassword { is_behind_sentinels };
+    health.findings.extend(node.address.exposes_password().then_some(open));
     if !info.is_sentinel && !info.is_in_cluster {
         health.measurement = measurement::measure(node).await;
         health.findings.extend(health.measurement.iter().flat_map(|measured| measured.findings(times)));

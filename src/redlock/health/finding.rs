@@ -51,6 +51,8 @@ pub(crate) enum Finding {
     CannotListen {
         channels: String,
     },
+    /// The user may not unsubscribe.
+    CannotStopListening,
     /// The user may not run these commands, by which runs are recorded and listed.
     CannotRecord(Vec<&'static str>),
     /// The longest answer took at least half the time that this ttl leaves for one.
@@ -73,7 +75,14 @@ pub(crate) enum Finding {
     /// The server has this many replicas.
     HasReplicas(u64),
     /// A password is sent to the server, or to one of its Sentinels, over a network without TLS.
-    OpenPassword,
+    OpenPassword {
+        is_behind_sentinels: bool,
+    },
+    /// The node has more Sentinels than are configured.
+    MoreSentinels {
+        configured: usize,
+        all: u64,
+    },
 }
 
 /// How bad a finding is, from the least.
@@ -106,12 +115,14 @@ impl Finding {
             | Finding::OtherTtl { .. }
             | Finding::CannotNotify { .. }
             | Finding::CannotListen { .. }
+            | Finding::CannotStopListening
             | Finding::CannotRecord(_)
             | Finding::ClockApart { .. }
             | Finding::Evicts(_)
             | Finding::MemoryShort(_)
-            | Finding::NotSaved => Severity::Risk,
-            Finding::NoAppendOnlyFile | Finding::HasReplicas(_) | Finding::OpenPassword => Severity::Note,
+            | Finding::NotSaved
+            | Finding::MoreSentinels { .. } => Severity::Risk,
+            Finding::NoAppendOnlyFile | Finding::HasReplicas(_) | Finding::OpenPassword { .. } => Severity::Note,
         }
     }
 
@@ -136,8 +147,10 @@ impl Finding {
                 return format!("grant its channel: ACL SETUSER USER &{channels}").into();
             }
             Finding::CannotListen { channels } => {
-                return format!("{} and &{channels}", grant_command(&["SUBSCRIBE", "PUBSUB|NUMSUB"])).into();
+                return format!("{} and &{channels}", grant_command(&["SUBSCRIBE", "UNSUBSCRIBE", "PUBSUB|NUMSUB"]))
+                    .into();
             }
+            Finding::CannotStopListening => return grant_command(&["UNSUBSCRIBE"]).into(),
             Finding::Slow { longest, .. } => {
                 return format!("give --ttl {} or more", show(ttl_for(*longest))).into();
             }
@@ -156,7 +169,13 @@ impl Finding {
             Finding::HasReplicas(_) => {
                 "no harm unless one is ever promoted; where that may be, write redis-sentinel://"
             }
-            Finding::OpenPassword => "whoever can read the traffic learns it; with TLS, write rediss://",
+            Finding::OpenPassword { is_behind_sentinels: false } => {
+                "whoever can read the traffic learns it; with TLS, write rediss://"
+            }
+            Finding::OpenPassword { is_behind_sentinels: true } => {
+                "whoever can read the traffic learns it; with TLS, write rediss-sentinel://"
+            }
+            Finding::MoreSentinels { .. } => "name them all: a majority of those in the URL must be a majority of all",
         })
     }
 }
@@ -184,6 +203,9 @@ impl fmt::Display for Finding {
             }
             Finding::CannotListen { .. } => f.write_str(
                 "doesn't let this user listen: a standby takes over when a lease runs out, not when it is released",
+            ),
+            Finding::CannotStopListening => f.write_str(
+                "doesn't let this user run UNSUBSCRIBE (NOPERM): a leader that has stood by is taken for a standby",
             ),
             Finding::CannotRecord(commands) => {
                 let commands = commands.join(", ");
@@ -217,7 +239,10 @@ impl fmt::Display for Finding {
             Finding::MemoryShort(percent) => write!(f, "has {percent} % of its memory in use"),
             Finding::NotSaved => f.write_str("could not save its data"),
             Finding::NoAppendOnlyFile => f.write_str("has no append-only file, so that a restart may lose its data"),
-            Finding::OpenPassword => f.write_str("gets a password without TLS"),
+            Finding::OpenPassword { .. } => f.write_str("gets a password without TLS"),
+            Finding::MoreSentinels { configured, all } => {
+                write!(f, "has {all} Sentinels, of which the URL names {configured}")
+            }
             Finding::HasReplicas(1) => f.write_str("has 1 replica"),
             Finding::HasReplicas(count) => write!(f, "has {count} replicas"),
         }

@@ -1,7 +1,7 @@
 //! Opens the connections to one server: one for commands and, where messages cannot be pushed on it, a second one for
 //! them.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture};
 use redis::{
@@ -19,10 +19,18 @@ use super::{
     tls::Tls,
     transport::{self, Timeouts},
 };
-use crate::host::spawn;
+use crate::{clock::Moment, host::spawn};
 
-/// Returns where the server is now.
-pub(super) type Locate = Box<dyn Fn() -> BoxFuture<'static, Result<ConnectionAddr, Failure>> + Send + Sync>;
+/// Returns which server is the master now.
+pub(super) type Locate = Box<dyn Fn() -> BoxFuture<'static, Result<Master, Failure>> + Send + Sync>;
+
+/// The server that a majority of the Sentinels names as the master.
+#[derive(Clone, Debug)]
+pub(super) struct Master {
+    pub server: ConnectionAddr,
+    /// How long at least a majority has named it.
+    pub known_for: Duration,
+}
 
 /// A server to connect to.
 pub(super) struct Endpoint {
@@ -41,6 +49,15 @@ pub(super) struct Connection {
     pub budget: ByteBudget,
     /// The server at the other end. Behind Sentinels, each failover brings another one.
     pub server: ConnectionAddr,
+    /// When Sentinels named it, and how long they had done so by then.
+    named: Option<(Moment, Duration)>,
+}
+
+impl Connection {
+    /// Returns how long the server has been the master, if it still is: [`Duration::MAX`] if no Sentinels can replace it.
+    pub(super) fn master_for(&self) -> Duration {
+        self.named.map_or(Duration::MAX, |(at, known_for)| known_for.saturating_add(Moment::now().since(at)))
+    }
 }
 
 /// A connection that has just been opened.
@@ -99,10 +116,13 @@ impl Endpoint {
     /// Why there is no connection.
     pub(super) async fn connect(&self, delivery: &mut Delivery, timeouts: Timeouts) -> Result<Opened, Failure> {
         let mut info = self.address.info().await;
+        let mut named = None;
         if let Some(locate) = &self.locate {
-            info = info.set_addr(locate().await?);
+            let Master { server, known_for } = locate().await?;
+            info = info.set_addr(server);
+            named = Some((Moment::now(), known_for));
         }
-        let dialer = Dialer { info, tls: self.tls.as_ref(), timeouts };
+        let dialer = Dialer { info, named, tls: self.tls.as_ref(), timeouts };
         let Some(subscription) = &self.subscription else { return dialer.without_messages().await };
         if *delivery == Delivery::Pushed
             && let Some(opened) = dialer.with_pushed(subscription, delivery).await?
@@ -133,6 +153,7 @@ fn allowed(subscribed: RedisResult<()>) -> RedisResult<()> {
 /// One attempt to connect.
 struct Dialer<'a> {
     info: ConnectionInfo,
+    named: Option<(Moment, Duration)>,
     tls: Option<&'a Tls>,
     timeouts: Timeouts,
 }
@@ -204,7 +225,7 @@ impl Dialer<'_> {
         let (commands, driver) =
             MultiplexedConnection::new_with_config(&self.settings(protocol), stream, config).await?;
         spawn(driver);
-        Ok(Connection { commands, budget, server: self.info.addr().clone() })
+        Ok(Connection { commands, budget, server: self.info.addr().clone(), named: self.named })
     }
 
     async fn stream(&self) -> io::Result<Box<dyn transport::Stream>> {

@@ -49,6 +49,12 @@ impl Node {
         self.client.is_connected()
     }
 
+    /// Returns how many Sentinels are configured, and how many there are, if that is known.
+    pub(crate) async fn sentinels(&self) -> Option<(usize, u64)> {
+        let sentinels = self.sentinels.as_ref()?;
+        Some((sentinels.configured(), sentinels.all().await?))
+    }
+
     /// Subscribes to the lock's channel, from now on.
     pub(crate) fn listen(&self) {
         self.client.listen();
@@ -74,7 +80,21 @@ impl Node {
     /// # Errors
     /// Why there is no answer, or why it doesn't count.
     pub(crate) fn ask_for_vote(&self, cmd: Cmd) -> impl Future<Output = Result<Vote, Failure>> + Send + use<> {
-        let (asked, client, sentinels) = (self.client.ask(cmd), self.client.clone(), self.sentinels.clone());
+        self.ask_settled_for_vote(cmd, Duration::ZERO)
+    }
+
+    /// Does the same if the server has been the master for this long: a vote that can't count would only keep others from
+    /// theirs.
+    ///
+    /// # Errors
+    /// As for [`Node::ask_for_vote`], or it hasn't.
+    pub(crate) fn ask_settled_for_vote(
+        &self,
+        cmd: Cmd,
+        settled: Duration,
+    ) -> impl Future<Output = Result<Vote, Failure>> + Send + use<> {
+        let asked = self.client.ask_master_for(cmd, settled);
+        let (client, sentinels) = (self.client.clone(), self.sentinels.clone());
         async move {
             let answered = asked.await;
             match sentinels {
@@ -89,7 +109,7 @@ fn located_by(sentinels: &Arc<Sentinels>) -> Locate {
     let sentinels = sentinels.clone();
     Box::new(move || {
         let sentinels = sentinels.clone();
-        Box::pin(async move { sentinels.master().await.map(|master| master.server) })
+        Box::pin(async move { sentinels.master().await })
     })
 }
 

@@ -10,13 +10,13 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use redis::{ConnectionAddr, Value};
 
 use super::{
     address::{Address, Group},
     client::Client,
-    connection::Endpoint,
+    connection::{Endpoint, Master},
     failure::{Failure, NoMaster},
     tls::Tls,
 };
@@ -32,14 +32,6 @@ pub(super) struct Sentinels {
 struct Sentinel {
     address: Address,
     client: Client,
-}
-
-/// The server that a majority of the Sentinels names as the master.
-#[derive(Clone, Debug)]
-pub(super) struct Master {
-    pub server: ConnectionAddr,
-    /// How long at least a majority has named it.
-    pub known_for: Duration,
 }
 
 impl Sentinels {
@@ -78,6 +70,20 @@ impl Sentinels {
     }
 }
 
+impl Sentinels {
+    /// Returns how many are configured.
+    pub(super) fn configured(&self) -> usize {
+        self.sentinels.len()
+    }
+
+    /// Returns how many there are, as far as one of those that are configured knows; `None` if none of them says so.
+    pub(super) async fn all(&self) -> Option<u64> {
+        let ask = async |sentinel: &Sentinel| others(sentinel.client.ask(question(&self.name)).await.ok()?.value);
+        let others = join_all(self.sentinels.iter().map(ask)).await;
+        others.into_iter().flatten().max().map(|others| others.saturating_add(1))
+    }
+}
+
 impl Sentinel {
     /// Asks which server is the master of this name; the address of this Sentinel comes with the error.
     async fn master_named(&self, name: &str) -> Result<Master, (String, Failure)> {
@@ -111,6 +117,12 @@ pub(super) fn named(value: Value) -> Option<(String, u16, Duration)> {
     // Counted from the failover, the Sentinel's own start, or the last time that the server reported another role.
     let known_for = get("role-reported-time")?.parse().ok().filter(|_| is_master).unwrap_or_default();
     Some((get("ip")?.to_owned(), get("port")?.parse().ok()?, Duration::from_millis(known_for)))
+}
+
+/// Reads in a Sentinel's answer how many others it knows.
+pub(super) fn others(value: Value) -> Option<u64> {
+    let pairs: Vec<(String, String)> = redis::from_redis_value(value).ok()?;
+    pairs.iter().find(|(name, _)| name == "num-other-sentinels")?.1.parse().ok()
 }
 
 /// Returns the server named last if a majority names it, and how long a majority has.
