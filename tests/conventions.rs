@@ -106,6 +106,22 @@ fn a_password_for_redis_cli_signs_in_where_the_url_has_none() {
 }
 
 #[test]
+fn a_password_that_the_server_does_not_want_is_no_hindrance_whoever_connects() {
+    let server = settled();
+    let resource = unique("open");
+    let ask = |words: &[&str]| {
+        let url = format!("redis://:secret@127.0.0.1:{}", server.port);
+        let run = Leaderrun::new().args(["-t", "2s", "-R", &url]).env("LEADERRUN_RESOURCE", &resource);
+        let output = run.args(words).output();
+        (output.code(), output.stderr)
+    };
+    assert_eq!(ask(&["-n", "true"]), (0, String::new()));
+    assert_eq!(ask(&["true"]), (0, String::new()));
+    assert_eq!(ask(&["--status"]), (1, String::new()));
+    assert_eq!(ask(&["--check"]), (0, String::new()));
+}
+
+#[test]
 fn the_command_line_takes_precedence_over_variables_that_it_excludes() {
     let server = settled();
     let (url, resource) = (server.url(), unique("first"));

@@ -82,6 +82,32 @@ fn a_missing_or_half_written_file_changes_nothing() {
 }
 
 #[test]
+fn a_missing_file_leaves_the_password_that_it_had_last() {
+    let servers = Servers::settled(1, TTL);
+    let server = &servers.0[0];
+    set_password(server, "old");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("urls");
+    write(&file, &urls(&servers, "old"), 0o600);
+    let (resource, witnesses) = (unique("last"), Witnesses::new());
+    let options = ["-t", "1s", "-r", &resource, "--redis-file", file.to_str().expect("UTF-8")];
+    let leader = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
+    witnesses.started(1);
+    write(&file, &urls(&servers, "new"), 0o600);
+    set_password(server, "new");
+    for _ in ["read again", "gone"] {
+        server.query::<u32>(&["CLIENT", "KILL", "TYPE", "normal"]);
+        let began = std::time::Instant::now();
+        eventually("a ttl and a half", || (began.elapsed() > TTL * 3 / 2).then_some(()));
+        witnesses.ticks_on();
+        let _ = fs::remove_file(&file);
+    }
+    assert_eq!(witnesses.all().len(), 1, "{}", leader.stderr());
+    witnesses.stop_last();
+    assert_eq!(leader.wait().code(), 0);
+}
+
+#[test]
 fn only_passwords_that_others_can_read_cause_a_warning() {
     let servers = Servers::settled(1, TTL);
     set_password(&servers.0[0], "secret");

@@ -3,8 +3,8 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr},
-    path::Path,
-    sync::Arc,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
@@ -21,10 +21,16 @@ pub(crate) struct Address {
     /// Without user, password and database.
     server: String,
     group: Option<Arc<Group>>,
-    /// The file that the address comes from.
-    file: Option<Arc<Path>>,
+    source: Option<Arc<Source>>,
     /// What to sign in with where the URL has no password.
     password: Option<Arc<str>>,
+}
+
+/// The file that an address comes from.
+struct Source {
+    file: PathBuf,
+    /// What it said when it last named the server.
+    said: Mutex<ConnectionInfo>,
 }
 
 /// A group of servers, of which Sentinels name the master.
@@ -66,7 +72,7 @@ impl Address {
             server: server(info.addr()),
             info: info.set_redis_settings(redis),
             group: None,
-            file: None,
+            source: None,
             password: None,
         })
     }
@@ -114,7 +120,8 @@ impl Address {
             let sentinels = group.sentinels.iter().map(|sentinel| sentinel.clone().in_file(file)).collect();
             Arc::new(Group { name: group.name.clone(), sentinels })
         });
-        Address { file: Some(file.into()), group, ..self }
+        let source = Source { file: file.to_owned(), said: Mutex::new(self.info.clone()) };
+        Address { source: Some(Arc::new(source)), group, ..self }
     }
 
     /// Returns the same address with a password for a URL that has none. It isn't for Sentinels, which seldom want one.
@@ -131,16 +138,19 @@ impl Address {
     /// Returns how to connect to the server and sign in now. A file that can't be read, or doesn't name the server,
     /// changes nothing: whoever writes it may be half done.
     pub(crate) async fn info(&self) -> ConnectionInfo {
-        let Some(file) = self.file.clone() else { return self.info.clone() };
-        let text = files::read(&file, |bytes| String::from_utf8(bytes).ok()).await.ok().flatten().unwrap_or_default();
-        let named = urls(&text).filter_map(|url| Self::parse(url).ok()).flat_map(Self::with_sentinels);
-        let Some(found) = named.into_iter().find(|address| address.server == self.server) else {
-            return self.info.clone();
-        };
-        match &self.password {
-            Some(password) => with_password(found.info, password),
-            None => found.info,
+        let Some(source) = &self.source else { return self.info.clone() };
+        let text = files::read(&source.file, |bytes| String::from_utf8(bytes).ok()).await.ok().flatten();
+        let text = text.unwrap_or_default();
+        let mut named = urls(&text).filter_map(|url| Self::parse(url).ok()).flat_map(Self::with_sentinels);
+        let found = named.find(|address| address.server == self.server);
+        let mut said = source.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = found {
+            *said = match &self.password {
+                Some(password) => with_password(found.info, password),
+                None => found.info,
+            };
         }
+        said.clone()
     }
 
     fn with_sentinels(self) -> Vec<Self> {
@@ -195,6 +205,16 @@ fn with_password(info: ConnectionInfo, password: &str) -> ConnectionInfo {
         return info;
     }
     let settings = info.redis_settings().clone().set_password(password);
+    with_user(info.set_redis_settings(settings))
+}
+
+/// Names the default user where there is a password alone. A server without passwords then takes any, with HELLO and with AUTH
+/// alike; servers before Redis 6 get the password alone.
+fn with_user(info: ConnectionInfo) -> ConnectionInfo {
+    if !sends_password(&info) || info.redis_settings().username().is_some() {
+        return info;
+    }
+    let settings = info.redis_settings().clone().set_username("default");
     info.set_redis_settings(settings)
 }
 
@@ -208,7 +228,7 @@ fn connection_info(url: &str) -> Result<ConnectionInfo, String> {
             "ps would show its password: write it as in redis://:PASSWORD@HOST or unix:///PATH?pass=PASSWORD".into()
         );
     }
-    Ok(info)
+    Ok(with_user(info))
 }
 
 fn any_connection_info(url: &str) -> Result<ConnectionInfo, String> {
