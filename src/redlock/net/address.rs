@@ -278,7 +278,8 @@ fn sentinel_sign_in(query: &str) -> Result<String, String> {
             _ => return Err("after ? may stand sentinel-user= and sentinel-pass= only".into()),
         }
     }
-    Ok(format!("{user}:{password}"))
+    // In a query a colon needs no %3A; before a password it would begin one.
+    Ok(format!("{}:{password}", user.replace(':', "%3A")))
 }
 
 fn server(addr: &ConnectionAddr) -> String {

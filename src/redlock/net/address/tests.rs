@@ -89,6 +89,13 @@ fn a_password_from_elsewhere_is_for_a_server_without_one() {
 }
 
 #[test]
+fn a_colon_in_the_name_of_a_sentinels_user_begins_no_password() {
+    let address = Address::parse("redis-sentinel://s/m?sentinel-user=a:b").expect("a good URL");
+    let sentinel = &address.group().expect("Sentinels").sentinels[0].info;
+    assert_eq!((sentinel.redis_settings().username(), address.has_password()), (Some("a:b"), false));
+}
+
+#[test]
 fn a_password_is_exposed_where_it_leaves_the_machine_without_tls() {
     for (url, exposed) in [
         ("redis://:p@host", true),
