@@ -16,7 +16,7 @@ use crate::{
     exit::Exit,
     file_warning::FileWarning,
     history::KEPT_FOR,
-    leader_variables::{LeaderAround, SLOT, SLOTS, TOKEN, leader_around},
+    leader_variables::{LeaderAround, SLOT, SLOTS, TOKEN, leaders_around},
     lease::{Quorums, Times},
     lock::{LONGEST_NAME, MOST_SLOTS, Slot, slot_suffix},
     once_per::{OncePer, PeriodKey},
@@ -59,8 +59,8 @@ pub(crate) struct Settings {
     /// The exit status if the command has succeeded in this period.
     pub skip_exit_code: u8,
     pub holder: String,
-    /// The leader of the same resource that we run under.
-    pub around: Option<LeaderAround>,
+    /// The leaders that we run under.
+    pub around: Vec<LeaderAround>,
     pub program: Program,
     pub report: Report,
     /// Problems that don't keep leaderrun from running.
@@ -121,7 +121,7 @@ impl TryFrom<Cli> for Settings {
             rejoin: cli.rejoin,
             ready_when: cli.sd_notify,
             not_leader: cli.conflict_exit_code.map_or(Exit::NotLeader, Exit::Conflict),
-            around: leader_around(&resource),
+            around: leaders_around(),
             program: program(cli.command, cli.shell_line)?,
             slots,
             resource,

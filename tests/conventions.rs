@@ -163,31 +163,6 @@ fn an_answer_that_cannot_be_written_is_an_error() {
 }
 
 #[test]
-fn the_same_resource_within_itself_is_refused() {
-    let (server, resource) = (settled(), unique("within"));
-    let url = server.url();
-    for place in [&["--local"][..], &["-t", "2s", "-R", &url]] {
-        let run = || Leaderrun::new().args(place).args(["-r", &resource, "--"]).args([env!("CARGO_BIN_EXE_leaderrun")]);
-        let output = run().args(place).args(["-r", &resource, "true"]).output();
-        assert_eq!(output.code(), 64, "{}", output.stderr);
-        assert!(output.stderr.contains("has started this leaderrun, which would wait for itself"), "{}", output.stderr);
-        let other = unique("other");
-        is_good(&run().args(place).args(["-r", &other, "true"]).output());
-        let unplaced = run().env("LEADERRUN_REDIS", &url).args(["-r", &other, "true"]).output();
-        assert_eq!(unplaced.code(), 64, "{}", unplaced.stderr);
-        assert!(
-            unplaced.stderr.contains(" doesn't get LEADERRUN_REDIS, which may hold passwords"),
-            "{}",
-            unplaced.stderr
-        );
-        assert_eq!(run().args(place).args(["-n", "-r", &resource, "true"]).output().code(), 75);
-    }
-    // Not the same lock, although it has the same name.
-    let inner = [env!("CARGO_BIN_EXE_leaderrun"), "-t", "2s", "-R", &url, "-r", &resource, "true"];
-    is_good(&Leaderrun::new().args(["--local", "-r", &resource, "--"]).args(inner).output());
-}
-
-#[test]
 fn who_leads_is_said_on_a_terminal_and_elsewhere_with_verbose() {
     let resource = unique("who");
     let options = ["--local", "-r", &resource];
