@@ -105,6 +105,6 @@ fn lead(settings: &Settings, arguments: &[OsString]) -> Exit {
 }
 
 fn refuse(error: &ConfigError) -> Exit {
-    report::print_error(error);
+    error.report();
     error.into()
 }

@@ -1,7 +1,7 @@
 //! What is printed, and where: JSON for machines with events from a short list; colour and a status line only on a
 //! terminal.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, time::Duration};
 
 use crate::support::{Leaderrun, Servers, Terminal, Witnesses, unique};
 use nix::sys::signal::Signal;
@@ -56,6 +56,30 @@ fn json_has_the_time_resource_holder_token_and_a_documented_event() {
     let events: BTreeSet<String> = said.iter().filter_map(|m| m["event"].as_str()).map(ToOwned::to_owned).collect();
     assert!(events.contains("lost") && events.contains("extension_failed"), "{events:?}");
     assert!(events.is_subset(&documented()), "{events:?} of {:?}", documented());
+}
+
+/// Whether that is known before an election or only once the command is to start.
+#[test]
+fn a_command_that_cannot_be_run_is_reported_like_any_other_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("script");
+    std::fs::write(&script, "#!/no/such/interpreter\n").expect("a script");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    let script = script.to_str().expect("a path");
+    for (command, status, reason) in
+        [("no-such-command", 127, "not_found"), ("/etc/passwd", 126, "cannot_run"), (script, 127, "not_found")]
+    {
+        let run =
+            |option: &[&str]| Leaderrun::new().args(["--local", "-r", "json"]).args(option).args([command]).output();
+        let output = run(&["--log-format", "json"]);
+        let said = messages(&output.stderr);
+        let [message] = said.as_slice() else { panic!("one message: {said:?}") };
+        assert_eq!((output.code(), &message["resource"]), (status, &"json".into()), "{message}");
+        let fields = ["level", "event", "reason"].map(|field| message[field].as_str());
+        assert_eq!(fields, ["error", "failed", reason].map(Some), "{message}");
+        let output = run(&["-q"]);
+        assert_eq!((output.code(), output.stderr.as_str()), (status, ""));
+    }
 }
 
 /// Runs leaderrun on a terminal, with this in its environment.
