@@ -270,7 +270,7 @@ impl<G: Guard> Leadership<'_, G> {
         // A guard that can't take the order now gets it with the next extension.
         if self.may_stop() && self.stop_for(LeadershipOutcome::SteppedDown) {
             let message = format_args!("asked to step down; stopping {}", self.command());
-            self.settings.report.error(Event::StepsDown, message);
+            self.settings.report.warning(Event::StepsDown, message);
         }
     }
 

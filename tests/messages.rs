@@ -1,7 +1,7 @@
 //! What is printed, and where: JSON for machines with events from a short list; colour and a status line only on a
 //! terminal.
 
-use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, time::Duration};
+use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use crate::support::{Leaderrun, Servers, Terminal, Witnesses, unique};
 use nix::sys::signal::Signal;
@@ -80,6 +80,34 @@ fn a_command_that_cannot_be_run_is_reported_like_any_other_error() {
         let output = run(&["-q"]);
         assert_eq!((output.code(), output.stderr.as_str()), (status, ""));
     }
+}
+
+/// So that an alarm about errors stays silent when a machine is drained.
+#[test]
+fn what_should_change_and_a_step_down_are_warnings_that_are_printed_as_errors_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let servers = folder.path().join("servers");
+    std::fs::write(&servers, "redis://127.0.0.1:1").expect("a file");
+    std::fs::set_permissions(&servers, std::fs::Permissions::from_mode(0o666)).expect("a mode");
+    let file = Leaderrun::new().args([Path::new("--redis-file"), &servers]).args([
+        "--log-format",
+        "json",
+        "-n",
+        "-r",
+        "x",
+        "true",
+    ]);
+    let said = messages(&file.output().stderr);
+    let of = |said: &[Value]| said.iter().map(|m| format!("{} {}", m["event"], m["level"])).collect::<Vec<_>>();
+    assert_eq!(of(&said), [r#""warning" "warning""#, r#""no_quorum" "error""#]);
+
+    let resource = unique("drained");
+    let mut leader =
+        Leaderrun::new().args(["--local", "-r", &resource, "--log-format", "json"]).shell("echo up; sleep 60");
+    leader.says("up");
+    let asked = Leaderrun::new().args(["--local", "-r", &resource, "--step-down"]).output();
+    assert_eq!(asked.code(), 0, "{}", asked.stderr);
+    assert_eq!(of(&messages(&leader.wait().stderr)), [r#""steps_down" "warning""#]);
 }
 
 /// Runs leaderrun on a terminal, with this in its environment.
