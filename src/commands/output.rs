@@ -3,6 +3,7 @@
 use std::{
     fmt::{self, Display, Formatter},
     io::{self, ErrorKind, Write, stdout},
+    path::PathBuf,
 };
 
 use anyhow::Result;
@@ -12,11 +13,18 @@ use crate::one_line::{escape_json, one_line};
 
 /// An answer could not be written, as to a full disk.
 #[derive(Debug)]
-pub(crate) struct NotWritten(pub(super) io::Error);
+pub(crate) enum NotWritten {
+    Stdout(io::Error),
+    /// The file of `--openmetrics`.
+    File(PathBuf, io::Error),
+}
 
 impl Display for NotWritten {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "can't write to stdout: {}", self.0)
+        match self {
+            Self::Stdout(error) => write!(f, "can't write to stdout: {error}"),
+            Self::File(file, error) => write!(f, "--openmetrics {} can't be written: {error}", file.display()),
+        }
     }
 }
 
@@ -37,7 +45,7 @@ pub(super) fn say(line: impl Display) -> Result<(), NotWritten> {
 /// It can't be written for another reason.
 pub(crate) fn say_text(text: &str) -> Result<(), NotWritten> {
     match say_now(text.trim_end_matches('\n')) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(NotWritten(error)),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(NotWritten::Stdout(error)),
         _ => Ok(()),
     }
 }

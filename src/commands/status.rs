@@ -56,7 +56,10 @@ pub(super) async fn print(mut observer: Observer, slots: u16, json: bool, metric
     if let Some(file) = metrics {
         let known = all.iter().all(|(seen, _)| seen.known);
         let place = match &observer {
-            Observer::Redlock(nodes) => Place::Nodes { all: nodes.count(), voters: nodes.count_voters().await, known },
+            Observer::Redlock(nodes) => {
+                let resource = all.first().map(|(seen, _)| seen.resource.as_str());
+                Place::Nodes { resource, all: nodes.count(), voters: nodes.count_voters().await, known }
+            }
             Observer::Local(_) => Place::ThisMachine,
         };
         let standbys = all.first().and_then(|(seen, _)| Some((seen.resource.clone(), standbys?)));

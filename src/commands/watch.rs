@@ -37,7 +37,7 @@ pub(super) async fn print(mut observer: Observer, slots: u16, json: bool) -> Res
                 match say_now(&line(seen, json)?) {
                     Ok(()) => {}
                     Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Exit::Command(0)),
-                    Err(error) => return Err(NotWritten(error).into()),
+                    Err(error) => return Err(NotWritten::Stdout(error).into()),
                 }
             }
         }
