@@ -158,6 +158,13 @@ fn an_answer_that_cannot_be_written_is_an_error() {
     let mut leaderrun = Leaderrun::new().args(["--local", "-r", "x", "--status"]).command;
     leaderrun.stdout(OpenOptions::new().write(true).open("/dev/full").expect("/dev/full"));
     assert_eq!(leaderrun.status().expect("leaderrun").code(), Some(74));
+    let closed = ["sh", "-c", "exec \"$0\" \"$@\" >&-", env!("CARGO_BIN_EXE_leaderrun")].map(Into::into);
+    for question in [&["--help"][..], &["--man"], &["--completions", "bash"], &["--local", "--list"]] {
+        let output = Leaderrun::new().args(question).through(closed.to_vec()).output();
+        assert_eq!(output.code(), 74, "{question:?}: {}", output.stderr);
+        assert_eq!(output.stderr, "leaderrun: can't write to stdout: Bad file descriptor (os error 9)\n");
+    }
+    is_good(&local("closed").args(["true"]).through(closed.to_vec()).output());
     let output = Leaderrun::new().args(["--local", "-r", "x", "--leads", ""]).output();
     assert_eq!((output.code(), output.stderr.as_str()), (64, "leaderrun: --leads is empty; give it a name\n"));
 }

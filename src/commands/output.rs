@@ -7,9 +7,13 @@ use std::{
 };
 
 use anyhow::Result;
+use nix::errno::Errno;
 use serde::Serialize;
 
-use crate::one_line::{escape_json, one_line};
+use crate::{
+    one_line::{escape_json, one_line},
+    sys::entry::stdout_was_closed,
+};
 
 /// An answer could not be written, as to a full disk.
 #[derive(Debug)]
@@ -64,6 +68,9 @@ pub(super) fn say_json(answer: &impl Serialize) -> Result<()> {
 /// # Errors
 /// The reader is gone, or can't take it.
 pub(super) fn say_now(line: &str) -> io::Result<()> {
+    if stdout_was_closed() {
+        return Err(Errno::EBADF.into());
+    }
     writeln!(stdout(), "{line}")?;
     stdout().flush()
 }
