@@ -74,7 +74,7 @@ fn a_resource_that_nobody_leads_takes_few_requests() {
     let info: String = servers.0[0].query(&["INFO", "commandstats"]);
     let (_, calls) = info.split_once("cmdstat_eval:calls=").expect("a count");
     let calls: u32 = calls.split(',').next().and_then(|calls| calls.parse().ok()).expect("a number");
-    assert!(calls <= 5, "{calls} requests");
+    assert!(calls <= 3, "{calls} requests");
 }
 
 #[test]
