@@ -25,7 +25,8 @@ pub(crate) struct Questions {
     /// Exit with 0 if HOLDER leads
     ///
     /// For health checks: prints nothing. Exit status: 0 HOLDER leads, 1 it doesn't, 69 no quorum of nodes answered.
-    /// Start the instance with a --holder that the health check knows.
+    /// Start the instance with a --holder that the health check knows. The last answer takes ttl/4, 3.8 s by default: with
+    /// --ttl 3s it fits into a timeout of 1 s. That need not be the ttl of the instances.
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
     #[arg(long, value_name = "HOLDER", group = "question", conflicts_with = "command")]
     pub leads: Option<String>,
