@@ -10,9 +10,11 @@ use std::{
 use humantime::format_duration;
 
 use crate::{
+    event::{Details, Event},
     exit::Exit,
     lease::{LONGEST_TTL, SHORTEST_TTL, TimingError},
     program::ProgramError,
+    report::{self, Report},
 };
 
 /// Why leaderrun doesn't start. `option` is the option as it is written on the command line.
@@ -38,7 +40,7 @@ pub(crate) enum ConfigError {
     Tls(String),
     TlsWithoutUse,
     Signal(String),
-    Program { name: String, error: ProgramError },
+    Program { name: String, error: ProgramError, report: Box<Report> },
     JsonWithoutQuestion,
     SlotWithoutQuestion,
     MetricsWithoutQuestion,
@@ -66,6 +68,18 @@ impl From<&ConfigError> for Exit {
         match error {
             ConfigError::Program { error, .. } => error.into(),
             _ => Exit::Usage,
+        }
+    }
+}
+
+impl ConfigError {
+    /// Reports it: in the form that the settings ask for where all of them are right, or else as text.
+    pub(crate) fn report(&self) {
+        match self {
+            Self::Program { error, report, .. } => {
+                report.error_with(Event::Failed, &Details::of_reason(error.word()), self);
+            }
+            _ => report::print_error(self),
         }
     }
 }
@@ -142,10 +156,10 @@ impl Display for ConfigError {
             Self::Signal(text) => {
                 write!(f, "--signal {text} is not a signal; give it a name such as TERM or INT, or a number")
             }
-            Self::Program { name, error: ProgramError::NotFound } if name.is_empty() => {
+            Self::Program { name, error: ProgramError::NotFound, .. } if name.is_empty() => {
                 write!(f, "the command is an empty word: command not found")
             }
-            Self::Program { name, error: ProgramError::NotFound } => {
+            Self::Program { name, error: ProgramError::NotFound, .. } => {
                 write!(f, "{name}: command not found")?;
                 let is_line = name.contains(char::is_whitespace);
                 if is_line {

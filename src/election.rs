@@ -102,12 +102,12 @@ impl<'a> Candidacy<'a> {
         ElectionEnd::Elected(lease)
     }
 
-    /// Returns the reason for not waiting if the leader is the one that has started us: it would wait for us.
+    /// Returns the reason for not waiting if the leader is one that we run under: it would wait for us.
     fn within_itself(&self, reason: &Reason) -> Option<Reason> {
-        let (Reason::Taken(Some(leader)), Some(around)) = (reason, &self.settings.around) else { return None };
-        // The token may have grown with its lease.
-        let is_around = leader.holder == around.holder && leader.token.is_some_and(|token| token >= around.token);
-        let waits = self.settings.wait_policy != WaitPolicy::None;
+        let Reason::Taken(Some(leader)) = reason else { return None };
+        let (token, Settings { around, resource, wait_policy, .. }) = (leader.token?, self.settings);
+        let is_around = around.iter().any(|around| around.is(resource, &leader.holder, token));
+        let waits = *wait_policy != WaitPolicy::None;
         (waits && is_around).then(|| Reason::WithinItself(leader.clone()))
     }
 

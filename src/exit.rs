@@ -18,7 +18,7 @@ pub(crate) enum Exit {
     AlreadySucceeded(u8),
     /// The command succeeded, but its success could not be recorded.
     NotRecorded,
-    /// An answer could not be written to stdout.
+    /// An answer could not be written.
     NotWritten,
     /// `--check` found a problem.
     CheckFailed,

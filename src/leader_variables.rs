@@ -1,4 +1,6 @@
-//! The variables by which a command knows its leader, and a leaderrun the one that it runs under.
+//! The variables by which a command knows its leader, and a leaderrun those that it runs under.
+
+use serde::{Deserialize, Serialize};
 
 use crate::lease::FencingToken;
 
@@ -12,17 +14,35 @@ pub(crate) const TOKEN: &str = "LEADERRUN_FENCING_TOKEN";
 pub(crate) const SLOT: &str = "LEADERRUN_SLOT";
 /// How many slots there are.
 pub(crate) const SLOTS: &str = "LEADERRUN_SLOTS";
+/// All leaders that the command runs under, the outermost first. The others name the innermost alone, and a script may set
+/// them for the next leaderrun.
+pub(crate) const WITHIN: &str = "LEADERRUN_WITHIN";
 
-/// The leader that a process runs under.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A leader that a process runs under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LeaderAround {
+    pub resource: String,
     pub holder: String,
+    /// That with which it was elected.
     pub token: FencingToken,
 }
 
-/// Returns the leader of this resource that this process runs under, according to its environment.
-pub(crate) fn leader_around(resource: &str) -> Option<LeaderAround> {
-    let text = |name| std::env::var(name).ok();
-    let token = text(TOKEN)?.parse().ok()?;
-    (text(RESOURCE)? == resource).then_some(LeaderAround { holder: text(HOLDER)?, token })
+impl LeaderAround {
+    /// Returns whether a leader with this holder and token, which keeps us from leading `resource`, is this one.
+    pub(crate) fn is(&self, resource: &str, holder: &str, token: FencingToken) -> bool {
+        // A token grows with its lease. One that is the same shows the leader where one lock has several names, as a file has.
+        let is_its_token = token == self.token || (token > self.token && resource == self.resource);
+        holder == self.holder && is_its_token
+    }
+}
+
+/// Returns the leaders that this process runs under, according to its environment.
+pub(crate) fn leaders_around() -> Vec<LeaderAround> {
+    let text = std::env::var(WITHIN).ok();
+    text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+}
+
+/// Returns the value that says the same to a command.
+pub(crate) fn shown(leaders: &[LeaderAround]) -> String {
+    serde_json::to_string(leaders).unwrap_or_default()
 }

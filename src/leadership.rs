@@ -227,9 +227,11 @@ impl<G: Guard> Leadership<'_, G> {
     }
 
     fn command_not_started(&mut self, errno: Errno) {
-        self.fails(format_args!("{} can't be run: {}", self.name(), errno.desc()));
         let not_found = errno == Errno::ENOENT;
-        self.command_end = Some(if not_found { LeadershipOutcome::NotFound } else { LeadershipOutcome::CannotRun });
+        let end = if not_found { LeadershipOutcome::NotFound } else { LeadershipOutcome::CannotRun };
+        let message = format_args!("{} can't be run: {}", self.name(), self.settings.program.why_not_run(errno));
+        self.settings.report.error_with(Event::Failed, &Details::of_reason(end.word()), message);
+        self.command_end = Some(end);
     }
 
     fn fails(&self, message: fmt::Arguments) {
@@ -268,7 +270,7 @@ impl<G: Guard> Leadership<'_, G> {
         // A guard that can't take the order now gets it with the next extension.
         if self.may_stop() && self.stop_for(LeadershipOutcome::SteppedDown) {
             let message = format_args!("asked to step down; stopping {}", self.command());
-            self.settings.report.error(Event::StepsDown, message);
+            self.settings.report.warning(Event::StepsDown, message);
         }
     }
 

@@ -96,7 +96,7 @@ fn dispatch(cli: Cli, arguments: &[OsString]) -> Exit {
 
 fn lead(settings: &Settings, arguments: &[OsString]) -> Exit {
     for warning in &settings.warnings {
-        settings.report.error(Event::Warning, warning);
+        settings.report.warning(Event::Warning, warning);
     }
     run::run(settings, arguments).unwrap_or_else(|error| {
         settings.report.error(Event::Failed, format_args!("{error:#}"));
@@ -105,6 +105,6 @@ fn lead(settings: &Settings, arguments: &[OsString]) -> Exit {
 }
 
 fn refuse(error: &ConfigError) -> Exit {
-    report::print_error(error);
+    error.report();
     error.into()
 }

@@ -76,15 +76,17 @@ impl Observer {
         }
     }
 
-    /// Looks once, and returns the last runs as well.
-    pub(crate) async fn look_back(&self, count: usize) -> (ElectionStatus, History) {
-        let (seen, history) = self.look_back_once(count).await;
+    /// Returns the last runs as well as what was `seen`, or what is seen now.
+    async fn look_back(&self, seen: ElectionStatus, count: usize) -> (ElectionStatus, History) {
+        let history = self.history(&seen, count).await;
         if !history.runs.first().is_some_and(Run::lacks_end) {
             return (seen, history);
         }
         // It may have begun or ended between the two looks.
         sleep(SETTLES_WITHIN).await;
-        self.look_back_once(count).await
+        let seen = self.look().await;
+        let history = self.history(&seen, count).await;
+        (seen, history)
     }
 
     /// Does the same for all slots. `slots`: how many there are if nobody leads, or has led, who says it.
@@ -92,6 +94,7 @@ impl Observer {
         let mut all = self.look_at_all(slots).await;
         if let (Observer::Redlock(nodes), [one]) = (&*self, all.as_slice())
             && one.leader.is_none()
+            && one.turnout.known
             && let Some(slots) = nodes.slots_led_before(one).await
         {
             all = nodes.look_at_all(slots).await;
@@ -100,23 +103,15 @@ impl Observer {
         let mut both = Vec::with_capacity(all.len());
         for seen in all {
             self.turn_to(seen.slot.map_or(Slot::ONLY, |number| Slot { number, of }));
-            both.push(self.look_back(count).await);
+            both.push(self.look_back(seen, count).await);
         }
         both
     }
 
-    async fn look_back_once(&self, count: usize) -> (ElectionStatus, History) {
+    async fn history(&self, seen: &ElectionStatus, count: usize) -> History {
         match self {
-            Observer::Redlock(nodes) => {
-                let seen = nodes.look().await;
-                let history = nodes.history(count, &seen).await;
-                (seen, history)
-            }
-            Observer::Local(local) => {
-                let seen = local.look();
-                let history = local.history(count, seen.active_leader().is_some());
-                (seen, history)
-            }
+            Observer::Redlock(nodes) => nodes.history(count, seen).await,
+            Observer::Local(local) => local.history(count, seen.active_leader().is_some()),
         }
     }
 

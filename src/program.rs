@@ -2,11 +2,18 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fs::OpenOptions,
+    io::Read,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
-use nix::unistd::{AccessFlags, access};
+use nix::{
+    errno::Errno,
+    unistd::{AccessFlags, access},
+};
+
+use crate::regular_file;
 
 /// A command whose file was found.
 #[derive(Clone, Debug)]
@@ -22,6 +29,19 @@ pub(crate) struct Program {
 pub(crate) enum ProgramError {
     NotFound,
     NotExecutable(PathBuf),
+}
+
+/// How much of a script the kernel reads to find its interpreter.
+const FIRST_LINE: u64 = 256;
+
+impl ProgramError {
+    /// Returns it as a word, for programs.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            ProgramError::NotFound => "not_found",
+            ProgramError::NotExecutable(_) => "cannot_run",
+        }
+    }
 }
 
 impl Program {
@@ -57,6 +77,25 @@ impl Program {
     pub(crate) fn name(&self) -> String {
         self.args.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default()
     }
+
+    /// Returns why the kernel has refused to run it. The file itself was found, so that the error is mostly about another.
+    pub(crate) fn why_not_run(&self, errno: Errno) -> String {
+        match interpreter(&self.path).filter(|_| matches!(errno, Errno::ENOENT | Errno::EACCES)) {
+            // Quoted: the end of a line from another system is part of the name.
+            Some(interpreter) => format!("bad interpreter {interpreter:?}: {}", errno.desc()),
+            None => errno.desc().to_owned(),
+        }
+    }
+}
+
+/// Returns the interpreter that the first line of a script names.
+fn interpreter(script: &Path) -> Option<PathBuf> {
+    let mut start = Vec::new();
+    let file = regular_file::open(script, OpenOptions::new().read(true)).ok()?;
+    file.take(FIRST_LINE).read_to_end(&mut start).ok()?;
+    let line = start.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
+    let name = line.split(|byte| b" \t".contains(byte)).find(|word| !word.is_empty())?;
+    Some(PathBuf::from(OsStr::from_bytes(name)))
 }
 
 /// Returns whether this process may execute a file. Calls access(2), since older container profiles refuse faccessat(2)

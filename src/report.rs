@@ -26,6 +26,8 @@ use nix::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     Error,
+    /// Printed as errors are, but nothing has failed.
+    Warning,
     Info,
     Debug,
 }
@@ -52,11 +54,11 @@ pub(crate) struct Report {
 
 impl Report {
     /// Creates a report for a resource and a holder. `verbose` is the number of `--verbose` options; `quiet` silences
-    /// errors as well.
+    /// errors and warnings as well.
     pub(crate) fn new(resource: &str, holder: &str, verbose: u8, quiet: bool, format: LogFormat) -> Self {
         let max_level = match (quiet, verbose) {
             (true, _) => None,
-            (_, 0) => Some(Level::Error),
+            (_, 0) => Some(Level::Warning),
             (_, 1) => Some(Level::Info),
             _ => Some(Level::Debug),
         };
@@ -94,6 +96,10 @@ impl Report {
 
     pub(crate) fn error_with(&self, event: Event, details: &Details, message: impl std::fmt::Display) {
         self.write(Level::Error, event, details, message);
+    }
+
+    pub(crate) fn warning(&self, event: Event, message: impl std::fmt::Display) {
+        self.write(Level::Warning, event, &Details::default(), message);
     }
 
     pub(crate) fn info(&self, event: Event, message: impl std::fmt::Display) {
@@ -144,7 +150,7 @@ impl Report {
         write_line(&match self.format {
             LogFormat::Json => self.json(level, event, details, message),
             LogFormat::Text if self.has_colour => {
-                let colour = if level == Level::Error { "1;31" } else { "2" };
+                let colour = if level <= Level::Warning { "1;31" } else { "2" };
                 format!("\x1b[{colour}mleaderrun: {}:\x1b[0m {message}", one_line(&self.resource))
             }
             LogFormat::Text => format!("leaderrun: {}: {message}", one_line(&self.resource)),
@@ -156,6 +162,7 @@ impl Report {
             "time": humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             "level": match level {
                 Level::Error => "error",
+                Level::Warning => "warning",
                 Level::Info => "info",
                 Level::Debug => "debug",
             },

@@ -59,6 +59,7 @@ fn guard_options(settings: &Settings) -> GuardOptions<'_> {
         program: &settings.program,
         resource: &settings.resource,
         holder: &settings.holder,
+        around: &settings.around,
         has_slots: settings.slots.is_some(),
         hide_notify_socket: settings.ready_when.is_some(),
         signal: settings.signal,

@@ -16,7 +16,7 @@ use crate::{
     exit::Exit,
     file_warning::FileWarning,
     history::KEPT_FOR,
-    leader_variables::{LeaderAround, SLOT, SLOTS, TOKEN, leader_around},
+    leader_variables::{LeaderAround, SLOT, SLOTS, TOKEN, leaders_around},
     lease::{Quorums, Times},
     lock::{LONGEST_NAME, MOST_SLOTS, Slot, slot_suffix},
     once_per::{OncePer, PeriodKey},
@@ -59,8 +59,8 @@ pub(crate) struct Settings {
     /// The exit status if the command has succeeded in this period.
     pub skip_exit_code: u8,
     pub holder: String,
-    /// The leader of the same resource that we run under.
-    pub around: Option<LeaderAround>,
+    /// The leaders that we run under.
+    pub around: Vec<LeaderAround>,
     pub program: Program,
     pub report: Report,
     /// Problems that don't keep leaderrun from running.
@@ -110,8 +110,8 @@ impl TryFrom<Cli> for Settings {
         }
         let max_run = cli.max_run.map(|time| period("--max-run", time)).transpose()?;
         let stop_timeout = cli.stop_timeout.map(|time| at_most_a_year("--stop-timeout", time)).transpose()?;
+        let report = Report::new(&resource, &holder, cli.verbose, cli.quiet, cli.log_format);
         Ok(Settings {
-            report: Report::new(&resource, &holder, cli.verbose, cli.quiet, cli.log_format),
             wait_policy: wait_policy(&cli),
             once_per,
             max_run,
@@ -121,8 +121,9 @@ impl TryFrom<Cli> for Settings {
             rejoin: cli.rejoin,
             ready_when: cli.sd_notify,
             not_leader: cli.conflict_exit_code.map_or(Exit::NotLeader, Exit::Conflict),
-            around: leader_around(&resource),
-            program: program(cli.command, cli.shell_line)?,
+            around: leaders_around(),
+            program: program(cli.command, cli.shell_line, &report)?,
+            report,
             slots,
             resource,
             backend,
@@ -387,8 +388,11 @@ fn default_holder() -> String {
     format!("{host}:{}", std::process::id())
 }
 
-fn program(command: Vec<OsString>, shell_line: Option<OsString>) -> Result<Program, ConfigError> {
-    let command = shell_line.map_or(command, |line| vec!["sh".into(), "-c".into(), line]);
+fn program(command: Vec<OsString>, line: Option<OsString>, report: &Report) -> Result<Program, ConfigError> {
+    let command = line.map_or(command, |line| vec!["sh".into(), "-c".into(), line]);
     let name = command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Program::find(command, env::var_os("PATH").as_deref()).map_err(|error| ConfigError::Program { name, error })
+    Program::find(command, env::var_os("PATH").as_deref()).map_err(|error| {
+        let report = Box::new(report.clone());
+        ConfigError::Program { name, error, report }
+    })
 }

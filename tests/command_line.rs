@@ -29,29 +29,36 @@ fn a_command_that_is_not_found_gives_127_at_once_without_a_campaign() {
     let never = "redis://192.0.2.1:6379";
     let empty = Leaderrun::new().args(["-R", never, "-r", "x", "--", ""]).output();
     assert_eq!(empty.code(), 127);
-    assert_eq!(empty.stderr, "leaderrun: the command is an empty word: command not found\n");
+    assert_eq!(empty.stderr, "leaderrun: x: the command is an empty word: command not found\n");
     for command in ["no-such-command", "/no/such/command"] {
         let output = Leaderrun::new().args(["-R", never, "-r", "x", "--", command]).output();
         assert_eq!(output.code(), 127, "{command}");
-        assert_eq!(output.stderr, format!("leaderrun: {command}: command not found\n"));
+        assert_eq!(output.stderr, format!("leaderrun: x: {command}: command not found\n"));
     }
 }
 
 #[test]
 fn a_command_that_cannot_be_run_gives_126() {
-    let output = local("passwd").args(["/etc/passwd"]).output();
+    let output = Leaderrun::new().args(["--local", "-r", "passwd", "/etc/passwd"]).output();
     assert_eq!(output.code(), 126);
-    assert_eq!(output.stderr, "leaderrun: /etc/passwd: it can't be run: it is not an executable file\n");
+    assert_eq!(output.stderr, "leaderrun: passwd: /etc/passwd: it can't be run: it is not an executable file\n");
     let output = local("folder").args(["/etc"]).output();
     assert_eq!(output.code(), 126);
 
     let folder = tempfile::tempdir().expect("a folder");
     let script = folder.path().join("script");
-    std::fs::write(&script, "#!/no/such/interpreter\n").expect("a script");
-    make_executable(&script);
-    let output = local("interpreter").args([&script]).output();
-    assert_eq!(output.code(), 127, "{}", output.stderr);
-    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    for (line, status, why) in [
+        ("#!/no/such/interpreter", 127, "\"/no/such/interpreter\": No such file or directory"),
+        ("#! /bin/sh\r", 127, "\"/bin/sh\\r\": No such file or directory"),
+        ("#!/etc/passwd -e", 126, "\"/etc/passwd\": Permission denied"),
+    ] {
+        std::fs::write(&script, format!("{line}\n")).expect("a script");
+        make_executable(&script);
+        let output = Leaderrun::new().args(["--local", "-r", "bad"]).args([&script]).output();
+        assert_eq!(output.code(), status, "{}", output.stderr);
+        let script = script.display();
+        assert_eq!(output.stderr, format!("leaderrun: bad: {script} can't be run: bad interpreter {why}\n"));
+    }
 }
 
 #[test]

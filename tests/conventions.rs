@@ -174,33 +174,15 @@ fn an_answer_that_cannot_be_written_is_an_error() {
     let mut leaderrun = Leaderrun::new().args(["--local", "-r", "x", "--status"]).command;
     leaderrun.stdout(OpenOptions::new().write(true).open("/dev/full").expect("/dev/full"));
     assert_eq!(leaderrun.status().expect("leaderrun").code(), Some(74));
+    let closed = ["sh", "-c", "exec \"$0\" \"$@\" >&-", env!("CARGO_BIN_EXE_leaderrun")].map(Into::into);
+    for question in [&["--help"][..], &["--man"], &["--completions", "bash"], &["--local", "--list"]] {
+        let output = Leaderrun::new().args(question).through(closed.to_vec()).output();
+        assert_eq!(output.code(), 74, "{question:?}: {}", output.stderr);
+        assert_eq!(output.stderr, "leaderrun: can't write to stdout: Bad file descriptor (os error 9)\n");
+    }
+    is_good(&local("closed").args(["true"]).through(closed.to_vec()).output());
     let output = Leaderrun::new().args(["--local", "-r", "x", "--leads", ""]).output();
     assert_eq!((output.code(), output.stderr.as_str()), (64, "leaderrun: --leads is empty; give it a name\n"));
-}
-
-#[test]
-fn the_same_resource_within_itself_is_refused() {
-    let (server, resource) = (settled(), unique("within"));
-    let url = server.url();
-    for place in [&["--local"][..], &["-t", "2s", "-R", &url]] {
-        let run = || Leaderrun::new().args(place).args(["-r", &resource, "--"]).args([env!("CARGO_BIN_EXE_leaderrun")]);
-        let output = run().args(place).args(["-r", &resource, "true"]).output();
-        assert_eq!(output.code(), 64, "{}", output.stderr);
-        assert!(output.stderr.contains("has started this leaderrun, which would wait for itself"), "{}", output.stderr);
-        let other = unique("other");
-        is_good(&run().args(place).args(["-r", &other, "true"]).output());
-        let unplaced = run().env("LEADERRUN_REDIS", &url).args(["-r", &other, "true"]).output();
-        assert_eq!(unplaced.code(), 64, "{}", unplaced.stderr);
-        assert!(
-            unplaced.stderr.contains(" doesn't get LEADERRUN_REDIS, which may hold passwords"),
-            "{}",
-            unplaced.stderr
-        );
-        assert_eq!(run().args(place).args(["-n", "-r", &resource, "true"]).output().code(), 75);
-    }
-    // Not the same lock, although it has the same name.
-    let inner = [env!("CARGO_BIN_EXE_leaderrun"), "-t", "2s", "-R", &url, "-r", &resource, "true"];
-    is_good(&Leaderrun::new().args(["--local", "-r", &resource, "--"]).args(inner).output());
 }
 
 #[test]

@@ -206,6 +206,13 @@ fn a_run_of_which_nobody_could_say_how_it_ended_has_died() {
 }
 
 #[test]
+fn no_run_is_said_to_be_missing_while_too_few_nodes_answer() {
+    let output = Leaderrun::new().args(["-R", "127.0.0.1:1", "-r", "x", "--history"]).output();
+    assert_eq!((output.code(), output.stdout.lines().count()), (69, 1), "{}", output.stdout);
+    assert!(output.stdout.starts_with("x: not known: 0 of 1 node answered"), "{}", output.stdout);
+}
+
+#[test]
 fn a_run_is_not_said_to_be_over_while_who_leads_is_not_known() {
     let mut servers = Servers::settled(3, TTL);
     let resource = unique("unknown");

@@ -170,11 +170,25 @@ fn names_longer_than_any_of_ours_fill_no_screen() {
     }
 }
 
+/// A collector takes no series that two files have.
+#[test]
+fn the_metrics_of_two_resources_have_no_series_in_common() {
+    let servers = Servers::start(1);
+    let metrics = |resource: &str| {
+        let options = ["-R", &servers.urls(), "-r", resource, "--status", "--openmetrics", "-"];
+        samples(&Leaderrun::new().args(options).output().stdout)
+    };
+    let (first, second) = (metrics("first"), metrics("second"));
+    assert_eq!(first["leaderrun_nodes{resource=\"first\"}"], 1.0);
+    let common: Vec<_> = first.keys().filter(|series| second.contains_key(*series)).collect();
+    assert!(common.is_empty(), "{common:?}");
+}
+
 #[test]
 fn metrics_that_cannot_be_written_are_an_error() {
     let options = ["--local", "-r", &unique("none"), "--status", "--openmetrics", "/no/such/folder/x.prom"];
     let output = Leaderrun::new().args(options).output();
-    assert_eq!(output.code(), 125);
+    assert_eq!(output.code(), 74);
     assert!(output.stderr.contains("--openmetrics /no/such/folder/x.prom can't be written: "), "{}", output.stderr);
     let output = Leaderrun::new().args(["--local", "-r", "x", "--openmetrics", "/tmp/x", "true"]).output();
     assert_eq!(output.code(), 64);
@@ -197,7 +211,7 @@ fn metrics_go_to_stdout_or_to_where_a_link_points_and_replace_nothing_but_a_file
     assert!(link.is_symlink() && written.contains("leaderrun_"), "{written}");
     assert_eq!(write("-").stdout, written);
     let refused = write(&text(&fifo));
-    assert_eq!(refused.code(), 125, "{}", refused.stderr);
+    assert_eq!(refused.code(), 74, "{}", refused.stderr);
     assert!(refused.stderr.contains("it isn't a regular file (for stdout, write -)"), "{}", refused.stderr);
 }
 

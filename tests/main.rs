@@ -37,6 +37,7 @@ mod max_run;
 mod messages;
 mod names;
 mod names_in_ps;
+mod nested;
 mod nights;
 mod once_for;
 mod once_per;

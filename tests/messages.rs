@@ -1,7 +1,7 @@
 //! What is printed, and where: JSON for machines with events from a short list; colour and a status line only on a
 //! terminal.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use crate::support::{Leaderrun, Servers, Terminal, Witnesses, unique};
 use nix::sys::signal::Signal;
@@ -56,6 +56,58 @@ fn json_has_the_time_resource_holder_token_and_a_documented_event() {
     let events: BTreeSet<String> = said.iter().filter_map(|m| m["event"].as_str()).map(ToOwned::to_owned).collect();
     assert!(events.contains("lost") && events.contains("extension_failed"), "{events:?}");
     assert!(events.is_subset(&documented()), "{events:?} of {:?}", documented());
+}
+
+/// Whether that is known before an election or only once the command is to start.
+#[test]
+fn a_command_that_cannot_be_run_is_reported_like_any_other_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("script");
+    std::fs::write(&script, "#!/no/such/interpreter\n").expect("a script");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    let script = script.to_str().expect("a path");
+    for (command, status, reason) in
+        [("no-such-command", 127, "not_found"), ("/etc/passwd", 126, "cannot_run"), (script, 127, "not_found")]
+    {
+        let run =
+            |option: &[&str]| Leaderrun::new().args(["--local", "-r", "json"]).args(option).args([command]).output();
+        let output = run(&["--log-format", "json"]);
+        let said = messages(&output.stderr);
+        let [message] = said.as_slice() else { panic!("one message: {said:?}") };
+        assert_eq!((output.code(), &message["resource"]), (status, &"json".into()), "{message}");
+        let fields = ["level", "event", "reason"].map(|field| message[field].as_str());
+        assert_eq!(fields, ["error", "failed", reason].map(Some), "{message}");
+        let output = run(&["-q"]);
+        assert_eq!((output.code(), output.stderr.as_str()), (status, ""));
+    }
+}
+
+/// So that an alarm about errors stays silent when a machine is drained.
+#[test]
+fn what_should_change_and_a_step_down_are_warnings_that_are_printed_as_errors_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let servers = folder.path().join("servers");
+    std::fs::write(&servers, "redis://127.0.0.1:1").expect("a file");
+    std::fs::set_permissions(&servers, std::fs::Permissions::from_mode(0o666)).expect("a mode");
+    let file = Leaderrun::new().args([Path::new("--redis-file"), &servers]).args([
+        "--log-format",
+        "json",
+        "-n",
+        "-r",
+        "x",
+        "true",
+    ]);
+    let said = messages(&file.output().stderr);
+    let of = |said: &[Value]| said.iter().map(|m| format!("{} {}", m["event"], m["level"])).collect::<Vec<_>>();
+    assert_eq!(of(&said), [r#""warning" "warning""#, r#""no_quorum" "error""#]);
+
+    let resource = unique("drained");
+    let mut leader =
+        Leaderrun::new().args(["--local", "-r", &resource, "--log-format", "json"]).shell("echo up; sleep 60");
+    leader.says("up");
+    let asked = Leaderrun::new().args(["--local", "-r", &resource, "--step-down"]).output();
+    assert_eq!(asked.code(), 0, "{}", asked.stderr);
+    assert_eq!(of(&messages(&leader.wait().stderr)), [r#""steps_down" "warning""#]);
 }
 
 /// Runs leaderrun on a terminal, with this in its environment.

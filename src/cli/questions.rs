@@ -25,7 +25,8 @@ pub(crate) struct Questions {
     /// Exit with 0 if HOLDER leads
     ///
     /// For health checks: prints nothing. Exit status: 0 HOLDER leads, 1 it doesn't, 69 no quorum of nodes answered.
-    /// Start the instance with a --holder that the health check knows.
+    /// Start the instance with a --holder that the health check knows. The last answer takes ttl/4, 3.8 s by default: with
+    /// --ttl 3s it fits into a timeout of 1 s. That need not be the ttl of the instances.
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
     #[arg(long, value_name = "HOLDER", group = "question", conflicts_with = "command")]
     pub leads: Option<String>,
@@ -73,7 +74,8 @@ pub(crate) struct Questions {
     /// For the textfile collector of Prometheus' node_exporter: who leads and since when, fencing tokens, standbys, the last success
     /// and its age, the duration of the last run, runs by result (as --history --json has it: "leads" is under way,
     /// "died" ended without a word), and how many nodes can vote. Prints nothing, and exits with 0 once the file is
-    /// written, in one step, for all users to read. With - for FILE, prints them.
+    /// written, in one step, for all users to read. With --status, each metric has the resource as a label, so that several files
+    /// may lie in one folder. With - for FILE, prints them.
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "json"])]
     pub openmetrics: Option<PathBuf>,

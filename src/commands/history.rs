@@ -100,9 +100,10 @@ fn say_history(name: &str, history: &History, with_heading: bool) -> Result<(), 
     if !history.turnout.known {
         say(format_args!("{name}: not known: {}", history.turnout))?;
     }
-    if history.runs.is_empty() {
+    if history.runs.is_empty() && history.turnout.known {
         say(format_args!("{name}: no run is on record"))?;
-    } else {
+    }
+    if !history.runs.is_empty() {
         if with_heading {
             say(format_args!("{name}:"))?;
         }

@@ -76,7 +76,7 @@ pub(super) async fn of_nodes(config: &RedlockConfig, times: Times, json: bool, m
     }
     if let Some(file) = metrics {
         let voters = nodes.count_voters().await;
-        let place = Place::Nodes { all: config.addresses.len(), voters, known: turnout.known };
+        let place = Place::Nodes { resource: None, all: config.addresses.len(), voters, known: turnout.known };
         metrics::write(file, &resources, &standbys, place)?;
         return Ok(Exit::Command(0));
     }

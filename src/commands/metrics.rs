@@ -12,9 +12,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result};
-
-use super::output::say_text;
+use super::output::{NotWritten, say_text};
 use crate::{history::History, one_line::one_line, status::ElectionStatus};
 
 /// The mode of a file that every user can read.
@@ -28,8 +26,10 @@ pub(super) type Standbys = (String, u32);
 
 /// Where the resources are.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Place {
+pub(super) enum Place<'a> {
     Nodes {
+        /// The resource that is asked about; `None` for all. Its name is a label: a collector refuses a series that two files have.
+        resource: Option<&'a str>,
         all: usize,
         /// How many can vote.
         voters: usize,
@@ -44,12 +44,17 @@ pub(super) enum Place {
 ///
 /// # Errors
 /// The file can't be written, or isn't a regular file.
-pub(super) fn write(file: &Path, resources: &[Resource], standbys: &[Standbys], place: Place) -> Result<()> {
+pub(super) fn write(
+    file: &Path,
+    resources: &[Resource],
+    standbys: &[Standbys],
+    place: Place<'_>,
+) -> Result<(), NotWritten> {
     let text = text(resources, standbys, place);
     if file == Path::new("-") {
-        return Ok(say_text(&text)?);
+        return say_text(&text);
     }
-    replace(file, text.as_bytes()).with_context(|| format!("--openmetrics {} can't be written", file.display()))
+    replace(file, text.as_bytes()).map_err(|error| NotWritten::File(file.to_owned(), error))
 }
 
 /// Follows a link, so that the link stays.
@@ -70,12 +75,13 @@ fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     written.and_then(|()| fs::rename(&new, file)).inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
-fn text(resources: &[Resource], standbys: &[Standbys], place: Place) -> String {
+fn text(resources: &[Resource], standbys: &[Standbys], place: Place<'_>) -> String {
     let mut text = String::new();
-    if let Place::Nodes { all, voters, known } = place {
-        metric(&mut text, "nodes", "Redis servers of the lock", [(String::new(), all)]);
-        metric(&mut text, "nodes_voting", "Redis servers that can vote", [(String::new(), voters)]);
-        metric(&mut text, "known", "1 if a quorum of the servers answered", [(String::new(), u8::from(known))]);
+    if let Place::Nodes { resource, all, voters, known } = place {
+        let of = resource.map(|resource| labels(&[("resource", resource)])).unwrap_or_default();
+        metric(&mut text, "nodes", "Redis servers of the lock", [(&of, all)]);
+        metric(&mut text, "nodes_voting", "Redis servers that can vote", [(&of, voters)]);
+        metric(&mut text, "known", "1 if a quorum of the servers answered", [(&of, u8::from(known))]);
     }
     let leaders = || resources.iter().filter_map(|(seen, _)| Some((seen, seen.active_leader()?)));
     let known = resources.iter().filter(|(seen, _)| seen.known);
@@ -159,7 +165,7 @@ fn of(seen: &ElectionStatus, more: &[(&str, &str)]) -> String {
 }
 
 /// Adds a metric with its samples: their labels and values.
-fn metric<V: Display>(text: &mut String, name: &str, help: &str, samples: impl IntoIterator<Item = (String, V)>) {
+fn metric<V: Display>(text: &mut String, name: &str, help: &str, samples: impl IntoIterator<Item = (impl Display, V)>) {
     let mut samples = samples.into_iter().peekable();
     if samples.peek().is_none() {
         return;

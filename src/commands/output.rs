@@ -3,20 +3,32 @@
 use std::{
     fmt::{self, Display, Formatter},
     io::{self, ErrorKind, Write, stdout},
+    path::PathBuf,
 };
 
 use anyhow::Result;
+use nix::errno::Errno;
 use serde::Serialize;
 
-use crate::one_line::{escape_json, one_line};
+use crate::{
+    one_line::{escape_json, one_line},
+    sys::entry::stdout_was_closed,
+};
 
 /// An answer could not be written, as to a full disk.
 #[derive(Debug)]
-pub(crate) struct NotWritten(pub(super) io::Error);
+pub(crate) enum NotWritten {
+    Stdout(io::Error),
+    /// The file of `--openmetrics`.
+    File(PathBuf, io::Error),
+}
 
 impl Display for NotWritten {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "can't write to stdout: {}", self.0)
+        match self {
+            Self::Stdout(error) => write!(f, "can't write to stdout: {error}"),
+            Self::File(file, error) => write!(f, "--openmetrics {} can't be written: {error}", file.display()),
+        }
     }
 }
 
@@ -37,7 +49,7 @@ pub(super) fn say(line: impl Display) -> Result<(), NotWritten> {
 /// It can't be written for another reason.
 pub(crate) fn say_text(text: &str) -> Result<(), NotWritten> {
     match say_now(text.trim_end_matches('\n')) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(NotWritten(error)),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(NotWritten::Stdout(error)),
         _ => Ok(()),
     }
 }
@@ -56,6 +68,9 @@ pub(super) fn say_json(answer: &impl Serialize) -> Result<()> {
 /// # Errors
 /// The reader is gone, or can't take it.
 pub(super) fn say_now(line: &str) -> io::Result<()> {
+    if stdout_was_closed() {
+        return Err(Errno::EBADF.into());
+    }
     writeln!(stdout(), "{line}")?;
     stdout().flush()
 }

@@ -52,11 +52,21 @@ struct Slots<'a> {
 /// the metrics to a file.
 pub(super) async fn print(mut observer: Observer, slots: u16, json: bool, metrics: Option<&Path>) -> Result<Exit> {
     let all = observer.look_back_at_all(slots, RECENT).await;
-    let standbys = observer.standbys().await;
+    let voters = async {
+        match &observer {
+            Observer::Redlock(nodes) if metrics.is_some() => nodes.count_voters().await,
+            _ => 0,
+        }
+    };
+    // At once: each waits for nodes that don't answer.
+    let (standbys, voters) = tokio::join!(observer.standbys(), voters);
     if let Some(file) = metrics {
         let known = all.iter().all(|(seen, _)| seen.known);
         let place = match &observer {
-            Observer::Redlock(nodes) => Place::Nodes { all: nodes.count(), voters: nodes.count_voters().await, known },
+            Observer::Redlock(nodes) => {
+                let resource = all.first().map(|(seen, _)| seen.resource.as_str());
+                Place::Nodes { resource, all: nodes.count(), voters, known }
+            }
             Observer::Local(_) => Place::ThisMachine,
         };
         let standbys = all.first().and_then(|(seen, _)| Some((seen.resource.clone(), standbys?)));

@@ -1,9 +1,17 @@
 //! `--watch`: a line whenever the leader changes.
 
-use std::{collections::HashMap, io::ErrorKind, time::SystemTime};
+use std::{
+    collections::HashMap,
+    future::pending,
+    io::{ErrorKind, stdout},
+    os::fd::AsFd,
+    pin::pin,
+    time::SystemTime,
+};
 
 use anyhow::Result;
 use serde::Serialize;
+use tokio::io::Interest;
 
 use super::{
     output::{NotWritten, say_now},
@@ -14,6 +22,7 @@ use crate::{
     observer::Observer,
     one_line::{escape_json, one_line},
     status::ElectionStatus,
+    sys::readiness::watch_for_no_reader,
 };
 
 /// A line of JSON.
@@ -27,6 +36,7 @@ struct Change<'a> {
 /// Prints who leads now and at each change, until the reader is gone.
 pub(super) async fn print(mut observer: Observer, slots: u16, json: bool) -> Result<Exit> {
     observer.listen()?;
+    let mut reader_gone = pin!(reader_gone());
     let mut last = HashMap::new();
     loop {
         let all = observer.look_at_all(slots).await;
@@ -37,11 +47,23 @@ pub(super) async fn print(mut observer: Observer, slots: u16, json: bool) -> Res
                 match say_now(&line(seen, json)?) {
                     Ok(()) => {}
                     Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Exit::Command(0)),
-                    Err(error) => return Err(NotWritten(error).into()),
+                    Err(error) => return Err(NotWritten::Stdout(error).into()),
                 }
             }
         }
-        observer.change(&all).await;
+        tokio::select! {
+            biased;
+            () = &mut reader_gone => return Ok(Exit::Command(0)),
+            () = observer.change(&all) => {}
+        }
+    }
+}
+
+/// Waits until the reader of stdout is gone, also while there is nothing to write; for ever if that can't be seen.
+async fn reader_gone() {
+    match stdout().as_fd().try_clone_to_owned().and_then(watch_for_no_reader) {
+        Ok(stdout) => _ = stdout.ready(Interest::ERROR).await,
+        Err(_) => pending().await,
     }
 }
 

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     event::Event,
     exit::Exit,
+    leader_variables::LeaderAround,
     limits::allow_few_processes,
     program::Program,
     report::Report,
@@ -46,6 +47,8 @@ pub(crate) struct GuardOptions<'a> {
     pub program: &'a Program,
     pub resource: &'a str,
     pub holder: &'a str,
+    /// The leaders that we run under.
+    pub around: &'a [LeaderAround],
     /// Whether the command learns of its slot.
     pub has_slots: bool,
     /// Whether the command is kept from systemd's notify socket, which is ours.
@@ -144,7 +147,7 @@ fn supervise(
     elector: ElectorLink,
     release: impl FnOnce(OrphanedLease) -> bool,
 ) -> Exit {
-    let GuardOptions { program, resource, holder, has_slots, hide_notify_socket, signal, report, .. } = options;
+    let GuardOptions { program, resource, holder, around, has_slots, hide_notify_socket, signal, report, .. } = options;
     let _ = set_name(NAME);
     let Equipment { terminal, tree, wakeups } = match Equipment::open(&elector, terminal) {
         Ok(equipment) => equipment,
@@ -159,7 +162,7 @@ fn supervise(
         // Under a terminal the command stays in our process group; elsewhere it gets one of its own.
         spec: CommandSpec::new(
             program,
-            (resource, holder),
+            (resource, holder, around),
             has_slots,
             hide_notify_socket,
             elector_pid,

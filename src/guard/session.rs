@@ -4,6 +4,9 @@
 //! of the same session, but of another group, is the parent of a member (an orphaned group has none). That is what a
 //! shell with job control is, and the guard, the command's parent, must not be: it leaves the session as well. When the
 //! shell ends, the kernel continues what is stopped and hangs it up, as it would without us.
+//!
+//! Without a terminal the command has a group of its own, which is orphaned then: TSTP and the like don't stop it. That costs
+//! less than a guard in the session, which whoever kills a session kills together with the elector.
 
 use nix::unistd::{Pid, getpgid, getpgrp, getsid, setsid};
 

@@ -9,7 +9,7 @@ use nix::{errno::Errno, unistd::Pid};
 
 use crate::{
     clock::Moment,
-    leader_variables::{HOLDER, RESOURCE, SLOT, SLOTS, TOKEN},
+    leader_variables::{HOLDER, LeaderAround, RESOURCE, SLOT, SLOTS, TOKEN, WITHIN, shown},
     lease::FencingToken,
     lock::Slot,
     program::Program,
@@ -35,6 +35,8 @@ pub(super) struct CommandSpec {
     env: CStringArray,
     /// How many of the variables are known before we lead.
     known_variables: usize,
+    /// The leaders that the command runs under. The last is this one, whose token is known once we lead.
+    within: Vec<LeaderAround>,
     /// Which variables name the command's process.
     names_command: Vec<usize>,
     inherited: Inherited,
@@ -43,7 +45,8 @@ pub(super) struct CommandSpec {
 }
 
 impl CommandSpec {
-    /// Prepares the start of a program with the environment of this process, and with `resource` and `holder` in it.
+    /// Prepares the start of a program with the environment of this process, and with `resource`, `holder` and the leaders `around` us
+    /// in it.
     /// Where systemd has told its service by a process id that something is for it, that id is the command's in place of
     /// `elector`'s.
     ///
@@ -51,7 +54,7 @@ impl CommandSpec {
     /// process group of its own.
     pub(super) fn new(
         program: &Program,
-        (resource, holder): (&str, &str),
+        (resource, holder, around): (&str, &str, &[LeaderAround]),
         has_slots: bool,
         hide_notify_socket: bool,
         elector: Pid,
@@ -64,11 +67,13 @@ impl CommandSpec {
         let added = [(RESOURCE, resource), (HOLDER, holder)].map(|(name, value)| variable(name, value.as_ref()));
         let mut env: Vec<CString> = passed_on(hide_notify_socket).chain(added).collect();
         let names_command = name_command(&mut env, elector);
+        let us = LeaderAround { resource: resource.to_owned(), holder: holder.to_owned(), token: FencingToken::ZERO };
         CommandSpec {
             program: Image { path, args: CStringArray::new(args) },
             shell: Image { path: c"/bin/sh".to_owned(), args: CStringArray::new(shell_args) },
             known_variables: env.len(),
             env: CStringArray::new(env),
+            within: around.iter().cloned().chain([us]).collect(),
             names_command,
             inherited,
             new_group,
@@ -83,9 +88,13 @@ impl CommandSpec {
     pub(super) fn spawn(&mut self, slot: Slot, token: FencingToken, by: Option<Moment>) -> Result<Launched, Errno> {
         let of_slot = [(SLOT, slot.number), (SLOTS, slot.of)].into_iter().filter(|_| self.has_slots);
         let of_slot = of_slot.map(|(name, number)| variable(name, number.to_string().as_ref()));
+        if let Some(us) = self.within.last_mut() {
+            us.token = token;
+        }
+        let within = variable(WITHIN, shown(&self.within).as_ref());
         let token = variable(TOKEN, token.to_string().as_ref());
         // The others stay where they are: a copy, and its end, would touch memory that is shared with the elector until then.
-        self.env.replace_after(self.known_variables, of_slot.chain([token]));
+        self.env.replace_after(self.known_variables, of_slot.chain([token, within]));
         let launch = Launch {
             program: &self.program,
             shell: &self.shell,
@@ -102,7 +111,7 @@ impl CommandSpec {
 /// Returns the variables of this process that the command gets as they are.
 fn passed_on(hide_notify_socket: bool) -> impl Iterator<Item = CString> {
     // Another leaderrun around us may have set them.
-    let ours = [RESOURCE, HOLDER, TOKEN, SLOT, SLOTS];
+    let ours = [RESOURCE, HOLDER, TOKEN, SLOT, SLOTS, WITHIN];
     let socket: &[&str] = if hide_notify_socket { &systemd::VARIABLES } else { &[] };
     let is_hidden = move |name: &[u8]| {
         SECRET

@@ -84,7 +84,8 @@ impl LeadershipEnd {
 }
 
 impl LeadershipOutcome {
-    fn word(self) -> &'static str {
+    /// Returns the outcome as a word, for programs.
+    pub(super) fn word(self) -> &'static str {
         match self {
             LeadershipOutcome::Exited(Ending::Code(_)) => "exited",
             LeadershipOutcome::Exited(Ending::Signal(_)) => "killed",

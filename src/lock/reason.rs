@@ -49,7 +49,7 @@ pub(crate) enum Reason {
     Succeeded(PastSuccess),
     /// The command has failed as often as it may in this period.
     AttemptsUsedUp(PastFailures),
-    /// The leader is the leaderrun that has started this one, and waits for it.
+    /// The leader is a leaderrun that this one runs under, and waits for it.
     WithinItself(Leader),
 }
 
@@ -181,8 +181,8 @@ impl fmt::Display for Reason {
             Reason::Succeeded(success) => success.fmt(f),
             Reason::WithinItself(leader) => write!(
                 f,
-                "{leader} and has started this leaderrun, which would wait for itself; give it another --resource, or run \
-                 the command without it"
+                "{leader} and has started this leaderrun, which would wait for itself; give it a lock of its own (--resource, \
+                 or the FILE of --local), or run the command without it"
             ),
             Reason::AttemptsUsedUp(failures) => failures.fmt(f),
         }

@@ -54,6 +54,7 @@ macro_rules! entry_point {
 static ARGUMENTS: AtomicPtr<*mut c_char> = AtomicPtr::new(std::ptr::null_mut());
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
+static STDOUT_CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Remembers what the process was started with, and does what Rust's runtime would have done. Returns the arguments.
 ///
@@ -66,6 +67,7 @@ pub(crate) unsafe fn begin(count: c_int, arguments: *mut *mut c_char) -> Vec<OsS
     COUNT.store(count, Relaxed);
     SIGPIPE_IGNORED.store(is_ignored(libc::SIGPIPE), Relaxed);
     let _ = ignore(Signal::SIGPIPE);
+    STDOUT_CLOSED.store(!is_open(libc::STDOUT_FILENO), Relaxed);
     for fd in libc::STDIN_FILENO..=libc::STDERR_FILENO {
         if !is_open(fd) {
             open_null_as(fd);
@@ -91,6 +93,11 @@ fn open_null_as(fd: c_int) {
 /// Returns whether SIGPIPE was ignored when the process was started.
 pub(crate) fn sigpipe_was_ignored() -> bool {
     SIGPIPE_IGNORED.load(Relaxed)
+}
+
+/// Returns whether stdout was closed when the process was started: what is written to it now, nobody gets.
+pub(crate) fn stdout_was_closed() -> bool {
+    STDOUT_CLOSED.load(Relaxed)
 }
 
 /// Lets `edit` overwrite each argument where the kernel has put it, which is what ps(1) shows. To be called before

@@ -41,6 +41,14 @@ pub(crate) fn watch_both_ways<T: OwnsDescriptor>(descriptor: T) -> io::Result<As
     watch_for(Interest::READABLE | Interest::WRITABLE, descriptor)
 }
 
+/// The same for one that is written to, to wait until nobody can read that any more.
+///
+/// # Errors
+/// Those of [`watch`]: no end of a file can be seen.
+pub(crate) fn watch_for_no_reader<T: OwnsDescriptor>(descriptor: T) -> io::Result<AsyncFd<T>> {
+    watch_for(Interest::ERROR, descriptor)
+}
+
 fn watch_for<T: OwnsDescriptor>(interest: Interest, descriptor: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: what is asked for is what `OwnsDescriptor` promises; an AsyncFd owns the value, and lends it only.
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, interest) }?)

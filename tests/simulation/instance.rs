@@ -146,7 +146,7 @@ impl Instance {
             not_leader: Exit::NotLeader,
             skip_exit_code: 0,
             holder: holder.into(),
-            around: None,
+            around: Vec::new(),
             program: Program { path: "/bin/job".into(), args: vec!["job".into()] },
             report: Report::new(RESOURCE, holder, verbose, false, LogFormat::Text),
             warnings: Vec::new(),
