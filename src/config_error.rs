@@ -61,6 +61,43 @@ pub(crate) enum UrlSource {
     File(PathBuf),
 }
 
+impl ConfigError {
+    /// Returns the options that may be to blame, as they are written on the command line.
+    pub(crate) fn options(&self) -> Vec<&'static str> {
+        match self {
+            Self::Name { option, .. } | Self::NoPeriod { option } | Self::PeriodTooLong { option, .. } => vec![option],
+            Self::ReservedName { .. } => vec!["--resource"],
+            Self::ReservedLock { .. } => vec!["--key-prefix", "--resource"],
+            Self::SlotsOncePer => vec!["--once-per", "--once-for"],
+            Self::SlotsInFile | Self::RunsOfFile { .. } | Self::CheckOfLocal => vec!["--local"],
+            Self::Times { .. } => vec!["--ttl", "--kill-after"],
+            Self::UnreadableFile { .. } | Self::EmptyFile { .. } => vec!["--redis-file"],
+            Self::Url { source, .. } | Self::SameServer { source, .. } => vec![source.option()],
+            Self::OtherDatabase { .. } => vec!["--redis", "--redis-before"],
+            Self::TlsWithoutUse => vec!["--tls-ca", "--tls-cert", "--tls-key"],
+            Self::Signal(_) => vec!["--signal"],
+            Self::Slots { .. }
+            | Self::NoBackend
+            | Self::NoBackendInCommand
+            | Self::Tls(_)
+            | Self::Program { .. }
+            | Self::JsonWithoutQuestion
+            | Self::SlotWithoutQuestion
+            | Self::MetricsWithoutQuestion => Vec::new(),
+        }
+    }
+}
+
+impl UrlSource {
+    fn option(&self) -> &'static str {
+        match self {
+            Self::Option => "--redis",
+            Self::Before => "--redis-before",
+            Self::File(_) => "--redis-file",
+        }
+    }
+}
+
 impl From<&ConfigError> for Exit {
     fn from(error: &ConfigError) -> Self {
         match error {
@@ -204,9 +241,8 @@ impl Display for NameProblem {
 impl Display for UrlSource {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Option => f.write_str("--redis"),
-            Self::Before => f.write_str("--redis-before"),
-            Self::File(file) => write!(f, "--redis-file {}", file.display()),
+            Self::File(file) => write!(f, "{} {}", self.option(), file.display()),
+            Self::Option | Self::Before => f.write_str(self.option()),
         }
     }
 }

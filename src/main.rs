@@ -60,7 +60,14 @@ compile_error!("leaderrun needs Linux 5.4 or newer: child subreapers and parent 
 
 use std::ffi::OsString;
 
-use crate::{cli::Cli, commands::Query, config_error::ConfigError, event::Event, exit::Exit, settings::Settings};
+use crate::{
+    cli::{Cli, Variables},
+    commands::Query,
+    config_error::ConfigError,
+    event::Event,
+    exit::Exit,
+    settings::Settings,
+};
 
 entry_point!(start);
 
@@ -85,12 +92,15 @@ fn answer(arguments: Vec<OsString>) -> i32 {
     exit.status().into()
 }
 
-fn dispatch(cli: Cli, arguments: &[OsString]) -> Exit {
+fn dispatch(mut cli: Cli, arguments: &[OsString]) -> Exit {
     guard::hide_passwords();
+    let variables = std::mem::take(&mut cli.variables);
     match Query::from_cli(&cli) {
         Ok(Some(query)) => query.answer(),
-        Ok(None) => Settings::try_from(cli).map_or_else(|e| refuse(&e), |settings| lead(&settings, arguments)),
-        Err(error) => refuse(&error),
+        Ok(None) => {
+            Settings::try_from(cli).map_or_else(|e| refuse(&e, &variables), |settings| lead(&settings, arguments))
+        }
+        Err(error) => refuse(&error, &variables),
     }
 }
 
@@ -104,7 +114,7 @@ fn lead(settings: &Settings, arguments: &[OsString]) -> Exit {
     })
 }
 
-fn refuse(error: &ConfigError) -> Exit {
-    report::print_error(error);
+fn refuse(error: &ConfigError, variables: &Variables) -> Exit {
+    report::print_error(format_args!("{error}{}", variables.remark(&error.options())));
     error.into()
 }

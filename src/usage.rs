@@ -44,7 +44,8 @@ pub(crate) fn explain(error: &clap::Error) -> String {
         ErrorKind::ArgumentConflict => conflict(error, &arg),
         ErrorKind::MissingRequiredArgument => format!("required, but not given: {arg}"),
         ErrorKind::InvalidUtf8 => {
-            "a value is not valid UTF-8; only file names, the command and its arguments may have other bytes".into()
+            let whose = if arg.is_empty() { "a value".to_owned() } else { format!("the value of '{arg}'") };
+            format!("{whose} is not valid UTF-8; only file names, the command and its arguments may have other bytes")
         }
         kind => kind.to_string(),
     };

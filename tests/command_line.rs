@@ -183,8 +183,8 @@ fn each_option_can_be_given_in_the_environment() {
     for (name, value, part) in [
         ("LEADERRUN_TTL", "1ms", "--ttl 1ms is too short"),
         ("LEADERRUN_SIGNAL", "x", "--signal x"),
-        ("LEADERRUN_WAIT", "x", "--wait"),
-        ("LEADERRUN_CONFLICT_EXIT_CODE", "x", "--conflict-exit-code"),
+        ("LEADERRUN_WAIT", "x", "LEADERRUN_WAIT"),
+        ("LEADERRUN_CONFLICT_EXIT_CODE", "x", "LEADERRUN_CONFLICT_EXIT_CODE"),
     ] {
         let output = local("env").env(name, value).args(["true"]).output();
         assert_eq!(output.code(), 64, "{name}");

@@ -131,7 +131,7 @@ fn the_command_line_takes_precedence_over_variables_that_it_excludes() {
     assert_eq!(both.code(), 64, "neither comes first: {}", both.stderr);
     let output = local("flag").env("LEADERRUN_TRY", "maybe").args(["true"]).output();
     assert_eq!(output.code(), 64, "{}", output.stderr);
-    assert!(output.stderr.contains("invalid value 'maybe' for '--try': write 1 or 0"), "{}", output.stderr);
+    assert!(output.stderr.contains("invalid value 'maybe' for 'LEADERRUN_TRY': write 1 or 0"), "{}", output.stderr);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::{
     questions::Questions,
     short_help,
     values::{LocalLock, LogFormat, ReadyWhen, SignalName, duration, flag, local_lock, shell_line, verbosity},
+    variables::Variables,
 };
 
 const WHERE: &str = "What to run, and where";
@@ -352,4 +353,7 @@ pub(crate) struct Cli {
     #[arg(value_name = "COMMAND")]
     #[arg(value_hint = ValueHint::CommandWithArguments, value_parser = value_parser!(OsString))]
     pub command: Vec<OsString>,
+
+    #[arg(skip)]
+    pub variables: Variables,
 }

@@ -1,0 +1,65 @@
+//! A variable sets its option as the option itself does, and errors name it.
+
+use std::{ffi::OsString, os::unix::ffi::OsStringExt};
+
+use crate::support::{Leaderrun, Output, unique};
+
+fn local(variables: &[(&str, &str)]) -> Leaderrun {
+    with(Leaderrun::new().args(["--local", "-r", &unique("variables")]), variables)
+}
+
+fn with(leaderrun: Leaderrun, variables: &[(&str, &str)]) -> Leaderrun {
+    variables.iter().fold(leaderrun, |leaderrun, (name, value)| leaderrun.env(&format!("LEADERRUN_{name}"), value))
+}
+
+#[track_caller]
+fn is_refused(output: &Output, part: &str) {
+    assert_eq!((output.code(), output.stderr.lines().count()), (64, 1), "{}", output.stderr);
+    assert!(output.stderr.contains(part), "{}", output.stderr);
+}
+
+#[test]
+fn an_error_names_the_variable_that_an_option_is_from() {
+    for (name, value, part) in [
+        ("TTL", "banana", "invalid value 'banana' for 'LEADERRUN_TTL': it is no duration"),
+        ("LOG_FORMAT", "xml", "invalid value 'xml' for 'LEADERRUN_LOG_FORMAT', which takes text, json"),
+        ("CONFLICT_EXIT_CODE", "x", "invalid value 'x' for 'LEADERRUN_CONFLICT_EXIT_CODE': it is no number"),
+        ("TTL", "1ms", "--ttl 1ms is too short; give it 500ms or more, such as 15s (LEADERRUN_TTL sets --ttl)"),
+        ("KILL_AFTER", "1h", "or a longer --ttl (LEADERRUN_KILL_AFTER sets --kill-after)"),
+        ("HOLDER", "a\tb", "(LEADERRUN_HOLDER sets --holder)"),
+        ("MAX_RUN", "0", "(LEADERRUN_MAX_RUN sets --max-run)"),
+        ("SIGNAL", "FOO", "(LEADERRUN_SIGNAL sets --signal)"),
+    ] {
+        is_refused(&local(&[(name, value)]).args(["true"]).output(), part);
+    }
+    let both = with(Leaderrun::new(), &[("LOCAL", "1"), ("REDIS", "redis://a")]).args(["-r", "a", "true"]).output();
+    is_refused(&both, "'LEADERRUN_REDIS' cannot be used with 'LEADERRUN_LOCAL'; leave out one of them");
+    let file = with(Leaderrun::new(), &[("REDIS_FILE", "/no/such/file")]).args(["-r", "a", "true"]).output();
+    is_refused(&file, "(LEADERRUN_REDIS_FILE sets --redis-file)");
+}
+
+#[test]
+fn an_error_of_the_command_line_names_the_option_although_its_variable_is_set() {
+    for (name, value, options, part) in [
+        ("TTL", "banana", &["-t", "banana"][..], "invalid value 'banana' for '--ttl <DURATION>'"),
+        ("HOLDER", "x", &["--holder", "y", "--holder", "z"], "'--holder <NAME>' is given more than once"),
+        ("LOG_FORMAT", "xml", &["--log-format", "yml"], "invalid value 'yml' for '--log-format <FORMAT>'"),
+    ] {
+        is_refused(&local(&[(name, value)]).args(options).args(["true"]).output(), part);
+    }
+    let output = local(&[("TTL", "15s")]).args(["-t", "1ms", "true"]).output();
+    is_refused(&output, "--ttl 1ms is too short");
+    assert!(!output.stderr.contains("LEADERRUN_TTL"), "{}", output.stderr);
+}
+
+#[test]
+fn a_value_that_is_not_utf8_is_refused_with_the_option_or_variable_that_has_it() {
+    let raw = OsString::from_vec(b"a\xff".to_vec());
+    for (option, name) in [("--resource", "--resource <NAME>"), ("--holder", "--holder <NAME>")] {
+        let resource = ["-r", "x"].into_iter().filter(|_| option != "--resource");
+        let output = Leaderrun::new().args(["--local", option]).args([&raw]).args(resource).args(["true"]).output();
+        is_refused(&output, &format!("the value of '{name}' is not valid UTF-8; "));
+    }
+    let output = local(&[]).env("LEADERRUN_HOLDER", &raw).args(["true"]).output();
+    is_refused(&output, "the value of 'LEADERRUN_HOLDER' is not valid UTF-8; ");
+}
