@@ -1,5 +1,7 @@
 //! The variables by which a command knows its leader, and a leaderrun the one that it runs under.
 
+use std::ffi::OsString;
+
 use crate::lease::FencingToken;
 
 /// The resource that the command's leaderrun leads.
@@ -13,6 +15,11 @@ pub(crate) const SLOT: &str = "LEADERRUN_SLOT";
 /// How many slots there are.
 pub(crate) const SLOTS: &str = "LEADERRUN_SLOTS";
 
+/// Returns the value of a variable, unless it is empty, which counts as unset.
+pub(crate) fn value_of(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
 /// The leader that a process runs under.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LeaderAround {
@@ -22,7 +29,7 @@ pub(crate) struct LeaderAround {
 
 /// Returns the leader of this resource that this process runs under, according to its environment.
 pub(crate) fn leader_around(resource: &str) -> Option<LeaderAround> {
-    let text = |name| std::env::var(name).ok();
+    let text = |name| value_of(name)?.into_string().ok();
     let token = text(TOKEN)?.parse().ok()?;
     (text(RESOURCE)? == resource).then_some(LeaderAround { holder: text(HOLDER)?, token })
 }

@@ -1,8 +1,45 @@
-//! A variable sets its option as the option itself does, and errors name it.
+//! A variable sets its option as the option itself does: errors name it, and an empty one counts as unset.
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 
 use crate::support::{Leaderrun, Output, unique};
+
+/// All variables of options, and that of the slots.
+const ALL: [&str; 33] = [
+    "RESOURCE",
+    "REDIS",
+    "REDIS_FILE",
+    "REDIS_BEFORE",
+    "TLS_CA",
+    "TLS_CERT",
+    "TLS_KEY",
+    "SLOTS",
+    "LOCAL",
+    "KEY_PREFIX",
+    "HOLDER",
+    "COMMAND",
+    "TRY",
+    "WAIT",
+    "TTL",
+    "HOLD",
+    "ONCE_FOR",
+    "REMEMBER",
+    "ONCE_PER",
+    "ATTEMPTS",
+    "MAX_RUN",
+    "SIGNAL",
+    "KILL_AFTER",
+    "STOP_TIMEOUT",
+    "PID_NAMESPACE",
+    "CONFLICT_EXIT_CODE",
+    "SKIP_EXIT_CODE",
+    "REJOIN",
+    "VERBOSE",
+    "QUIET",
+    "LOG_FORMAT",
+    "SD_NOTIFY",
+    "SLOT",
+];
 
 fn local(variables: &[(&str, &str)]) -> Leaderrun {
     with(Leaderrun::new().args(["--local", "-r", &unique("variables")]), variables)
@@ -50,6 +87,24 @@ fn an_error_of_the_command_line_names_the_option_although_its_variable_is_set() 
     let output = local(&[("TTL", "15s")]).args(["-t", "1ms", "true"]).output();
     is_refused(&output, "--ttl 1ms is too short");
     assert!(!output.stderr.contains("LEADERRUN_TTL"), "{}", output.stderr);
+}
+
+/// Compose and CI pass `${X:-}` on for what isn't set.
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let output = local(&ALL.map(|name| (name, ""))).args(["echo", "done"]).output();
+    assert_eq!((output.code(), output.stdout.as_str(), output.stderr.as_str()), (0, "done\n", ""));
+    let environment = with(Leaderrun::new(), &ALL.map(|name| (name, "")));
+    let places = [("LOCAL", "1"), ("RESOURCE", &unique("variables"))];
+    let output = with(environment, &places).args(["true"]).output();
+    assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+    for name in ALL {
+        let output = local(&[(name, "")]).args(["true"]).output();
+        assert_eq!((output.code(), output.stderr.as_str()), (0, ""), "{name}");
+    }
+    is_refused(&with(Leaderrun::new().args(["--local"]), &[("RESOURCE", "")]).args(["true"]).output(), "--resource");
+    let prefixed = with(Leaderrun::new(), &[("KEY_PREFIX", "")]).args(["-R", "redis://127.0.0.1:1", "-r", "fence"]);
+    is_refused(&prefixed.args(["true"]).output(), "--key-prefix and --resource make leaderrun:fence");
 }
 
 #[test]

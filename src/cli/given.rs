@@ -21,7 +21,12 @@ pub(super) fn is_given(matches: &ArgMatches, id: &Id) -> bool {
     matches.ids().any(|known| known == id) && matches.value_source(id.as_str()) == Some(ValueSource::CommandLine)
 }
 
-/// Returns whether the variable of an option has a value.
+/// Returns whether the variable of an option is set. An empty one counts as unset.
 pub(super) fn has_variable(arg: &Arg) -> bool {
-    arg.get_env().is_some_and(|name| std::env::var_os(name).is_some())
+    variable(arg).is_some_and(|value| !value.is_empty())
+}
+
+/// Returns the value of an option's variable.
+pub(super) fn variable(arg: &Arg) -> Option<OsString> {
+    arg.get_env().and_then(std::env::var_os)
 }

@@ -1,4 +1,5 @@
-//! An option on the command line takes precedence over every variable, also over one that excludes it.
+//! Which variables count: an option on the command line takes precedence over each of them, also over one that excludes it,
+//! and an empty one counts as unset.
 
 use std::{collections::HashSet, ffi::OsString};
 
@@ -6,20 +7,20 @@ use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, Id, builder
 
 use super::{
     errors,
-    given::{has_variable, is_given, parse_alone},
+    given::{has_variable, is_given, parse_alone, variable},
     options::Cli,
     values::is_no,
     variables::Variables,
 };
 
-/// Parses the command line, and the environment as far as the command line doesn't exclude it.
+/// Parses the command line, and the environment as far as it counts.
 ///
 /// # Errors
 /// What is wrong with them, or that help was asked for.
 pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    let excluded = excluded_variables(arguments);
+    let ignored = ignored_variables(arguments);
     let mut command =
-        Cli::command().mut_args(|arg| if excluded.contains(arg.get_id()) { arg.env(Resettable::Reset) } else { arg });
+        Cli::command().mut_args(|arg| if ignored.contains(arg.get_id()) { arg.env(Resettable::Reset) } else { arg });
     let matches =
         command.try_get_matches_from_mut(arguments).map_err(|error| errors::complete(error, &command, arguments))?;
     let mut cli = Cli::from_arg_matches(&matches)?;
@@ -27,25 +28,25 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     Ok(cli)
 }
 
-/// Returns the options that are set in the environment and excluded by one on the command line.
-fn excluded_variables(arguments: &[OsString]) -> HashSet<Id> {
+/// Returns the options whose variables don't count: those that are empty, or excluded by an option on the command line.
+fn ignored_variables(arguments: &[OsString]) -> HashSet<Id> {
     let mut command = Cli::command();
     let ids = |is_wanted: &dyn Fn(&Arg) -> bool| -> HashSet<Id> {
         command.get_arguments().filter(|arg| is_wanted(arg)).map(|arg| arg.get_id().clone()).collect()
     };
+    let mut ignored = ids(&|arg| variable(arg).is_some_and(|value| value.is_empty()));
     let set = ids(&has_variable);
     if set.is_empty() {
-        return set;
+        return ignored;
     }
     // A flag that is switched off excludes nothing.
     let is_flag = |arg: &Arg| !arg.get_action().takes_values() || arg.is_require_equals_set();
-    let is_off = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| is_no(&value));
-    let mut excluded = ids(&|arg| is_flag(arg) && is_off(arg));
+    ignored.extend(ids(&|arg| is_flag(arg) && variable(arg).is_some_and(|value| is_no(&value))));
     command.build();
     // What is wrong on the command line is found again, and reported, when it is parsed with the environment.
-    let Some(given) = parse_alone(&command, arguments) else { return excluded };
-    excluded.extend(set.into_iter().filter(|id| !is_given(&given, id) && is_excluded(&command, &given, id)));
-    excluded
+    let Some(given) = parse_alone(&command, arguments) else { return ignored };
+    ignored.extend(set.into_iter().filter(|id| !is_given(&given, id) && is_excluded(&command, &given, id)));
+    ignored
 }
 
 /// Returns whether an option that is on the command line can't be used with this one.
