@@ -15,6 +15,9 @@ pub(crate) const SLOT: &str = "LEADERRUN_SLOT";
 /// How many slots there are.
 pub(crate) const SLOTS: &str = "LEADERRUN_SLOTS";
 
+/// All of them.
+pub(crate) const ALL: [&str; 5] = [RESOURCE, HOLDER, TOKEN, SLOT, SLOTS];
+
 /// Returns the value of a variable, unless it is empty, which counts as unset.
 pub(crate) fn value_of(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())

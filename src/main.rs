@@ -97,16 +97,20 @@ fn dispatch(mut cli: Cli, arguments: &[OsString]) -> Exit {
     let variables = std::mem::take(&mut cli.variables);
     match Query::from_cli(&cli) {
         Ok(Some(query)) => query.answer(),
-        Ok(None) => {
-            Settings::try_from(cli).map_or_else(|e| refuse(&e, &variables), |settings| lead(&settings, arguments))
-        }
+        Ok(None) => match Settings::try_from(cli) {
+            Ok(settings) => lead(&settings, &variables, arguments),
+            Err(error) => refuse(&error, &variables),
+        },
         Err(error) => refuse(&error, &variables),
     }
 }
 
-fn lead(settings: &Settings, arguments: &[OsString]) -> Exit {
+fn lead(settings: &Settings, variables: &Variables, arguments: &[OsString]) -> Exit {
     for warning in &settings.warnings {
         settings.report.error(Event::Warning, warning);
+    }
+    for mistake in variables.mistakes(&leader_variables::ALL) {
+        settings.report.error(Event::Warning, mistake);
     }
     run::run(settings, arguments).unwrap_or_else(|error| {
         settings.report.error(Event::Failed, format_args!("{error:#}"));

@@ -1,4 +1,5 @@
-//! A variable sets its option as the option itself does: errors name it, and an empty one counts as unset.
+//! A variable sets its option as the option itself does: errors name it, an empty one counts as unset, and a mistyped one
+//! doesn't pass unnoticed.
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 
@@ -105,6 +106,43 @@ fn an_empty_variable_counts_as_unset() {
     is_refused(&with(Leaderrun::new().args(["--local"]), &[("RESOURCE", "")]).args(["true"]).output(), "--resource");
     let prefixed = with(Leaderrun::new(), &[("KEY_PREFIX", "")]).args(["-R", "redis://127.0.0.1:1", "-r", "fence"]);
     is_refused(&prefixed.args(["true"]).output(), "--key-prefix and --resource make leaderrun:fence");
+}
+
+#[test]
+fn a_mistyped_variable_is_warned_of_with_the_one_that_may_be_meant() {
+    for (name, meant) in [
+        ("MAXRUN", "MAX_RUN"),
+        ("WAITT", "WAIT"),
+        ("ONCEFOR", "ONCE_FOR"),
+        ("QUEIT", "QUIET"),
+        ("RESORCE", "RESOURCE"),
+        ("SLOTTS", "SLOTS"),
+    ] {
+        let output = local(&[(name, "1")]).args(["true"]).output();
+        let warning =
+            format!("warning: LEADERRUN_{name} is not a variable of leaderrun; did you mean LEADERRUN_{meant}?\n");
+        assert_eq!((output.code(), output.stderr.lines().count()), (0, 1), "{}", output.stderr);
+        assert!(output.stderr.ends_with(&warning), "{}", output.stderr);
+    }
+    for (name, value) in [("STATUS", "1"), ("LEADS", "x"), ("JSON", "1")] {
+        let output = local(&[(name, value)]).args(["true"]).output();
+        let warning =
+            format!("warning: LEADERRUN_{name} is not a variable of leaderrun; questions are asked by options alone\n");
+        assert_eq!(output.code(), 0);
+        assert!(output.stderr.ends_with(&warning), "{}", output.stderr);
+    }
+    let output = local(&[("MAXRUN", "1")]).args(["-q", "true"]).output();
+    assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn variables_that_are_near_none_of_ours_or_set_by_leaderrun_are_not_warned_of() {
+    let foreign = ["BUILT", "URL", "KEY", "HOST", "LOCK", "LOG", "VERSION", "IMAGE", "SERVICE_PORT", "PORT_6379_TCP"];
+    let output = local(&foreign.map(|name| (name, "1"))).args(["true"]).output();
+    assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+    let inner = [env!("CARGO_BIN_EXE_leaderrun"), "--local", "-r", &unique("inner"), "true"];
+    let output = local(&[]).args(["--slots", "2", "--"]).args(inner).output();
+    assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
 }
 
 #[test]
