@@ -120,7 +120,7 @@ impl TryFrom<Cli> for Settings {
             pid_namespace: cli.pid_namespace,
             rejoin: cli.rejoin,
             ready_when: cli.sd_notify,
-            not_leader: cli.conflict_exit_code.map_or(Exit::NotLeader, Exit::Conflict),
+            not_leader: Exit::of_conflict(cli.conflict_exit_code),
             around: leader_around(&resource),
             program: program(cli.command, cli.shell_line)?,
             slots,

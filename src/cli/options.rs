@@ -296,6 +296,8 @@ pub(crate) struct Cli {
     pub pid_namespace: bool,
 
     /// Exit with N instead of 75
+    ///
+    /// Also with --step-down and --forget.
     #[arg(help_heading = HOW_IT_ENDS, hide_short_help = true)]
     #[arg(short = 'E', long, value_name = "N", env = "LEADERRUN_CONFLICT_EXIT_CODE", hide_env = true)]
     #[arg(value_parser = value_parser!(u8))]

@@ -24,17 +24,24 @@ struct ForgetReport<'a> {
     exit_status: u8,
 }
 
-/// Deletes the record of the period, and prints whether there was one.
+/// Deletes the record of the period, and prints whether there was one. `not_leader`: the exit status if an instance leads, where
+/// that matters.
 ///
 /// # Errors
 /// The lock's file can't be written.
-pub(super) async fn ask(observer: &Observer, resource: &str, key: Option<&PeriodKey>, json: bool) -> Result<Exit> {
+pub(super) async fn ask(
+    observer: &Observer,
+    resource: &str,
+    key: Option<&PeriodKey>,
+    not_leader: Exit,
+    json: bool,
+) -> Result<Exit> {
     let of = key.map(|key| format!(" for {key}")).unwrap_or_default();
     let forgotten = observer.forget().await?;
     let (exit, recorded, not_on) = match &forgotten {
         Forgotten::Everywhere { noted } => (Exit::Command(0), Some(*noted), Vec::new()),
         Forgotten::NotOn(nodes) => (Exit::NoQuorum, None, nodes.iter().map(|fault| fault.node.clone()).collect()),
-        Forgotten::IsLed => (Exit::NotLeader, None, Vec::new()),
+        Forgotten::IsLed => (not_leader, None, Vec::new()),
     };
     if json {
         say_json(&ForgetReport { resource, key, recorded, not_on, exit_status: exit.status() })?;

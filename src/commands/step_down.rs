@@ -22,12 +22,14 @@ pub(crate) struct Request {
     pub if_standby: bool,
     /// How long to wait until the leader has stepped down.
     pub timeout: Duration,
+    /// The exit status if the leader still leads.
+    pub not_leader: Exit,
 }
 
 /// Asks the leader to step down. Returns when another one leads, or none has for a while. `slots`: how many there are if
 /// nobody leads who says it.
 pub(super) async fn ask(mut observer: Observer, slots: u16, request: Request) -> Result<Exit> {
-    let Request { slot, if_standby, timeout } = request;
+    let Request { slot, if_standby, timeout, not_leader } = request;
     observer.listen()?;
     let mut all = observer.look_at_all(slots).await;
     let of = u16::try_from(all.len()).unwrap_or(u16::MAX);
@@ -46,7 +48,7 @@ pub(super) async fn ask(mut observer: Observer, slots: u16, request: Request) ->
     if if_standby {
         let why = match observer.standbys().await {
             Some(1..) => None,
-            Some(0) => Some(("nobody stands by", Exit::NotLeader)),
+            Some(0) => Some(("nobody stands by", not_leader)),
             None => Some(("whether an instance stands by can't be seen; see --check", Exit::NoQuorum)),
         };
         if let Some((why, exit)) = why {
@@ -66,7 +68,7 @@ pub(super) async fn ask(mut observer: Observer, slots: u16, request: Request) ->
             "{resource}: {holder} still leads after {waited}; it may still step down: its command may take long to stop, or \
              its --ttl may be longer (wait longer with --wait); or it is stopped, or an older leaderrun"
         ));
-        return Ok(Exit::NotLeader);
+        return Ok(not_leader);
     }
     // A lock of this machine is taken a moment before its new leader has written its name there.
     let is_another = |seen: &ElectionStatus| seen.active_leader().is_some_and(|now| now.id != leader.id);
