@@ -39,7 +39,7 @@ const OUTPUT: &str = "Output";
     arg = short_help::flag(),
     arg = Arg::new("help").long("help").action(ArgAction::HelpLong).help("Print this help"),
     after_help = "Example: leaderrun -R redis-1,redis-2,redis-3 -r nightly -- ./job.sh\n\
-        All options, exit statuses: --help. Each option can also be set as LEADERRUN_...",
+        All options, exit statuses: --help. All but questions also as LEADERRUN_...",
     after_long_help = "Examples:\n\
         \u{20}\u{20}leaderrun -R redis-1,redis-2,redis-3 -r nightly -- ./job.sh\n\
         \u{20}\u{20}leaderrun --local -r report -w 60 -c 'make && ./send'\n\
