@@ -23,6 +23,11 @@ pub(crate) fn value_of(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
+/// Returns the variables that a leader has set for us, its command, to read: they aren't for our own options.
+pub(crate) fn set_by_leader() -> &'static [&'static str] {
+    if value_of(TOKEN).is_some() { &[HOLDER] } else { &[] }
+}
+
 /// The leader that a process runs under.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LeaderAround {

@@ -84,7 +84,8 @@ fn start(arguments: Vec<OsString>) -> i32 {
 /// Not inlined: what it needs of the stack would be touched before the check.
 #[inline(never)]
 fn answer(arguments: Vec<OsString>) -> i32 {
-    let exit = cli::parse(&arguments).map_or_else(|e| usage::answer(&e), |cli| dispatch(cli, &arguments));
+    let cli = cli::parse(&arguments, leader_variables::set_by_leader());
+    let exit = cli.map_or_else(|e| usage::answer(&e), |cli| dispatch(cli, &arguments));
     if let Exit::Signal(signal) = exit {
         // What ended the command ends us, so that whoever waits for us sees what they would see without us.
         guard::die_of(signal);

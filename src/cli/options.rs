@@ -157,6 +157,8 @@ pub(crate) struct Cli {
     pub key_prefix: String,
 
     /// Name of this instance [default: host:pid]
+    ///
+    /// A leaderrun that a command of leaderrun starts has a name of its own: LEADERRUN_HOLDER is that of its leader there.
     #[arg(help_heading = WHERE, hide_short_help = true)]
     #[arg(long, value_name = "NAME", env = "LEADERRUN_HOLDER", hide_env = true)]
     pub holder: Option<String>,

@@ -13,12 +13,12 @@ use super::{
     variables::Variables,
 };
 
-/// Parses the command line, and the environment as far as it counts.
+/// Parses the command line, and the environment as far as it counts. `not_ours`: variables that are set for others to read.
 ///
 /// # Errors
 /// What is wrong with them, or that help was asked for.
-pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    let ignored = ignored_variables(arguments);
+pub(crate) fn parse(arguments: &[OsString], not_ours: &[&str]) -> Result<Cli, clap::Error> {
+    let ignored = ignored_variables(arguments, not_ours);
     let mut command =
         Cli::command().mut_args(|arg| if ignored.contains(arg.get_id()) { arg.env(Resettable::Reset) } else { arg });
     let matches =
@@ -28,13 +28,15 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     Ok(cli)
 }
 
-/// Returns the options whose variables don't count: those that are empty, or excluded by an option on the command line.
-fn ignored_variables(arguments: &[OsString]) -> HashSet<Id> {
+/// Returns the options whose variables don't count: those that are empty, not ours, or excluded by an option on the command
+/// line.
+fn ignored_variables(arguments: &[OsString], not_ours: &[&str]) -> HashSet<Id> {
     let mut command = Cli::command();
     let ids = |is_wanted: &dyn Fn(&Arg) -> bool| -> HashSet<Id> {
         command.get_arguments().filter(|arg| is_wanted(arg)).map(|arg| arg.get_id().clone()).collect()
     };
-    let mut ignored = ids(&|arg| variable(arg).is_some_and(|value| value.is_empty()));
+    let is_not_ours = |arg: &Arg| arg.get_env().is_some_and(|name| not_ours.iter().any(|other| name == *other));
+    let mut ignored = ids(&|arg| is_not_ours(arg) || variable(arg).is_some_and(|value| value.is_empty()));
     let set = ids(&has_variable);
     if set.is_empty() {
         return ignored;
