@@ -97,7 +97,8 @@ fn dispatch(mut cli: Cli, arguments: &[OsString]) -> Exit {
     guard::hide_passwords();
     let variables = std::mem::take(&mut cli.variables);
     match Query::from_cli(&cli) {
-        Ok(Some(query)) => query.answer(),
+        // The variable is for runs: whoever asks wants to read the answer.
+        Ok(Some(query)) => query.answer(cli.quiet && !variables.has_set("--quiet")),
         Ok(None) => match Settings::try_from(cli) {
             Ok(settings) => lead(&settings, &variables, arguments),
             Err(error) => refuse(&error, &variables),

@@ -327,6 +327,9 @@ pub(crate) struct Cli {
     pub verbose: u8,
 
     /// Print nothing but usage errors
+    ///
+    /// With a question, the exit status is the answer, as with grep -q. The variable LEADERRUN_QUIET is for runs: answers are
+    /// printed all the same.
     #[arg(help_heading = OUTPUT)]
     #[arg(short, long, env = "LEADERRUN_QUIET", hide_env = true, value_parser = flag)]
     #[arg(conflicts_with = "verbose")]

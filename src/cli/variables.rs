@@ -47,6 +47,11 @@ impl Variables {
         Variables { set: set.collect(), mistakes: with_our_prefix.filter_map(|name| mistake(command, name)).collect() }
     }
 
+    /// Returns whether a variable sets an option.
+    pub(crate) fn has_set(&self, option: &str) -> bool {
+        self.set.iter().any(|(set, _)| set == option)
+    }
+
     /// Returns a remark on those of these options that a variable sets, or an empty text.
     pub(crate) fn remark(&self, options: &[&str]) -> String {
         let set = self.set.iter().filter(|(option, _)| options.contains(&option.as_str()));

@@ -3,12 +3,11 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::output::{say, say_json};
+use super::output::{complain, say, say_json};
 use crate::{
     exit::Exit,
     observer::{Forgotten, Observer},
     once_per::PeriodKey,
-    report,
 };
 
 /// The answer as JSON.
@@ -55,13 +54,13 @@ pub(super) async fn ask(
         Forgotten::Everywhere { noted: false } => say(format_args!("{resource}: nothing was recorded{of}"))?,
         Forgotten::NotOn(nodes) => {
             let nodes: Vec<String> = nodes.iter().map(|fault| format!("{} {}", fault.node, fault.why)).collect();
-            report::print_error(format_args!(
+            complain(format_args!(
                 "{resource}: not all nodes could be told: {}; one that has the record{of} is enough to skip the command, so \
                  ask again when they are up",
                 nodes.join(", ")
             ));
         }
-        Forgotten::IsLed => report::print_error(format_args!(
+        Forgotten::IsLed => complain(format_args!(
             "{resource}: an instance leads, and writes to the record; ask again when its command has ended"
         )),
     }

@@ -5,7 +5,9 @@ use std::{future::Future, path::PathBuf, time::Duration};
 use anyhow::{Context, Result};
 
 use super::{
-    check, completions, forget, history, leads, list, man, output::NotWritten, status, step_down, succeeded, watch,
+    check, completions, forget, history, leads, list, man,
+    output::{NotWritten, be_quiet, complain},
+    status, step_down, succeeded, watch,
 };
 use crate::{
     cli::{Cli, LocalLock, Shell},
@@ -18,7 +20,6 @@ use crate::{
     observer::Observer,
     once_per::PeriodKey,
     redlock::RedlockConfig,
-    report,
     settings::{self, BackendConfig},
 };
 
@@ -118,10 +119,13 @@ impl Query {
         }
     }
 
-    /// Prints the answer and returns the exit status.
-    pub(crate) fn answer(self) -> Exit {
+    /// Prints the answer, unless `is_quiet`, and returns the exit status.
+    pub(crate) fn answer(self, is_quiet: bool) -> Exit {
+        if is_quiet {
+            be_quiet();
+        }
         self.try_answer().unwrap_or_else(|error| {
-            report::print_error(format_args!("{error:#}"));
+            complain(format_args!("{error:#}"));
             if error.is::<NotWritten>() { Exit::NotWritten } else { Exit::Failure }
         })
     }

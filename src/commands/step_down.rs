@@ -6,10 +6,10 @@ use anyhow::Result;
 
 use super::{
     chosen_slot,
-    output::say,
+    output::{complain, say},
     who_leads::{describe, exit},
 };
-use crate::{exit::Exit, lock::Slot, observer::Observer, report, status::ElectionStatus};
+use crate::{exit::Exit, lock::Slot, observer::Observer, status::ElectionStatus};
 
 /// How long to wait for the next leader after the last one has stepped down.
 const HANDOVER: Duration = Duration::from_secs(2);
@@ -41,7 +41,7 @@ pub(super) async fn ask(mut observer: Observer, slots: u16, request: Request) ->
     observer.turn_to(Slot { number, of });
     let seen = all.swap_remove(usize::from(number) - 1);
     let Some(leader) = seen.active_leader().cloned() else {
-        report::print_error(format_args!("{}: {}", seen.name(), describe(&seen)));
+        complain(format_args!("{}: {}", seen.name(), describe(&seen)));
         return Ok(exit(&[seen]));
     };
     let (resource, holder) = (seen.name(), &leader.holder);
@@ -52,19 +52,19 @@ pub(super) async fn ask(mut observer: Observer, slots: u16, request: Request) ->
             None => Some(("whether an instance stands by can't be seen; see --check", Exit::NoQuorum)),
         };
         if let Some((why, exit)) = why {
-            report::print_error(format_args!("{resource}: {holder} was not asked to step down: {why}"));
+            complain(format_args!("{resource}: {holder} was not asked to step down: {why}"));
             return Ok(exit);
         }
     }
     if !observer.ask_to_step_down(&leader).await? {
         let why = "too few nodes could be told";
-        report::print_error(format_args!("{resource}: {holder} was not asked to step down: {why}; see --check"));
+        complain(format_args!("{resource}: {holder} was not asked to step down: {why}; see --check"));
         return Ok(Exit::NoQuorum);
     }
     let gone = |seen: &ElectionStatus| seen.known && seen.leader.as_ref().is_none_or(|now| now.id != leader.id);
     if observer.until(timeout, gone).await.is_none() {
         let waited = humantime::format_duration(timeout);
-        report::print_error(format_args!(
+        complain(format_args!(
             "{resource}: {holder} still leads after {waited}; it may still step down: its command may take long to stop, or \
              its --ttl may be longer (wait longer with --wait); or it is stopped, or an older leaderrun"
         ));
