@@ -1,4 +1,5 @@
-//! Adds to clap's errors what clap doesn't say: which variable a value is from, and whose value isn't UTF-8.
+//! Adds to clap's errors what clap doesn't say: which variable a value is from, whose value isn't UTF-8, and how a lock file
+//! is given.
 
 use std::ffi::OsString;
 
@@ -17,8 +18,20 @@ pub(super) fn complete(mut error: clap::Error, command: &Command, arguments: &[O
     {
         error.insert(ContextKind::InvalidArg, ContextValue::String(arg.to_string()));
     }
+    if error.kind() == ErrorKind::MissingRequiredArgument && is_as_with_flock(command, arguments) {
+        error.insert(ContextKind::SuggestedArg, ContextValue::String("--local=FILE".to_owned()));
+    }
     name_variables(&mut error, command, arguments);
     error
+}
+
+/// Returns whether `--local` is followed by a path and a command, as a lock file is by its command with flock(1).
+fn is_as_with_flock(command: &Command, arguments: &[OsString]) -> bool {
+    let Some(given) = parse_alone(command, arguments) else { return false };
+    let words: Vec<&OsString> = given.get_many("command").into_iter().flatten().collect();
+    let [file, _, ..] = words.as_slice() else { return false };
+    let is_after_local = arguments.windows(2).any(|pair| pair[0] == "--local" && pair[1] == **file);
+    is_after_local && file.as_encoded_bytes().contains(&b'/')
 }
 
 /// Names variables in place of options that nobody has typed.
