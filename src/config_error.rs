@@ -159,10 +159,14 @@ impl Display for ConfigError {
                 "--redis-file {} names no server; write a URL such as redis://host:6379 on each line",
                 file.display()
             ),
-            Self::Url { source, number, count, problem } => write!(
-                f,
-                "{source}: URL {number} of {count} is wrong: {problem}; write redis://[user:password@]host[:port][/database]"
-            ),
+            Self::Url { source, number, count, problem } => {
+                const FORM: &str = "redis://[user:password@]host[:port][/database]";
+                write!(f, "{source}: URL {number} of {count} is wrong: {problem}; write ")?;
+                match source {
+                    UrlSource::File(_) => write!(f, "one server on each line, as {FORM}, and comments on their own"),
+                    UrlSource::Option | UrlSource::Before => f.write_str(FORM),
+                }
+            }
             Self::SameServer { source, first, second, server } => write!(
                 f,
                 "{source}: URLs {first} and {second} are the same server, {server}; each must be a server of its own"

@@ -82,7 +82,7 @@ pub(crate) struct Cli {
     /// Read servers from FILE, one per line
     ///
     /// Keeps passwords out of the command line and the environment. Empty lines and lines that begin with # are
-    /// ignored. leaderrun reads the file again for each connection, so a password can be changed while a leader runs;
+    /// ignored. FILE must be a regular file, not a pipe, a device or -: leaderrun reads the file again for each connection, so a password can be changed while a leader runs;
     /// the list of servers can't.
     #[arg(help_heading = WHERE, hide_short_help = true)]
     #[arg(long, value_name = "FILE", env = "LEADERRUN_REDIS_FILE", hide_env = true, conflicts_with = "redis")]
