@@ -110,6 +110,7 @@ fn bad_input_gives_one_clear_line_and_status_64() {
         (&["--local", "-r", "x", "-w", "forever", "true"], "it is no duration; write it as 5"),
         (&["--local", "-r", "x"], "<COMMAND>"),
         (&["--local", "/run/x.lock", "true"], "--resource <NAME>; a lock file is given as --local=FILE"),
+        (&["--local=", "-r", "x", "true"], "it is empty; write a file as a path, or --local alone"),
         (&["--local", "-r", "x", "-c", "echo $1", "y"], "write the command sh -c LINE sh ARG..."),
         (&["--local", "-r", "", "true"], "--resource is empty; give it a name"),
         (&["--local", "-r", &long, "true"], "--resource is longer than 512 bytes; give it a shorter name"),
