@@ -63,6 +63,43 @@ pub(crate) enum UrlSource {
     File(PathBuf),
 }
 
+impl ConfigError {
+    /// Returns the options that may be to blame, as they are written on the command line.
+    pub(crate) fn options(&self) -> Vec<&'static str> {
+        match self {
+            Self::Name { option, .. } | Self::NoPeriod { option } | Self::PeriodTooLong { option, .. } => vec![option],
+            Self::ReservedName { .. } => vec!["--resource"],
+            Self::ReservedLock { .. } => vec!["--key-prefix", "--resource"],
+            Self::SlotsOncePer => vec!["--once-per", "--once-for"],
+            Self::SlotsInFile | Self::RunsOfFile { .. } | Self::CheckOfLocal => vec!["--local"],
+            Self::Times { .. } => vec!["--ttl", "--kill-after"],
+            Self::UnreadableFile { .. } | Self::EmptyFile { .. } => vec!["--redis-file"],
+            Self::Url { source, .. } | Self::SameServer { source, .. } => vec![source.option()],
+            Self::OtherDatabase { .. } => vec!["--redis", "--redis-before"],
+            Self::TlsWithoutUse => vec!["--tls-ca", "--tls-cert", "--tls-key"],
+            Self::Signal(_) => vec!["--signal"],
+            Self::Slots { .. }
+            | Self::NoBackend
+            | Self::NoBackendInCommand
+            | Self::Tls(_)
+            | Self::Program { .. }
+            | Self::JsonWithoutQuestion
+            | Self::SlotWithoutQuestion
+            | Self::MetricsWithoutQuestion => Vec::new(),
+        }
+    }
+}
+
+impl UrlSource {
+    fn option(&self) -> &'static str {
+        match self {
+            Self::Option => "--redis",
+            Self::Before => "--redis-before",
+            Self::File(_) => "--redis-file",
+        }
+    }
+}
+
 impl From<&ConfigError> for Exit {
     fn from(error: &ConfigError) -> Self {
         match error {
@@ -73,13 +110,14 @@ impl From<&ConfigError> for Exit {
 }
 
 impl ConfigError {
-    /// Reports it: in the form that the settings ask for where all of them are right, or else as text.
-    pub(crate) fn report(&self) {
+    /// Reports it: in the form that the settings ask for where all of them are right, or else as text. `remark`: what follows
+    /// the text.
+    pub(crate) fn report(&self, remark: &str) {
         match self {
             Self::Program { error, report, .. } => {
                 report.error_with(Event::Failed, &Details::of_reason(error.word()), self);
             }
-            _ => report::print_error(self),
+            _ => report::print_error(format_args!("{self}{remark}")),
         }
     }
 }
@@ -136,10 +174,14 @@ impl Display for ConfigError {
                 "--redis-file {} names no server; write a URL such as redis://host:6379 on each line",
                 file.display()
             ),
-            Self::Url { source, number, count, problem } => write!(
-                f,
-                "{source}: URL {number} of {count} is wrong: {problem}; write redis://[user:password@]host[:port][/database]"
-            ),
+            Self::Url { source, number, count, problem } => {
+                const FORM: &str = "redis://[user:password@]host[:port][/database]";
+                write!(f, "{source}: URL {number} of {count} is wrong: {problem}; write ")?;
+                match source {
+                    UrlSource::File(_) => write!(f, "one server on each line, as {FORM}, and comments on their own"),
+                    UrlSource::Option | UrlSource::Before => f.write_str(FORM),
+                }
+            }
             Self::SameServer { source, first, second, server } => write!(
                 f,
                 "{source}: URLs {first} and {second} are the same server, {server}; each must be a server of its own"
@@ -218,9 +260,8 @@ impl Display for NameProblem {
 impl Display for UrlSource {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Option => f.write_str("--redis"),
-            Self::Before => f.write_str("--redis-before"),
-            Self::File(file) => write!(f, "--redis-file {}", file.display()),
+            Self::File(file) => write!(f, "{} {}", self.option(), file.display()),
+            Self::Option | Self::Before => f.write_str(self.option()),
         }
     }
 }

@@ -43,6 +43,11 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// Returns how we end where another leads. `code`: that of `--conflict-exit-code`.
+    pub(crate) fn of_conflict(code: Option<u8>) -> Self {
+        code.map_or(Exit::NotLeader, Exit::Conflict)
+    }
+
     /// Returns the status as the shell sees it.
     pub(crate) fn status(self) -> u8 {
         match self {

@@ -1,5 +1,7 @@
 //! The variables by which a command knows its leader, and a leaderrun those that it runs under.
 
+use std::ffi::OsString;
+
 use serde::{Deserialize, Serialize};
 
 use crate::lease::FencingToken;
@@ -17,6 +19,19 @@ pub(crate) const SLOTS: &str = "LEADERRUN_SLOTS";
 /// All leaders that the command runs under, the outermost first. The others name the innermost alone, and a script may set
 /// them for the next leaderrun.
 pub(crate) const WITHIN: &str = "LEADERRUN_WITHIN";
+
+/// All of them.
+pub(crate) const ALL: [&str; 6] = [RESOURCE, HOLDER, TOKEN, SLOT, SLOTS, WITHIN];
+
+/// Returns the value of a variable, unless it is empty, which counts as unset.
+pub(crate) fn value_of(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Returns the variables that a leader has set for us, its command, to read: they aren't for our own options.
+pub(crate) fn set_by_leader() -> &'static [&'static str] {
+    if value_of(TOKEN).is_some() { &[HOLDER] } else { &[] }
+}
 
 /// A leader that a process runs under.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -60,7 +60,14 @@ compile_error!("leaderrun needs Linux 5.4 or newer: child subreapers and parent 
 
 use std::ffi::OsString;
 
-use crate::{cli::Cli, commands::Query, config_error::ConfigError, event::Event, exit::Exit, settings::Settings};
+use crate::{
+    cli::{Cli, Variables},
+    commands::Query,
+    config_error::ConfigError,
+    event::Event,
+    exit::Exit,
+    settings::Settings,
+};
 
 entry_point!(start);
 
@@ -77,7 +84,8 @@ fn start(arguments: Vec<OsString>) -> i32 {
 /// Not inlined: what it needs of the stack would be touched before the check.
 #[inline(never)]
 fn answer(arguments: Vec<OsString>) -> i32 {
-    let exit = cli::parse(&arguments).map_or_else(|e| usage::answer(&e), |cli| dispatch(cli, &arguments));
+    let cli = cli::parse(&arguments, leader_variables::set_by_leader());
+    let exit = cli.map_or_else(|e| usage::answer(&e), |cli| dispatch(cli, &arguments));
     if let Exit::Signal(signal) = exit {
         // What ended the command ends us, so that whoever waits for us sees what they would see without us.
         guard::die_of(signal);
@@ -85,18 +93,26 @@ fn answer(arguments: Vec<OsString>) -> i32 {
     exit.status().into()
 }
 
-fn dispatch(cli: Cli, arguments: &[OsString]) -> Exit {
+fn dispatch(mut cli: Cli, arguments: &[OsString]) -> Exit {
     guard::hide_passwords();
+    let variables = std::mem::take(&mut cli.variables);
     match Query::from_cli(&cli) {
-        Ok(Some(query)) => query.answer(),
-        Ok(None) => Settings::try_from(cli).map_or_else(|e| refuse(&e), |settings| lead(&settings, arguments)),
-        Err(error) => refuse(&error),
+        // The variable is for runs: whoever asks wants to read the answer.
+        Ok(Some(query)) => query.answer(cli.quiet && !variables.has_set("--quiet")),
+        Ok(None) => match Settings::try_from(cli) {
+            Ok(settings) => lead(&settings, &variables, arguments),
+            Err(error) => refuse(&error, &variables),
+        },
+        Err(error) => refuse(&error, &variables),
     }
 }
 
-fn lead(settings: &Settings, arguments: &[OsString]) -> Exit {
+fn lead(settings: &Settings, variables: &Variables, arguments: &[OsString]) -> Exit {
     for warning in &settings.warnings {
         settings.report.warning(Event::Warning, warning);
+    }
+    for mistake in variables.mistakes(&leader_variables::ALL) {
+        settings.report.warning(Event::Warning, mistake);
     }
     run::run(settings, arguments).unwrap_or_else(|error| {
         settings.report.error(Event::Failed, format_args!("{error:#}"));
@@ -104,7 +120,7 @@ fn lead(settings: &Settings, arguments: &[OsString]) -> Exit {
     })
 }
 
-fn refuse(error: &ConfigError) -> Exit {
-    error.report();
+fn refuse(error: &ConfigError, variables: &Variables) -> Exit {
+    error.report(&variables.remark(&error.options()));
     error.into()
 }

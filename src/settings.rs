@@ -16,7 +16,7 @@ use crate::{
     exit::Exit,
     file_warning::FileWarning,
     history::KEPT_FOR,
-    leader_variables::{LeaderAround, SLOT, SLOTS, TOKEN, leaders_around},
+    leader_variables::{LeaderAround, SLOT, SLOTS, TOKEN, leaders_around, value_of},
     lease::{Quorums, Times},
     lock::{LONGEST_NAME, MOST_SLOTS, Slot, slot_suffix},
     once_per::{OncePer, PeriodKey},
@@ -120,7 +120,7 @@ impl TryFrom<Cli> for Settings {
             pid_namespace: cli.pid_namespace,
             rejoin: cli.rejoin,
             ready_when: cli.sd_notify,
-            not_leader: cli.conflict_exit_code.map_or(Exit::NotLeader, Exit::Conflict),
+            not_leader: Exit::of_conflict(cli.conflict_exit_code),
             around: leaders_around(),
             program: program(cli.command, cli.shell_line, &report)?,
             report,
@@ -178,11 +178,10 @@ pub(crate) fn slots(cli: &Cli) -> Result<Option<u16>, ConfigError> {
 }
 
 fn slots_said(cli: &Cli) -> Result<Option<u16>, ConfigError> {
-    if cli.slots.is_some() || env::var_os(SLOT).is_some() {
+    if cli.slots.is_some() || value_of(SLOT).is_some() {
         return Ok(cli.slots);
     }
-    let text = env::var_os(SLOTS).map(|text| text.to_string_lossy().into_owned());
-    match text.filter(|text| !text.is_empty()) {
+    match value_of(SLOTS).map(|text| text.to_string_lossy().into_owned()) {
         None => Ok(None),
         Some(text) => match text.parse() {
             Ok(slots) if (1..=MOST_SLOTS).contains(&slots) => Ok(Some(slots)),
@@ -281,7 +280,7 @@ pub(crate) fn backend(cli: &Cli, resource: &str) -> Result<BackendConfig, Config
         None => addresses_in_options(&UrlSource::Option, &cli.redis)?,
     };
     if now.is_empty() {
-        let is_in_command = env::var_os(TOKEN).is_some();
+        let is_in_command = value_of(TOKEN).is_some();
         return Err(if is_in_command { ConfigError::NoBackendInCommand } else { ConfigError::NoBackend });
     }
     let before = addresses_in_options(&UrlSource::Before, &cli.redis_before)?;
@@ -328,7 +327,7 @@ fn both_lists(now: Vec<Address>, before: Vec<Address>) -> Result<(Vec<Address>, 
 
 fn addresses(source: &UrlSource, urls: &[&str]) -> Result<Vec<Address>, ConfigError> {
     // As for redis-cli(1).
-    let password = env::var(PASSWORD).ok().filter(|password| !password.is_empty());
+    let password = value_of(PASSWORD).and_then(|password| password.into_string().ok());
     let mut addresses = Vec::with_capacity(urls.len());
     let mut numbers: HashMap<String, usize> = HashMap::new();
     for (number, url) in (1..).zip(urls) {

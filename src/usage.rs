@@ -42,9 +42,16 @@ pub(crate) fn explain(error: &clap::Error) -> String {
         }
         ErrorKind::TooManyValues => format!("'{arg}' takes no value, but is given '{value}'"),
         ErrorKind::ArgumentConflict => conflict(error, &arg),
-        ErrorKind::MissingRequiredArgument => format!("required, but not given: {arg}"),
+        ErrorKind::MissingRequiredArgument => {
+            let hint = match context(error, ContextKind::SuggestedArg) {
+                local if local.is_empty() => String::new(),
+                local => format!("; a lock file is given as {local}"),
+            };
+            format!("required, but not given: {arg}{hint}")
+        }
         ErrorKind::InvalidUtf8 => {
-            "a value is not valid UTF-8; only file names, the command and its arguments may have other bytes".into()
+            let whose = if arg.is_empty() { "a value".to_owned() } else { format!("the value of '{arg}'") };
+            format!("{whose} is not valid UTF-8; only file names, the command and its arguments may have other bytes")
         }
         kind => kind.to_string(),
     };
@@ -84,7 +91,12 @@ fn invalid_value(error: &clap::Error, arg: &str, value: &str) -> String {
 fn conflict(error: &clap::Error, arg: &str) -> String {
     match context(error, ContextKind::PriorArg) {
         prior if prior == arg => format!("'{arg}' is given more than once"),
-        prior if prior == COMMAND => format!("'{arg}' takes no command; name the resource with --resource"),
+        prior if prior == COMMAND && arg == SHELL_LINE => {
+            format!("'{arg}' takes no arguments; to give the line some, write the command sh -c LINE sh ARG...")
+        }
+        prior if prior == COMMAND => {
+            format!("'{arg}' takes no command; leave it out, and name a resource with --resource")
+        }
         prior if [arg, &prior].contains(&LIST) && [arg, &prior].contains(&RESOURCE) => {
             format!("'{LIST}' prints every resource; leave out --resource, or ask --status about one")
         }
@@ -94,6 +106,7 @@ fn conflict(error: &clap::Error, arg: &str) -> String {
 
 /// What clap calls the command, and these options.
 const COMMAND: &str = "[COMMAND]...";
+const SHELL_LINE: &str = "--command <LINE>";
 const LIST: &str = "--list";
 const RESOURCE: &str = "--resource <NAME>";
 
@@ -149,8 +162,15 @@ mod tests {
 
     #[test]
     fn a_question_with_a_word_after_it_says_where_the_name_belongs() {
-        let line = "'--status' takes no command; name the resource with --resource";
+        let line = "'--status' takes no command; leave it out, and name a resource with --resource";
         explains(ErrorKind::ArgumentConflict, &["--local", "--status", "nightly"], line);
+    }
+
+    #[test]
+    fn an_argument_of_a_line_of_the_shell_says_how_to_write_it() {
+        let line =
+            "'--command <LINE>' takes no arguments; to give the line some, write the command sh -c LINE sh ARG...";
+        explains(ErrorKind::ArgumentConflict, &["-r", "x", "-c", "echo $1", "x"], line);
     }
 
     #[test]

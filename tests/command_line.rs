@@ -116,6 +116,9 @@ fn bad_input_gives_one_clear_line_and_status_64() {
         (&["--local", "-r", "x", "--succeeded-within", "1d", "--once-for", "y"], "'--once-for <KEY>'"),
         (&["--local", "-r", "x", "-w", "forever", "true"], "it is no duration; write it as 5"),
         (&["--local", "-r", "x"], "<COMMAND>"),
+        (&["--local", "/run/x.lock", "true"], "--resource <NAME>; a lock file is given as --local=FILE"),
+        (&["--local=", "-r", "x", "true"], "it is empty; write a file as a path, or --local alone"),
+        (&["--local", "-r", "x", "-c", "echo $1", "y"], "write the command sh -c LINE sh ARG..."),
         (&["--local", "-r", "", "true"], "--resource is empty; give it a name"),
         (&["--local", "-r", &long, "true"], "--resource is longer than 512 bytes; give it a shorter name"),
         (&["--local", "-r", "a\nb", "true"], "--resource has a control character"),
@@ -190,8 +193,8 @@ fn each_option_can_be_given_in_the_environment() {
     for (name, value, part) in [
         ("LEADERRUN_TTL", "1ms", "--ttl 1ms is too short"),
         ("LEADERRUN_SIGNAL", "x", "--signal x"),
-        ("LEADERRUN_WAIT", "x", "--wait"),
-        ("LEADERRUN_CONFLICT_EXIT_CODE", "x", "--conflict-exit-code"),
+        ("LEADERRUN_WAIT", "x", "LEADERRUN_WAIT"),
+        ("LEADERRUN_CONFLICT_EXIT_CODE", "x", "LEADERRUN_CONFLICT_EXIT_CODE"),
     ] {
         let output = local("env").env(name, value).args(["true"]).output();
         assert_eq!(output.code(), 64, "{name}");

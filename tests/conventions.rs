@@ -147,7 +147,7 @@ fn the_command_line_takes_precedence_over_variables_that_it_excludes() {
     assert_eq!(both.code(), 64, "neither comes first: {}", both.stderr);
     let output = local("flag").env("LEADERRUN_TRY", "maybe").args(["true"]).output();
     assert_eq!(output.code(), 64, "{}", output.stderr);
-    assert!(output.stderr.contains("invalid value 'maybe' for '--try': write 1 or 0"), "{}", output.stderr);
+    assert!(output.stderr.contains("invalid value 'maybe' for 'LEADERRUN_TRY': write 1 or 0"), "{}", output.stderr);
 }
 
 #[test]
@@ -159,6 +159,34 @@ fn a_line_is_run_by_the_shell() {
     assert_eq!((output.code(), output.stderr.contains(advice)), (127, true), "{}", output.stderr);
     assert_eq!(local("line").args(["-c", "true", "true"]).output().code(), 64);
     assert_eq!(local("line").args(["-c", "true", "--status"]).output().code(), 64);
+}
+
+/// As with `grep -q`.
+#[test]
+fn quiet_leaves_the_answer_to_the_exit_status() {
+    let resource = unique("quiet");
+    let _leader = leader(Leaderrun::new().args(["--local", "-r", &resource]));
+    let none = unique("none");
+    for (resource, question, status) in [
+        (&resource, &["--status"][..], 0),
+        (&none, &["--status"], 1),
+        (&resource, &["--status", "--json"], 0),
+        (&none, &["--succeeded-within", "1d"], 1),
+        (&resource, &["--history"], 0),
+        (&resource, &["--forget"], 75),
+        (&resource, &["--step-down", "--if-standby"], 75),
+        (&none, &["--step-down"], 1),
+    ] {
+        let ask = || Leaderrun::new().args(["--local", "-r", resource]).args(question);
+        let output = ask().args(["-q"]).output();
+        let printed = (output.stdout.as_str(), output.stderr.as_str());
+        assert_eq!((output.code(), printed), (status, ("", "")), "{question:?}");
+        // The variable is for runs.
+        let output = ask().env("LEADERRUN_QUIET", "1").output();
+        assert_eq!((output.code(), output.stdout.is_empty() && output.stderr.is_empty()), (status, false));
+    }
+    let output = Leaderrun::new().args(["--local", "-q", "-r", &none, "--step-down", "--slot", "2"]).output();
+    assert_eq!((output.code(), output.stderr.lines().count()), (64, 1), "{}", output.stderr);
 }
 
 #[test]

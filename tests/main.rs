@@ -67,6 +67,7 @@ mod the_tree_dies;
 mod ties;
 mod tls;
 mod used_up;
+mod variables;
 
 #[test]
 fn no_file_of_tests_is_left_out() {

@@ -188,5 +188,6 @@ fn on_one_machine_nothing_is_deleted_under_a_leader() {
     let output = on(None, &resource).args(["--forget"]).output();
     assert_eq!(output.code(), 75);
     assert!(output.stderr.contains("an instance leads, and writes to the record"), "{}", output.stderr);
+    assert_eq!(on(None, &resource).args(["-E", "9", "--forget"]).output().code(), 9);
     assert!(!leader.has_ended());
 }

@@ -161,3 +161,16 @@ fn a_file_that_another_user_can_change_causes_a_warning() {
         warns_of(&part);
     }
 }
+
+#[test]
+fn a_list_or_a_comment_on_the_line_of_a_server_is_refused_with_what_a_line_may_have() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("urls");
+    for line in ["a,b", "redis://a,redis://b", "a # ours", "redis://a # ours", "redis://:secret@a # ours"] {
+        write(&file, &format!("# nodes\n{line}\n"), 0o600);
+        let output = Leaderrun::new().args(["-r", "x", "--redis-file"]).args([&file]).args(["true"]).output();
+        assert_eq!(output.code(), 64, "{line}: {}", output.stderr);
+        let advice = "write one server on each line, as redis://[user:password@]host[:port][/database], and comments on their own";
+        assert!(output.stderr.contains(advice) && !output.stderr.contains("secret"), "{line}: {}", output.stderr);
+    }
+}

@@ -77,6 +77,8 @@ fn if_standby_leaves_a_leader_alone_that_nobody_could_follow() {
             let asked = ask();
             assert_eq!((asked.code(), asked.stdout.as_str()), (75, ""), "{}", asked.stderr);
             assert!(asked.stderr.contains(" was not asked to step down: nobody stands by"), "{}", asked.stderr);
+            let asked = run().args(["-E", "9", "--step-down", "--if-standby"]).args(which).output();
+            assert_eq!(asked.code(), 9, "{}", asked.stderr);
 
             let standby = start();
             standby.reports("stands by");
@@ -258,10 +260,12 @@ fn without_a_leader_or_a_reaction_of_it_the_call_says_so() {
     let guard = leader.guard();
     crate::support::signal(guard, Signal::SIGSTOP);
     let output = ask(&["--wait", "100ms"]);
+    let other = ask(&["--wait", "100ms", "-E", "9"]);
     // Stopped, it would live on.
     crate::support::signal(guard, Signal::SIGCONT);
     assert_eq!(output.code(), 75, "{}", output.stderr);
     assert!(output.stderr.contains("web-1 still leads after 100ms"), "{}", output.stderr);
+    assert_eq!(other.code(), 9, "{}", other.stderr);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::{
     questions::Questions,
     short_help,
     values::{LocalLock, LogFormat, ReadyWhen, SignalName, duration, flag, local_lock, shell_line, verbosity},
+    variables::Variables,
 };
 
 const WHERE: &str = "What to run, and where";
@@ -38,7 +39,7 @@ const OUTPUT: &str = "Output";
     arg = short_help::flag(),
     arg = Arg::new("help").long("help").action(ArgAction::HelpLong).help("Print this help"),
     after_help = "Example: leaderrun -R redis-1,redis-2,redis-3 -r nightly -- ./job.sh\n\
-        All options, exit statuses: --help. Each option can also be set as LEADERRUN_...",
+        All options, exit statuses: --help. All but questions also as LEADERRUN_...",
     after_long_help = "Examples:\n\
         \u{20}\u{20}leaderrun -R redis-1,redis-2,redis-3 -r nightly -- ./job.sh\n\
         \u{20}\u{20}leaderrun --local -r report -w 60 -c 'make && ./send'\n\
@@ -81,7 +82,7 @@ pub(crate) struct Cli {
     /// Read servers from FILE, one per line
     ///
     /// Keeps passwords out of the command line and the environment. Empty lines and lines that begin with # are
-    /// ignored. leaderrun reads the file again for each connection, so a password can be changed while a leader runs;
+    /// ignored. FILE must be a regular file, not a pipe, a device or -: leaderrun reads the file again for each connection, so a password can be changed while a leader runs;
     /// the list of servers can't.
     #[arg(help_heading = WHERE, hide_short_help = true)]
     #[arg(long, value_name = "FILE", env = "LEADERRUN_REDIS_FILE", hide_env = true, conflicts_with = "redis")]
@@ -156,6 +157,8 @@ pub(crate) struct Cli {
     pub key_prefix: String,
 
     /// Name of this instance [default: host:pid]
+    ///
+    /// A leaderrun that a command of leaderrun starts has a name of its own: LEADERRUN_HOLDER is that of its leader there.
     #[arg(help_heading = WHERE, hide_short_help = true)]
     #[arg(long, value_name = "NAME", env = "LEADERRUN_HOLDER", hide_env = true)]
     pub holder: Option<String>,
@@ -295,6 +298,8 @@ pub(crate) struct Cli {
     pub pid_namespace: bool,
 
     /// Exit with N instead of 75
+    ///
+    /// Also with --step-down and --forget.
     #[arg(help_heading = HOW_IT_ENDS, hide_short_help = true)]
     #[arg(short = 'E', long, value_name = "N", env = "LEADERRUN_CONFLICT_EXIT_CODE", hide_env = true)]
     #[arg(value_parser = value_parser!(u8))]
@@ -322,6 +327,9 @@ pub(crate) struct Cli {
     pub verbose: u8,
 
     /// Print nothing but usage errors
+    ///
+    /// With a question, the exit status is the answer, as with grep -q. The variable LEADERRUN_QUIET is for runs: answers are
+    /// printed all the same.
     #[arg(help_heading = OUTPUT)]
     #[arg(short, long, env = "LEADERRUN_QUIET", hide_env = true, value_parser = flag)]
     #[arg(conflicts_with = "verbose")]
@@ -352,4 +360,7 @@ pub(crate) struct Cli {
     #[arg(value_name = "COMMAND")]
     #[arg(value_hint = ValueHint::CommandWithArguments, value_parser = value_parser!(OsString))]
     pub command: Vec<OsString>,
+
+    #[arg(skip)]
+    pub variables: Variables,
 }

@@ -6,7 +6,7 @@ use clap::{Args, value_parser};
 
 use super::values::{Shell, duration};
 
-const QUESTIONS: &str = "Questions, instead of a command";
+pub(super) const QUESTIONS: &str = "Questions, instead of a command";
 
 /// What is asked. At most one of the group `question` is set.
 #[derive(Args, Debug)]

@@ -93,14 +93,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Parses the value that a flag has in the environment. An empty one is no.
+/// Parses the value that a flag has in the environment.
 ///
 /// # Errors
 /// It is neither yes nor no.
 pub(super) fn flag(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" | "y" | "t" => Ok(true),
-        "" | "0" | "false" | "no" | "off" | "n" | "f" => Ok(false),
+        "0" | "false" | "no" | "off" | "n" | "f" => Ok(false),
         _ => Err("write 1 or 0".to_owned()),
     }
 }
@@ -120,6 +120,9 @@ pub(super) fn verbosity(text: &str) -> Result<u8, String> {
 pub(super) fn local_lock(value: OsString) -> Result<LocalLock, String> {
     if value.as_encoded_bytes().contains(&b'/') {
         return Ok(LocalLock::File(value.into()));
+    }
+    if value.is_empty() {
+        return Err("it is empty; write a file as a path, or --local alone".to_owned());
     }
     let text = value.to_string_lossy();
     let is_local = flag(&text).map_err(|_| format!("write a file as a path with a slash, such as ./{text}"))?;

@@ -1,6 +1,6 @@
 //! The slot that an operator asks about, by `--slot`.
 
-use super::who_leads::describe;
+use super::{output::complain, who_leads::describe};
 use crate::{exit::Exit, report, status::ElectionStatus};
 
 /// Reports that a resource, of which this is one of `of` slots, has no such one, or that it isn't known how many it has.
@@ -9,7 +9,7 @@ pub(super) fn refuse(seen: &ElectionStatus, of: usize) -> Exit {
     let resource = &seen.resource;
     match of {
         1 if !seen.known => {
-            report::print_error(format_args!("{resource}: {}", describe(seen)));
+            complain(format_args!("{resource}: {}", describe(seen)));
             return Exit::NoQuorum;
         }
         1 => report::print_error(format_args!("{resource} has one leader at a time; leave out --slot")),

@@ -3,12 +3,11 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::output::{say, say_json};
+use super::output::{complain, say, say_json};
 use crate::{
     exit::Exit,
     observer::{Forgotten, Observer},
     once_per::PeriodKey,
-    report,
 };
 
 /// The answer as JSON.
@@ -24,17 +23,24 @@ struct ForgetReport<'a> {
     exit_status: u8,
 }
 
-/// Deletes the record of the period, and prints whether there was one.
+/// Deletes the record of the period, and prints whether there was one. `not_leader`: the exit status if an instance leads, where
+/// that matters.
 ///
 /// # Errors
 /// The lock's file can't be written.
-pub(super) async fn ask(observer: &Observer, resource: &str, key: Option<&PeriodKey>, json: bool) -> Result<Exit> {
+pub(super) async fn ask(
+    observer: &Observer,
+    resource: &str,
+    key: Option<&PeriodKey>,
+    not_leader: Exit,
+    json: bool,
+) -> Result<Exit> {
     let of = key.map(|key| format!(" for {key}")).unwrap_or_default();
     let forgotten = observer.forget().await?;
     let (exit, recorded, not_on) = match &forgotten {
         Forgotten::Everywhere { noted } => (Exit::Command(0), Some(*noted), Vec::new()),
         Forgotten::NotOn(nodes) => (Exit::NoQuorum, None, nodes.iter().map(|fault| fault.node.clone()).collect()),
-        Forgotten::IsLed => (Exit::NotLeader, None, Vec::new()),
+        Forgotten::IsLed => (not_leader, None, Vec::new()),
     };
     if json {
         say_json(&ForgetReport { resource, key, recorded, not_on, exit_status: exit.status() })?;
@@ -48,13 +54,13 @@ pub(super) async fn ask(observer: &Observer, resource: &str, key: Option<&Period
         Forgotten::Everywhere { noted: false } => say(format_args!("{resource}: nothing was recorded{of}"))?,
         Forgotten::NotOn(nodes) => {
             let nodes: Vec<String> = nodes.iter().map(|fault| format!("{} {}", fault.node, fault.why)).collect();
-            report::print_error(format_args!(
+            complain(format_args!(
                 "{resource}: not all nodes could be told: {}; one that has the record{of} is enough to skip the command, so \
                  ask again when they are up",
                 nodes.join(", ")
             ));
         }
-        Forgotten::IsLed => report::print_error(format_args!(
+        Forgotten::IsLed => complain(format_args!(
             "{resource}: an instance leads, and writes to the record; ask again when its command has ended"
         )),
     }

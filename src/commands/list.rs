@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{
     history::{RunReport, end},
     metrics::{self, Place, Resource, Standbys},
-    output::{say, say_json},
+    output::{complain, say, say_json},
     shown::{shown_duration, shown_start},
     table,
 };
@@ -20,7 +20,6 @@ use crate::{
     local,
     observer::Observer,
     redlock::{Listing, RedlockConfig, RedlockObserver},
-    report,
     settings::BackendConfig,
     status::LeaderStatus,
 };
@@ -70,9 +69,7 @@ pub(super) async fn of_nodes(config: &RedlockConfig, times: Times, json: bool, m
     let standbys: Vec<Standbys> = standbys.into_iter().flatten().collect();
     if is_cut_off {
         let shown = resources.len();
-        report::print_error(format_args!(
-            "the list ends after {shown}, and there are more; give a longer --key-prefix"
-        ));
+        complain(format_args!("the list ends after {shown}, and there are more; give a longer --key-prefix"));
     }
     if let Some(file) = metrics {
         let voters = nodes.count_voters().await;
@@ -81,7 +78,7 @@ pub(super) async fn of_nodes(config: &RedlockConfig, times: Times, json: bool, m
         return Ok(Exit::Command(0));
     }
     if !turnout.known {
-        report::print_error(format_args!("not all resources may be known: {turnout}"));
+        complain(format_args!("not all resources may be known: {turnout}"));
     }
     print(&turnout, &resources, json)?;
     Ok(if turnout.known { Exit::Command(0) } else { Exit::NoQuorum })

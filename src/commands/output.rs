@@ -1,9 +1,10 @@
-//! Answers on stdout.
+//! Answers on stdout, and errors where there is none.
 
 use std::{
     fmt::{self, Display, Formatter},
     io::{self, ErrorKind, Write, stdout},
     path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use anyhow::Result;
@@ -12,8 +13,24 @@ use serde::Serialize;
 
 use crate::{
     one_line::{escape_json, one_line},
+    report,
     sys::entry::stdout_was_closed,
 };
+
+/// Nothing but the exit status answers.
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Prints nothing from now on: neither answers nor errors, but for those of usage.
+pub(super) fn be_quiet() {
+    IS_QUIET.store(true, Relaxed);
+}
+
+/// Prints an error.
+pub(super) fn complain(message: impl Display) {
+    if !IS_QUIET.load(Relaxed) {
+        report::print_error(message);
+    }
+}
 
 /// An answer could not be written, as to a full disk.
 #[derive(Debug)]
@@ -68,6 +85,9 @@ pub(super) fn say_json(answer: &impl Serialize) -> Result<()> {
 /// # Errors
 /// The reader is gone, or can't take it.
 pub(super) fn say_now(line: &str) -> io::Result<()> {
+    if IS_QUIET.load(Relaxed) {
+        return Ok(());
+    }
     if stdout_was_closed() {
         return Err(Errno::EBADF.into());
     }

@@ -5,7 +5,9 @@ use std::{future::Future, path::PathBuf, time::Duration};
 use anyhow::{Context, Result};
 
 use super::{
-    check, completions, forget, history, leads, list, man, output::NotWritten, status, step_down, succeeded, watch,
+    check, completions, forget, history, leads, list, man,
+    output::{NotWritten, be_quiet, complain},
+    status, step_down, succeeded, watch,
 };
 use crate::{
     cli::{Cli, LocalLock, Shell},
@@ -18,7 +20,6 @@ use crate::{
     observer::Observer,
     once_per::PeriodKey,
     redlock::RedlockConfig,
-    report,
     settings::{self, BackendConfig},
 };
 
@@ -34,7 +35,7 @@ pub(crate) enum Query {
     Leads { resource: Resource, holder: String },
     Watch { resource: Resource, json: bool },
     StepDown { resource: Resource, request: step_down::Request },
-    Forget { resource: Resource, json: bool },
+    Forget { resource: Resource, not_leader: Exit, json: bool },
 }
 
 /// What is asked about, and where its lease is held.
@@ -55,7 +56,7 @@ impl Query {
     /// What is wrong with the options.
     pub(crate) fn from_cli(cli: &Cli) -> Result<Option<Self>, ConfigError> {
         let asked = &cli.questions;
-        let json = asked.json;
+        let (json, not_leader) = (asked.json, Exit::of_conflict(cli.conflict_exit_code));
         // clap can check none of this: a question conflicts with the command, and what it would require is a question.
         if json && (asked.leads.is_some() || asked.step_down) {
             return Err(ConfigError::JsonWithoutQuestion);
@@ -99,10 +100,10 @@ impl Query {
         } else if asked.step_down {
             let resource = Resource::from_cli(cli)?;
             let timeout = cli.wait.unwrap_or(2 * resource.times.ttl());
-            let request = step_down::Request { slot: asked.slot, if_standby: asked.if_standby, timeout };
+            let request = step_down::Request { slot: asked.slot, if_standby: asked.if_standby, timeout, not_leader };
             Query::StepDown { resource, request }
         } else if asked.forget {
-            Query::Forget { resource: Resource::from_cli(cli)?, json }
+            Query::Forget { resource: Resource::from_cli(cli)?, not_leader, json }
         } else if json {
             return Err(ConfigError::JsonWithoutQuestion);
         } else {
@@ -118,10 +119,13 @@ impl Query {
         }
     }
 
-    /// Prints the answer and returns the exit status.
-    pub(crate) fn answer(self) -> Exit {
+    /// Prints the answer, unless `is_quiet`, and returns the exit status.
+    pub(crate) fn answer(self, is_quiet: bool) -> Exit {
+        if is_quiet {
+            be_quiet();
+        }
         self.try_answer().unwrap_or_else(|error| {
-            report::print_error(format_args!("{error:#}"));
+            complain(format_args!("{error:#}"));
             if error.is::<NotWritten>() { Exit::NotWritten } else { Exit::Failure }
         })
     }
@@ -155,9 +159,9 @@ impl Query {
             Query::StepDown { resource, request } => {
                 ask(async { step_down::ask(resource.observe()?, resource.slots, request).await })
             }
-            Query::Forget { resource, json } => ask(async {
+            Query::Forget { resource, not_leader, json } => ask(async {
                 let observer = resource.observe()?;
-                forget::ask(&observer, &resource.name, resource.period.as_ref(), json).await
+                forget::ask(&observer, &resource.name, resource.period.as_ref(), not_leader, json).await
             }),
         }
     }

@@ -6,10 +6,10 @@ use anyhow::Result;
 
 use super::{
     chosen_slot,
-    output::say,
+    output::{complain, say},
     who_leads::{describe, exit},
 };
-use crate::{exit::Exit, lock::Slot, observer::Observer, report, status::ElectionStatus};
+use crate::{exit::Exit, lock::Slot, observer::Observer, status::ElectionStatus};
 
 /// How long to wait for the next leader after the last one has stepped down.
 const HANDOVER: Duration = Duration::from_secs(2);
@@ -22,12 +22,14 @@ pub(crate) struct Request {
     pub if_standby: bool,
     /// How long to wait until the leader has stepped down.
     pub timeout: Duration,
+    /// The exit status if the leader still leads.
+    pub not_leader: Exit,
 }
 
 /// Asks the leader to step down. Returns when another one leads, or none has for a while. `slots`: how many there are if
 /// nobody leads who says it.
 pub(super) async fn ask(mut observer: Observer, slots: u16, request: Request) -> Result<Exit> {
-    let Request { slot, if_standby, timeout } = request;
+    let Request { slot, if_standby, timeout, not_leader } = request;
     observer.listen()?;
     let mut all = observer.look_at_all(slots).await;
     let of = u16::try_from(all.len()).unwrap_or(u16::MAX);
@@ -39,34 +41,34 @@ pub(super) async fn ask(mut observer: Observer, slots: u16, request: Request) ->
     observer.turn_to(Slot { number, of });
     let seen = all.swap_remove(usize::from(number) - 1);
     let Some(leader) = seen.active_leader().cloned() else {
-        report::print_error(format_args!("{}: {}", seen.name(), describe(&seen)));
+        complain(format_args!("{}: {}", seen.name(), describe(&seen)));
         return Ok(exit(&[seen]));
     };
     let (resource, holder) = (seen.name(), &leader.holder);
     if if_standby {
         let why = match observer.standbys().await {
             Some(1..) => None,
-            Some(0) => Some(("nobody stands by", Exit::NotLeader)),
+            Some(0) => Some(("nobody stands by", not_leader)),
             None => Some(("whether an instance stands by can't be seen; see --check", Exit::NoQuorum)),
         };
         if let Some((why, exit)) = why {
-            report::print_error(format_args!("{resource}: {holder} was not asked to step down: {why}"));
+            complain(format_args!("{resource}: {holder} was not asked to step down: {why}"));
             return Ok(exit);
         }
     }
     if !observer.ask_to_step_down(&leader).await? {
         let why = "too few nodes could be told";
-        report::print_error(format_args!("{resource}: {holder} was not asked to step down: {why}; see --check"));
+        complain(format_args!("{resource}: {holder} was not asked to step down: {why}; see --check"));
         return Ok(Exit::NoQuorum);
     }
     let gone = |seen: &ElectionStatus| seen.known && seen.leader.as_ref().is_none_or(|now| now.id != leader.id);
     if observer.until(timeout, gone).await.is_none() {
         let waited = humantime::format_duration(timeout);
-        report::print_error(format_args!(
+        complain(format_args!(
             "{resource}: {holder} still leads after {waited}; it may still step down: its command may take long to stop, or \
              its --ttl may be longer (wait longer with --wait); or it is stopped, or an older leaderrun"
         ));
-        return Ok(Exit::NotLeader);
+        return Ok(not_leader);
     }
     // A lock of this machine is taken a moment before its new leader has written its name there.
     let is_another = |seen: &ElectionStatus| seen.active_leader().is_some_and(|now| now.id != leader.id);

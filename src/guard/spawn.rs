@@ -9,7 +9,7 @@ use nix::{errno::Errno, unistd::Pid};
 
 use crate::{
     clock::Moment,
-    leader_variables::{HOLDER, LeaderAround, RESOURCE, SLOT, SLOTS, TOKEN, WITHIN, shown},
+    leader_variables::{self, HOLDER, LeaderAround, RESOURCE, SLOT, SLOTS, TOKEN, WITHIN, shown},
     lease::FencingToken,
     lock::Slot,
     program::Program,
@@ -111,12 +111,11 @@ impl CommandSpec {
 /// Returns the variables of this process that the command gets as they are.
 fn passed_on(hide_notify_socket: bool) -> impl Iterator<Item = CString> {
     // Another leaderrun around us may have set them.
-    let ours = [RESOURCE, HOLDER, TOKEN, SLOT, SLOTS, WITHIN];
     let socket: &[&str] = if hide_notify_socket { &systemd::VARIABLES } else { &[] };
     let is_hidden = move |name: &[u8]| {
         SECRET
             .iter()
-            .chain(&ours)
+            .chain(&leader_variables::ALL)
             .chain(socket)
             .chain(&systemd::PIDFD_VARIABLES)
             .any(|hidden| name == hidden.as_bytes())

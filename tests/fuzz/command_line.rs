@@ -13,7 +13,7 @@ use crate::{cli, commands::Query, program::Program, settings::Settings, usage};
 pub fn command_line(data: &[u8]) {
     let words = data.split(|&byte| byte == 0).map(|word| OsString::from_vec(word.to_vec()));
     let arguments: Vec<OsString> = std::iter::once("leaderrun".into()).chain(words).collect();
-    let cli = match cli::parse(&arguments) {
+    let cli = match cli::parse(&arguments, &[]) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => return is_one_line(&usage::explain(&error)),
         Err(_) => return,
