@@ -111,7 +111,8 @@ impl OncePer {
     /// Returns the note for one more failure now; `None` if failures aren't counted, or once the period is over.
     pub(crate) fn failure(&self, failures: Failures, run: &FailedRun, began: Moment) -> Option<Note> {
         self.attempts?;
-        let lasts = rest(failures.left.unwrap_or(self.period), began)?;
+        // No node keeps failures for longer than a period, whatever one says.
+        let lasts = rest(failures.left.unwrap_or(self.period).min(self.period), began)?;
         // The number comes first, for the nodes, which keep the largest.
         let text = format!("{} {}", failures.count.saturating_add(1), serde_json::to_string(run).ok()?);
         Some(Note { noted: Noted::Failure, key: self.key.clone(), text, lasts })

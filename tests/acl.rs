@@ -66,6 +66,29 @@ fn the_minimal_rights_suffice_to_elect_extend_record_release_and_hand_over() {
 }
 
 #[test]
+fn a_leader_that_may_not_unsubscribe_is_no_standby_all_the_same() {
+    let rights: Vec<&str> = [&NEEDED[..], &["+subscribe", "+pubsub|numsub"]].concat();
+    let (server, url) = server_for(&rights);
+    let (resource, witnesses) = (unique("silent"), Witnesses::new());
+    let start = || {
+        let options = ["-t", "1s", "-R", &url, "-r", &resource];
+        Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn()
+    };
+    let listen = || server.query::<(String, u32)>(&["PUBSUB", "NUMSUB", &format!("leaderrun:{resource}")]).1;
+    let leader = start();
+    witnesses.started(1);
+    let standby = start();
+    eventually("the standby to listen", || (listen() == 1).then_some(()));
+    witnesses.stop_last();
+    assert_eq!(leader.wait().code(), 0);
+    witnesses.started(2);
+    eventually("nobody to listen", || (listen() == 0).then_some(()));
+    witnesses.ticks_on();
+    witnesses.stop_last();
+    assert_eq!(standby.wait().code(), 0);
+}
+
+#[test]
 fn without_the_rights_to_record_an_instance_leads_and_asking_says_what_is_missing() {
     let (_server, url) = server_for(&NEEDED);
     let resource = unique("acl");

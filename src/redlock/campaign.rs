@@ -42,7 +42,7 @@ impl Redlock {
         let mut round = self.ask_for_votes(teller);
         round.decide(&self.quorums, AcquireReply::is_vote).await;
         round.take_while(|replies| outcome::may_be_tie(&self.quorums, replies)).await;
-        if self.session.is_once() {
+        if self.session.once_per().is_some() {
             // Only one node may know of a success, which is worth waiting for slow ones.
             round.wait(self.times.answer_timeout().max(WITNESSES_ANSWER_WITHIN)).await;
         }
@@ -97,8 +97,8 @@ impl Redlock {
             self.session.acquisition(&node.address, &self.times, Some(node.index) == teller, freed, settled)
         };
         Round::ask(&self.nodes, |node| {
-            let asked = node.ask_settled_for_vote(cmd(node), startup_grace);
-            async move { asked.await.and_then(|vote| outcome::granted(vote, startup_grace)) }
+            let (asked, session) = (node.ask_settled_for_vote(cmd(node), startup_grace), self.session.clone());
+            async move { asked.await.and_then(|vote| outcome::granted(vote, startup_grace, session.once_per())) }
         })
     }
 

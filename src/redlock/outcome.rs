@@ -10,7 +10,7 @@ use crate::{
     clock::Moment,
     lease::{FencingToken, ListSizes, Nodes, Quorums, Times, VoteResult},
     lock::{LockValue, Reason},
-    once_per::Failures,
+    once_per::{Failures, OncePer},
 };
 
 /// The result of asking one node.
@@ -57,8 +57,21 @@ pub(crate) enum LostRound {
 ///
 /// # Errors
 /// Why the answer doesn't count.
-pub(crate) fn granted(vote: Vote, startup_grace: Duration) -> Result<AcquireReply, Failure> {
+pub(crate) fn granted(
+    vote: Vote,
+    startup_grace: Duration,
+    once_per: Option<&OncePer>,
+) -> Result<AcquireReply, Failure> {
     let acquired = scripts::acquired(vote.answer).ok_or(Failure::StrangeAnswer)?;
+    // One node's word ends an election. It isn't taken where nobody has asked for it.
+    let is_asked = match acquired.answer {
+        Answer::Succeeded(_) => once_per.is_some(),
+        Answer::AttemptsUsedUp(_) => once_per.is_some_and(|once| once.attempts.is_some()),
+        _ => true,
+    };
+    if !is_asked {
+        return Err(Failure::StrangeAnswer);
+    }
     match startup_grace.checked_sub(vote.master_for) {
         Some(votes_in) if acquired.is_vote() && !votes_in.is_zero() => Err(Failure::Promoted(votes_in)),
         _ => Ok(acquired),

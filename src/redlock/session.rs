@@ -137,9 +137,9 @@ impl LockSession {
         self.keys(node).tell_release(&self.proof, audience, options)
     }
 
-    /// Returns whether the command must not run again after a success in this period.
-    pub(crate) fn is_once(&self) -> bool {
-        self.once_per.is_some()
+    /// Returns in which period the command must not run again after a success, if in any.
+    pub(crate) fn once_per(&self) -> Option<&OncePer> {
+        self.once_per.as_ref()
     }
 
     /// Returns the slot that it is about.

@@ -19,6 +19,7 @@ use crate::{
     fuzz::is_one_line,
     lease::{FencingToken, Quorums, Times, VoteResult},
     lock::{Reason, Slot},
+    once_per::OncePer,
 };
 
 /// The most nodes that answer.
@@ -67,8 +68,10 @@ fn read<A>(values: &[Value], read: impl Fn(Value, Duration) -> Result<A, Failure
 }
 
 fn campaign(values: &[Value], times: &Times) {
-    let replies =
-        read(values, |answer, master_for| outcome::granted(Vote { answer, master_for }, times.startup_grace()));
+    let once = OncePer { period: Duration::from_secs(60), attempts: Some(2), key: None };
+    let replies = read(values, |answer, master_for| {
+        outcome::granted(Vote { answer, master_for }, times.startup_grace(), Some(&once))
+    });
     let quorums = Quorums::of(values.len().max(1));
     let sent = Moment::now();
     let granted = outcome::nodes_that(&replies, AcquireReply::is_vote);

@@ -52,13 +52,8 @@ pub(super) async fn findings(
         findings.push(Finding::Failed(failure));
         return findings;
     }
-    // Before it listens: over a connection with messages, the answer would be one of them.
-    let unsubscribe = cmd(&["UNSUBSCRIBE", &keys.channel]);
-    let must_listen_on = matches!(node.ask(unsubscribe).await, Err(Failure::MissingRight(_)));
     if !listens(node, &keys.channel, notifications).await {
         findings.push(Finding::CannotListen { channels: channels(&keys) });
-    } else if must_listen_on {
-        findings.push(Finding::CannotStopListening);
     }
     let denied = denied(node, commands_of_records(&keys)).await.commands;
     if !denied.is_empty() {

@@ -51,8 +51,6 @@ pub(crate) enum Finding {
     CannotListen {
         channels: String,
     },
-    /// The user may not unsubscribe.
-    CannotStopListening,
     /// The user may not run these commands, by which runs are recorded and listed.
     CannotRecord(Vec<&'static str>),
     /// The longest answer took at least half the time that this ttl leaves for one.
@@ -115,7 +113,6 @@ impl Finding {
             | Finding::OtherTtl { .. }
             | Finding::CannotNotify { .. }
             | Finding::CannotListen { .. }
-            | Finding::CannotStopListening
             | Finding::CannotRecord(_)
             | Finding::ClockApart { .. }
             | Finding::Evicts(_)
@@ -150,7 +147,6 @@ impl Finding {
                 return format!("{} and &{channels}", grant_command(&["SUBSCRIBE", "UNSUBSCRIBE", "PUBSUB|NUMSUB"]))
                     .into();
             }
-            Finding::CannotStopListening => return grant_command(&["UNSUBSCRIBE"]).into(),
             Finding::Slow { longest, .. } => {
                 return format!("give --ttl {} or more", show(ttl_for(*longest))).into();
             }
@@ -203,9 +199,6 @@ impl fmt::Display for Finding {
             }
             Finding::CannotListen { .. } => f.write_str(
                 "doesn't let this user listen: a standby takes over when a lease runs out, not when it is released",
-            ),
-            Finding::CannotStopListening => f.write_str(
-                "doesn't let this user run UNSUBSCRIBE (NOPERM): a leader that has stood by is taken for a standby",
             ),
             Finding::CannotRecord(commands) => {
                 let commands = commands.join(", ");

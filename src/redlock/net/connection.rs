@@ -243,6 +243,6 @@ fn config() -> AsyncConnectionConfig {
 }
 
 /// Whether the server has answered, and refuses.
-fn is_refusal(error: &RedisError) -> bool {
+pub(super) fn is_refusal(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::RESP3NotSupported | ErrorKind::AuthenticationFailed | ErrorKind::Server(_))
 }

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    connection::{Delivery, Endpoint, Messages, Opened},
+    connection::{Delivery, Endpoint, Messages, Opened, is_refusal},
     failure::Failure,
     pubsub::Notification,
     shared_state::{ConnectionState, SharedState},
@@ -151,9 +151,13 @@ impl Connector {
                     if is_separate {
                         forward = Messages::None.forward().boxed();
                     } else if let Some(subscription) = &self.endpoint.subscription {
-                        // A user who may not do this gets messages that nobody reads.
                         let (mut commands, channel) = (commands.clone(), subscription.channel.clone());
-                        spawn(async move { drop(commands.unsubscribe(channel).await) });
+                        spawn(async move {
+                            // A user who may not do this needs a connection that has never listened.
+                            if commands.unsubscribe(channel).await.is_err_and(|error| is_refusal(&error)) {
+                                requests.connection.notify_one();
+                            }
+                        });
                     }
                 }
                 () = &mut forward => return End::Lost,
