@@ -9,7 +9,7 @@ use crate::{
     history::EndedRun,
     host::run_alone,
     local::{Local, LocalSlots},
-    lock::{AcquireOutcome, BackendFailure, ExtendOutcome, NotAcquired, ReleaseKey, ReleaseOptions, Slot},
+    lock::{AcquireOutcome, BackendFailure, ExtendOutcome, NotAcquired, ReleaseKey, ReleaseOptions, Released, Slot},
     once_per::Note,
     redlock::{self, Redlock},
     settings::{BackendConfig, Settings},
@@ -102,7 +102,7 @@ impl Backend {
     ///
     /// # Errors
     /// Why the release is not confirmed.
-    pub(crate) async fn release(&mut self, options: ReleaseOptions) -> Result<(), BackendFailure> {
+    pub(crate) async fn release(&mut self, options: ReleaseOptions) -> Result<Released, BackendFailure> {
         match self {
             Backend::Redlock(nodes) => nodes.release(options).await,
             Backend::Local(local) => local.release(options),

@@ -96,7 +96,10 @@ impl ExtendReply {
 /// A node's answer to release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ReleaseReply {
-    Freed,
+    Freed {
+        /// How many stand by, if the node may and should count them.
+        standbys: Option<u32>,
+    },
     /// There was nothing of ours to release.
     NotOurs,
 }
@@ -278,9 +281,13 @@ pub(crate) fn extended(value: Value) -> Option<ExtendReply> {
 
 /// Reads an answer of `release.lua`; returns `None` if it isn't one.
 pub(crate) fn released(value: Value) -> Option<ReleaseReply> {
-    match strings(value)?.first()?.as_str() {
-        "released" => Some(ReleaseReply::Freed),
-        "kept" => Some(ReleaseReply::NotOurs),
+    match strings(value)?.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["released", _, standbys] => {
+            // One that has just stopped listening may be taken off twice.
+            let standbys = standbys.parse::<i64>().ok().map(|standbys| u32::try_from(standbys).unwrap_or_default());
+            Some(ReleaseReply::Freed { standbys })
+        }
+        ["kept", _] => Some(ReleaseReply::NotOurs),
         _ => None,
     }
 }
