@@ -223,11 +223,11 @@ impl RedlockObserver {
 
     /// Returns how many have answered.
     pub(super) fn turnout<A>(&self, replies: &[NodeReply<A>]) -> Turnout {
-        let failure = replies.iter().find_map(|reply| {
+        let failure = |reply: &NodeReply<A>| {
             let failure = reply.answer.as_ref().err()?;
-            Some(format!("{} {failure}", self.nodes[reply.node].address))
-        });
-        self.quorums.turnout(&nodes_that(replies, |_| true), failure)
+            Some((reply.node, format!("{} {failure}", self.nodes[reply.node].address)))
+        };
+        self.quorums.turnout(&nodes_that(replies, |_| true), replies.iter().filter_map(failure).collect())
     }
 
     /// Returns an instance with another number of nodes that has one of these locks.
