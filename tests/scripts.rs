@@ -247,6 +247,10 @@ fn look_reports_what_is_stored_and_changes_nothing() {
     assert_eq!(node.eval(LOOK, &[]), strings(&["a", "-1", "7", "", "-2"]));
     assert_eq!(node.extend_and_note("a", "7", "it went well", 60_000)[0], "extended");
     assert_eq!(node.eval(LOOK, &[])[2..4], strings(&["7", "it went well"]));
+    let keys = ["l", "l:fence", "l:done", "l:failures"];
+    assert_eq!(node.eval_on(LOOK, &keys, &[])[5], "", "asked for, and there are none");
+    node.query::<()>(&["SET", "l:failures", "2 {}"]);
+    assert_eq!(node.eval_on(LOOK, &keys, &[])[5], "2 {}");
 }
 
 #[test]

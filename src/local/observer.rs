@@ -99,6 +99,7 @@ impl LocalObserver {
             turnout: Turnout::of_this_machine(),
             other_servers: None,
             done: record.success(self.period.as_ref()),
+            failures: self.period.as_ref().map(|period| record.past_failures(Some(period)).unwrap_or_default()),
             nodes: vec![node],
         }
     }

@@ -275,6 +275,9 @@ impl RedlockObserver {
             turnout,
             other_servers,
             done: answers(replies).find_map(|looked| looked.success.clone()),
+            failures: answers(replies)
+                .filter_map(|looked| looked.failures.clone())
+                .max_by_key(|failures| failures.count),
             nodes: self.nodes.iter().map(|node| node_status(node, replies)).collect(),
         }
     }

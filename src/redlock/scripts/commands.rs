@@ -174,11 +174,13 @@ impl Keys {
         cmd
     }
 
-    /// Returns a request that only reads the lock, and whether the command has succeeded in this period.
+    /// Returns a request that only reads the lock, and whether the command has succeeded in this period; in one with a name
+    /// also how often it has failed.
     pub(crate) fn look(&self, period: Option<&PeriodKey>) -> Cmd {
-        let [done, _] = self.notes(period);
+        let notes = self.notes(period);
+        let notes = if period.is_some() { &notes[..] } else { &notes[..1] };
         let mut cmd = redis::cmd("EVAL");
-        cmd.arg(LOOK).arg(3).arg(&self.lock).arg(&self.fence).arg(done);
+        cmd.arg(LOOK).arg(2 + notes.len()).arg(&self.lock).arg(&self.fence).arg(notes);
         cmd
     }
 

@@ -114,13 +114,19 @@ pub(crate) struct LookReply {
     pub fence: Option<FencingToken>,
     /// The success recorded for this period.
     pub success: Option<PastSuccess>,
+    /// The failures recorded for it; `None` if they weren't asked for.
+    pub failures: Option<PastFailures>,
 }
 
 impl LookReply {
     /// Reads an answer of `look.lua`; returns `None` if it isn't one.
     pub(crate) fn read(value: Value) -> Option<Self> {
-        let [value, left, fence, note, note_left] = strings(value)?.try_into().ok()?;
+        let mut parts = strings(value)?;
+        let failures = if parts.len() > 5 { Some(parts.remove(5)) } else { None };
+        let [value, left, fence, note, note_left] = parts.try_into().ok()?;
         let left_of_note = time_left(&note_left)?;
+        let read =
+            |note: String| not_empty(note).map_or(Some(PastFailures::default()), |note| PastFailures::read(&note));
         Some(LookReply {
             value: not_empty(value).map(LockValue::from_node),
             left: time_left(&left)?,
@@ -129,6 +135,7 @@ impl LookReply {
                 None => None,
             },
             success: not_empty(note).map(|note| PastSuccess { note, left: left_of_note }),
+            failures: failures.and_then(read),
         })
     }
 }
