@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use tokio::time::Instant;
 
 use crate::{
     history::EndedRun,
@@ -46,13 +47,16 @@ impl Backend {
         })
     }
 
-    /// Campaigns once.
+    /// Campaigns once. `until`: when we don't wait for answers any longer.
     ///
     /// # Errors
     /// The lock's file can't be used. Nodes that fail are a reason in [`NotAcquired`].
-    pub(crate) async fn acquire(&mut self) -> Result<AcquireOutcome> {
+    pub(crate) async fn acquire(&mut self, until: Option<Instant>) -> Result<AcquireOutcome> {
         match self {
-            Backend::Redlock(nodes) => Ok(nodes.acquire().await),
+            Backend::Redlock(nodes) => {
+                nodes.patience = until;
+                Ok(nodes.acquire().await)
+            }
             Backend::Local(local) => local.acquire(),
             Backend::LocalSlots(slots) => slots.acquire(),
         }

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use futures_util::StreamExt;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 
 use super::{
     config::RedlockConfig,
@@ -57,6 +60,8 @@ pub(crate) struct Redlock {
     pub(crate) standby: StandbyWaiter,
     /// Whether nodes may hold votes of ours.
     pub(crate) votes_out: bool,
+    /// When we don't wait for answers to a campaign any longer; `None`: as long as they may take.
+    pub(crate) patience: Option<Instant>,
     /// How many rounds in a row were lost, for pauses that grow.
     pub(crate) lost_rounds: u32,
     /// Whether all nodes are known to be different servers.
@@ -109,6 +114,7 @@ impl Redlock {
             outlook: Outlook::of(sessions.len()),
             sessions,
             votes_out: false,
+            patience: None,
             lost_rounds: 0,
             servers_differ: false,
             other_terms: None,
