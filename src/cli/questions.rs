@@ -101,7 +101,7 @@ pub(crate) struct Questions {
     ///
     /// Otherwise the leader goes on, and the exit status is 75, or 69 if too few nodes could say.
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
-    #[arg(long, requires = "step_down")]
+    #[arg(long, requires = "step_down", conflicts_with_all = ["command", "shell_line"])]
     pub if_standby: bool,
 
     /// The slot for --step-down or --succeeded-within
