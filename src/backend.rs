@@ -4,12 +4,13 @@
 use std::path::Path;
 
 use anyhow::Result;
+use tokio::time::Instant;
 
 use crate::{
     history::EndedRun,
     host::run_alone,
     local::{Local, LocalSlots},
-    lock::{AcquireOutcome, BackendFailure, ExtendOutcome, NotAcquired, ReleaseKey, ReleaseOptions, Slot},
+    lock::{AcquireOutcome, BackendFailure, ExtendOutcome, NotAcquired, ReleaseKey, ReleaseOptions, Released, Slot},
     once_per::Note,
     redlock::{self, Redlock},
     settings::{BackendConfig, Settings},
@@ -46,13 +47,16 @@ impl Backend {
         })
     }
 
-    /// Campaigns once.
+    /// Campaigns once. `until`: when we don't wait for answers any longer.
     ///
     /// # Errors
     /// The lock's file can't be used. Nodes that fail are a reason in [`NotAcquired`].
-    pub(crate) async fn acquire(&mut self) -> Result<AcquireOutcome> {
+    pub(crate) async fn acquire(&mut self, until: Option<Instant>) -> Result<AcquireOutcome> {
         match self {
-            Backend::Redlock(nodes) => Ok(nodes.acquire().await),
+            Backend::Redlock(nodes) => {
+                nodes.patience = until;
+                Ok(nodes.acquire().await)
+            }
             Backend::Local(local) => local.acquire(),
             Backend::LocalSlots(slots) => slots.acquire(),
         }
@@ -102,7 +106,7 @@ impl Backend {
     ///
     /// # Errors
     /// Why the release is not confirmed.
-    pub(crate) async fn release(&mut self, options: ReleaseOptions) -> Result<(), BackendFailure> {
+    pub(crate) async fn release(&mut self, options: ReleaseOptions) -> Result<Released, BackendFailure> {
         match self {
             Backend::Redlock(nodes) => nodes.release(options).await,
             Backend::Local(local) => local.release(options),

@@ -1,5 +1,7 @@
 //! Concludes a leadership: what its end means for the other instances.
 
+use std::fmt;
+
 use tokio::{task::yield_now, time::sleep};
 
 use crate::{
@@ -9,18 +11,48 @@ use crate::{
     exit::Exit,
     guard::{Ending, Guard},
     leadership::{LeadershipEnd, LeadershipOutcome},
-    lock::{BackendFailure, ExtendOutcome, ReleaseOptions},
+    lock::{BackendFailure, ExtendOutcome, ReleaseOptions, Released},
     once_per::{FailedEnd, FailedRun, OncePer, PastFailures, rest},
     settings::Settings,
 };
 
 /// What follows from the end of a leadership.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Conclusion {
     /// The command succeeded, but its success could not be recorded.
     pub not_recorded: bool,
     /// How to release the lease.
     pub release: ReleaseOptions,
+    /// The command has failed, and may be tried again in this period.
+    retriable: Option<Failed>,
+}
+
+/// How the command has failed in this period.
+#[derive(Debug)]
+enum Failed {
+    /// Each failure is counted (`--attempts`).
+    Counted(PastFailures),
+    /// Only this one is known.
+    Uncounted(FailedRun),
+}
+
+impl Conclusion {
+    /// Reports a failure after which nobody is left to try again. Only the release shows who stands by.
+    pub(crate) fn report_left_alone(&self, released: Released, settings: &Settings) {
+        if let (Some(once), Some(failed), Some(0)) = (&settings.once_per, &self.retriable, released.standbys) {
+            let message = format_args!("no success {}: {failed}; nobody stands by", once.in_words());
+            settings.report.error(Event::NoSuccess, message);
+        }
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failed::Counted(failures) => failures.fmt(f),
+            Failed::Uncounted(run) => write!(f, "failed on {run}"),
+        }
+    }
 }
 
 /// Records how the command ended, while the lease still keeps the others out.
@@ -30,7 +62,7 @@ pub(crate) async fn conclude(
     guard: &mut impl Guard,
     settings: &Settings,
 ) -> Conclusion {
-    let mut conclusion = Conclusion { not_recorded: false, release: ReleaseOptions::default() };
+    let mut conclusion = Conclusion { not_recorded: false, release: ReleaseOptions::default(), retriable: None };
     if let Some(once) = &settings.once_per {
         if ended.outcome == LeadershipOutcome::Exited(Ending::Code(0)) {
             record_success(once, ended, backend, guard, settings, &mut conclusion).await;
@@ -38,7 +70,7 @@ pub(crate) async fn conclude(
             && !ended.told_to_end
             && !is_told_to_end(guard).await
         {
-            count_failure(once, ended, end, backend, settings).await;
+            conclusion.retriable = count_failure(once, ended, end, backend, settings).await;
         }
     }
     if let LeadershipOutcome::Exited(_) | LeadershipOutcome::TimedOut = ended.outcome {
@@ -125,16 +157,25 @@ async fn note_success(
     }
 }
 
-/// Counts a failure. Reports an error if it was the last one that is allowed: no other instance may be left to do so.
-async fn count_failure(once: &OncePer, ended: &LeadershipEnd, end: FailedEnd, backend: &Backend, settings: &Settings) {
+/// Counts a failure. Reports an error if it was the last one that is allowed: no other instance may be left to do so. Returns
+/// it if it wasn't.
+async fn count_failure(
+    once: &OncePer,
+    ended: &LeadershipEnd,
+    end: FailedEnd,
+    backend: &Backend,
+    settings: &Settings,
+) -> Option<Failed> {
     let run = FailedRun { holder: settings.holder.clone(), end };
-    let Some(note) = once.failure(ended.failures, &run, ended.began) else { return };
+    let Some(note) = once.failure(ended.failures, &run, ended.began) else { return Some(Failed::Uncounted(run)) };
     let failures = PastFailures { count: ended.failures.count.saturating_add(1), last: Some(run) };
-    if once.is_used_up(failures.count) {
+    let is_used_up = once.is_used_up(failures.count);
+    if is_used_up {
         let message = format_args!("no success {}: {failures}; no attempt is left", once.in_words());
         settings.report.error(Event::NoSuccess, message);
     }
     if let ExtendOutcome::Failed(why) | ExtendOutcome::Lost(why) = backend.extend(Some(&note)).await {
         settings.report.info(Event::NotRecorded, format_args!("the failure could not be counted: {why}"));
     }
+    (!is_used_up).then_some(Failed::Counted(failures))
 }

@@ -151,12 +151,9 @@ impl Display for ConfigError {
             Self::NoPeriod { option } => {
                 write!(f, "{option} 0s is no duration; leave it out, or give it one such as 55s or 23h")
             }
-            Self::PeriodTooLong { option, period, longest } => write!(
-                f,
-                "{option} {} is too long; give it {} or less",
-                format_duration(*period),
-                format_duration(*longest)
-            ),
+            Self::PeriodTooLong { option, period, longest } => {
+                write!(f, "{option} {} is too long; give it {} or less", as_typed(*period), as_typed(*longest))
+            }
             Self::Times { problem, ttl, kill_after } => write_timing_error(f, *problem, *ttl, *kill_after),
             Self::NoBackend => write!(
                 f,
@@ -224,6 +221,15 @@ impl Display for ConfigError {
             }
         }
     }
+}
+
+/// Shows a duration as people type it: a number of its largest unit that leaves no rest, and no months and years, which have no
+/// length that everybody knows.
+fn as_typed(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+    let unit = units.into_iter().find(|(_, length)| seconds.is_multiple_of(*length) && duration.subsec_nanos() == 0);
+    unit.map_or_else(|| format_duration(duration).to_string(), |(unit, length)| format!("{}{unit}", seconds / length))
 }
 
 fn write_timing_error(f: &mut Formatter<'_>, problem: TimingError, ttl: Duration, kill_after: Duration) -> fmt::Result {

@@ -66,7 +66,7 @@ enum Waited {
 pub(crate) async fn run(backend: &mut Backend, settings: &Settings) -> Result<ElectionEnd> {
     let mut candidacy = Candidacy::new(settings);
     loop {
-        let not_acquired = match backend.acquire().await? {
+        let not_acquired = match backend.acquire(candidacy.waits_at_most_until()).await? {
             AcquireOutcome::Acquired(lease) => return Ok(candidacy.wins(lease)),
             AcquireOutcome::NotAcquired(not_acquired) => not_acquired,
         };
@@ -172,6 +172,15 @@ impl<'a> Candidacy<'a> {
         let message = format_args!("no quorum: {reason}; standing by until there is one");
         self.settings.report.error_with(Event::NoQuorum, &details(reason), message);
         self.no_quorum_reported = Some(discriminant(reason));
+    }
+
+    /// Returns when a round that hangs must end; `None`: in its own time. A candidate that doesn't wait has one round, and needs
+    /// its answers.
+    fn waits_at_most_until(&self) -> Option<Instant> {
+        match self.settings.wait_policy {
+            WaitPolicy::For(wait) => Some(self.began + wait),
+            WaitPolicy::None | WaitPolicy::Forever => None,
+        }
     }
 
     /// Returns until when we may wait after a round that was lost for this reason; `None`: forever.

@@ -37,7 +37,7 @@ pub(crate) struct Failures {
 }
 
 /// The failures of a period, as their note tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct PastFailures {
     pub count: u32,
     /// `None` if the note doesn't say.

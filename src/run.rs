@@ -15,7 +15,7 @@ use crate::{
     guard::{self, Ending, ForkedGuard, Guard, GuardEvent, GuardHandle, GuardOptions, OrphanedLease},
     history::{EndedRun, RunResult},
     leadership::{self, LeadershipEnd, LeadershipOutcome},
-    lock::{Lease, ReleaseOptions, Slot},
+    lock::{Lease, ReleaseOptions, Released, Slot},
     observer::Observer,
     once_per::Note,
     run_end::{RunEnd, exit_of, result_of_ending, run_of},
@@ -125,7 +125,8 @@ pub(crate) async fn compete(settings: &Settings, guard: &mut impl Guard) -> Resu
             conclusion.release.run = Some(run_of(&ended));
             let slot = ended.slot;
             let lets_another_lead = settings.rejoin && ended.outcome == LeadershipOutcome::SteppedDown;
-            release(&mut backend, guard, settings, conclusion.release, !lets_another_lead).await;
+            let released = release(&mut backend, guard, settings, conclusion.release, !lets_another_lead).await;
+            conclusion.report_left_alone(released, settings);
             let end = RunEnd::Led { outcome: ended.outcome, not_recorded: conclusion.not_recorded };
             if lets_another_lead { wait_for_another(slot, end, guard, settings).await? } else { end }
         }
@@ -166,14 +167,14 @@ async fn lead(lease: Lease, backend: &Backend, guard: &mut impl Guard, settings:
 }
 
 /// Releases what we hold. Once the requests are on their way, the guard has nothing left to do. With `dismiss_guard` it
-/// ends while they are answered.
+/// ends while they are answered. Nothing is known of what isn't confirmed.
 async fn release(
     backend: &mut Backend,
     guard: &impl Guard,
     settings: &Settings,
     options: ReleaseOptions,
     dismiss_guard: bool,
-) {
+) -> Released {
     let mut release = pin!(backend.release(options));
     let released = tokio::select! {
         biased;
@@ -187,13 +188,17 @@ async fn release(
         Some(released) => released,
         None => release.await,
     };
-    let Err(why) = released else { return };
+    let why = match released {
+        Ok(released) => return released,
+        Err(why) => why,
+    };
     if options.hold.is_some() {
         let message = format_args!("the lock could not be kept for --hold: {why}");
         settings.report.error(Event::NotRecorded, message);
     } else {
         settings.report.info(Event::NotReleased, format_args!("{why}; what they hold runs out by itself"));
     }
+    Released::default()
 }
 
 /// Lets another lead before we stand by again after a step-down. Waits a ttl at most: after that there is no other

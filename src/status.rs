@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     lease::{FencingToken, Turnout},
     lock::{LeadershipId, OtherServers},
-    once_per::PastSuccess,
+    once_per::{PastFailures, PastSuccess},
 };
 
 /// The result of one look.
@@ -36,6 +36,9 @@ pub(crate) struct ElectionStatus {
     /// The last success of this period (`--once-per`).
     #[serde(serialize_with = "as_shown")]
     pub done: Option<PastSuccess>,
+    /// How often the command has failed in a period with a name (`--once-for`, `--attempts`); `None` if that isn't asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failures: Option<PastFailures>,
     pub nodes: Vec<NodeStatus>,
 }
 

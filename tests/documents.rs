@@ -179,6 +179,18 @@ fn each_option_is_explained_in_the_man_page() {
     assert!(unexplained.is_empty(), "{unexplained:?}");
 }
 
+/// cron takes a % for the end of a line, unless a \ is before it.
+#[test]
+fn each_line_for_a_crontab_is_one_that_cron_takes_as_it_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (file, lines) in [("man/leaderrun.1", 2), ("README.md", 1), ("docs/cron.md", 1), ("examples/crontab", 1)] {
+        let text = fs::read_to_string(root.join(file)).expect("a document").replace("\\e", "\\");
+        let crontab: Vec<&str> = text.lines().filter(|line| line.starts_with("0 3 * * *")).collect();
+        assert_eq!(crontab.len(), lines, "{file}");
+        assert!(crontab.iter().all(|line| !line.replace("\\%", "").contains('%')), "{file}: {crontab:?}");
+    }
+}
+
 /// Returns the man page: what clap knows, and the sections of man/sections.roff, which clap can't know.
 fn man_page() -> Vec<u8> {
     // clap_mangen leaves out a summary that has no paragraphs after it, if it is kept out of the short help.

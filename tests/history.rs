@@ -314,7 +314,9 @@ fn a_monitor_learns_whether_a_success_is_recent_enough_and_why_not() {
         let json = place.ask(&resource, &["--succeeded-within", "1h", "--json"]).stdout;
         let json: Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!((&json["succeeded"], &json["last_run"]["holder"]), (&json!(true), &json!("web-2")), "{json}");
-        assert_eq!(place.ask(&resource, &["--succeeded-within", "31d"]).code(), 64);
+        let long = place.ask(&resource, &["--succeeded-within", "31d"]);
+        assert_eq!(long.code(), 64);
+        assert!(long.stderr.contains("--succeeded-within 31d is too long; give it 30d or less"), "{}", long.stderr);
         if let Place::Nodes(servers) = &mut place {
             servers.0[0].kill();
             assert_eq!(ask(&place, "25h").0, 0);

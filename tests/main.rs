@@ -29,6 +29,7 @@ mod hostile_node;
 mod invisible;
 mod job_control;
 mod large_trees;
+mod left_alone;
 mod left_behind;
 mod list;
 mod local;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::support::{Leaderrun, Output, Servers, eventually, unique};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 const TTL: Duration = Duration::from_secs(3);
 
@@ -42,6 +43,29 @@ fn each_key_succeeds_once_in_any_order() {
         assert!(known.contains(" succeeded at 2"), "{known}");
         assert!(known.contains(" for 2026-11-26; that is remembered until 2"), "{known}");
         assert!(!status(&["--once-for", "2026-11-25"]).contains("succeeded"));
+    }
+}
+
+#[test]
+fn status_answers_for_a_key_without_a_success_and_has_its_failures() {
+    let servers = Servers::settled(3, TTL);
+    for place in [Some(&servers), None] {
+        let resource = unique("no-success");
+        let status = |more: &[&str]| on(place, &resource).args(["--status"]).args(more).output().stdout;
+        let json =
+            |more: &[&str]| -> Value { serde_json::from_str(&status(&[&["--json"], more].concat())).expect("JSON") };
+        let of_a = ["--once-for", "a"];
+        assert!(status(&of_a).contains(&format!("\n{resource}: no success for a\n")), "{}", status(&of_a));
+        assert_eq!(json(&of_a)["failures"], serde_json::json!({ "count": 0, "last": null }));
+        for holder in ["web-1", "web-2"] {
+            run(place, &resource, &["--once-for", "a", "--attempts", "2", "--holder", holder], "9");
+        }
+        let says = "no success for a; 2 failures, the last on web-2 with exit status 9";
+        assert!(status(&of_a).contains(&format!("\n{resource}: {says}\n")), "{}", status(&of_a));
+        let last = serde_json::json!({ "holder": "web-2", "end": { "exit_status": 9 } });
+        assert_eq!(json(&of_a)["failures"], serde_json::json!({ "count": 2, "last": last }));
+        assert!(!status(&[]).contains("no success") && json(&[]).get("failures").is_none());
+        assert!(!status(&["--once-for", "b"]).contains("failure"));
     }
 }
 

@@ -117,13 +117,32 @@ fn release_frees_the_lock_closes_the_token_and_notifies() {
     assert_eq!(node.release("b", "8"), strings(&["kept", "7"]), "not ours");
     assert_eq!(node.release("a", "6"), strings(&["kept", "7"]), "too late: a larger token was granted since");
     assert_eq!(node.state(), held("a", "7"));
-    assert_eq!(node.release("a", "7"), strings(&["released", "8"]));
+    assert_eq!(node.release("a", "7"), strings(&["released", "8", "1"]), "one stands by");
     assert_eq!(node.state(), free("8"));
     let message: String = listener.get_message().expect("a message").get_payload().expect("a text");
     assert_eq!(message, "released 1 a", "with the number of listeners");
     assert_eq!(node.extend("a", "7"), strings(&["lost", "8"]), "a late extension does no harm");
     assert_eq!(node.acquire("a", "8", "0"), strings(&["stale", "8"]));
     assert_eq!(node.release("a", "7"), strings(&["kept", "8"]));
+}
+
+#[test]
+fn release_counts_those_who_stand_by_and_notifies_nobody_if_that_is_all_it_is_to_do() {
+    let mut node = Node::start();
+    let mut listeners = [node.server.connect(), node.server.connect(), node.server.connect()];
+    let mut listeners = listeners.iter_mut().map(Connection::as_pubsub).collect::<Vec<_>>();
+    listeners.iter_mut().for_each(|listener| listener.subscribe(CHANNEL).expect("a subscription"));
+    listeners[0].subscribe(format!("{CHANNEL}:watchers")).expect("a subscription");
+    let count = |channel, not_counted, word| ["a", "7", "8", channel, not_counted, word, "x", "7", "", "", "0", "0"];
+    for (channel, not_counted, word, standbys) in
+        [(CHANNEL, "0", "", "2"), (CHANNEL, "1", "", "1"), ("", "0", "", ""), (CHANNEL, "0", "released", "2")]
+    {
+        node.extend("a", "7");
+        assert_eq!(node.eval(RELEASE, &count(channel, not_counted, word)), strings(&["released", "8", standbys]));
+        node.query::<()>(&["DEL", "l:fence"]);
+    }
+    let message: String = listeners[1].get_message().expect("a message").get_payload().expect("a text");
+    assert_eq!(message, "released 3 x", "the only one");
 }
 
 #[test]
@@ -199,7 +218,7 @@ fn a_lock_that_is_kept_counts_as_anothers_even_for_its_own_leader() {
     listener.subscribe(CHANNEL).expect("a subscription");
     node.acquire("a", "7", "0");
     let kept = ["a", "7", "8", CHANNEL, "0", "held", "5000", "7", "", "", "0", "0", "a kept", "5000"];
-    assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8"]));
+    assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8", "1"]));
     assert_eq!(node.state(), (Some("a kept".into()), 5000, Some("8".into())));
     assert_eq!(node.extend("a", "7"), strings(&["lost", "8", "a kept"]), "a late extension");
     assert_eq!(node.eval(RELEASE, &kept), strings(&["kept", "8"]));
@@ -228,6 +247,10 @@ fn look_reports_what_is_stored_and_changes_nothing() {
     assert_eq!(node.eval(LOOK, &[]), strings(&["a", "-1", "7", "", "-2"]));
     assert_eq!(node.extend_and_note("a", "7", "it went well", 60_000)[0], "extended");
     assert_eq!(node.eval(LOOK, &[])[2..4], strings(&["7", "it went well"]));
+    let keys = ["l", "l:fence", "l:done", "l:failures"];
+    assert_eq!(node.eval_on(LOOK, &keys, &[])[5], "", "asked for, and there are none");
+    node.query::<()>(&["SET", "l:failures", "2 {}"]);
+    assert_eq!(node.eval_on(LOOK, &keys, &[])[5], "2 {}");
 }
 
 #[test]
@@ -247,7 +270,7 @@ fn release_restores_a_lock_that_is_to_be_kept() {
     node.query::<()>(&["FLUSHALL"]);
     assert_eq!(node.release("a", "7"), strings(&["kept", "0"]), "there is nothing to release");
     let kept = ["a", "7", "8", CHANNEL, "0", "held", "5000", "7", "", "", "0", "0", "a kept", "5000"];
-    assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8"]));
+    assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8", "0"]));
     assert_eq!(node.state(), (Some("a kept".into()), 5000, Some("8".into())));
 }
 

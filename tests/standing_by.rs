@@ -23,6 +23,24 @@ fn another_librarys_lock_on_a_quorum_keeps_us_out_while_it_lasts() {
     assert!(locked.elapsed() >= Duration::from_millis(2900), "it led beside another: {:?}", locked.elapsed());
 }
 
+/// Nodes that take connections and answer nothing would take a part of the ttl.
+#[test]
+fn a_wait_that_is_over_ends_a_round_that_hangs() {
+    let (servers, resource) = (Servers::start(3), unique("hangs"));
+    servers.0[1..].iter().for_each(crate::support::Server::freeze);
+    let start = |options: &[&str]| {
+        let hour = Duration::from_secs(60 * 60);
+        Leaderrun::on(&servers, &resource, hour).args(options).args(["true"]).spawn()
+    };
+    let (mut patient, waits) = (start(&["-n"]), start(&["-w", "300ms"]).wait());
+    assert!(!patient.has_ended(), "{}", patient.stderr());
+    assert_eq!(waits.code(), 69, "{}", waits.stderr);
+    assert!(waits.stderr.contains("no quorum: 0 of 3 nodes can vote"), "{}", waits.stderr);
+    for node in &servers.0[1..] {
+        assert!(waits.stderr.contains(&format!("{} has not answered yet", node.url())), "{}", waits.stderr);
+    }
+}
+
 #[test]
 fn a_terminated_standby_exits_at_once_with_143_and_leaves_nothing_behind() {
     let servers = Servers::settled(3, TTL);

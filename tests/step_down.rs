@@ -90,6 +90,15 @@ fn if_standby_leaves_a_leader_alone_that_nobody_could_follow() {
 }
 
 #[test]
+fn if_standby_belongs_to_a_question_and_not_to_a_command() {
+    for command in [&["--", "echo", "ran"][..], &["-c", "echo ran"]] {
+        let output = on(None, &unique("if-standby")).args(["--if-standby"]).args(command).output();
+        assert_eq!((output.code(), output.stdout.as_str()), (64, ""), "{command:?}");
+        assert!(output.stderr.contains("'--if-standby' "), "{}", output.stderr);
+    }
+}
+
+#[test]
 fn if_standby_asks_nobody_where_no_quorum_can_say() {
     let servers = Servers::settled(3, TTL);
     let resource = unique("if-standby");

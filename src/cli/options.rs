@@ -139,7 +139,8 @@ pub(crate) struct Cli {
     ///
     /// With --local=FILE the lock is that file, for all users who may write to it, whatever the name of the resource is.
     /// leaderrun and flock(1) on the same file exclude each other. leaderrun creates the file for all users if it doesn't
-    /// exist, and keeps its token counter and records there; the file must not hold anything else. It has one
+    /// exist, and keeps its token counter and records there; the file must not hold anything else, and a script that locks it
+    /// by flock(1) must open it with 9>>FILE, since 9>FILE empties it. --hold keeps out leaderruns alone. It has one
     /// slot, and runs aren't recorded there.
     #[arg(help_heading = WHERE)]
     #[arg(long, value_name = "FILE", env = "LEADERRUN_LOCAL", hide_env = true)]
@@ -176,7 +177,8 @@ pub(crate) struct Cli {
     /// Don't wait: exit with 75 if another leads
     ///
     /// Prints who leads on a terminal, and elsewhere only with -v. Exits with 78 if an instance with another number of nodes
-    /// or slots has the lock, or asks for it.
+    /// or slots has the lock, or asks for it. While nodes hang, to learn that takes up to a third of the ttl; with -w 1, it
+    /// doesn't.
     #[arg(help_heading = HOW_LONG)]
     #[arg(short = 'n', long = "try", aliases = ["nb", "nonblock"], env = "LEADERRUN_TRY", hide_env = true, value_parser = flag)]
     #[arg(conflicts_with = "wait")]
@@ -185,7 +187,8 @@ pub(crate) struct Cli {
     /// Wait at most DURATION to lead [default: forever]
     ///
     /// Then exit with 75, or with 69 if no quorum of nodes can be reached. Prints who leads on a terminal, and elsewhere only
-    /// with -v. A number without a unit is seconds, here and in
+    /// with -v. While nodes hang, it waits for their answers for a second at least, and may take a second or two more to give
+    /// its votes back. A number without a unit is seconds, here and in
     /// all durations: 5, 0.5, 500ms, 15s, 2m.
     #[arg(help_heading = HOW_LONG)]
     #[arg(short, long, alias = "timeout", value_name = "DURATION", env = "LEADERRUN_WAIT", hide_env = true, value_parser = duration)]

@@ -16,7 +16,7 @@ pub(crate) struct Questions {
     ///
     /// Prints who leads, since when, with which fencing token, for how long at least, whether on a bare quorum (one node
     /// less would lose the lease), how the last run ended, how many instances stand by, and what each node reports.
-    /// With --once-for KEY also whether KEY has succeeded.
+    /// With --once-for KEY also whether KEY has succeeded and, if not, how often it has failed (with --attempts).
     /// Doesn't disturb an election. Exit status: 0 an instance leads, 1 none does, 69 no quorum of nodes answered.
     #[arg(help_heading = QUESTIONS)]
     #[arg(long, group = "question", conflicts_with = "command")]
@@ -103,7 +103,7 @@ pub(crate) struct Questions {
     ///
     /// Otherwise the leader goes on, and the exit status is 75, or 69 if too few nodes could say.
     #[arg(help_heading = QUESTIONS, hide_short_help = true)]
-    #[arg(long, requires = "step_down")]
+    #[arg(long, requires = "step_down", conflicts_with_all = ["command", "shell_line"])]
     pub if_standby: bool,
 
     /// The slot for --step-down or --succeeded-within

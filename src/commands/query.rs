@@ -135,9 +135,10 @@ impl Query {
             Query::Completions(shell) => Ok(completions::print(shell)?),
             Query::Man => Ok(man::print()?),
             Query::Check { config, slots, times, json } => ask(check::check(&config, slots, times, json)),
-            Query::Status { resource, json, metrics } => {
-                ask(async { status::print(resource.observe()?, resource.slots, json, metrics.as_deref()).await })
-            }
+            Query::Status { resource, json, metrics } => ask(async {
+                let (observer, period) = (resource.observe()?, resource.period.as_ref());
+                status::print(observer, resource.slots, period, json, metrics.as_deref()).await
+            }),
             Query::History { resource, count, json } => {
                 ask(async { history::print(resource.observe()?, resource.slots, count, json).await })
             }

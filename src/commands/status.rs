@@ -16,6 +16,7 @@ use crate::{
     exit::Exit,
     history::History,
     observer::Observer,
+    once_per::PeriodKey,
     status::{ElectionStatus, NodeStatus},
 };
 
@@ -50,7 +51,14 @@ struct Slots<'a> {
 
 /// Prints who leads, in each slot, the last run, how many stand by and a table of the nodes; or all of it as JSON; or writes
 /// the metrics to a file.
-pub(super) async fn print(mut observer: Observer, slots: u16, json: bool, metrics: Option<&Path>) -> Result<Exit> {
+/// `period`: the period that is asked about, if it has a name.
+pub(super) async fn print(
+    mut observer: Observer,
+    slots: u16,
+    period: Option<&PeriodKey>,
+    json: bool,
+    metrics: Option<&Path>,
+) -> Result<Exit> {
     let all = observer.look_back_at_all(slots, RECENT).await;
     let voters = async {
         match &observer {
@@ -81,7 +89,7 @@ pub(super) async fn print(mut observer: Observer, slots: u16, json: bool, metric
         [_] if json => reports.iter().try_for_each(|only| say_json(&OneReport { only, standbys }))?,
         [(seen, _), ..] if json => say_json(&Slots { resource: &seen.resource, standbys, slots: reports })?,
         all => {
-            all.iter().try_for_each(say_who_leads)?;
+            all.iter().try_for_each(|seen| say_who_leads(seen, period))?;
             if let (Some((seen, _)), Some(standbys)) = (all.first(), standbys) {
                 say(format_args!("{}: {}", seen.resource, shown_standbys(standbys)))?;
             }
@@ -92,14 +100,18 @@ pub(super) async fn print(mut observer: Observer, slots: u16, json: bool, metric
     Ok(exit(&seen))
 }
 
-fn say_who_leads((seen, history): &(ElectionStatus, History)) -> Result<(), NotWritten> {
+fn say_who_leads((seen, history): &(ElectionStatus, History), period: Option<&PeriodKey>) -> Result<(), NotWritten> {
     say(format_args!("{}: {}", seen.name(), describe(seen)))?;
     if let Some(run) = history.last_run() {
         say(format_args!("{}: the last run: {}", seen.name(), history::describe(run, SystemTime::now())))?;
     }
-    match &seen.done {
-        Some(done) => say(format_args!("{}: {done}", seen.resource)),
-        None => Ok(()),
+    match (&seen.done, period, &seen.failures) {
+        (Some(done), ..) => say(format_args!("{}: {done}", seen.resource)),
+        (None, Some(key), Some(failures)) if seen.known => {
+            let failures = if failures.count > 0 { format!("; {failures}") } else { String::new() };
+            say(format_args!("{}: no success for {key}{failures}", seen.resource))
+        }
+        _ => Ok(()),
     }
 }
 

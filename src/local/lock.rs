@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 
 use super::{
     claim::Claim,
+    flocks,
     path::{LockFile, open_existing},
     record::Record,
     removal::Removal,
@@ -26,7 +27,8 @@ use crate::{
     history::EndedRun,
     lease::FencingToken,
     lock::{
-        AcquireOutcome, BackendFailure, ExtendOutcome, Lease, NotAcquired, Reason, ReleaseKey, ReleaseOptions, Slot,
+        AcquireOutcome, BackendFailure, ExtendOutcome, Lease, NotAcquired, Reason, ReleaseKey, ReleaseOptions,
+        Released, Slot,
     },
     once_per::{Note, OncePer},
     regular_file,
@@ -174,7 +176,8 @@ impl Local {
     ///
     /// # Errors
     /// Why the lock could not be kept.
-    pub(crate) fn release(&self, options: ReleaseOptions) -> Result<(), BackendFailure> {
+    pub(crate) fn release(&self, options: ReleaseOptions) -> Result<Released, BackendFailure> {
+        let standbys = options.run.and_then(|_| flocks::waiting(&self.file));
         let kept = match options.hold {
             Some(hold) => self.change(|record| record.keep(hold)),
             // Who locks the file next may be flock(1), which leaves no name there.
@@ -191,7 +194,7 @@ impl Local {
             claim.withdraw();
         }
         let _ = self.file.unlock();
-        kept.map_err(|error| self.not_written(error))
+        kept.map(|()| Released { standbys }).map_err(|error| self.not_written(error))
     }
 
     /// Records how a run has ended, if that is possible.

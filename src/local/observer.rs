@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
     io::{self, Write},
-    os::unix::fs::MetadataExt,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -15,6 +13,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::sync::Notify;
 
 use super::{
+    flocks,
     path::{LockFile, open_existing, open_private, queue_path},
     record::Record,
     runs,
@@ -79,7 +78,7 @@ impl LocalObserver {
         let place = self.place.slot(slot);
         let file = place.open_to_read().ok();
         let record = file.as_ref().map(Record::read).unwrap_or_default();
-        let taken = file.as_ref().is_some_and(is_locked);
+        let taken = file.as_ref().is_some_and(flocks::is_held);
         let kept = record.kept().filter(|_| !taken);
         let leader = (taken || kept.is_some()).then(|| leader(&record, kept));
         let node = NodeStatus {
@@ -100,6 +99,7 @@ impl LocalObserver {
             turnout: Turnout::of_this_machine(),
             other_servers: None,
             done: record.success(self.period.as_ref()),
+            failures: self.period.as_ref().map(|period| record.past_failures(Some(period)).unwrap_or_default()),
             nodes: vec![node],
         }
     }
@@ -142,17 +142,14 @@ impl LocalObserver {
 
     /// Returns how many instances wait for the lock, or for that of any slot; `None` if that can't be seen.
     pub(crate) fn standbys(&self) -> Option<u32> {
-        let waiting = if self.slot.is_only() {
-            let flocks = flocks_on(&self.place.open_to_read().ok()?).ok()?;
-            flocks.into_iter().filter(|flock| *flock == Flock::Waits).count()
-        } else {
+        if self.slot.is_only() {
+            return flocks::waiting(&self.place.open_to_read().ok()?);
+        }
+        match open_existing(&queue_path(self.place.path())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
             // The first one who waits for a slot has the queue locked.
-            match open_existing(&queue_path(self.place.path())) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-                queue => flocks_on(&queue.ok()?).ok()?.len(),
-            }
-        };
-        u32::try_from(waiting).ok()
+            queue => flocks::held_or_waiting(&queue.ok()?),
+        }
     }
 
     /// Asks the leader with this token to step down.
@@ -195,32 +192,4 @@ fn leader(record: &Record, kept: Option<Duration>) -> LeaderStatus {
         holder => (holder.to_owned(), show_time(token.elected_at()).to_string()),
     };
     LeaderStatus { holder, since, token, kept: kept.is_some(), safe_for: kept, id: LeadershipId::Token(token) }
-}
-
-/// Returns whether somebody holds the file's lock.
-fn is_locked(file: &File) -> bool {
-    flocks_on(file).is_ok_and(|flocks| flocks.contains(&Flock::Held))
-}
-
-/// A lock on a file, as flock(2) takes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flock {
-    Held,
-    Waits,
-}
-
-/// Returns the locks on a file according to /proc/locks. On some file systems /proc/locks gives another device than
-/// stat(2); in a folder of ours the inode number is enough.
-///
-/// # Errors
-/// Those of fstat(2) and of reading /proc/locks.
-fn flocks_on(file: &File) -> io::Result<Vec<Flock>> {
-    let inode = file.metadata()?.ino().to_string();
-    // "1: FLOCK  ADVISORY  WRITE 4711 fe:00:131 0 EOF"; one that waits has "->" after the number.
-    let flock = |line: &str| match line.split_ascii_whitespace().skip(1).collect::<Vec<_>>().as_slice() {
-        ["FLOCK", _, "WRITE", _, place, ..] if place.rsplit(':').next() == Some(&inode) => Some(Flock::Held),
-        ["->", "FLOCK", _, "WRITE", _, place, ..] if place.rsplit(':').next() == Some(&inode) => Some(Flock::Waits),
-        _ => None,
-    };
-    Ok(fs::read_to_string("/proc/locks")?.lines().filter_map(flock).collect())
 }

@@ -11,7 +11,7 @@ use super::{
     shared::{Shared, Sharing},
 };
 use crate::{
-    lock::{AcquireOutcome, BackendFailure, ExtendOutcome, NotAcquired, Reason, ReleaseOptions, Slot},
+    lock::{AcquireOutcome, BackendFailure, ExtendOutcome, NotAcquired, Reason, ReleaseOptions, Released, Slot},
     once_per::Note,
 };
 
@@ -116,8 +116,8 @@ impl LocalSlots {
     ///
     /// # Errors
     /// Why the lock could not be kept.
-    pub(crate) fn release(&mut self, options: ReleaseOptions) -> Result<(), BackendFailure> {
-        let Some(slot) = self.ours() else { return Ok(()) };
+    pub(crate) fn release(&mut self, options: ReleaseOptions) -> Result<Released, BackendFailure> {
+        let Some(slot) = self.ours() else { return Ok(Released::default()) };
         let released = slot.release(options);
         self.shared.give_back();
         slot.touch();

@@ -14,7 +14,7 @@ mod value;
 pub(crate) use self::{
     failure::{BackendFailure, NodeFault, Shortfall, Wanted},
     other_servers::OtherServers,
-    outcome::{AcquireOutcome, ExtendOutcome, Lease, NodesKey, NotAcquired, ReleaseKey, ReleaseOptions},
+    outcome::{AcquireOutcome, ExtendOutcome, Lease, NodesKey, NotAcquired, ReleaseKey, ReleaseOptions, Released},
     proof::ReleaseProof,
     reason::{Leader, Reason},
     slot::{MOST_SLOTS, Slot, slot_suffix},

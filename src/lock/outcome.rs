@@ -75,6 +75,13 @@ pub(crate) struct NodesKey {
     pub token: FencingToken,
 }
 
+/// A lease that is released.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Released {
+    /// How many stood by at that moment; `None` if that isn't known.
+    pub standbys: Option<u32>,
+}
+
 /// How a lease is released.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReleaseOptions {

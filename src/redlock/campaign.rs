@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use humantime::format_duration;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     known_clocks::KnownClocks,
@@ -28,6 +29,9 @@ use crate::{
 /// How long the first round waits for nodes that it doesn't need, to see that no two of them are one server.
 const SERVERS_COMPARED_WITHIN: Duration = Duration::from_millis(250);
 
+/// How long a round waits at least for answers, however short `--wait` is.
+const ANSWERS_WAITED_FOR: Duration = Duration::from_secs(1);
+
 /// How long a round waits at least for every node that may know of a success.
 const WITNESSES_ANSWER_WITHIN: Duration = Duration::from_millis(250);
 
@@ -40,8 +44,11 @@ impl Redlock {
         let token = self.session.next_token(wall_micros());
         let teller = self.teller();
         let mut round = self.ask_for_votes(teller);
-        round.decide(&self.quorums, AcquireReply::is_vote).await;
-        round.take_while(|replies| outcome::may_be_tie(&self.quorums, replies)).await;
+        self.in_time(async {
+            round.decide(&self.quorums, AcquireReply::is_vote).await;
+            round.take_while(|replies| outcome::may_be_tie(&self.quorums, replies)).await;
+        })
+        .await;
         if self.session.once_per().is_some() {
             // Only one node may know of a success, which is worth waiting for slow ones.
             round.wait(self.times.answer_timeout().max(WITNESSES_ANSWER_WITHIN)).await;
@@ -72,6 +79,15 @@ impl Redlock {
             }
             (Ok(failures), None) => AcquireOutcome::Acquired(self.win(round, token, teller, failures)),
             (Err(lost), _) => AcquireOutcome::NotAcquired(self.lose(round, teller, lost).await),
+        }
+    }
+
+    /// Waits for answers as long as we may, but for a moment at least: nodes that are well have answered then.
+    pub(super) async fn in_time(&self, answers: impl Future<Output = ()>) {
+        let least = Instant::now() + ANSWERS_WAITED_FOR;
+        match self.patience {
+            Some(patience) => _ = timeout_at(patience.max(least), answers).await,
+            None => answers.await,
         }
     }
 

@@ -47,7 +47,7 @@ impl RedlockObserver {
         let list = |node| timeout(LISTS_WITHIN, names_on(node, &self.lock));
         let asked = join_all(self.nodes.iter().map(list)).await;
         let mut listing = Listing::default();
-        let (mut nodes_of, mut answered, mut failed) = (BTreeMap::<String, usize>::new(), Nodes::new(), None);
+        let (mut nodes_of, mut answered, mut failed) = (BTreeMap::<String, usize>::new(), Nodes::new(), Vec::new());
         for (node, found) in self.nodes.iter().zip(asked) {
             match found.unwrap_or(Err(Failure::TimedOut)) {
                 Ok((found, is_cut_off)) => {
@@ -55,9 +55,7 @@ impl RedlockObserver {
                     answered.insert(node.index);
                     listing.is_cut_off |= is_cut_off;
                 }
-                Err(failure) => {
-                    failed.get_or_insert(format!("{} {failure}", node.address));
-                }
+                Err(failure) => failed.push((node.index, format!("{} {failure}", node.address))),
             }
         }
         listing.is_cut_off |= nodes_of.len() > MOST;

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use futures_util::StreamExt;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 
 use super::{
     config::RedlockConfig,
@@ -32,7 +35,9 @@ use crate::{
     history::EndedRun,
     host::spawn,
     lease::{Quorums, Times, VoteResult},
-    lock::{BackendFailure, ExtendOutcome, NodesKey, NotAcquired, Reason, ReleaseKey, ReleaseOptions, Slot, Terms},
+    lock::{
+        BackendFailure, ExtendOutcome, NodesKey, NotAcquired, Reason, ReleaseKey, ReleaseOptions, Released, Slot, Terms,
+    },
     once_per::{Note, OncePer},
     report::Report,
 };
@@ -55,6 +60,8 @@ pub(crate) struct Redlock {
     pub(crate) standby: StandbyWaiter,
     /// Whether nodes may hold votes of ours.
     pub(crate) votes_out: bool,
+    /// When we don't wait for answers to a campaign any longer; `None`: as long as they may take.
+    pub(crate) patience: Option<Instant>,
     /// How many rounds in a row were lost, for pauses that grow.
     pub(crate) lost_rounds: u32,
     /// Whether all nodes are known to be different servers.
@@ -107,6 +114,7 @@ impl Redlock {
             outlook: Outlook::of(sessions.len()),
             sessions,
             votes_out: false,
+            patience: None,
             lost_rounds: 0,
             servers_differ: false,
             other_terms: None,
@@ -237,15 +245,16 @@ impl Redlock {
     ///
     /// # Errors
     /// Which nodes have not confirmed it. What they hold expires by itself.
-    pub(crate) async fn release(&mut self, options: ReleaseOptions) -> Result<(), BackendFailure> {
+    pub(crate) async fn release(&mut self, options: ReleaseOptions) -> Result<Released, BackendFailure> {
         if !self.votes_out {
-            return Ok(());
+            return Ok(Released::default());
         }
         let teller = self.teller();
         let audience = if self.standby.is_listening() { Audience::AllButUs } else { Audience::All };
         let notifies = |node: &Node| teller.is_none_or(|teller| teller == node.index);
+        let quiet = if options.run.is_some() { Audience::Counted } else { Audience::Nobody };
         let cmd = |node: &Node| {
-            let audience = if notifies(node) { audience } else { Audience::Nobody };
+            let audience = if notifies(node) { audience } else { quiet };
             let times = options.run.map_or_else(RunTimes::default, |run| RunTimes {
                 start: self.clocks.at_first(node.index, run.began),
                 until: self.clocks.at_least(node.index, run.ended).filter(|_| run.is_end_seen),
@@ -258,7 +267,7 @@ impl Redlock {
         // A node that has nothing of ours has released it, but doesn't keep it.
         let kept = options.hold.is_some();
         let confirms: fn(&ReleaseReply) -> bool =
-            if kept && !broken!("hold") { |reply| *reply == ReleaseReply::Freed } else { |_| true };
+            if kept && !broken!("hold") { |reply| *reply != ReleaseReply::NotOurs } else { |_| true };
         round.decide(&self.quorums, confirms).await;
         let confirmed = self.quorums.is_reached(&outcome::nodes_that(round.replies(), confirms));
         // The requests to the others are on their way; closing the connections now could cut them off.
@@ -266,7 +275,7 @@ impl Redlock {
         self.tell_of_release(teller, round.replies(), audience, options).await;
         self.votes_out = false;
         if confirmed {
-            return Ok(());
+            return Ok(Released { standbys: outcome::standbys(&self.quorums, round.replies()) });
         }
         Err(BackendFailure::Shortfall(shortfall::of_releases(&self.nodes, &self.quorums, round.replies(), kept)))
     }
@@ -280,7 +289,7 @@ impl Redlock {
         options: ReleaseOptions,
     ) {
         let freed = |index: usize| {
-            replies.iter().any(|reply| reply.node == index && matches!(reply.answer, Ok(ReleaseReply::Freed)))
+            replies.iter().any(|reply| reply.node == index && matches!(reply.answer, Ok(ReleaseReply::Freed { .. })))
         };
         if teller.is_some_and(|teller| !freed(teller))
             && let Some(other) = self.nodes.iter().find(|node| freed(node.index))

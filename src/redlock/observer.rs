@@ -223,11 +223,11 @@ impl RedlockObserver {
 
     /// Returns how many have answered.
     pub(super) fn turnout<A>(&self, replies: &[NodeReply<A>]) -> Turnout {
-        let failure = replies.iter().find_map(|reply| {
+        let failure = |reply: &NodeReply<A>| {
             let failure = reply.answer.as_ref().err()?;
-            Some(format!("{} {failure}", self.nodes[reply.node].address))
-        });
-        self.quorums.turnout(&nodes_that(replies, |_| true), failure)
+            Some((reply.node, format!("{} {failure}", self.nodes[reply.node].address)))
+        };
+        self.quorums.turnout(&nodes_that(replies, |_| true), replies.iter().filter_map(failure).collect())
     }
 
     /// Returns an instance with another number of nodes that has one of these locks.
@@ -275,6 +275,9 @@ impl RedlockObserver {
             turnout,
             other_servers,
             done: answers(replies).find_map(|looked| looked.success.clone()),
+            failures: answers(replies)
+                .filter_map(|looked| looked.failures.clone())
+                .max_by_key(|failures| failures.count),
             nodes: self.nodes.iter().map(|node| node_status(node, replies)).collect(),
         }
     }

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::HashMap, time::Duration};
 
 use super::{
     net::{failure::Failure, node::Vote},
-    scripts::{self, AcquireReply, Answer, ExtendReply},
+    scripts::{self, AcquireReply, Answer, ExtendReply, ReleaseReply},
 };
 use crate::{
     clock::Moment,
@@ -86,6 +86,14 @@ pub(crate) fn answers<A>(replies: &[NodeReply<A>]) -> impl Iterator<Item = &A> {
 /// Returns the nodes with such an answer.
 pub(crate) fn nodes_that<A>(replies: &[NodeReply<A>], is_such: impl Fn(&A) -> bool) -> Nodes {
     replies.iter().filter(|reply| reply.answer.as_ref().is_ok_and(&is_such)).map(|reply| reply.node).collect()
+}
+
+/// Returns how many stand by, as a release has counted them: as many as one node counts at most. `None` where no quorum can
+/// say: whoever can lead listens to a node of each quorum.
+pub(crate) fn standbys(quorums: &Quorums, replies: &[NodeReply<ReleaseReply>]) -> Option<u32> {
+    let counted = |reply: &ReleaseReply| if let ReleaseReply::Freed { standbys } = reply { *standbys } else { None };
+    let is_known = quorums.is_reached(&nodes_that(replies, |reply| counted(reply).is_some()));
+    answers(replies).filter_map(counted).max().filter(|_| is_known)
 }
 
 /// Returns what a node has answered.

@@ -72,7 +72,9 @@ impl Redlock {
             |vote| SurveyReply::read(vote.answer).ok_or(Failure::StrangeAnswer),
         );
         let quorums = self.quorums.clone();
-        round.take_while(|replies| !quorums.is_reached(&outcome::nodes_that(replies, |_| true))).await;
+        let is_wanted =
+            |replies: &[NodeReply<SurveyReply>]| !quorums.is_reached(&outcome::nodes_that(replies, |_| true));
+        self.in_time(round.take_while(is_wanted)).await;
         round.wait_for_late().await;
         let (sent, took) = (round.sent(), Moment::now().since(round.sent()));
         let replies = round.end();

@@ -106,7 +106,8 @@ impl Pair {
                 let run = (fastrand::u8(0..4) > 0).then(|| self.ended_run());
                 let options = ReleaseOptions { succeeded: fastrand::u8(0..3) == 0, hold, run };
                 let times = RunTimes { start: fastrand::bool().then(|| self.clock()), until: None };
-                let audience = [Audience::All, Audience::AllButUs, Audience::Nobody][fastrand::usize(0..3)];
+                let audiences = [Audience::All, Audience::AllButUs, Audience::Counted, Audience::Nobody];
+                let audience = audiences[fastrand::usize(0..audiences.len())];
                 self.keys.release(&key, audience, options, times)
             }
             18 => self.keys.ask_to_step_down(&key.value, ttl),

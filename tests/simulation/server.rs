@@ -139,9 +139,12 @@ impl Server {
                 ])
             }
             (b"PUBLISH", [channel, message]) => self.publish(channel, message),
-            (b"PUBSUB", [what, channel]) if what.eq_ignore_ascii_case(b"NUMSUB") => {
-                let listeners = self.subscribers.iter().filter(|subscriber| subscriber.channel == *channel).count();
-                Reply::Array(vec![Reply::Bulk(channel.clone()), Reply::Int(listeners as i64)])
+            (b"PUBSUB", [what, channels @ ..]) if what.eq_ignore_ascii_case(b"NUMSUB") => {
+                let listeners = |channel: &Vec<u8>| {
+                    let listeners = self.subscribers.iter().filter(|subscriber| subscriber.channel == *channel).count();
+                    [Reply::Bulk(channel.clone()), Reply::Int(listeners as i64)]
+                };
+                Reply::Array(channels.iter().flat_map(listeners).collect())
             }
             _ => Reply::error(&format!("ERR unknown command '{}'", String::from_utf8_lossy(&name))),
         }

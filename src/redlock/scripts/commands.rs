@@ -30,7 +30,7 @@ const ANY_NUMBER: u16 = 0;
 pub(crate) const KEY_SUFFIXES: [&str; 8] =
     [FENCE, STEP_DOWN, DONE, FAILURES, KEY_DONE, KEY_FAILURES, RUNS_OF_LOCK, LAST_SUCCESS];
 
-/// What follows the name of a lock's channel in that of its watchers.
+/// What follows the name of a lock's channel in that of its watchers, also in release.lua.
 const WATCHERS: &str = ":watchers";
 
 const FENCE: &str = ":fence";
@@ -174,11 +174,13 @@ impl Keys {
         cmd
     }
 
-    /// Returns a request that only reads the lock, and whether the command has succeeded in this period.
+    /// Returns a request that only reads the lock, and whether the command has succeeded in this period; in one with a name
+    /// also how often it has failed.
     pub(crate) fn look(&self, period: Option<&PeriodKey>) -> Cmd {
-        let [done, _] = self.notes(period);
+        let notes = self.notes(period);
+        let notes = if period.is_some() { &notes[..] } else { &notes[..1] };
         let mut cmd = redis::cmd("EVAL");
-        cmd.arg(LOOK).arg(3).arg(&self.lock).arg(&self.fence).arg(done);
+        cmd.arg(LOOK).arg(2 + notes.len()).arg(&self.lock).arg(&self.fence).arg(notes);
         cmd
     }
 
@@ -228,10 +230,12 @@ impl Keys {
     /// Returns a release, which records the run that is over if there was one.
     pub(crate) fn release(&self, key: &NodesKey, audience: Audience, options: ReleaseOptions, times: RunTimes) -> Cmd {
         let NodesKey { value, proof, token, .. } = key;
+        let channel = if audience == Audience::Nobody { "" } else { &self.channel };
         // The proof is shown only with a message: a candidate that gives votes back may lead later.
-        let tells = audience != Audience::Nobody;
-        let channel = if tells { self.channel.as_str() } else { "" };
-        let (word, subject) = if tells { self.message(proof, options) } else { Default::default() };
+        let (word, subject) = match audience {
+            Audience::Nobody | Audience::Counted => Default::default(),
+            Audience::All | Audience::AllButUs => self.message(proof, options),
+        };
         let shared = self.shared.as_ref().map(Shared::all).unwrap_or_default();
         let keys: Vec<&String> = [&self.runs, &self.last_success].into_iter().chain(&shared).collect();
         let mut cmd = self.eval(RELEASE, &keys);
@@ -342,6 +346,8 @@ pub(crate) struct DatedNote {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audience {
     Nobody,
+    /// Nobody either, but those who stand by are counted. We aren't among the listeners.
+    Counted,
     All,
     AllButUs,
 }
@@ -350,7 +356,7 @@ impl Audience {
     /// Returns how many of the listeners don't wait to lead.
     fn not_counted(self) -> u8 {
         match self {
-            Audience::Nobody | Audience::All => 0,
+            Audience::Nobody | Audience::Counted | Audience::All => 0,
             Audience::AllButUs => 1,
         }
     }

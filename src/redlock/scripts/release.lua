@@ -1,6 +1,6 @@
 -- KEYS: lock, fence, runs, last success and, of one slot of several, the name of the resource and the locks of all slots.
--- ARGV: value, token, token + 1, the channel to notify (empty: nobody), how many listeners not to count, the message's first
--- word, what follows the number of listeners, the run's token, its record but for its start and the last brace (empty: there
+-- ARGV: value, token, token + 1, the lock's channel (empty: its listeners don't matter), how many listeners not to count, the
+-- message's first word (empty: nobody is notified), what follows the number of listeners, the run's token, its record but for its start and the last brace (empty: there
 -- was no run), its start (ms since 1970 by this node's clock, or empty), how long ago that was (ms), whether it succeeded (1 or
 -- 0) and, to keep the lock, its new value and for how long (ms).
 local fence = redis.call('GET', KEYS[2]) or '0'
@@ -47,9 +47,15 @@ if name and string.find(name, string.match(ARGV[1], '"slots":%d+,'), 1, true) th
   end
 end
 redis.call('SET', KEYS[2], ARGV[3], 'EX', 2592000)
+-- How many stand by: those who only watch listen to both channels. Empty: that isn't known.
+local standbys = ''
 if ARGV[4] ~= '' then
   -- pcall: where the user may not count or publish, nobody listens.
-  local listeners = redis.pcall('PUBSUB', 'NUMSUB', ARGV[4])
-  redis.pcall('PUBLISH', ARGV[4], ARGV[6] .. ' ' .. (listeners[2] or 0) - ARGV[5] .. ' ' .. ARGV[7])
+  local listeners = redis.pcall('PUBSUB', 'NUMSUB', ARGV[4], ARGV[4] .. ':watchers')
+  local others = (listeners[2] or 0) - ARGV[5]
+  standbys = listeners[4] and others - listeners[4] or ''
+  if ARGV[6] ~= '' then
+    redis.pcall('PUBLISH', ARGV[4], ARGV[6] .. ' ' .. others .. ' ' .. ARGV[7])
+  end
 end
-return {'released', ARGV[3]}
+return {'released', ARGV[3], standbys}

@@ -96,7 +96,10 @@ impl ExtendReply {
 /// A node's answer to release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ReleaseReply {
-    Freed,
+    Freed {
+        /// How many stand by, if the node may and should count them.
+        standbys: Option<u32>,
+    },
     /// There was nothing of ours to release.
     NotOurs,
 }
@@ -111,13 +114,19 @@ pub(crate) struct LookReply {
     pub fence: Option<FencingToken>,
     /// The success recorded for this period.
     pub success: Option<PastSuccess>,
+    /// The failures recorded for it; `None` if they weren't asked for.
+    pub failures: Option<PastFailures>,
 }
 
 impl LookReply {
     /// Reads an answer of `look.lua`; returns `None` if it isn't one.
     pub(crate) fn read(value: Value) -> Option<Self> {
-        let [value, left, fence, note, note_left] = strings(value)?.try_into().ok()?;
+        let mut parts = strings(value)?;
+        let failures = if parts.len() > 5 { Some(parts.remove(5)) } else { None };
+        let [value, left, fence, note, note_left] = parts.try_into().ok()?;
         let left_of_note = time_left(&note_left)?;
+        let read =
+            |note: String| not_empty(note).map_or(Some(PastFailures::default()), |note| PastFailures::read(&note));
         Some(LookReply {
             value: not_empty(value).map(LockValue::from_node),
             left: time_left(&left)?,
@@ -126,6 +135,7 @@ impl LookReply {
                 None => None,
             },
             success: not_empty(note).map(|note| PastSuccess { note, left: left_of_note }),
+            failures: failures.and_then(read),
         })
     }
 }
@@ -278,9 +288,13 @@ pub(crate) fn extended(value: Value) -> Option<ExtendReply> {
 
 /// Reads an answer of `release.lua`; returns `None` if it isn't one.
 pub(crate) fn released(value: Value) -> Option<ReleaseReply> {
-    match strings(value)?.first()?.as_str() {
-        "released" => Some(ReleaseReply::Freed),
-        "kept" => Some(ReleaseReply::NotOurs),
+    match strings(value)?.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["released", _, standbys] => {
+            // One that has just stopped listening may be taken off twice.
+            let standbys = standbys.parse::<i64>().ok().map(|standbys| u32::try_from(standbys).unwrap_or_default());
+            Some(ReleaseReply::Freed { standbys })
+        }
+        ["kept", _] => Some(ReleaseReply::NotOurs),
         _ => None,
     }
 }
