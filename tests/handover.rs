@@ -232,3 +232,45 @@ fn a_leader_is_elected_and_stays_while_one_chunk_in_a_hundred_is_lost_with_its_c
 fn a_leader_is_elected_and_stays_while_one_chunk_in_ten_is_lost_with_its_connection() {
     survives_resets(10);
 }
+
+/// A node that nothing is behind.
+const DEAD: &str = "redis://127.0.0.1:1";
+
+#[test]
+fn a_candidate_that_can_reach_no_quorum_puts_off_none_that_listen() {
+    let servers = Servers::settled(1, TTL);
+    let (resource, mut listener) = (unique("alone"), servers.0[0].connect());
+    let channel = format!("leaderrun:{resource}");
+    let mut listener = listener.as_pubsub();
+    listener.subscribe(&channel).expect("a subscription");
+    let urls = [&servers.0[0].url(), DEAD, DEAD.replace(":1", ":2").as_str()].join(",");
+    let candidate = Leaderrun::new().args(["-vv", "-t", "2s", "-R", &urls, "-r", &resource]).args(["true"]).spawn();
+    eventually("some rounds", || (candidate.stderr().matches("lost a round").count() >= 2).then_some(()));
+    servers.0[0].query::<u32>(&["PUBLISH", &channel, "nothing before"]);
+    let first = listener.get_message().expect("a message").get_payload::<String>().expect("text");
+    assert_eq!(first, "nothing before");
+    candidate.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(candidate.wait().code(), 143);
+}
+
+#[test]
+fn a_standby_that_cannot_reach_one_node_is_notified_by_another() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("unheard"), Witnesses::new());
+    let some = [DEAD, &servers.0[1].url(), &servers.0[2].url()].join(",");
+    for turn in 0..8 {
+        let start = |urls: &str| {
+            let options = ["-t", "2s", "-R", urls, "-r", &resource];
+            Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn()
+        };
+        let leader = start(&servers.urls());
+        witnesses.started(2 * turn + 1);
+        let standby = start(&some);
+        eventually("listeners", || servers.0[1..].iter().all(|s| listeners(s, &resource) == 1).then_some(()));
+        hands_over(&witnesses, 2 * turn + 1);
+        leader.wait();
+        witnesses.stop_last();
+        assert_eq!(standby.wait().code(), 0);
+    }
+    witnesses.check();
+}

@@ -218,6 +218,8 @@ fn replies_of_other_types() {
         b"-OOPS\xff\xfe no such thing\r\n",
         b"*3\r\n$5\r\nstale\r\n$1\r\nr\r\n$16\r\n9007199254740990\r\n",
         b"*3\r\n$5\r\nstale\r\n$1\r\nr\r\n$20\r\n18446744073709551615\r\n",
+        b"*5\r\n$4\r\ndone\r\n$1\r\nr\r\n$1\r\n0\r\n$2\r\n{}\r\n:90000\r\n",
+        b"*5\r\n$5\r\nspent\r\n$1\r\nr\r\n$1\r\n0\r\n$4\r\n9 {}\r\n:90000\r\n",
         b"*2\r\n$4\r\nlost\r\n$16\r\n9007199254740990\r\n",
     ];
     thread::scope(|scope| {

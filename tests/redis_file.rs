@@ -174,3 +174,25 @@ fn a_list_or_a_comment_on_the_line_of_a_server_is_refused_with_what_a_line_may_h
         assert!(output.stderr.contains(advice) && !output.stderr.contains("secret"), "{line}: {}", output.stderr);
     }
 }
+
+#[test]
+fn an_edit_of_the_database_moves_no_leader_to_another_lock() {
+    let servers = Servers::settled(1, TTL);
+    set_password(&servers.0[0], "secret");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("urls");
+    write(&file, &urls(&servers, "secret"), 0o600);
+    let (resource, witnesses) = (unique("moved"), Witnesses::new());
+    let options = ["-t", "1s", "-r", &resource, "--redis-file", file.to_str().expect("UTF-8")];
+    let leader = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
+    witnesses.started(1);
+    write(&file, &urls(&servers, "secret").replace("\n", "/1\n"), 0o600);
+    servers.0[0].query::<u32>(&["CLIENT", "KILL", "TYPE", "normal"]);
+    let began = std::time::Instant::now();
+    eventually("a ttl and a half", || (began.elapsed() > TTL * 3 / 2).then_some(()));
+    witnesses.ticks_on();
+    let kept: String = servers.0[0].query(&["INFO", "keyspace"]);
+    assert!(kept.contains("db0:") && !kept.contains("db1:"), "{kept}");
+    witnesses.stop_last();
+    assert_eq!(leader.wait().code(), 0);
+}

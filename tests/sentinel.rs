@@ -166,8 +166,30 @@ fn a_new_master_is_not_asked_for_votes_that_would_only_keep_others_from_theirs()
     let candidate = Leaderrun::new().args(options).shell("exit 0");
     candidate.reports("has a new master, which votes in ");
     let stats = group.servers[new].query::<String>(&["INFO", "commandstats"]);
-    assert!(!stats.contains("cmdstat_eval"), "{stats}");
+    assert!(!stats.contains("cmdstat_set:"), "{stats}");
     assert_eq!(candidate.wait().code(), 0);
+}
+
+#[test]
+fn a_new_master_still_says_who_leads_and_what_has_succeeded() {
+    let ttl = Duration::from_secs(4);
+    let group = Group::settled(ttl);
+    let (resource, done, witnesses) = (unique("known"), unique("done"), Witnesses::new());
+    let run = |resource: &str| Leaderrun::new().args(["-t", "4s", "-R", &group.url(), "-r", resource]);
+    assert_eq!(run(&done).args(["--once-for", "today", "true"]).output().code(), 0);
+    let leader = run(&resource).args(witnesses.command(&["drain", "1"])).spawn();
+    witnesses.started(1);
+    let old = eventually("a master", || group.master());
+    group.fail_over();
+    group.master_other_than(old);
+    let output = run(&done).args(["-n", "--once-for", "today", "false"]).output();
+    assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
+    let output = eventually("the leader on the new master", || {
+        Some(run(&resource).args(["-n", "true"]).output()).filter(|output| output.code() != 69)
+    });
+    assert_eq!(output.code(), 75, "{}", output.stderr);
+    witnesses.stop_last();
+    assert_eq!(leader.wait().code(), 0, "the lead was lost");
 }
 
 #[test]

@@ -257,3 +257,31 @@ fn slots_and_one_success_per_period_exclude_each_other_and_say_why() {
     let output = Leaderrun::new().args(["--local", "-r", "x:slot2", "true"]).output();
     assert_eq!(output.code(), 64);
 }
+
+#[test]
+fn the_end_of_one_leader_opens_no_resource_of_which_another_slot_is_led() {
+    let servers = Servers::settled(3, TTL);
+    let slots = Slots::new(Some(&servers));
+    let mut instances = vec![slots.start("a"), slots.start("b")];
+    eventually("two leaders", || instances.iter().all(|one| slot_of(one).is_some()).then_some(()));
+    let other = Witnesses::new();
+    let alone = slots.run().args(["-v"]).args(other.command(&["drain", "1"])).spawn();
+    alone.reports("uses --slots 3");
+    // It ends whose value keeps those with another number of slots away.
+    let named = || servers.0[0].lock(&slots.resource).expect("a value under the resource's name");
+    let ends = usize::from(named().contains(r#""holder":"b""#));
+    let ending = instances.swap_remove(ends);
+    let log = &slots.logs[slot_of(&ending).expect("its slot") - 1];
+    log.started(1);
+    log.stop_last();
+    assert_eq!(ending.wait().code(), 0);
+    let stays = instances.pop().expect("the other leader");
+    let began = std::time::Instant::now();
+    eventually("a ttl", || (began.elapsed() > TTL).then_some(()));
+    assert!(other.all().is_empty(), "{}{}", alone.stderr(), stays.stderr());
+    slots.logs[slot_of(&stays).expect("its slot") - 1].stop_last();
+    assert_eq!(stays.wait().code(), 0, "the lead was lost");
+    other.started(1);
+    other.stop_last();
+    assert_eq!(alone.wait().code(), 0);
+}

@@ -42,7 +42,7 @@ impl Redlock {
         self.standby.forget(&self.times);
         self.clocks.begin();
         let token = self.session.next_token(wall_micros());
-        let teller = self.teller();
+        let teller = self.vote_teller();
         let mut round = self.ask_for_votes(teller);
         self.in_time(async {
             round.decide(&self.quorums, AcquireReply::is_vote).await;
@@ -112,8 +112,11 @@ impl Redlock {
             let settled = self.processes.known_for(node.index, startup_grace, now);
             self.session.acquisition(&node.address, &self.times, Some(node.index) == teller, freed, settled)
         };
+        // The vote of a new master can't count, and would only keep others from theirs. But what it knows does.
+        let of_new_master = |node: &Node| (startup_grace, self.session.question(&node.address, &self.times, freed));
         Round::ask(&self.nodes, |node| {
-            let (asked, session) = (node.ask_settled_for_vote(cmd(node), startup_grace), self.session.clone());
+            let asked = node.ask_for_vote_by_age(cmd(node), node.has_sentinels().then(|| of_new_master(node)));
+            let session = self.session.clone();
             async move { asked.await.and_then(|vote| outcome::granted(vote, startup_grace, session.once_per())) }
         })
     }

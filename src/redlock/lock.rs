@@ -125,10 +125,19 @@ impl Redlock {
         }
     }
 
-    /// Picks the node that notifies listeners of a vote or a release: one, so that they are woken once.
-    pub(crate) fn teller(&self) -> Option<usize> {
-        let connected: Vec<_> = self.nodes.iter().filter(|node| node.is_connected()).collect();
-        fastrand::choice(connected).map(|node| node.index)
+    /// Picks the node that notifies listeners of a release: one, so that they are woken once.
+    fn teller(&self) -> Option<usize> {
+        fastrand::choice(self.connected())
+    }
+
+    /// Picks the node that notifies listeners of a vote; `None` where we couldn't win, and would keep those who listen from it.
+    pub(crate) fn vote_teller(&self) -> Option<usize> {
+        let connected = self.connected();
+        self.quorums.is_reached(&connected.iter().copied().collect()).then(|| fastrand::choice(connected)).flatten()
+    }
+
+    fn connected(&self) -> Vec<usize> {
+        self.nodes.iter().filter(|node| node.is_connected()).map(|node| node.index).collect()
     }
 
     /// Waits until another round could end differently. After a race the next round comes soon, after random delays
@@ -280,7 +289,8 @@ impl Redlock {
         Err(BackendFailure::Shortfall(shortfall::of_releases(&self.nodes, &self.quorums, round.replies(), kept)))
     }
 
-    /// Lets another node that has released the lock notify listeners if the node that was to do so has not released it.
+    /// Lets another node that has released the lock notify listeners, too, if the node that was to do so has not released it, or
+    /// if more stand by there: some then don't reach that one.
     async fn tell_of_release(
         &self,
         teller: Option<usize>,
@@ -288,11 +298,16 @@ impl Redlock {
         audience: Audience,
         options: ReleaseOptions,
     ) {
-        let freed = |index: usize| {
-            replies.iter().any(|reply| reply.node == index && matches!(reply.answer, Ok(ReleaseReply::Freed { .. })))
+        let Some(teller) = teller else { return };
+        let standbys_on = |index: usize| match replies.iter().find(|reply| reply.node == index)?.answer {
+            Ok(ReleaseReply::Freed { standbys }) => Some(standbys.unwrap_or_default()),
+            _ => None,
         };
-        if teller.is_some_and(|teller| !freed(teller))
-            && let Some(other) = self.nodes.iter().find(|node| freed(node.index))
+        let others = self.nodes.iter().filter(|node| node.index != teller);
+        let most =
+            others.filter_map(|node| Some((standbys_on(node.index)?, node))).max_by_key(|(standbys, _)| *standbys);
+        if let Some((standbys, other)) = most
+            && Some(standbys) > standbys_on(teller)
         {
             let _ = other.ask(self.session.tell_release(&other.address, audience, options)).await;
         }

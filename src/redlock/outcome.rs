@@ -5,6 +5,7 @@ use std::{cmp::Reverse, collections::HashMap, time::Duration};
 use super::{
     net::{failure::Failure, node::Vote},
     scripts::{self, AcquireReply, Answer, ExtendReply, ReleaseReply},
+    session::ENDLESS_GRACE,
 };
 use crate::{
     clock::Moment,
@@ -52,6 +53,9 @@ pub(crate) enum LostRound {
     StartupGrace,
 }
 
+/// When a new master that votes by now is asked again, at the earliest.
+const ASKED_AGAIN: Duration = Duration::from_millis(100);
+
 /// Reads a node's answer to a campaign. It isn't a vote if its server has been the node's master for less than the
 /// startup grace: such a server may have missed a lock that a leader counts on.
 ///
@@ -72,8 +76,11 @@ pub(crate) fn granted(
     if !is_asked {
         return Err(Failure::StrangeAnswer);
     }
-    match startup_grace.checked_sub(vote.master_for) {
-        Some(votes_in) if acquired.is_vote() && !votes_in.is_zero() => Err(Failure::Promoted(votes_in)),
+    let votes_in = startup_grace.saturating_sub(vote.master_for);
+    match acquired.answer {
+        Answer::Granted if !votes_in.is_zero() => Err(Failure::Promoted(votes_in)),
+        // We did not ask for a vote. By now the Sentinels may have known the master for long enough.
+        Answer::StartupGrace { left } if left > ENDLESS_GRACE / 2 => Err(Failure::Promoted(votes_in.max(ASKED_AGAIN))),
         _ => Ok(acquired),
     }
 }

@@ -24,6 +24,9 @@ use crate::{
     once_per::OncePer,
 };
 
+/// Longer than any server is up.
+pub(crate) const ENDLESS_GRACE: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
 /// The value that marks votes as ours, and the token of our last round.
 pub(crate) struct LockSession {
     /// The name of the resource's lock.
@@ -92,16 +95,26 @@ impl LockSession {
         freed: Option<&ReleaseProof>,
         settled: Option<String>,
     ) -> Cmd {
-        self.keys(node).acquire(&Acquisition {
+        self.keys(node).acquire(&Acquisition { tell, settled, ..self.request(times, freed) })
+    }
+
+    /// Returns the same request in a form that is never granted: in place of a vote comes a startup grace of
+    /// [`ENDLESS_GRACE`].
+    pub(crate) fn question(&self, node: &Address, times: &Times, freed: Option<&ReleaseProof>) -> Cmd {
+        self.keys(node).acquire(&Acquisition { settle: ENDLESS_GRACE, ..self.request(times, freed) })
+    }
+
+    fn request(&self, times: &Times, freed: Option<&ReleaseProof>) -> Acquisition {
+        Acquisition {
             key: self.key(),
             ttl: times.ttl(),
             // `tests/campaign --broken startup_grace` must detect nodes without one.
             settle: if broken!("startup_grace") { Duration::ZERO } else { times.startup_grace() },
-            tell,
+            tell: false,
             freed: freed.cloned(),
             once_per: self.once_per.clone(),
-            settled,
-        })
+            settled: None,
+        }
     }
 
     /// Returns an extension, which leaves a note if there is one. `start`: when our run began by the clock of the node, if

@@ -145,9 +145,12 @@ impl Address {
         let found = named.find(|address| address.server == self.server);
         let mut said = source.said.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = found {
+            // The database is a part of the list, which stays: in another one is another lock.
+            let sign_in = found.info.redis_settings().clone().set_db(self.database());
+            let found = found.info.set_redis_settings(sign_in);
             *said = match &self.password {
-                Some(password) => with_password(found.info, password),
-                None => found.info,
+                Some(password) => with_password(found, password),
+                None => found,
             };
         }
         said.clone()

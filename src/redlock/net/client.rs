@@ -44,21 +44,21 @@ impl Client {
     /// # Errors
     /// Why there is no answer.
     pub(super) fn ask(&self, cmd: Cmd) -> impl Future<Output = Result<ServerAnswer, Failure>> + Send + use<> {
-        self.ask_master_for(cmd, Duration::ZERO)
+        self.ask_by_age(cmd, None)
     }
 
-    /// Does the same if the server has been the master for this long.
+    /// Does the same, but asks something else of a server that has not been the master for this long.
     ///
     /// # Errors
-    /// As for [`Client::ask`], or it hasn't.
-    pub(super) fn ask_master_for(
+    /// As for [`Client::ask`].
+    pub(super) fn ask_by_age(
         &self,
         cmd: Cmd,
-        settled: Duration,
+        of_new_master: Option<(Duration, Cmd)>,
     ) -> impl Future<Output = Result<ServerAnswer, Failure>> + Send + use<> {
         let is_first = self.state.read(|state| matches!(state, ConnectionState::First));
         let within = self.answer_timeout + if is_first { self.connect_timeout } else { Duration::ZERO };
-        let mut request = Request { client: self.clone(), cmd, settled, retried: false, unconnected: None };
+        let mut request = Request { client: self.clone(), cmd, of_new_master, retried: false, unconnected: None };
         async move {
             match timeout(within, request.answer()).await {
                 Ok(answer) => answer,
@@ -100,8 +100,8 @@ impl Client {
 struct Request {
     client: Client,
     cmd: Cmd,
-    /// For how long the server must have been the master.
-    settled: Duration,
+    /// What to ask in its place of a server that has not been the master for this long.
+    of_new_master: Option<(Duration, Cmd)>,
     /// A new connection has been asked for.
     retried: bool,
     /// Why there was no connection.
@@ -133,11 +133,10 @@ impl Request {
 
     /// Returns `None` if the connection is broken and a new one is on its way.
     async fn ask_over(&mut self, mut connection: Connection) -> Result<Option<ServerAnswer>, Failure> {
-        if let Some(votes_in) = self.settled.checked_sub(connection.master_for()).filter(|left| !left.is_zero()) {
-            return Err(Failure::Promoted(votes_in));
-        }
+        let is_new = |(age, _): &&(Duration, Cmd)| connection.master_for() < *age;
+        let cmd = self.of_new_master.as_ref().filter(is_new).map_or(&self.cmd, |(_, cmd)| cmd);
         connection.budget.ask();
-        let answer = self.cmd.query_async::<Value>(&mut connection.commands).await;
+        let answer = cmd.query_async::<Value>(&mut connection.commands).await;
         connection.budget.settle();
         match answer {
             Ok(value) => Ok(Some(ServerAnswer { value, server: connection.server })),

@@ -49,6 +49,11 @@ impl Node {
         self.client.is_connected()
     }
 
+    /// Returns whether Sentinels name its server.
+    pub(crate) fn has_sentinels(&self) -> bool {
+        self.sentinels.is_some()
+    }
+
     /// Returns how many Sentinels are configured, and how many there are, if that is known.
     pub(crate) async fn sentinels(&self) -> Option<(usize, u64)> {
         let sentinels = self.sentinels.as_ref()?;
@@ -80,20 +85,19 @@ impl Node {
     /// # Errors
     /// Why there is no answer, or why it doesn't count.
     pub(crate) fn ask_for_vote(&self, cmd: Cmd) -> impl Future<Output = Result<Vote, Failure>> + Send + use<> {
-        self.ask_settled_for_vote(cmd, Duration::ZERO)
+        self.ask_for_vote_by_age(cmd, None)
     }
 
-    /// Does the same if the server has been the master for this long: a vote that can't count would only keep others from
-    /// theirs.
+    /// Does the same, but asks something else of a server that has not been the master for this long.
     ///
     /// # Errors
-    /// As for [`Node::ask_for_vote`], or it hasn't.
-    pub(crate) fn ask_settled_for_vote(
+    /// As for [`Node::ask_for_vote`].
+    pub(crate) fn ask_for_vote_by_age(
         &self,
         cmd: Cmd,
-        settled: Duration,
+        of_new_master: Option<(Duration, Cmd)>,
     ) -> impl Future<Output = Result<Vote, Failure>> + Send + use<> {
-        let asked = self.client.ask_master_for(cmd, settled);
+        let asked = self.client.ask_by_age(cmd, of_new_master);
         let (client, sentinels) = (self.client.clone(), self.sentinels.clone());
         async move {
             let answered = asked.await;

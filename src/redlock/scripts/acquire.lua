@@ -25,11 +25,13 @@ local value = redis.call('GET', KEYS[1])
 -- stay away, and we from them. The number follows the id.
 local name = KEYS[6] and redis.call('GET', KEYS[6])
 local is_shared = name and string.find(name, string.match(ARGV[1], '"slots":%d+,'), 1, true)
--- A value contains the hash of what its leader alone can show. In the holder's name, quotes are escaped.
+-- A value contains the hash of what its leader alone can show. In the holder's name, quotes are escaped. That it was released says
+-- nothing of the other slots of its resource, which those with another number of slots must keep away from as well.
 local function is_released(value)
-  return ARGV[6] ~= '' and string.find(value, '"release":"' .. redis.sha1hex(ARGV[6]) .. '"', 1, true)
+  return ARGV[6] ~= '' and string.match(value, '"slots":%d+,') == string.match(ARGV[1], '"slots":%d+,')
+    and string.find(value, '"release":"' .. redis.sha1hex(ARGV[6]) .. '"', 1, true)
 end
-if name and not is_shared and not is_released(name) then
+if name and not is_shared then
   return {'held', run_id, fence, name, redis.call('PTTL', KEYS[6]), 0}
 end
 if value and value ~= ARGV[1] and not is_released(value) then
