@@ -36,16 +36,16 @@ end
 -- See acquire.lua. It goes with the last lock of a slot, and lasts for as long as one that is kept.
 local name = KEYS[5] and redis.call('GET', KEYS[5])
 if name and string.find(name, string.match(ARGV[1], '"slots":%d+,'), 1, true) then
-  local led
+  local led, left = nil, redis.call('PTTL', KEYS[5])
   for slot = 6, #KEYS do
-    led = led or redis.call('GET', KEYS[slot])
+    led = redis.call('GET', KEYS[slot]) or led
+    left = math.max(left, redis.call('PTTL', KEYS[slot]))
   end
-  local left = redis.call('PTTL', KEYS[5])
   if not led then
     redis.call('DEL', KEYS[5])
   elseif ARGV[13] and left < tonumber(ARGV[14]) then
     redis.call('SET', KEYS[5], ARGV[13], 'PX', ARGV[14])
-  elseif name == ARGV[1] and left > 0 then
+  elseif name == ARGV[1] then
     -- What proves our release must not open the resource while another slot of it is led.
     redis.call('SET', KEYS[5], led, 'PX', left)
   end
