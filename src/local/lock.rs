@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 
 use super::{
     claim::Claim,
-    path::{LockFile, open_existing},
+    path::{LockFile, is_of_us_or_root, open_existing},
     record::Record,
     removal::Removal,
     runs,
@@ -201,10 +201,12 @@ impl Local {
         }
     }
 
-    /// Returns whether somebody has asked the leader with our token to step down. Deletes the request.
+    /// Returns whether our user or root has asked the leader with our token to step down. Deletes the request.
     fn is_asked_to_step_down(&self) -> bool {
         let request = self.place.request();
-        let asked = open_existing(&request).and_then(|file| regular_file::contents(&file)).ok();
+        // Anyone may make files beside a lock for all users.
+        let trusted = open_existing(&request).ok().filter(|file| is_of_us_or_root(file).unwrap_or_default());
+        let asked = trusted.and_then(|file| regular_file::contents(&file).ok());
         let asked: Option<FencingToken> = asked.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
         let is_ours = asked.is_some() && asked == Record::read(&self.file).token;
         is_ours && fs::remove_file(request).is_ok()
