@@ -2,12 +2,17 @@
 
 use std::{
     fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
-    process::Command,
+    io::Read,
+    os::{
+        fd::AsFd,
+        unix::{fs::PermissionsExt, net::UnixDatagram},
+    },
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use crate::support::{Leaderrun, as_ordinary_user, eventually, may_become_others};
+use nix::sys::stat::fstat;
 use tempfile::TempDir;
 
 const ANOTHER: &str = "65534";
@@ -52,4 +57,43 @@ fn a_request_to_step_down_of_another_user_is_not_heard() {
     fs::remove_file(&request).expect("the request");
     assert_eq!(run().args(["--step-down"]).output().code(), 0);
     assert_eq!(leader.wait().code(), 76);
+}
+
+/// A listener of this user whose name begins as a leader's does and that has no room for a connection, and another socket whose name
+/// breaks the line in /proc/net/unix: what follows there says that a socket of the victim's is that listener.
+const FORGED_CLAIM: &str = "
+import hashlib, os, socket, sys, time
+root = os.stat('/')
+lock = b'%d %d ' % (root.st_dev, root.st_ino) + sys.argv[1].encode()
+name = 'leaderrun-%s-z' % hashlib.sha256(lock).digest()[:16].hex()
+full, connection, forged = (socket.socket(socket.AF_UNIX) for _ in range(3))
+full.bind('\\0' + name)
+full.listen(0)
+connection.connect('\\0' + name)
+forged.bind('\\0x\\n0: 2 0 00010000 1 1 %s @%s' % (sys.argv[2], name))
+forged.listen(1)
+print('up', flush=True)
+sys.stdin.read()
+";
+
+#[test]
+fn a_forged_line_among_the_sockets_keeps_nobody_from_leading() {
+    if !may_become_others() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let run =
+        || Leaderrun::new().env("XDG_RUNTIME_DIR", folder.path()).args(["--local", "-r", "x", "-n", "echo", "led"]);
+    assert_eq!(run().output().stdout, "led\n");
+    let lock = folder.path().canonicalize().expect("a path").join("leaderrun/x.lock");
+    let ours = UnixDatagram::unbound().expect("a socket");
+    let inode = fstat(ours.as_fd()).expect("a socket").st_ino.to_string();
+    let mut forger = another("python3");
+    forger.args(["-c", FORGED_CLAIM]).arg(&lock).arg(inode).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut forger = forger.spawn().expect("python3 (tests/run installs it)");
+    forger.stdout.as_mut().expect("a pipe").read_exact(&mut [0; 2]).expect("its sockets");
+    let output = run().output();
+    drop(forger.stdin.take());
+    forger.wait().expect("our child");
+    assert_eq!((output.code(), output.stdout.as_str()), (0, "led\n"), "{}", output.stderr);
 }
