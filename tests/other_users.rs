@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Leaderrun, as_ordinary_user, eventually, may_become_others};
+use crate::support::{Leaderrun, as_ordinary_user, eventually, may_become_others, unshare_and};
 use nix::sys::stat::fstat;
 use tempfile::TempDir;
 
@@ -96,4 +96,27 @@ fn a_forged_line_among_the_sockets_keeps_nobody_from_leading() {
     drop(forger.stdin.take());
     forger.wait().expect("our child");
     assert_eq!((output.code(), output.stdout.as_str()), (0, "led\n"), "{}", output.stderr);
+}
+
+/// In /proc/locks, the other file has the same inode number.
+#[test]
+fn a_locked_file_on_another_file_system_is_no_leader() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().display();
+    let mount = format!("cd {place} && mkdir -p a b && mount -t tmpfs none a && mount -t tmpfs none b");
+    let Some(words) = unshare_and(&["--mount"], &mount) else { return };
+    let line = "touch a/lock b/lock; chmod 666 a/lock
+        [ $(stat -c %i a/lock) = $(stat -c %i b/lock) ] || { echo differ; exit; }
+        for locked in b a; do
+            flock $locked/lock sh -c 'echo locked; \"$0\" --local=a/lock -r x --leads another\\ program; echo $?' \"$0\"
+        done";
+    let run = Leaderrun::new();
+    let program = run.command.get_program().to_owned();
+    let script = ["sh", "-c", line].map(Into::into);
+    let output = run.through(words.into_iter().map(Into::into).chain(script).chain([program]).collect()).output();
+    if output.stdout == "differ\n" {
+        println!("not tried: two file systems of this kernel number their files alike only by chance");
+        return;
+    }
+    assert_eq!(output.stdout, "locked\n1\nlocked\n0\n", "{}", output.stderr);
 }

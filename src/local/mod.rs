@@ -1,6 +1,7 @@
 //! A lease on one machine: flock(2) on a file, which also stores the last leader's fencing token and what outlives it.
 
 mod claim;
+mod flocks;
 mod folder;
 #[cfg(any(test, fuzzing))]
 #[path = "../../tests/fuzz/local.rs"]

@@ -2,9 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io::{self, Write},
-    os::unix::fs::MetadataExt,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -15,6 +14,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::sync::Notify;
 
 use super::{
+    flocks::{Flock, flocks_on},
     path::{LockFile, is_of_us_or_root, open_existing, open_private, queue_path},
     record::Record,
     runs,
@@ -203,27 +203,4 @@ fn leader(record: &Record, kept: Option<Duration>) -> LeaderStatus {
 /// Returns whether somebody holds the file's lock.
 fn is_locked(file: &File) -> bool {
     flocks_on(file).is_ok_and(|flocks| flocks.contains(&Flock::Held))
-}
-
-/// A lock on a file, as flock(2) takes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flock {
-    Held,
-    Waits,
-}
-
-/// Returns the locks on a file according to /proc/locks. On some file systems /proc/locks gives another device than
-/// stat(2); in a folder of ours the inode number is enough.
-///
-/// # Errors
-/// Those of fstat(2) and of reading /proc/locks.
-fn flocks_on(file: &File) -> io::Result<Vec<Flock>> {
-    let inode = file.metadata()?.ino().to_string();
-    // "1: FLOCK  ADVISORY  WRITE 4711 fe:00:131 0 EOF"; one that waits has "->" after the number.
-    let flock = |line: &str| match line.split_ascii_whitespace().skip(1).collect::<Vec<_>>().as_slice() {
-        ["FLOCK", _, "WRITE", _, place, ..] if place.rsplit(':').next() == Some(&inode) => Some(Flock::Held),
-        ["->", "FLOCK", _, "WRITE", _, place, ..] if place.rsplit(':').next() == Some(&inode) => Some(Flock::Waits),
-        _ => None,
-    };
-    Ok(fs::read_to_string("/proc/locks")?.lines().filter_map(flock).collect())
 }
