@@ -1,7 +1,7 @@
 //! What another user of the machine can't do to `--local`, also where all users share the folder of the lock's file.
 
 use std::{
-    fs::{self, Permissions},
+    fs::{self, File, Permissions},
     io::Read,
     os::{
         fd::AsFd,
@@ -119,4 +119,37 @@ fn a_locked_file_on_another_file_system_is_no_leader() {
         return;
     }
     assert_eq!(output.stdout, "locked\n1\nlocked\n0\n", "{}", output.stderr);
+}
+
+/// As anyone may who can write to it. 4 TiB are more than any machine has room for in memory.
+#[test]
+fn a_lock_file_that_grows_without_end_neither_ends_the_leader_nor_hides_its_success() {
+    for size in [200 << 20, 4_u64 << 40] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lock = folder.path().join("lock");
+        let run = |words: &[&str]| {
+            let options = [&format!("--local={}", lock.display()), "-r", "x", "--once-for", "today"];
+            Leaderrun::new().args(options).args(words)
+        };
+        let tokens = |output: &str| output.trim().parse::<u64>().expect("a token");
+        let go = folder.path().join("go");
+        let wait = "echo $LEADERRUN_FENCING_TOKEN; until [ -e \"$0\" ]; do sleep 0.01; done";
+        let mut leader = run(&["sh", "-c", wait, go.to_str().expect("UTF-8")]).spawn();
+        leader.says("\n");
+        File::options().write(true).open(&lock).and_then(|file| file.set_len(size)).expect("a large file");
+        fs::write(&go, "").expect("a file");
+        let first = leader.wait();
+        assert_eq!((first.code(), first.stderr.as_str()), (0, ""), "{size}");
+        assert!(fs::metadata(&lock).expect("the lock").len() < 1 << 20, "{size}: blanks were written");
+        let again = run(&["echo", "again"]).output();
+        assert_eq!((again.code(), again.stdout.as_str()), (0, ""), "{size}: {}", again.stderr);
+        let next = Leaderrun::new().args([&format!("--local={}", lock.display()), "-r", "x"]);
+        let next = next.args(["sh", "-c", "echo $LEADERRUN_FENCING_TOKEN"]).output();
+        assert!(tokens(&first.stdout) < tokens(&next.stdout), "{size}");
+
+        File::options().write(true).open(&lock).and_then(|file| file.set_len(size)).expect("a large file");
+        let refused = run(&["echo", "again"]).output();
+        assert_eq!((refused.code(), refused.stdout.as_str()), (125, ""), "{}", refused.stderr);
+        assert!(refused.stderr.contains("has contents that aren't a lock's"), "{}", refused.stderr);
+    }
 }

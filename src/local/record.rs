@@ -100,13 +100,17 @@ impl Record {
     }
 
     /// Replaces the file's contents in one call, so that a reader without the lock never sees half a record, and a kill
-    /// never leaves one. Blanks cover the rest of a longer record.
+    /// never leaves one. Blanks cover the rest of a longer record. What is too long for a record is cut off first: nobody
+    /// reads one there.
     ///
     /// # Errors
     /// Those of writing the file.
     pub(super) fn write(&self, mut file: &File) -> std::io::Result<()> {
         let mut text = serde_json::to_vec(self)?;
-        let old = usize::try_from(file.metadata()?.len()).unwrap_or_default();
+        if file.metadata()?.len() > regular_file::LARGEST {
+            file.set_len(0)?;
+        }
+        let old = usize::try_from(file.metadata()?.len().min(regular_file::LARGEST)).unwrap_or_default();
         text.resize(old.saturating_sub(1).max(text.len()), b' ');
         text.push(b'\n');
         file.seek(SeekFrom::Start(0))?;
