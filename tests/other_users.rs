@@ -153,3 +153,15 @@ fn a_lock_file_that_grows_without_end_neither_ends_the_leader_nor_hides_its_succ
         assert!(refused.stderr.contains("has contents that aren't a lock's"), "{}", refused.stderr);
     }
 }
+
+#[test]
+fn a_file_with_other_json_is_not_overwritten() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    for text in [r#"{"holder":"bob","shares":7}"#, r#"{"token":1,"holder":"bob"}"#, "{}", "[]"] {
+        fs::write(&file, text).expect("a file");
+        let output = Leaderrun::new().args([&format!("--local={}", file.display()), "-r", "x", "true"]).output();
+        assert_eq!(output.code(), 125, "{text}: {}", output.stderr);
+        assert_eq!(fs::read_to_string(&file).expect("the file"), text);
+    }
+}
