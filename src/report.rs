@@ -23,6 +23,9 @@ use nix::{
     unistd::{getpgrp, tcgetpgrp},
 };
 
+/// PIPE_BUF: a pipe that polls writable takes this many bytes at once, without another writer's in between.
+const ATOMIC: usize = 4096;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     Error,
@@ -113,7 +116,7 @@ impl Report {
     /// Reports what somebody at a terminal wants to know, and others only with `--verbose`.
     pub(crate) fn answer(&self, event: Event, details: &Details, message: impl std::fmt::Display) {
         if self.is_terminal && self.format == LogFormat::Text && self.max_level.is_some() {
-            self.print(Level::Info, event, details, &one_line(&message.to_string()));
+            self.print(Level::Info, event, details, one_line(&message.to_string()));
         } else {
             self.write(Level::Info, event, details, message);
         }
@@ -141,20 +144,35 @@ impl Report {
             service.pass_on(event, &message);
         }
         if self.max_level.is_some_and(|max| level <= max) {
-            self.print(level, event, details, &message);
+            self.print(level, event, details, message);
         }
     }
 
-    fn print(&self, level: Level, event: Event, details: &Details, message: &str) {
+    fn print(&self, level: Level, event: Event, details: &Details, message: String) {
         self.stop_waiting();
         write_line(&match self.format {
-            LogFormat::Json => self.json(level, event, details, message),
+            LogFormat::Json => self.json_that_fits(level, event, details.clone(), message),
             LogFormat::Text if self.has_colour => {
                 let colour = if level <= Level::Warning { "1;31" } else { "2" };
                 format!("\x1b[{colour}mleaderrun: {}:\x1b[0m {message}", one_line(&self.resource))
             }
             LogFormat::Text => format!("leaderrun: {}: {message}", one_line(&self.resource)),
         });
+    }
+
+    /// Returns a line of JSON that is written whole. Others choose how long their names and errors are.
+    fn json_that_fits(&self, level: Level, event: Event, mut details: Details, mut message: String) -> String {
+        loop {
+            let line = self.json(level, event, &details, &message);
+            let texts = details.leader.iter_mut().chain([&mut message]);
+            let Some(longest) = texts.max_by_key(|text| text.len()).filter(|text| !text.is_empty()) else {
+                return line;
+            };
+            let Some(excess) = line.len().checked_sub(ATOMIC).map(|more| more + 1) else { return line };
+            // An escaped character takes up to six bytes for one.
+            let fewer = excess.div_ceil(6).max(longest.len().saturating_sub(ATOMIC));
+            longest.truncate(longest.floor_char_boundary(longest.len().saturating_sub(fewer)));
+        }
     }
 
     fn json(&self, level: Level, event: Event, details: &Details, message: &str) -> String {
@@ -212,8 +230,6 @@ pub(crate) fn print_error(message: impl std::fmt::Display) {
 }
 
 fn write_line(line: &str) {
-    // PIPE_BUF: a pipe that polls writable takes this many bytes at once, without another writer's in between.
-    const ATOMIC: usize = 4096;
     let end = line.floor_char_boundary(ATOMIC - 1);
     write_raw(&format!("{}\n", &line[..end]));
 }
