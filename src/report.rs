@@ -22,6 +22,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     unistd::{getpgrp, tcgetpgrp},
 };
+use rustix::termios::tcgetwinsize;
 
 /// PIPE_BUF: a pipe that polls writable takes this many bytes at once, without another writer's in between.
 const ATOMIC: usize = 4096;
@@ -213,7 +214,7 @@ impl Report {
     /// Shows what this instance waits for, in a status line that the next message replaces.
     pub(crate) fn show_waiting(&self, line: &str) {
         self.shows_status.store(true, Relaxed);
-        write_raw(&format!("\r\x1b[K{}", one_line(line)));
+        write_raw(&format!("\r\x1b[K{}", in_one_row(&one_line(line), columns())));
     }
 
     /// Erases the status line.
@@ -227,6 +228,26 @@ impl Report {
 /// Prints an error as text, where there are no settings.
 pub(crate) fn print_error(message: impl std::fmt::Display) {
     write_line(&format!("leaderrun: {}", one_line(&message.to_string())));
+}
+
+/// Returns how many columns stderr has.
+fn columns() -> usize {
+    const USUAL: u16 = 80;
+    let columns = tcgetwinsize(std::io::stderr()).map_or(0, |size| size.ws_col);
+    usize::from(if columns == 0 { USUAL } else { columns })
+}
+
+/// Returns as much of a text as fits in a row, without its last column: beyond that, a terminal goes on in the next row, which nothing
+/// erases. A character outside ASCII may take two columns.
+fn in_one_row(text: &str, columns: usize) -> &str {
+    let mut left = columns.saturating_sub(1);
+    let end = text.char_indices().find(|(_, c)| {
+        let width = if c.is_ascii() { 1 } else { 2 };
+        let fits = width <= left;
+        left = left.saturating_sub(width);
+        !fits
+    });
+    &text[..end.map_or(text.len(), |(at, _)| at)]
 }
 
 fn write_line(line: &str) {
@@ -265,5 +286,19 @@ mod tests {
         assert_eq!(line["message"], "said \"no\"");
         assert_eq!((&line["level"], &line["reason"]), (&"error".into(), &"tie".into()));
         assert!(line.get("leader").is_none());
+    }
+
+    #[test]
+    fn a_text_is_cut_to_a_row() {
+        for (text, columns, row) in [
+            ("abcd", 5, "abcd"),
+            ("abcd", 4, "abc"),
+            ("aéb", 5, "aéb"),
+            ("aéb", 4, "aé"),
+            ("aéb", 3, "a"),
+            ("a", 0, ""),
+        ] {
+            assert_eq!(in_one_row(text, columns), row, "{text} {columns}");
+        }
     }
 }

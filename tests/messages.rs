@@ -181,6 +181,24 @@ fn on_a_terminal_a_status_line_names_the_leader_and_is_erased_afterwards() {
     assert!(shown.ends_with("\r\x1b[Kit is ours"), "{shown:?}");
 }
 
+/// What a terminal wraps is in a row of its own, which nothing erases.
+#[test]
+fn a_status_line_is_no_longer_than_a_row() {
+    for (holder, most) in [("x".repeat(500), 40), ("\u{8a9e}".repeat(170), 30)] {
+        let (resource, witnesses) = (unique("row"), Witnesses::new());
+        let options = ["--local", "-r", &resource, "--holder", &holder];
+        let _leader = Leaderrun::new().args(options).args(witnesses.command(&[])).spawn();
+        witnesses.started(1);
+        let mut terminal = on_terminal(&[], &["-r", &resource, "echo", "it is ours"]);
+        terminal.resize(24, 40);
+        terminal.shows("waiting for ");
+        let line = terminal.shows("\r\x1b[K");
+        let line = line.trim_end_matches("\r\x1b[K");
+        let length = "waiting for ".len() + line.chars().count();
+        assert!((20..=most).contains(&length), "{length}: {line}");
+    }
+}
+
 #[test]
 fn a_pipe_a_dumb_terminal_and_quiet_mode_get_no_status_line() {
     let (resource, witnesses) = (unique("no-line"), Witnesses::new());
