@@ -259,6 +259,27 @@ fn leaderrun_accepts_the_command_lines() {
     }
 }
 
+/// Whoever may compete chooses his name.
+#[test]
+fn a_holders_name_is_no_option_of_kubectl() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stub = |name: &str, line: &str| {
+        let program = folder.path().join(name);
+        fs::write(&program, format!("#!/bin/sh\n{line}\n")).expect("a program");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a mode");
+    };
+    stub("leaderrun", "echo now: x: web-1 leads; echo now: x: --all leads; echo now: x: nobody leads");
+    stub("kubectl", "for word; do printf '[%s]' \"$word\"; done; echo");
+    let variable = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("a PATH"));
+    let mut script = Command::new("sh");
+    script.arg(path("kubernetes/label-leader.sh")).args(["x", "app=x"]).env("PATH", variable);
+    let output = script.output().expect("sh");
+    let take = "[label][pods][--selector][app=x,leader=true][leader-]";
+    let expected = ["[label][pods][--][web-1][leader=true]", "[label][pods][--][--all][leader=true]"];
+    let expected = format!("{take}\n{}\n{take}\n{}\n{take}\n", expected[0], expected[1]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+}
+
 #[test]
 fn the_unit_of_the_metrics_writes_its_file() {
     let folder = tempfile::tempdir().expect("a folder");
