@@ -3,7 +3,7 @@
 use std::{
     fmt::{self, Display, Formatter},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use crate::{
     lease::{LONGEST_TTL, SHORTEST_TTL, TimingError},
     program::ProgramError,
     report::{self, Report},
+    server_url::without_secrets,
 };
 
 /// Why leaderrun doesn't start. `option` is the option as it is written on the command line.
@@ -135,6 +136,7 @@ impl Display for ConfigError {
                 "--key-prefix and --resource make {lock}, which ends with {suffix}, as leaderrun's own keys do; change one"
             ),
             Self::Slots { text, most } => {
+                let text = without_secrets(text);
                 write!(f, "LEADERRUN_SLOTS={text} is no number of slots; set it to a number from 1 to {most}")
             }
             Self::SlotsOncePer => write!(
@@ -165,11 +167,11 @@ impl Display for ConfigError {
                 "nothing says where to hold the lease; use --redis URL,... or --redis-file FILE: a command of leaderrun \
                  doesn't get LEADERRUN_REDIS, which may hold passwords"
             ),
-            Self::UnreadableFile { file, error } => write!(f, "--redis-file {} can't be read: {error}", file.display()),
+            Self::UnreadableFile { file, error } => write!(f, "--redis-file {} can't be read: {error}", shown(file)),
             Self::EmptyFile { file } => write!(
                 f,
                 "--redis-file {} names no server; write a URL such as redis://host:6379 on each line",
-                file.display()
+                shown(file)
             ),
             Self::Url { source, number, count, problem } => {
                 const FORM: &str = "redis://[user:password@]host[:port][/database]";
@@ -187,19 +189,20 @@ impl Display for ConfigError {
                 f,
                 "--redis and --redis-before give {server} different databases; to change the database, stop all instances"
             ),
-            Self::Tls(problem) => f.write_str(problem),
+            Self::Tls(problem) => f.write_str(&without_secrets(problem)),
             Self::TlsWithoutUse => write!(
                 f,
                 "--tls-ca, --tls-cert and --tls-key are for servers with TLS; write rediss:// for those in --redis"
             ),
             Self::Signal(text) => {
+                let text = without_secrets(text);
                 write!(f, "--signal {text} is not a signal; give it a name such as TERM or INT, or a number")
             }
             Self::Program { name, error: ProgramError::NotFound, .. } if name.is_empty() => {
                 write!(f, "the command is an empty word: command not found")
             }
             Self::Program { name, error: ProgramError::NotFound, .. } => {
-                write!(f, "{name}: command not found")?;
+                write!(f, "{}: command not found", without_secrets(name))?;
                 let is_line = name.contains(char::is_whitespace);
                 if is_line {
                     write!(f, "; for a line of the shell, give it with -c, or each word as an argument of its own")
@@ -208,7 +211,7 @@ impl Display for ConfigError {
                 }
             }
             Self::Program { error: ProgramError::NotExecutable(path), .. } => {
-                write!(f, "{}: it can't be run: it is not an executable file", path.display())
+                write!(f, "{}: it can't be run: it is not an executable file", shown(path))
             }
             Self::JsonWithoutQuestion => write!(
                 f,
@@ -230,6 +233,11 @@ fn as_typed(duration: Duration) -> String {
     let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
     let unit = units.into_iter().find(|(_, length)| seconds.is_multiple_of(*length) && duration.subsec_nanos() == 0);
     unit.map_or_else(|| format_duration(duration).to_string(), |(unit, length)| format!("{}{unit}", seconds / length))
+}
+
+/// Returns a path as it is shown: it may be the URL of a server, which was meant for another option.
+fn shown(path: &Path) -> String {
+    without_secrets(&path.display().to_string())
 }
 
 fn write_timing_error(f: &mut Formatter<'_>, problem: TimingError, ttl: Duration, kill_after: Duration) -> fmt::Result {
@@ -266,7 +274,7 @@ impl Display for NameProblem {
 impl Display for UrlSource {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(file) => write!(f, "{} {}", self.option(), file.display()),
+            Self::File(file) => write!(f, "{} {}", self.option(), shown(file)),
             Self::Option | Self::Before => f.write_str(self.option()),
         }
     }

@@ -10,7 +10,7 @@ use std::{
 use nix::libc;
 
 /// The largest file that is read: hosts files that block advertisers have a few megabytes.
-const LARGEST: u64 = 16 << 20;
+pub(crate) const LARGEST: u64 = 16 << 20;
 
 /// Returns the contents of a file.
 ///

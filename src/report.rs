@@ -22,6 +22,10 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     unistd::{getpgrp, tcgetpgrp},
 };
+use rustix::termios::tcgetwinsize;
+
+/// PIPE_BUF: a pipe that polls writable takes this many bytes at once, without another writer's in between.
+const ATOMIC: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
@@ -113,7 +117,7 @@ impl Report {
     /// Reports what somebody at a terminal wants to know, and others only with `--verbose`.
     pub(crate) fn answer(&self, event: Event, details: &Details, message: impl std::fmt::Display) {
         if self.is_terminal && self.format == LogFormat::Text && self.max_level.is_some() {
-            self.print(Level::Info, event, details, &one_line(&message.to_string()));
+            self.print(Level::Info, event, details, one_line(&message.to_string()));
         } else {
             self.write(Level::Info, event, details, message);
         }
@@ -141,20 +145,35 @@ impl Report {
             service.pass_on(event, &message);
         }
         if self.max_level.is_some_and(|max| level <= max) {
-            self.print(level, event, details, &message);
+            self.print(level, event, details, message);
         }
     }
 
-    fn print(&self, level: Level, event: Event, details: &Details, message: &str) {
+    fn print(&self, level: Level, event: Event, details: &Details, message: String) {
         self.stop_waiting();
         write_line(&match self.format {
-            LogFormat::Json => self.json(level, event, details, message),
+            LogFormat::Json => self.json_that_fits(level, event, details.clone(), message),
             LogFormat::Text if self.has_colour => {
                 let colour = if level <= Level::Warning { "1;31" } else { "2" };
                 format!("\x1b[{colour}mleaderrun: {}:\x1b[0m {message}", one_line(&self.resource))
             }
             LogFormat::Text => format!("leaderrun: {}: {message}", one_line(&self.resource)),
         });
+    }
+
+    /// Returns a line of JSON that is written whole. Others choose how long their names and errors are.
+    fn json_that_fits(&self, level: Level, event: Event, mut details: Details, mut message: String) -> String {
+        loop {
+            let line = self.json(level, event, &details, &message);
+            let texts = details.leader.iter_mut().chain([&mut message]);
+            let Some(longest) = texts.max_by_key(|text| text.len()).filter(|text| !text.is_empty()) else {
+                return line;
+            };
+            let Some(excess) = line.len().checked_sub(ATOMIC).map(|more| more + 1) else { return line };
+            // An escaped character takes up to six bytes for one.
+            let fewer = excess.div_ceil(6).max(longest.len().saturating_sub(ATOMIC));
+            longest.truncate(longest.floor_char_boundary(longest.len().saturating_sub(fewer)));
+        }
     }
 
     fn json(&self, level: Level, event: Event, details: &Details, message: &str) -> String {
@@ -195,7 +214,7 @@ impl Report {
     /// Shows what this instance waits for, in a status line that the next message replaces.
     pub(crate) fn show_waiting(&self, line: &str) {
         self.shows_status.store(true, Relaxed);
-        write_raw(&format!("\r\x1b[K{}", one_line(line)));
+        write_raw(&format!("\r\x1b[K{}", in_one_row(&one_line(line), columns())));
     }
 
     /// Erases the status line.
@@ -211,9 +230,27 @@ pub(crate) fn print_error(message: impl std::fmt::Display) {
     write_line(&format!("leaderrun: {}", one_line(&message.to_string())));
 }
 
+/// Returns how many columns stderr has.
+fn columns() -> usize {
+    const USUAL: u16 = 80;
+    let columns = tcgetwinsize(std::io::stderr()).map_or(0, |size| size.ws_col);
+    usize::from(if columns == 0 { USUAL } else { columns })
+}
+
+/// Returns as much of a text as fits in a row, without its last column: beyond that, a terminal goes on in the next row, which nothing
+/// erases. A character outside ASCII may take two columns.
+fn in_one_row(text: &str, columns: usize) -> &str {
+    let mut left = columns.saturating_sub(1);
+    let end = text.char_indices().find(|(_, c)| {
+        let width = if c.is_ascii() { 1 } else { 2 };
+        let fits = width <= left;
+        left = left.saturating_sub(width);
+        !fits
+    });
+    &text[..end.map_or(text.len(), |(at, _)| at)]
+}
+
 fn write_line(line: &str) {
-    // PIPE_BUF: a pipe that polls writable takes this many bytes at once, without another writer's in between.
-    const ATOMIC: usize = 4096;
     let end = line.floor_char_boundary(ATOMIC - 1);
     write_raw(&format!("{}\n", &line[..end]));
 }
@@ -249,5 +286,19 @@ mod tests {
         assert_eq!(line["message"], "said \"no\"");
         assert_eq!((&line["level"], &line["reason"]), (&"error".into(), &"tie".into()));
         assert!(line.get("leader").is_none());
+    }
+
+    #[test]
+    fn a_text_is_cut_to_a_row() {
+        for (text, columns, row) in [
+            ("abcd", 5, "abcd"),
+            ("abcd", 4, "abc"),
+            ("aéb", 5, "aéb"),
+            ("aéb", 4, "aé"),
+            ("aéb", 3, "a"),
+            ("a", 0, ""),
+        ] {
+            assert_eq!(in_one_row(text, columns), row, "{text} {columns}");
+        }
     }
 }

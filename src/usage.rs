@@ -4,7 +4,7 @@ use std::{error::Error, num::ParseIntError};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::{commands::say_text, exit::Exit, report};
+use crate::{commands::say_text, exit::Exit, report, server_url::without_secrets};
 
 /// Prints the help or version if that was asked for, or else what is wrong with the command line.
 pub(crate) fn answer(error: &clap::Error) -> Exit {
@@ -110,10 +110,10 @@ const SHELL_LINE: &str = "--command <LINE>";
 const LIST: &str = "--list";
 const RESOURCE: &str = "--resource <NAME>";
 
-/// Returns what clap knows about an error, or an empty text.
+/// Returns what clap knows about an error, or an empty text. It may be the URL of a server, which was meant for another option.
 fn context(error: &clap::Error, kind: ContextKind) -> String {
     match error.get(kind) {
-        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::String(text)) => without_secrets(text),
         Some(ContextValue::Strings(texts)) => texts.join(", "),
         _ => String::new(),
     }

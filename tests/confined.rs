@@ -90,6 +90,20 @@ fn without_a_call_to_wait_for_children_nothing_starts_and_the_reason_is_reported
     }
 }
 
+/// prctl(2), PR_SET_DUMPABLE: the command could read what leaderrun's processes have of passwords.
+#[test]
+fn where_memory_cannot_be_sealed_nothing_starts_and_the_reason_is_reported() {
+    let confine = program("confine");
+    let stage = Stage::with_ttl(LONG_TTL).confined_by(&[&confine, "deny", "prctl:4", "EPERM", "--"]);
+    for question in [&["--", "echo", "started"][..], &["--status"]] {
+        let output = stage.run_confined(&unique("sealed")).args(question).output();
+        assert_eq!((output.code(), output.stdout.as_str()), (125, ""), "{question:?}: {}", output.stderr);
+        assert!(output.stderr.contains("can't keep our memory from other processes"), "{}", output.stderr);
+        assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+        assert_eq!(stage.servers.keys(), [""; 0], "a server was asked");
+    }
+}
+
 /// A thread needs clone3(2) unless the C library treats EPERM as its absence. Files with names and servers are read on
 /// a thread if possible, otherwise in place.
 #[test]

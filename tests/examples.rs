@@ -150,7 +150,7 @@ fn the_composition_gives_its_servers_a_user_that_can_lead_and_no_other() {
     assert_eq!(default, "user default off");
     let documented =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/servers.md")).expect("a document");
-    let (_, documented) = documented.split_once("ACL SETUSER leaderrun on \">$PASSWORD\" ").expect("the user");
+    let (_, documented) = documented.split_once("ACL SETUSER leaderrun on ").expect("the user");
     let (documented, _) = documented.split_once("\nredis-cli ").expect("its end");
     let rights =
         |text: &str| text.replace(['"', '\\'], "").split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>();
@@ -257,6 +257,27 @@ fn leaderrun_accepts_the_command_lines() {
         let output = Leaderrun::new().args(&options).args(at_once).args(["--", "true"]).output();
         assert!(output.code() == 69 && command.starts_with("/opt/"), "{line}: {}", output.stderr);
     }
+}
+
+/// Whoever may compete chooses his name.
+#[test]
+fn a_holders_name_is_no_option_of_kubectl() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stub = |name: &str, line: &str| {
+        let program = folder.path().join(name);
+        fs::write(&program, format!("#!/bin/sh\n{line}\n")).expect("a program");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a mode");
+    };
+    stub("leaderrun", "echo now: x: web-1 leads; echo now: x: --all leads; echo now: x: nobody leads");
+    stub("kubectl", "for word; do printf '[%s]' \"$word\"; done; echo");
+    let variable = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("a PATH"));
+    let mut script = Command::new("sh");
+    script.arg(path("kubernetes/label-leader.sh")).args(["x", "app=x"]).env("PATH", variable);
+    let output = script.output().expect("sh");
+    let take = "[label][pods][--selector][app=x,leader=true][leader-]";
+    let expected = ["[label][pods][--][web-1][leader=true]", "[label][pods][--][--all][leader=true]"];
+    let expected = format!("{take}\n{}\n{take}\n{}\n{take}\n", expected[0], expected[1]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
 }
 
 #[test]

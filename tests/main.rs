@@ -44,6 +44,7 @@ mod once_for;
 mod once_per;
 mod one_at_a_time;
 mod other_terms;
+mod other_users;
 mod periods;
 mod pid_one;
 mod recipes;

@@ -82,6 +82,38 @@ fn a_command_that_cannot_be_run_is_reported_like_any_other_error() {
     }
 }
 
+/// A pipe takes 4096 bytes at once. Others choose their names, from characters that JSON escapes.
+#[test]
+fn a_line_of_json_is_whole_however_long_its_texts_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lock = folder.path().join("lock");
+    let option = format!("--local={}", lock.display());
+    for name in ["x", "\u{9b}", "\u{202e}", "\"", "\\", "\u{1f512}", "e"] {
+        for length in [300, 3500, 24100, 24101, 24102] {
+            let holder = name.repeat(length / name.len());
+            let nothing = Value::Null;
+            let record = serde_json::json!({"token": 1, "holder": holder, "boot": "", "kept": nothing, "done": nothing,
+                "failed": nothing});
+            std::fs::write(&lock, record.to_string()).expect("a record");
+            let ours = ["-r", "r", "-n", "-vv", "--log-format", "json", "--holder", &"\"".repeat(512)];
+            let flock = ["flock".into(), lock.clone().into(), env!("CARGO_BIN_EXE_leaderrun").into()];
+            let run = Leaderrun::new().args([&option]).args(ours).args(["true"]).through(flock.to_vec());
+            let output = run.output();
+            assert_eq!(output.code(), 75, "{name:?} {length}: {}", output.stderr);
+            assert!(output.stderr.lines().all(|line| line.len() < 4096), "{name:?} {length}");
+            let said = messages(&output.stderr);
+            let leaders: Vec<_> = said.iter().filter_map(|message| message["leader"].as_str()).collect();
+            assert!(!leaders.is_empty(), "{said:?}");
+            for message in &said {
+                assert!(message["message"].as_str().is_some_and(|text| text.len() > 20), "{message}");
+            }
+            for leader in leaders {
+                assert!(leader.len() >= 100 && holder.starts_with(leader), "{name:?} {length}: {leader}");
+            }
+        }
+    }
+}
+
 /// So that an alarm about errors stays silent when a machine is drained.
 #[test]
 fn what_should_change_and_a_step_down_are_warnings_that_are_printed_as_errors_are() {
@@ -147,6 +179,24 @@ fn on_a_terminal_a_status_line_names_the_leader_and_is_erased_afterwards() {
     leader.wait();
     let shown = terminal.shows("it is ours");
     assert!(shown.ends_with("\r\x1b[Kit is ours"), "{shown:?}");
+}
+
+/// What a terminal wraps is in a row of its own, which nothing erases.
+#[test]
+fn a_status_line_is_no_longer_than_a_row() {
+    for (holder, most) in [("x".repeat(500), 40), ("\u{8a9e}".repeat(170), 30)] {
+        let (resource, witnesses) = (unique("row"), Witnesses::new());
+        let options = ["--local", "-r", &resource, "--holder", &holder];
+        let _leader = Leaderrun::new().args(options).args(witnesses.command(&[])).spawn();
+        witnesses.started(1);
+        let mut terminal = on_terminal(&[], &["-r", &resource, "echo", "it is ours"]);
+        terminal.resize(24, 40);
+        terminal.shows("waiting for ");
+        let line = terminal.shows("\r\x1b[K");
+        let line = line.trim_end_matches("\r\x1b[K");
+        let length = "waiting for ".len() + line.chars().count();
+        assert!((20..=most).contains(&length), "{length}: {line}");
+    }
 }
 
 #[test]

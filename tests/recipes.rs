@@ -165,6 +165,10 @@ fn servers_are_installed_and_their_password_is_changed_as_described() {
             assert!(status == 0 && said.lines().all(|line| line == "OK"), "{block}{said}");
         }
     };
+    for line in [&install, &add, &take_away].into_iter().flat_map(|block| block.lines()) {
+        let arguments = line.split_once("redis-cli ").map_or("", |(_, arguments)| arguments);
+        assert!(!arguments.contains('$'), "ps shows the password: {line}");
+    }
     on_each(&install);
     // On a busy host servers answer late, and nothing else is wrong with them.
     let is_well = |(status, said): (i32, String)| {

@@ -193,6 +193,41 @@ fn whatever_goes_wrong() {
     }
 }
 
+/// Where an option takes something else, or where the command begins.
+#[test]
+fn a_url_in_the_wrong_place() {
+    let url = format!("redis://:{MARKED}@host");
+    let option = |option: &str| format!("{option}={url}");
+    let local = ["--local", "-r", "x", "true"].map(ToOwned::to_owned);
+    let tls = ["-R", "rediss://host", "-r", "x", "true"].map(ToOwned::to_owned);
+    let list = ["--local", "--list"].map(ToOwned::to_owned);
+    for (wrong, rest) in [
+        (option("--redis-file"), &tls[2..]),
+        (option("--tls-ca"), &tls),
+        (option("--tls-cert"), &tls),
+        (option("--ttl"), &local),
+        (option("--signal"), &local),
+        (option("--log-format"), &local),
+        (option("--slots"), &local),
+        (option("--local"), &tls[2..]),
+        (option("--redsi"), &local),
+        (format!("--{url}"), &local),
+        (option("--openmetrics"), &list),
+    ] {
+        let output = Leaderrun::new().args([&wrong]).args(rest).output();
+        assert!([64, 74].contains(&output.code()), "{wrong}: {}", output.stderr);
+        is_clean(&wrong, &output.stderr);
+    }
+    for variable in ["LEADERRUN_TTL", "LEADERRUN_SLOTS", "LEADERRUN_LOCAL"] {
+        let output = Leaderrun::new().env(variable, &url).args(&local[1..]).output();
+        assert_eq!(output.code(), 64, "{variable}: {}", output.stderr);
+        is_clean(variable, &output.stderr);
+    }
+    let output = Leaderrun::new().args(["--local", "-r", "x", &url]).output();
+    assert_eq!(output.code(), 127, "{}", output.stderr);
+    is_clean("a command", &output.stderr);
+}
+
 /// A spelling that the library understands, and that could not be hidden.
 #[test]
 fn a_password_that_ps_would_show_is_refused() {

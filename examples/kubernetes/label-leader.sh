@@ -7,7 +7,7 @@ leaderrun --watch --resource "$1" | while read -r _ _ pod leads _; do
   until kubectl label pods --selector "$2,leader=true" leader-; do sleep 1; done
   case "$pod $leads" in
     "nobody leads"*) ;;
-    # A pod that has gone can't get it; another change follows.
-    *) kubectl label pods "$pod" leader=true ;;
+    # A pod that has gone can't get it; another change follows. Whoever competes chooses a name, which may begin with a dash.
+    *) kubectl label pods -- "$pod" leader=true ;;
   esac
 done

@@ -118,6 +118,9 @@ pub(super) fn verbosity(text: &str) -> Result<u8, String> {
 /// # Errors
 /// It is neither.
 pub(super) fn local_lock(value: OsString) -> Result<LocalLock, String> {
+    if value.to_string_lossy().contains("://") {
+        return Err("it is a URL; give servers with --redis".to_owned());
+    }
     if value.as_encoded_bytes().contains(&b'/') {
         return Ok(LocalLock::File(value.into()));
     }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::{
     one_line::{escape_json, one_line},
     report,
+    server_url::without_secrets,
     sys::entry::stdout_was_closed,
 };
 
@@ -44,7 +45,11 @@ impl Display for NotWritten {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdout(error) => write!(f, "can't write to stdout: {error}"),
-            Self::File(file, error) => write!(f, "--openmetrics {} can't be written: {error}", file.display()),
+            Self::File(file, error) => {
+                // It may be the URL of a server, which was meant for another option.
+                let file = without_secrets(&file.display().to_string());
+                write!(f, "--openmetrics {file} can't be written: {error}")
+            }
         }
     }
 }

@@ -186,6 +186,6 @@ impl Resource {
 
 /// Runs a question to its end in a runtime of its own.
 fn ask(question: impl Future<Output = Result<Exit>>) -> Result<Exit> {
-    guard::seal_memory();
+    guard::seal_memory()?;
     run_alone(question).context("can't start the event loop")?
 }

@@ -69,7 +69,7 @@ pub(crate) struct GuardOptions<'a> {
 /// `release` releases the lease of a dead elector, in the guard, and returns whether it is free now.
 ///
 /// # Errors
-/// What the system refuses or lacks: a process, a descriptor, /proc.
+/// What the system refuses or lacks: a process, a descriptor, /proc, a seal on our memory.
 pub(crate) fn fork_guard(
     options: GuardOptions<'_>,
     release: impl FnOnce(OrphanedLease) -> bool,
@@ -96,10 +96,11 @@ pub(crate) fn fork_guard(
         fork_with_one_thread().context("can't start the guard process")?
     };
     // Not earlier: a process that makes a namespace must be able to write to its own /proc.
-    seal_memory();
+    let sealed = seal_memory();
     match forked {
         ForkResult::Parent { child } => {
             drop(guards);
+            sealed?;
             if allow_few_processes() {
                 launch::probe().context("no process can be forked to run the command (ulimit -u)")?;
             }
@@ -107,6 +108,10 @@ pub(crate) fn fork_guard(
         }
         ForkResult::Child => {
             drop(ours);
+            if sealed.is_err() {
+                // The elector has found the same, and reports it.
+                std::process::exit(Exit::Failure.status().into());
+            }
             let job_control = job_control.unwrap_or_else(|| has_job_control(starter));
             let exit =
                 supervise(options, (elector, job_control), inherited, terminal, ElectorLink::new(guards), release);

@@ -1,5 +1,6 @@
 //! What would show our passwords to others: the command line, by ps(1), and core dumps.
 
+use anyhow::{Context, Result};
 use nix::sys::prctl::set_dumpable;
 
 use crate::{server_url, sys::entry::edit_arguments};
@@ -12,8 +13,11 @@ pub(crate) fn hide_passwords() {
 
 /// Keeps our memory out of core dumps, and both that and our environment from other processes of our user (prctl(2),
 /// PR_SET_DUMPABLE). An exec resets this.
-pub(crate) fn seal_memory() {
-    let _ = set_dumpable(false);
+///
+/// # Errors
+/// The system refuses that, as a container's profile may.
+pub(crate) fn seal_memory() -> Result<()> {
+    set_dumpable(false).context("can't keep our memory from other processes (prctl(2) with PR_SET_DUMPABLE is needed)")
 }
 
 fn hide_in_argument(argument: &mut [u8]) {

@@ -5,7 +5,8 @@
 //! socket is gone once elector and guard are.
 //!
 //! Names are random beyond the part that says which lock it is, so that nobody can take ours first. A socket of another user
-//! means nothing. Processes in another network namespace don't see it: they have the file alone.
+//! means nothing. Where the kernel can't say whose a socket is, one that can't be asked counts as ours: then another user can keep
+//! us from leading, but never make two lead. Processes in another network namespace don't see it: they have the file alone.
 
 use std::{
     fs, io,
@@ -31,7 +32,7 @@ use nix::{
 };
 use ring::digest::{SHA256, digest};
 
-use crate::sys::socket_owner::owner_of_socket;
+use crate::sys::unix_listeners::unix_listeners;
 
 /// The socket of a leader.
 #[derive(Debug)]
@@ -56,10 +57,22 @@ impl Claim {
     /// # Errors
     /// The list of sockets can't be read.
     pub(super) fn is_disputed(&self) -> io::Result<bool> {
-        // Others choose their names from any bytes.
-        let sockets = fs::read("/proc/self/net/unix")?;
-        let mut named = sockets.split(|&byte| byte == b'\n').filter_map(named);
-        Ok(named.any(|(inode, name)| name.starts_with(&self.lock) && name != self.name && is_live(inode, name)))
+        let names = self.names_of_our_user().map_or_else(all_names, Ok)?;
+        let mut others = names.iter().filter(|name| name.starts_with(self.lock.as_bytes()) && !self.is_named(name));
+        Ok(others.any(|name| is_live(name)))
+    }
+
+    /// Returns the abstract names of the sockets of our user that listen; `None` if the kernel can't say. Ours is among them, or
+    /// else they aren't all.
+    fn names_of_our_user(&self) -> Option<Vec<Vec<u8>>> {
+        let us = geteuid().as_raw();
+        let ours = unix_listeners().ok()?.into_iter().filter(|listener| listener.owner == us);
+        let names: Vec<_> = ours.filter_map(|listener| Some(listener.name.strip_prefix(b"\0")?.to_vec())).collect();
+        names.iter().any(|name| self.is_named(name)).then_some(names)
+    }
+
+    fn is_named(&self, name: &[u8]) -> bool {
+        name == self.name.as_bytes()
     }
 
     /// Gives the claim up, whoever else has the socket open.
@@ -83,28 +96,36 @@ fn lock_name(path: &Path) -> Option<String> {
     Some(format!("leaderrun-{hash}-"))
 }
 
-/// Reads the inode number and the abstract name of a listener in a line such as
-/// `0000000000000000: 00000002 00000000 00010000 0001 01 4711 @name`. Connections that it has not accepted have its name, too.
-fn named(line: &[u8]) -> Option<(u32, &str)> {
-    const ACCEPTS_CONNECTIONS: &str = "00010000";
-    let mut fields = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
-    fields.nth(3).filter(|&flags| flags == ACCEPTS_CONNECTIONS)?;
-    Some((fields.nth(2)?.parse().ok()?, fields.next()?.strip_prefix('@')?))
+/// Returns the abstract names of all sockets that listen.
+///
+/// # Errors
+/// Those of reading /proc/net/unix.
+fn all_names() -> io::Result<Vec<Vec<u8>>> {
+    let sockets = fs::read("/proc/self/net/unix")?;
+    Ok(sockets.split(|&byte| byte == b'\n').filter_map(named).map(<[u8]>::to_vec).collect())
 }
 
-/// Returns whether a process of our user listens there. A queue that is full has no room to ask; then its socket's owner
-/// counts, as far as the kernel says that.
-fn is_live(inode: u32, name: &str) -> bool {
-    let us = geteuid().as_raw();
+/// Reads the abstract name of a listener in a line such as `0000000000000000: 00000002 00000000 00010000 0001 01 4711 @name`.
+/// Connections that it has not accepted have its name, too. Others choose their names from any bytes, and a line feed in one
+/// begins a line of theirs: a name that is read here may be nobody's.
+fn named(line: &[u8]) -> Option<&[u8]> {
+    const ACCEPTS_CONNECTIONS: &[u8] = b"00010000";
+    let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+    fields.nth(3).filter(|&flags| flags == ACCEPTS_CONNECTIONS)?;
+    fields.nth(3)?.strip_prefix(b"@")
+}
+
+/// Returns whether a process of our user listens there. A queue that is full has no room to ask.
+fn is_live(name: &[u8]) -> bool {
     let connected = || {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-        connect(socket.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
+        connect(socket.as_raw_fd(), &UnixAddr::new_abstract(name)?)?;
         getsockopt(&socket, PeerCredentials)
     };
     match connected() {
-        Ok(peer) => peer.uid() == us,
-        Err(errno) => errno == Errno::EAGAIN && owner_of_socket(inode).map_or(true, |owner| owner == us),
+        Ok(peer) => peer.uid() == geteuid().as_raw(),
+        Err(errno) => errno == Errno::EAGAIN,
     }
 }
 
@@ -135,6 +156,19 @@ mod tests {
         assert!(!is_disputed(&second), "a copy doesn't keep what was given up");
         drop((first, copy, second));
         assert!(!is_disputed(&claim("/test of claims/a")));
+    }
+
+    /// Where the kernel has no other list than /proc/net/unix.
+    #[test]
+    fn a_forged_line_names_nobody_who_is_alive() {
+        let ours = Claim::make(Path::new("/test of claims/forged")).expect("a socket");
+        let forged = format!("{}forged", ours.lock);
+        let line = format!("x\n0: 2 0 00010000 1 1 4711 @{forged}");
+        let strange = SocketAddr::from_abstract_name(line).expect("a name");
+        let _strange = UnixListener::bind_addr(&strange).expect("a socket");
+        let names = all_names().expect("a list of sockets");
+        assert!([forged.as_bytes(), ours.name.as_bytes()].iter().all(|name| names.iter().any(|found| found == name)));
+        assert!(is_live(ours.name.as_bytes()) && !is_live(forged.as_bytes()));
     }
 
     /// A listener with this name that has no room for a connection, of this user. Ends with its pipe.

@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 use super::{
     claim::Claim,
     flocks,
-    path::{LockFile, open_existing},
+    path::{LockFile, is_of_us_or_root, open_existing},
     record::Record,
     removal::Removal,
     runs,
@@ -46,10 +46,10 @@ pub(crate) struct Local {
     file: Arc<File>,
     holder: String,
     once_per: Option<OncePer>,
-    /// While we lead.
+    /// While we lead, as the two below.
     claim: Option<Claim>,
     removal: Option<Removal>,
-    leads: bool,
+    token: Option<FencingToken>,
 }
 
 impl Local {
@@ -82,7 +82,7 @@ impl Local {
     pub(super) fn at(place: LockFile, holder: &str, once_per: Option<&OncePer>) -> Result<Self> {
         let file = Arc::new(place.open()?);
         let (holder, once_per) = (holder.to_owned(), once_per.cloned());
-        Ok(Local { place, file, holder, once_per, claim: None, removal: None, leads: false })
+        Ok(Local { place, file, holder, once_per, claim: None, removal: None, token: None })
     }
 
     /// Tries to lock the file.
@@ -118,7 +118,7 @@ impl Local {
             let _ = runs::record_start(&runs, token, &self.holder);
         }
         let descriptors = [self.file.as_raw_fd()].into_iter().chain(claim.as_ref().map(Claim::descriptor)).collect();
-        (self.claim, self.removal, self.leads) = (claim, Removal::watch(self.place.path()), true);
+        (self.claim, self.removal, self.token) = (claim, Removal::watch(self.place.path()), Some(token));
         let failures = self.once_per.as_ref().map(|once| record.failures(once.key.as_ref())).unwrap_or_default();
         Ok(AcquireOutcome::Acquired(Lease {
             slot: Slot::ONLY,
@@ -181,7 +181,7 @@ impl Local {
         let kept = match options.hold {
             Some(hold) => self.change(|record| record.keep(hold)),
             // Who locks the file next may be flock(1), which leaves no name there.
-            None if self.leads && self.place.is_named() => {
+            None if self.token.is_some() && self.place.is_named() => {
                 let _ = self.change(|record| record.holder.clear());
                 Ok(())
             }
@@ -204,17 +204,21 @@ impl Local {
         }
     }
 
-    /// Returns whether somebody has asked the leader with our token to step down. Deletes the request.
+    /// Returns whether our user or root has asked the leader with our token to step down. Deletes the request.
     fn is_asked_to_step_down(&self) -> bool {
         let request = self.place.request();
-        let asked = open_existing(&request).and_then(|file| regular_file::contents(&file)).ok();
+        // Anyone may make files beside a lock for all users.
+        let trusted = open_existing(&request).ok().filter(|file| is_of_us_or_root(file).unwrap_or_default());
+        let asked = trusted.and_then(|file| regular_file::contents(&file).ok());
         let asked: Option<FencingToken> = asked.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
-        let is_ours = asked.is_some() && asked == Record::read(&self.file).token;
+        let is_ours = asked.is_some() && asked == self.token;
         is_ours && fs::remove_file(request).is_ok()
     }
 
     fn change(&self, change: impl FnOnce(&mut Record)) -> io::Result<()> {
         let mut record = Record::read(&self.file);
+        // Whoever else may write to the file may have damaged the record.
+        record.token = record.token.max(self.token);
         change(&mut record);
         record.write(&self.file)
     }

@@ -8,13 +8,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::sync::Notify;
 
 use super::{
     flocks,
-    path::{LockFile, open_existing, open_private, queue_path},
+    path::{LockFile, is_of_us_or_root, open_existing, open_private, queue_path},
     record::Record,
     runs,
 };
@@ -159,6 +159,9 @@ impl LocalObserver {
     pub(crate) fn ask_to_step_down(&self, leader: FencingToken) -> Result<()> {
         let path = self.place.slot(self.slot).request();
         let mut request = open_private(&path)?;
+        if !is_of_us_or_root(&request)? {
+            bail!("{} belongs to another user, whom no leader of ours hears; remove it", path.display());
+        }
         let written = request.set_len(0).and_then(|()| request.write_all(leader.to_string().as_bytes()));
         written.with_context(|| format!("can't write {}", path.display()))
     }

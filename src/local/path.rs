@@ -195,6 +195,14 @@ pub(super) fn open_existing(path: &Path) -> io::Result<File> {
     regular_file::open_own(path, OpenOptions::new().read(true))
 }
 
+/// Returns whether our user or root has made a file that is open.
+///
+/// # Errors
+/// Those of fstat(2).
+pub(super) fn is_of_us_or_root(file: &File) -> io::Result<bool> {
+    Ok([0, geteuid().as_raw()].contains(&file.metadata()?.uid()))
+}
+
 /// Opens a file that only its user can write to, and creates it if it doesn't exist.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
     clock::Moment,
@@ -93,20 +93,25 @@ impl Record {
         record
     }
 
-    /// Returns whether a file holds a record or nothing, so that a record can replace it.
+    /// Returns whether a file holds a record or nothing, so that a record can replace it. Other versions may write other fields
+    /// besides.
     pub(super) fn fits(mut file: &File) -> bool {
         let text = file.seek(SeekFrom::Start(0)).and_then(|_| regular_file::contents(file));
-        text.is_ok_and(|text| text.trim_ascii().is_empty() || serde_json::from_slice::<Record>(&text).is_ok())
+        text.is_ok_and(|text| text.trim_ascii().is_empty() || (has_all_fields(&text) && is_record(&text)))
     }
 
     /// Replaces the file's contents in one call, so that a reader without the lock never sees half a record, and a kill
-    /// never leaves one. Blanks cover the rest of a longer record.
+    /// never leaves one. Blanks cover the rest of a longer record. What is too long for a record is cut off first: nobody
+    /// reads one there.
     ///
     /// # Errors
     /// Those of writing the file.
     pub(super) fn write(&self, mut file: &File) -> std::io::Result<()> {
         let mut text = serde_json::to_vec(self)?;
-        let old = usize::try_from(file.metadata()?.len()).unwrap_or_default();
+        if file.metadata()?.len() > regular_file::LARGEST {
+            file.set_len(0)?;
+        }
+        let old = usize::try_from(file.metadata()?.len().min(regular_file::LARGEST)).unwrap_or_default();
         text.resize(old.saturating_sub(1).max(text.len()), b' ');
         text.push(b'\n');
         file.seek(SeekFrom::Start(0))?;
@@ -180,6 +185,17 @@ impl Record {
     }
 }
 
+fn is_record(text: &[u8]) -> bool {
+    serde_json::from_slice::<Record>(text).is_ok()
+}
+
+/// Returns whether a text is JSON with the fields that every version writes, with or without a value.
+fn has_all_fields(text: &[u8]) -> bool {
+    const WRITTEN: [&str; 6] = ["token", "holder", "boot", "kept", "done", "failed"];
+    let fields: Result<BTreeMap<String, IgnoredAny>, _> = serde_json::from_slice(text);
+    fields.is_ok_and(|fields| WRITTEN.iter().all(|&field| fields.contains_key(field)))
+}
+
 /// Returns the id of this boot (random(4)); empty if it can't be read.
 pub(super) fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
@@ -192,6 +208,8 @@ mod tests {
     #[test]
     fn a_record_is_read_as_written_even_over_a_longer_one() {
         let file = tempfile::tempfile().expect("a file");
+        Record::default().write(&file).expect("a written record");
+        assert!(Record::fits(&file), "all of its fields are written, whatever they are");
         let mut record = Record::read(&file);
         (record.token, record.holder) = (Some(FencingToken::new(7)), "a rather long name".into());
         record.keep(Duration::from_secs(60));

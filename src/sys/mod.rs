@@ -14,6 +14,6 @@ pub(crate) mod process;
 pub(crate) mod readiness;
 pub(crate) mod signal;
 pub(crate) mod socket;
-pub(crate) mod socket_owner;
 pub(crate) mod strings;
+pub(crate) mod unix_listeners;
 pub(crate) mod wait;

@@ -1,6 +1,7 @@
 //! Confines itself, then execs the rest of its command line, so that a test can run any program confined.
 //!
 //! confine deny SYSCALL[,SYSCALL...] ERRNO -- COMMAND...: the kernel answers these system calls with this error (seccomp(2))
+//! confine deny SYSCALL:ARGUMENT ERRNO -- COMMAND...: the same where the first argument is this number
 //! confine expect SYSCALL[,SYSCALL...] ERRNO -- COMMAND...: execs only if the kernel does so
 //! confine files N -- COMMAND...: at most N descriptors (RLIMIT_NOFILE, soft and hard)
 
@@ -9,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use nix::{errno::Errno, libc, sys::prctl::set_no_new_privs};
 
 /// System calls by name; the numbers differ between architectures.
-const SYSCALLS: [(&str, libc::c_long); 11] = [
+const SYSCALLS: [(&str, libc::c_long); 12] = [
     ("pidfd_open", libc::SYS_pidfd_open),
     ("pidfd_send_signal", libc::SYS_pidfd_send_signal),
     ("pidfd_getfd", libc::SYS_pidfd_getfd),
@@ -21,6 +22,7 @@ const SYSCALLS: [(&str, libc::c_long); 11] = [
     ("waitid", libc::SYS_waitid),
     ("wait4", libc::SYS_wait4),
     ("timerfd_settime", libc::SYS_timerfd_settime),
+    ("prctl", libc::SYS_prctl),
 ];
 
 const ERRNOS: [(&str, Errno); 3] = [("EPERM", Errno::EPERM), ("ENOSYS", Errno::ENOSYS), ("EINVAL", Errno::EINVAL)];
@@ -30,7 +32,10 @@ fn main() {
     let separator = args.iter().position(|arg| arg == "--").expect("-- before the command");
     let (what, command) = (&args[..separator], &args[separator + 1..]);
     match what.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["deny", names, errno] => deny(&numbers(names), named(errno)),
+        ["deny", names, errno] => {
+            let (names, argument) = names.split_once(':').map_or((*names, None), |(name, number)| (name, Some(number)));
+            deny(&numbers(names), argument.map(|number| number.parse().expect("a number")), named(errno));
+        }
         ["expect", names, errno] => {
             for number in numbers(names) {
                 assert_eq!(answer(number), named(errno), "system call {number} is not denied");
@@ -64,12 +69,21 @@ fn answer(number: libc::c_long) -> Errno {
     Errno::result(unsafe { libc::syscall(number, -1, 0, 0, -1, 0, -1) }).expect_err("a call that fails")
 }
 
-/// Installs a filter in classic BPF: load the call's number, compare it with each, and return the error or allow it.
-fn deny(numbers: &[libc::c_long], errno: Errno) {
+/// Installs a filter in classic BPF: load the call's number, compare it with each, and return the error or allow it. With an
+/// argument, first allows all calls with another.
+fn deny(numbers: &[libc::c_long], argument: Option<u32>, errno: Errno) {
     let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let give = |what: u32| statement(libc::BPF_RET | libc::BPF_K, what);
-    // seccomp_data starts with the number.
-    let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
+    let load = |offset: usize| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset as u32);
+    let mut filter = Vec::new();
+    if let Some(argument) = argument {
+        let half = if cfg!(target_endian = "big") { 4 } else { 0 };
+        filter.push(load(std::mem::offset_of!(libc::seccomp_data, args) + half));
+        let equal = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, argument);
+        filter.push(libc::sock_filter { jt: 1, ..equal });
+        filter.push(give(libc::SECCOMP_RET_ALLOW));
+    }
+    filter.push(load(std::mem::offset_of!(libc::seccomp_data, nr)));
     for &number in numbers {
         let equal = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number as u32);
         filter.push(libc::sock_filter { jf: 1, ..equal });

@@ -26,9 +26,9 @@ const LIST: &str = script!("list.lua");
 /// The argument of a script for an unlimited number of failures.
 const ANY_NUMBER: u16 = 0;
 
-/// What follows the name of a lock in the names of the keys beside it.
-pub(crate) const KEY_SUFFIXES: [&str; 8] =
-    [FENCE, STEP_DOWN, DONE, FAILURES, KEY_DONE, KEY_FAILURES, RUNS_OF_LOCK, LAST_SUCCESS];
+/// What follows the name of a lock in the names of the keys and channels beside it.
+pub(crate) const KEY_SUFFIXES: [&str; 9] =
+    [FENCE, STEP_DOWN, DONE, FAILURES, KEY_DONE, KEY_FAILURES, RUNS_OF_LOCK, LAST_SUCCESS, WATCHERS];
 
 /// What follows the name of a lock's channel in that of its watchers, also in release.lua.
 const WATCHERS: &str = ":watchers";
