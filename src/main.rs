@@ -95,8 +95,9 @@ fn answer(arguments: Vec<OsString>) -> i32 {
 
 fn dispatch(mut cli: Cli, arguments: &[OsString]) -> Exit {
     guard::hide_passwords();
+    let asked = Query::from_cli(&cli);
     let variables = std::mem::take(&mut cli.variables);
-    match Query::from_cli(&cli) {
+    match asked {
         // The variable is for runs: whoever asks wants to read the answer.
         Ok(Some(query)) => query.answer(cli.quiet && !variables.has_set("--quiet")),
         Ok(None) => match Settings::try_from(cli) {

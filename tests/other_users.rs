@@ -165,3 +165,20 @@ fn a_file_with_other_json_is_not_overwritten() {
         assert_eq!(fs::read_to_string(&file).expect("the file"), text);
     }
 }
+
+#[test]
+fn roots_request_to_step_down_reaches_another_users_leader() {
+    if !may_become_others() {
+        return;
+    }
+    let folder = shared_folder();
+    let lock = folder.path().join("lock");
+    let run = || Leaderrun::new().args([&format!("--local={}", lock.display()), "-r", "x", "-t", "500ms"]);
+    let theirs = run();
+    let program = theirs.copy_for_all_users();
+    let theirs = theirs.through(as_ordinary_user(ANOTHER).into_iter().chain([program.into()]).collect());
+    let mut leader = theirs.shell("echo up.; exec sleep 1000");
+    leader.says("up.");
+    assert_eq!(run().args(["--step-down"]).output().code(), 0);
+    assert_eq!(leader.wait().code(), 76);
+}

@@ -56,7 +56,9 @@ impl Query {
     /// What is wrong with the options.
     pub(crate) fn from_cli(cli: &Cli) -> Result<Option<Self>, ConfigError> {
         let asked = &cli.questions;
-        let (json, not_leader) = (asked.json, Exit::of_conflict(cli.conflict_exit_code));
+        // The variable is for runs: 0 there must not make a refusal a success.
+        let conflict_exit_code = cli.conflict_exit_code.filter(|_| !cli.variables.has_set("--conflict-exit-code"));
+        let (json, not_leader) = (asked.json, Exit::of_conflict(conflict_exit_code));
         // clap can check none of this: a question conflicts with the command, and what it would require is a question.
         if json && (asked.leads.is_some() || asked.step_down) {
             return Err(ConfigError::JsonWithoutQuestion);

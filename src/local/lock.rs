@@ -212,7 +212,11 @@ impl Local {
         let asked = trusted.and_then(|file| regular_file::contents(&file).ok());
         let asked: Option<FencingToken> = asked.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
         let is_ours = asked.is_some() && asked == self.token;
-        is_ours && fs::remove_file(request).is_ok()
+        if is_ours {
+            // What root has asked may have to stay. It is about this leadership alone.
+            let _ = fs::remove_file(request);
+        }
+        is_ours
     }
 
     fn change(&self, change: impl FnOnce(&mut Record)) -> io::Result<()> {

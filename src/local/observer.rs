@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    fs::Permissions,
     io::{self, Write},
+    os::unix::fs::PermissionsExt,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -162,7 +164,11 @@ impl LocalObserver {
         if !is_of_us_or_root(&request)? {
             bail!("{} belongs to another user, whom no leader of ours hears; remove it", path.display());
         }
-        let written = request.set_len(0).and_then(|()| request.write_all(leader.to_string().as_bytes()));
+        // A leader of another user hears root, if it can read this.
+        let written = request
+            .set_permissions(Permissions::from_mode(0o644))
+            .and_then(|()| request.set_len(0))
+            .and_then(|()| request.write_all(leader.to_string().as_bytes()));
         written.with_context(|| format!("can't write {}", path.display()))
     }
 

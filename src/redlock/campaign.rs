@@ -62,24 +62,28 @@ impl Redlock {
             return AcquireOutcome::NotAcquired(NotAcquired { reason: twice, free_in: None });
         }
         self.learn(&round);
-        let decided = outcome::campaign(
-            &self.quorums,
-            self.session.slot().of,
-            round.replies(),
-            &self.times,
-            round.sent(),
-            Moment::now(),
-        );
+        let mut decided = self.decide(&round);
+        if matches!(decided, Err(LostRound::NoQuorum | LostRound::StartupGrace)) {
+            // Nothing is urgent now, and the operator should learn as much as possible about each node. In a round that was ended
+            // early, what is late may be a quorum.
+            round.wait_for_late().await;
+            decided = self.decide(&round);
+        }
         let other = if let Err(LostRound::OtherTerms(other)) = &decided { Some(other.clone()) } else { None };
         self.note_other_terms(other, round.replies());
         match (decided, &self.other_terms) {
             (Ok(_), Some((other, _))) => {
                 let lost = LostRound::OtherTerms(other.clone());
-                AcquireOutcome::NotAcquired(self.lose(round, teller, lost).await)
+                AcquireOutcome::NotAcquired(self.lose(round, teller, lost))
             }
             (Ok(failures), None) => AcquireOutcome::Acquired(self.win(round, token, teller, failures)),
-            (Err(lost), _) => AcquireOutcome::NotAcquired(self.lose(round, teller, lost).await),
+            (Err(lost), _) => AcquireOutcome::NotAcquired(self.lose(round, teller, lost)),
         }
+    }
+
+    fn decide(&self, round: &Round<AcquireReply>) -> Result<Failures, LostRound> {
+        let slots = self.session.slot().of;
+        outcome::campaign(&self.quorums, slots, round.replies(), &self.times, round.sent(), Moment::now())
     }
 
     /// Waits for answers as long as we may, but for a moment at least: nodes that are well have answered then.
@@ -169,13 +173,9 @@ impl Redlock {
         Lease { slot, token, sent, release_key, descriptors: Vec::new(), failures }
     }
 
-    async fn lose(&mut self, mut round: Round<AcquireReply>, teller: Option<usize>, lost: LostRound) -> NotAcquired {
+    fn lose(&mut self, round: Round<AcquireReply>, teller: Option<usize>, lost: LostRound) -> NotAcquired {
         let is_led = matches!(lost, LostRound::Decided(Reason::Taken(_) | Reason::Kept { .. }));
         self.lost_rounds = if is_led { 0 } else { self.lost_rounds.saturating_add(1) };
-        if matches!(lost, LostRound::NoQuorum | LostRound::StartupGrace) {
-            // Nothing is urgent now, and the operator should learn as much as possible about each node.
-            round.wait_for_late().await;
-        }
         let replies = round.end();
         self.withdraw(&replies);
         self.report_other_ttl(&replies);

@@ -48,6 +48,20 @@ fn a_slot_is_granted_extended_and_released_beside_those_of_as_many_slots_alone()
 }
 
 #[test]
+fn a_slot_that_is_kept_closes_the_resource_for_as_long_to_other_numbers_of_slots() {
+    let mut node = Node::start();
+    let (a, b, kept) = (of_slots("a", 2), of_slots("b", 2), of_slots("k", 2));
+    for (key, value) in [("l:slot1", &a), ("l:slot2", &b), ("l", &b)] {
+        node.query::<()>(&["SET", key, value, "PX", "10000"]);
+    }
+    let keys = ["l:slot1", "l:slot1:fence", "runs", "last-success", "l", "l:slot1", "l:slot2"];
+    let words = [&a, "1", "2", "", "0", "", "", "1", "", "", "0", "0", &kept, "60000"];
+    assert_eq!(node.eval_on(RELEASE, &keys, &words)[0], "released");
+    assert_eq!(node.query::<String>(&["GET", "l"]), kept);
+    assert!(node.query::<i64>(&["PTTL", "l"]) > 50_000);
+}
+
+#[test]
 fn a_survey_tells_of_the_resource_and_of_each_slot() {
     let mut node = Node::start();
     node.query::<()>(&["SET", "l:slot2", "x", "PX", "10000"]);

@@ -43,7 +43,7 @@ if name and string.find(name, string.match(ARGV[1], '"slots":%d+,'), 1, true) th
   end
   if not led then
     redis.call('DEL', KEYS[5])
-  elseif ARGV[13] and left < tonumber(ARGV[14]) then
+  elseif ARGV[13] and redis.call('PTTL', KEYS[5]) < tonumber(ARGV[14]) then
     redis.call('SET', KEYS[5], ARGV[13], 'PX', ARGV[14])
   elseif name == ARGV[1] then
     -- What proves our release must not open the resource while another slot of it is led.
