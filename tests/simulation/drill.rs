@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{
     network::{Afterwards, Way},
@@ -76,9 +76,14 @@ impl World {
         let Some(leader) = self.ledger.leader() else { return Duration::ZERO };
         let Schedule { times, .. } = self.schedule;
         // The others take over: it stays down for longer than that takes.
-        self.instances[leader].crash(2 * times.ttl());
+        let down = 2 * times.ttl();
+        let back = Instant::now() + down;
+        self.instances[leader].crash(down);
         self.ledger.is_vacant().await;
-        self.must_be_led(times.ttl() + times.drift(), "after the leader's machine crashed").await
+        let vacant = self.must_be_led(times.ttl() + times.drift(), "after the leader's machine crashed").await;
+        // There may be no third one to take over from the second.
+        sleep_until(back).await;
+        vacant
     }
 
     /// Kills the elector of the leader, whose guard must kill the command at once.
