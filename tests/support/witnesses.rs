@@ -50,7 +50,9 @@ impl Witnesses {
     pub fn all(&self) -> Vec<Witness> {
         let mut all: Vec<Witness> = Vec::new();
         let log = fs::read_to_string(self.log()).expect("the log");
-        for line in log.lines() {
+        // A line that is being written may be seen in part, where it goes over the end of a page.
+        let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+        for line in whole.lines() {
             let fields: Vec<&str> = line.split(' ').collect();
             let [time, what, pid, token] = fields.as_slice() else { panic!("not a witness's line: {line:?}") };
             let (time, pid) = (time.parse().expect("a time"), pid.parse().expect("a pid"));
