@@ -44,6 +44,8 @@ pub struct Instance {
     running: RefCell<Option<Running>>,
     /// How long it stays down after its machine has crashed.
     down: Cell<Duration>,
+    /// One of its processes is stopped.
+    frozen: Cell<bool>,
 }
 
 /// One run of leaderrun.
@@ -56,8 +58,8 @@ struct Running {
 
 impl Instance {
     pub fn new(index: usize, machine: Rc<Machine>, schedule: Schedule, ledger: &Rc<Ledger>, is_shown: bool) -> Self {
-        let (running, down) = (RefCell::default(), Cell::default());
-        Instance { index, machine, schedule, ledger: ledger.clone(), is_shown, running, down }
+        let (running, down, frozen) = (RefCell::default(), Cell::default(), Cell::default());
+        Instance { index, machine, schedule, ledger: ledger.clone(), is_shown, running, down, frozen }
     }
 
     /// Runs leaderrun forever.
@@ -153,17 +155,22 @@ impl Instance {
         }
     }
 
-    /// Stops the elector, or its guard, for a while.
+    /// Stops the elector, or its guard, for a while; one at a time, since nobody enforces the deadline while both are stopped.
     pub async fn freeze(&self, guard: bool, lasts: Duration) {
+        if self.frozen.get() {
+            return;
+        }
         let process = self.running.borrow().as_ref().map(|running| {
             self.ledger
                 .tell(|| format!("instance {}: {} stopped", self.index, if guard { "guard" } else { "elector" }));
             if guard { running.guard.clone() } else { running.elector.clone() }
         });
         let Some(process) = process else { return };
+        self.frozen.set(true);
         process.stop();
         sleep(lasts).await;
         process.go_on();
+        self.frozen.set(false);
         self.ledger.tell(|| format!("instance {}: continued", self.index));
     }
 
