@@ -174,8 +174,11 @@ impl Instance {
         self.ledger.tell(|| format!("instance {}: continued", self.index));
     }
 
-    /// Kills the elector or the guard.
+    /// Kills the elector or the guard, unless one of them is stopped: see [`Instance::freeze`].
     pub fn kill(&self, guard: bool) {
+        if self.frozen.get() {
+            return;
+        }
         let running = self.running.borrow();
         let Some(running) = &*running else { return };
         self.ledger.tell(|| format!("instance {}: {} killed", self.index, if guard { "guard" } else { "elector" }));
