@@ -78,7 +78,7 @@ fn a_file_is_one_lock_whatever_its_resource_is_called() {
 #[test]
 fn what_a_script_sets_for_the_inner_one_hides_no_leader() {
     let resource = unique("set");
-    let line = format!("LEADERRUN_HOLDER=another exec {PROGRAM} --local -r {resource} true");
+    let line = format!("LEADERRUN_HOLDER=another exec '{PROGRAM}' --local -r {resource} true");
     is_refused(&Leaderrun::new().args(["--local", "-r", &resource, "-c", &line]).output());
 }
 
@@ -88,7 +88,7 @@ fn another_leader_of_the_same_name_is_waited_for() {
     let ([outer, other], folder) = (["outer", "other"].map(unique), tempfile::tempdir().expect("a folder"));
     let run = |resource: &str| Leaderrun::new().args(["--local", "--holder", "host", "-r", resource]);
     let go = folder.path().join("go");
-    let inner = format!("exec {PROGRAM} --local --holder host -w 0.1 -r {other} true");
+    let inner = format!("exec '{PROGRAM}' --local --holder host -w 0.1 -r {other} true");
     let line = format!("echo up; until [ -e {} ]; do sleep 0.01; done; {inner}", go.display());
     let mut outer = run(&outer).shell(&line);
     outer.says("up");
