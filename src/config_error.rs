@@ -89,6 +89,17 @@ impl ConfigError {
             | Self::MetricsWithoutQuestion => Vec::new(),
         }
     }
+
+    /// Reports it: in the form that the settings ask for where all of them are right, or else as text. `remark`: what follows
+    /// the text.
+    pub(crate) fn report(&self, remark: &str) {
+        match self {
+            Self::Program { error, report, .. } => {
+                report.error_with(Event::Failed, &Details::of_reason(error.word()), self);
+            }
+            _ => report::print_error(format_args!("{self}{remark}")),
+        }
+    }
 }
 
 impl UrlSource {
@@ -106,19 +117,6 @@ impl From<&ConfigError> for Exit {
         match error {
             ConfigError::Program { error, .. } => error.into(),
             _ => Exit::Usage,
-        }
-    }
-}
-
-impl ConfigError {
-    /// Reports it: in the form that the settings ask for where all of them are right, or else as text. `remark`: what follows
-    /// the text.
-    pub(crate) fn report(&self, remark: &str) {
-        match self {
-            Self::Program { error, report, .. } => {
-                report.error_with(Event::Failed, &Details::of_reason(error.word()), self);
-            }
-            _ => report::print_error(format_args!("{self}{remark}")),
         }
     }
 }

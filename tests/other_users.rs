@@ -7,6 +7,7 @@ use std::{
         fd::AsFd,
         unix::{fs::PermissionsExt, net::UnixDatagram},
     },
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -22,6 +23,11 @@ fn shared_folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).expect("a mode");
     folder
+}
+
+/// Returns a leaderrun with this file as its lock.
+fn on(lock: &Path) -> Leaderrun {
+    Leaderrun::new().args([&format!("--local={}", lock.display()), "-r", "x", "-t", "500ms"])
 }
 
 /// Returns a program as another user would start it.
@@ -40,7 +46,7 @@ fn a_request_to_step_down_of_another_user_is_not_heard() {
     }
     let folder = shared_folder();
     let lock = folder.path().join("lock");
-    let run = || Leaderrun::new().args([&format!("--local={}", lock.display()), "-r", "x", "-t", "500ms"]);
+    let run = || on(&lock);
     let mut leader = run().shell("echo $LEADERRUN_FENCING_TOKEN.; exec sleep 1000");
     leader.says(".");
     let request = folder.path().join("lock.step-down");
@@ -173,7 +179,7 @@ fn roots_request_to_step_down_reaches_another_users_leader() {
     }
     let folder = shared_folder();
     let lock = folder.path().join("lock");
-    let run = || Leaderrun::new().args([&format!("--local={}", lock.display()), "-r", "x", "-t", "500ms"]);
+    let run = || on(&lock);
     let theirs = run();
     let program = theirs.copy_for_all_users();
     let theirs = theirs.through(as_ordinary_user(ANOTHER).into_iter().chain([program.into()]).collect());

@@ -1,8 +1,14 @@
 //! `--redis-file`: read again for each connection, so that a password can be changed under a running leader.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use crate::support::{Leaderrun, Server, Servers, Witnesses, eventually, unique};
+use crate::support::{Leaderrun, Running, Server, Servers, Witnesses, eventually, unique};
+use tempfile::TempDir;
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -20,6 +26,44 @@ fn urls(servers: &Servers, password: &str) -> String {
 fn set_password(server: &Server, password: &str) {
     let password = format!(">{password}");
     server.query::<()>(&["ACL", "SETUSER", "job", "reset", "on", &password, "~*", "&*", "+@all"]);
+}
+
+/// A leader on one server, whose URL with the password is in a file.
+struct Led {
+    servers: Servers,
+    file: PathBuf,
+    _folder: TempDir,
+    witnesses: Witnesses,
+    leader: Running,
+}
+
+impl Led {
+    fn with_password(password: &str) -> Self {
+        let servers = Servers::settled(1, TTL);
+        set_password(&servers.0[0], password);
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("urls");
+        write(&file, &urls(&servers, password), 0o600);
+        let (resource, witnesses) = (unique("led"), Witnesses::new());
+        let options = ["-t", "1s", "-r", &resource, "--redis-file", file.to_str().expect("UTF-8")];
+        let leader = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
+        witnesses.started(1);
+        Led { servers, file, _folder: folder, witnesses, leader }
+    }
+
+    /// Breaks its connection, and checks that it still leads after its lease would have run out.
+    fn outlasts_its_connection(&self) {
+        self.servers.0[0].query::<u32>(&["CLIENT", "KILL", "TYPE", "normal"]);
+        let began = std::time::Instant::now();
+        eventually("a ttl and a half", || (began.elapsed() > TTL * 3 / 2).then_some(()));
+        self.witnesses.ticks_on();
+    }
+
+    fn ends_well(self) {
+        assert_eq!(self.witnesses.all().len(), 1, "{}", self.leader.stderr());
+        self.witnesses.stop_last();
+        assert_eq!(self.leader.wait().code(), 0);
+    }
 }
 
 #[test]
@@ -60,51 +104,24 @@ fn a_leader_keeps_its_lead_while_its_password_is_rotated() {
 
 #[test]
 fn a_missing_or_half_written_file_changes_nothing() {
-    let servers = Servers::settled(1, TTL);
-    set_password(&servers.0[0], "secret");
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("urls");
-    write(&file, &urls(&servers, "secret"), 0o600);
-    let (resource, witnesses) = (unique("gone"), Witnesses::new());
-    let options = ["-t", "1s", "-r", &resource, "--redis-file", file.to_str().expect("UTF-8")];
-    let leader = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
-    witnesses.started(1);
+    let led = Led::with_password("secret");
     for text in ["", "redis://job:sec", "redis://127.0.0.1:1\n"] {
-        write(&file, text, 0o600);
-        servers.0[0].query::<u32>(&["CLIENT", "KILL", "TYPE", "normal"]);
-        let began = std::time::Instant::now();
-        eventually("a ttl and a half", || (began.elapsed() > TTL * 3 / 2).then_some(()));
-        witnesses.ticks_on();
+        write(&led.file, text, 0o600);
+        led.outlasts_its_connection();
     }
-    assert_eq!(witnesses.all().len(), 1, "{}", leader.stderr());
-    witnesses.stop_last();
-    assert_eq!(leader.wait().code(), 0);
+    led.ends_well();
 }
 
 #[test]
 fn a_missing_file_leaves_the_password_that_it_had_last() {
-    let servers = Servers::settled(1, TTL);
-    let server = &servers.0[0];
-    set_password(server, "old");
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("urls");
-    write(&file, &urls(&servers, "old"), 0o600);
-    let (resource, witnesses) = (unique("last"), Witnesses::new());
-    let options = ["-t", "1s", "-r", &resource, "--redis-file", file.to_str().expect("UTF-8")];
-    let leader = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
-    witnesses.started(1);
-    write(&file, &urls(&servers, "new"), 0o600);
-    set_password(server, "new");
+    let led = Led::with_password("old");
+    write(&led.file, &urls(&led.servers, "new"), 0o600);
+    set_password(&led.servers.0[0], "new");
     for _ in ["read again", "gone"] {
-        server.query::<u32>(&["CLIENT", "KILL", "TYPE", "normal"]);
-        let began = std::time::Instant::now();
-        eventually("a ttl and a half", || (began.elapsed() > TTL * 3 / 2).then_some(()));
-        witnesses.ticks_on();
-        let _ = fs::remove_file(&file);
+        led.outlasts_its_connection();
+        let _ = fs::remove_file(&led.file);
     }
-    assert_eq!(witnesses.all().len(), 1, "{}", leader.stderr());
-    witnesses.stop_last();
-    assert_eq!(leader.wait().code(), 0);
+    led.ends_well();
 }
 
 #[test]
@@ -177,22 +194,10 @@ fn a_list_or_a_comment_on_the_line_of_a_server_is_refused_with_what_a_line_may_h
 
 #[test]
 fn an_edit_of_the_database_moves_no_leader_to_another_lock() {
-    let servers = Servers::settled(1, TTL);
-    set_password(&servers.0[0], "secret");
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("urls");
-    write(&file, &urls(&servers, "secret"), 0o600);
-    let (resource, witnesses) = (unique("moved"), Witnesses::new());
-    let options = ["-t", "1s", "-r", &resource, "--redis-file", file.to_str().expect("UTF-8")];
-    let leader = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
-    witnesses.started(1);
-    write(&file, &urls(&servers, "secret").replace("\n", "/1\n"), 0o600);
-    servers.0[0].query::<u32>(&["CLIENT", "KILL", "TYPE", "normal"]);
-    let began = std::time::Instant::now();
-    eventually("a ttl and a half", || (began.elapsed() > TTL * 3 / 2).then_some(()));
-    witnesses.ticks_on();
-    let kept: String = servers.0[0].query(&["INFO", "keyspace"]);
+    let led = Led::with_password("secret");
+    write(&led.file, &urls(&led.servers, "secret").replace("\n", "/1\n"), 0o600);
+    led.outlasts_its_connection();
+    let kept: String = led.servers.0[0].query(&["INFO", "keyspace"]);
     assert!(kept.contains("db0:") && !kept.contains("db1:"), "{kept}");
-    witnesses.stop_last();
-    assert_eq!(leader.wait().code(), 0);
+    led.ends_well();
 }

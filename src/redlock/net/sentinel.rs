@@ -68,9 +68,7 @@ impl Sentinels {
         let (able, all) = (named.len(), self.sentinels.len());
         Err(Failure::NoMaster(NoMaster::TooFew { able, all, needed: majority, faults }))
     }
-}
 
-impl Sentinels {
     /// Returns how many are configured.
     pub(super) fn configured(&self) -> usize {
         self.sentinels.len()
@@ -111,8 +109,8 @@ fn question(name: &str) -> redis::Cmd {
 /// Reads a Sentinel's answer, in which names and values take turns: the host, the port, and how long that server has
 /// been the master for this Sentinel.
 pub(super) fn named(value: Value) -> Option<(String, u16, Duration)> {
-    let pairs: Vec<(String, String)> = redis::from_redis_value(value).ok()?;
-    let get = |wanted: &str| pairs.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let fields = fields(value)?;
+    let get = |name| field(&fields, name);
     let is_master = get("role-reported")? == "master";
     // Counted from the failover, the Sentinel's own start, or the last time that the server reported another role.
     let known_for = get("role-reported-time")?.parse().ok().filter(|_| is_master).unwrap_or_default();
@@ -121,8 +119,16 @@ pub(super) fn named(value: Value) -> Option<(String, u16, Duration)> {
 
 /// Reads in a Sentinel's answer how many others it knows.
 pub(super) fn others(value: Value) -> Option<u64> {
-    let pairs: Vec<(String, String)> = redis::from_redis_value(value).ok()?;
-    pairs.iter().find(|(name, _)| name == "num-other-sentinels")?.1.parse().ok()
+    field(&fields(value)?, "num-other-sentinels")?.parse().ok()
+}
+
+/// Reads an answer in which names and values take turns.
+fn fields(value: Value) -> Option<Vec<(String, String)>> {
+    redis::from_redis_value(value).ok()
+}
+
+fn field<'a>(fields: &'a [(String, String)], wanted: &str) -> Option<&'a str> {
+    fields.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
 }
 
 /// Returns the server named last if a majority names it, and how long a majority has.
