@@ -289,9 +289,14 @@ fn a_file_that_is_none_is_an_error_at_once() {
 /// `leaderrun:col:` and `fence` would be the key of the fence of `leaderrun:col`.
 #[test]
 fn a_lock_cannot_have_the_name_of_another_locks_key() {
-    for (prefix, resource) in
-        [("leaderrun:col:", "fence"), ("x", ":done"), ("a:step", "-down"), ("", "x:failures"), ("x:", "watchers")]
-    {
+    for (prefix, resource) in [
+        ("leaderrun:col:", "fence"),
+        ("x", ":done"),
+        ("a:step", "-down"),
+        ("", "x:failures"),
+        ("x:", "watchers"),
+        ("x", ":7:wake"),
+    ] {
         for question in [&["true"][..], &["--status"], &["--step-down"]] {
             let names = [format!("--key-prefix={prefix}"), format!("--resource={resource}")];
             let output = Leaderrun::new().args(["-R", "redis://127.0.0.1:1"]).args(names).args(question).output();

@@ -42,7 +42,9 @@ fn a_forged_release_makes_no_second_leader() {
     let parts: Vec<&str> = value.split('"').filter(|part| part.len() >= 32).collect();
     assert_eq!(parts.len(), 2, "an id and a hash: {value}");
     for proof in [value.as_str()].into_iter().chain(parts) {
-        is_heard(&standby, &servers, &resource, &format!("released 1 {proof}"));
+        for word in ["wake", "released"] {
+            is_heard(&standby, &servers, &resource, &format!("{word} 1 {proof}"));
+        }
     }
     witnesses.ticks_on();
     assert_eq!(witnesses.check().len(), 1);

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Leaderrun, Proxy, Server, Servers, Witnesses, eventually, unique};
+use nix::sys::signal::Signal;
+
+use crate::support::{Leaderrun, Proxy, Server, Servers, Witnesses, eventually, signal, unique};
 
 const TTL: Duration = Duration::from_secs(2);
 
@@ -32,7 +34,7 @@ fn wait_for_listeners(servers: &Servers, resource: &str, number: usize) {
 /// Ends the leader's command and waits for the next one, which must start before the votes would expire.
 fn hands_over(witnesses: &Witnesses, leaderships: usize) {
     let last = witnesses.started(leaderships).pop().expect("a leader");
-    crate::support::signal(last.pid, nix::sys::signal::Signal::SIGKILL);
+    signal(last.pid, Signal::SIGKILL);
     let ended = Instant::now();
     witnesses.started(leaderships + 1);
     assert!(ended.elapsed() < TTL / 3, "nobody was notified: {:?}", ended.elapsed());
@@ -84,6 +86,22 @@ fn a_hundred_standbys_lead_one_after_another() {
         assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
     }
     assert_eq!(witnesses.check().len(), 100);
+}
+
+#[test]
+fn a_release_that_wakes_a_frozen_standby_soon_wakes_the_others() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, witnesses) = (unique("frozen"), Witnesses::new());
+    let start = || Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&[])).spawn();
+    let _leader = start();
+    witnesses.started(1);
+    let standbys = [(); 6].map(|()| start());
+    servers.listened_to(&resource, standbys.len());
+    for frozen in &standbys[1..] {
+        [frozen.guard(), frozen.pid()].into_iter().for_each(|process| signal(process, Signal::SIGSTOP));
+    }
+    hands_over(&witnesses, 1);
+    witnesses.check();
 }
 
 #[test]
@@ -249,7 +267,7 @@ fn a_candidate_that_can_reach_no_quorum_puts_off_none_that_listen() {
     servers.0[0].query::<u32>(&["PUBLISH", &channel, "nothing before"]);
     let first = listener.get_message().expect("a message").get_payload::<String>().expect("text");
     assert_eq!(first, "nothing before");
-    candidate.signal(nix::sys::signal::Signal::SIGTERM);
+    candidate.signal(Signal::SIGTERM);
     assert_eq!(candidate.wait().code(), 143);
 }
 

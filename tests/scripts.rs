@@ -4,6 +4,8 @@ mod node;
 mod runs;
 mod slots;
 
+use std::time::Duration;
+
 use redis::Connection;
 
 use self::node::{ACQUIRE, CHANNEL, EXTEND, LOOK, Node, PROOF, RELEASE, RELEASED, RUNS, TELL, free, held, strings};
@@ -71,7 +73,7 @@ fn acquire_on_a_server_whose_clock_was_set_back_grants_to_who_has_known_it_for_l
     assert_ne!(script, ACQUIRE);
     let keys = ["l", "l:fence", "l:done", "l:failures", "l:runs"];
     let mut acquire =
-        |known| node.eval_on(&script, &keys, &["a", "10000", "7", "3000", "0", "", "", known, CHANNEL, "{"]);
+        |known| node.eval_on(&script, &keys, &["a", "10000", "7", "3000", "", "", "", known, CHANNEL, "{"]);
     let answer = acquire("");
     assert_eq!(answer[..2], strings(&["young", "old"]));
     assert!((2000..=3000).contains(&answer[3].parse::<i64>().expect("a time")), "{answer:?}");
@@ -117,7 +119,7 @@ fn release_frees_the_lock_closes_the_token_and_notifies() {
     assert_eq!(node.release("b", "8"), strings(&["kept", "7"]), "not ours");
     assert_eq!(node.release("a", "6"), strings(&["kept", "7"]), "too late: a larger token was granted since");
     assert_eq!(node.state(), held("a", "7"));
-    assert_eq!(node.release("a", "7"), strings(&["released", "8", "1"]), "one stands by");
+    assert_eq!(node.release("a", "7"), strings(&["released", "8", "1", ""]), "one stands by");
     assert_eq!(node.state(), free("8"));
     let message: String = listener.get_message().expect("a message").get_payload().expect("a text");
     assert_eq!(message, "released 1 a", "with the number of listeners");
@@ -138,11 +140,62 @@ fn release_counts_those_who_stand_by_and_notifies_nobody_if_that_is_all_it_is_to
         [(CHANNEL, "0", "", "2"), (CHANNEL, "1", "", "1"), ("", "0", "", ""), (CHANNEL, "0", "released", "2")]
     {
         node.extend("a", "7");
-        assert_eq!(node.eval(RELEASE, &count(channel, not_counted, word)), strings(&["released", "8", standbys]));
+        assert_eq!(node.eval(RELEASE, &count(channel, not_counted, word)), strings(&["released", "8", standbys, ""]));
         node.query::<()>(&["DEL", "l:fence"]);
     }
     let message: String = listeners[1].get_message().expect("a message").get_payload().expect("a text");
     assert_eq!(message, "released 3 x", "the only one");
+}
+
+/// Subscribes a connection to channels beside that of the lock.
+fn listen<'a>(connection: &'a mut Connection, beside: &[&'static str]) -> redis::PubSub<'a> {
+    let mut listener = connection.as_pubsub();
+    listener.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    for channel in beside.iter().chain([&CHANNEL]) {
+        listener.subscribe(channel).expect("a subscription");
+    }
+    listener
+}
+
+fn next_message(listener: &mut redis::PubSub) -> String {
+    listener.get_message().expect("a message").get_payload().expect("a text")
+}
+
+#[test]
+fn release_wakes_one_of_several_who_stand_by_and_tells_those_who_watch() {
+    // As large as tokens are, and a multiple of 256.
+    const TOKEN: u64 = 1_795_500_000_000_256;
+    let mut node = Node::start();
+    let mut connections = [node.server.connect(), node.server.connect(), node.server.connect()];
+    let [first, second, watcher] = connections.each_mut();
+    let mut standbys = [listen(first, &["l:db2:250:wake"]), listen(second, &["l:db2:5:wake"])];
+    let mut watcher = listen(watcher, &["l:db2:watchers"]);
+    // The search begins at the number of the new token, and goes round.
+    for (begins, woken) in [(7, 0), (250, 0), (251, 1), (5, 1)] {
+        let [token, next] = [TOKEN + begins - 1, TOKEN + begins].map(|token| token.to_string());
+        node.query::<()>(&["SET", "l", "a"]);
+        node.query::<()>(&["SET", "l:fence", &token]);
+        assert_eq!(node.release("a", &token), strings(&["released", &next, "2", "1"]), "{begins}");
+        assert_eq!(next_message(&mut standbys[woken]), "wake 1 a", "{begins}");
+        assert_eq!(next_message(&mut watcher), "released 3 a", "{begins}");
+        node.query::<()>(&["PUBLISH", CHANNEL, "nothing before"]);
+        for told in standbys.iter_mut().chain([&mut watcher]) {
+            assert_eq!(next_message(told), "nothing before", "{begins}");
+        }
+    }
+}
+
+#[test]
+fn acquire_tells_no_more_than_those_woken_and_those_who_watch() {
+    let mut node = Node::start();
+    let mut connections = [node.server.connect(), node.server.connect(), node.server.connect()];
+    let [woken, other, watcher] = connections.each_mut();
+    let [mut woken, mut watcher] = [listen(woken, &["l:db2:5:wake"]), listen(watcher, &["l:db2:watchers"])];
+    let mut other = listen(other, &["l:db2:6:wake"]);
+    node.eval(ACQUIRE, &["a", "10000", "7", "0", "l:db2:5:wake", PROOF, "", "", CHANNEL, "{"]);
+    assert_eq!([&mut woken, &mut watcher].map(next_message), ["acquired abc", "acquired abc"]);
+    node.query::<()>(&["PUBLISH", CHANNEL, "nothing before"]);
+    assert_eq!(next_message(&mut other), "nothing before");
 }
 
 #[test]
@@ -218,7 +271,7 @@ fn a_lock_that_is_kept_counts_as_anothers_even_for_its_own_leader() {
     listener.subscribe(CHANNEL).expect("a subscription");
     node.acquire("a", "7", "0");
     let kept = ["a", "7", "8", CHANNEL, "0", "held", "5000", "7", "", "", "0", "0", "a kept", "5000"];
-    assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8", "1"]));
+    assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8", "1", ""]));
     assert_eq!(node.state(), (Some("a kept".into()), 5000, Some("8".into())));
     assert_eq!(node.extend("a", "7"), strings(&["lost", "8", "a kept"]), "a late extension");
     assert_eq!(node.eval(RELEASE, &kept), strings(&["kept", "8"]));
@@ -270,35 +323,32 @@ fn release_restores_a_lock_that_is_to_be_kept() {
     node.query::<()>(&["FLUSHALL"]);
     assert_eq!(node.release("a", "7"), strings(&["kept", "0"]), "there is nothing to release");
     let kept = ["a", "7", "8", CHANNEL, "0", "held", "5000", "7", "", "", "0", "0", "a kept", "5000"];
-    assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8", "0"]));
+    assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8", "0", ""]));
     assert_eq!(node.state(), (Some("a kept".into()), 5000, Some("8".into())));
 }
 
 #[test]
-fn tell_announces_a_release_with_the_number_of_listeners() {
-    let node = Node::start();
-    let mut listeners = [node.server.connect(), node.server.connect()];
-    let mut listeners = listeners.iter_mut().map(Connection::as_pubsub).collect::<Vec<_>>();
-    listeners.iter_mut().for_each(|listener| listener.subscribe(CHANNEL).expect("a subscription"));
-    let told: i64 = redis::cmd("EVAL")
-        .arg(TELL)
-        .arg(0)
-        .arg(CHANNEL)
-        .arg("1")
-        .arg("released")
-        .arg("a")
-        .query(&mut node.server.connect())
-        .expect("an answer");
-    assert_eq!(told, 2);
-    let message: String = listeners[0].get_message().expect("a message").get_payload().expect("a text");
-    assert_eq!(message, "released 1 a");
+fn tell_announces_a_release_with_the_number_of_listeners_unless_the_lock_is_taken() {
+    let mut node = Node::start();
+    let mut connections = [node.server.connect(), node.server.connect()];
+    let [first, second] = connections.each_mut();
+    let mut listeners = [listen(first, &[]), listen(second, &[])];
+    let mut told = |keys: &[&str], value| {
+        node.query::<()>(&["SET", "l", "x"]);
+        let mut tell = redis::cmd("EVAL");
+        tell.arg(TELL).arg(keys.len()).arg(keys).arg(CHANNEL).arg("1").arg("released").arg(value);
+        tell.query::<i64>(&mut node.server.connect()).expect("an answer")
+    };
+    assert_eq!([told(&[], "a"), told(&["l"], "b"), told(&["free"], "c")], [2, 0, 2]);
+    let heard = [(); 2].map(|()| next_message(&mut listeners[0]));
+    assert_eq!(heard, ["released 1 a", "released 1 c"]);
 }
 
 #[test]
 fn each_script_takes_one_round_trip_on_a_server_that_never_saw_it() {
     let mut node = Node::start();
     for (script, args) in [
-        (ACQUIRE, &["a", "10000", "7", "0", "1", "", "2", "", CHANNEL, "{\"token\":7"][..]),
+        (ACQUIRE, &["a", "10000", "7", "0", CHANNEL, "", "2", "", CHANNEL, "{\"token\":7"][..]),
         (EXTEND, &["a", "10000", "7", "7", "{\"token\":7", ""]),
         (LOOK, &[]),
         (RUNS, &["0", "9"]),

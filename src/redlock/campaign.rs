@@ -13,7 +13,7 @@ use super::{
     net::node::Node,
     outcome::{self, LostRound, NodeReply, OtherTerms, Theirs},
     round::{Round, ask_one},
-    scripts::{self, AcquireReply, Audience, ExtendReply, RunTimes},
+    scripts::{self, AcquireReply, Audience, ExtendReply, RunTimes, Tell},
     session::LockSession,
     shortfall,
 };
@@ -112,9 +112,11 @@ impl Redlock {
     fn ask_for_votes(&self, teller: Option<usize>) -> Round<AcquireReply> {
         let freed = self.timer().freed();
         let (startup_grace, now) = (self.times.startup_grace(), Moment::now());
+        let told = if self.timer().is_woken() { Tell::WokenWithUs { number: self.wake_up } } else { Tell::All };
         let cmd = |node: &Node| {
             let settled = self.processes.known_for(node.index, startup_grace, now);
-            self.session.acquisition(&node.address, &self.times, Some(node.index) == teller, freed, settled)
+            let tell = if Some(node.index) == teller { told } else { Tell::Nobody };
+            self.session.acquisition(&node.address, &self.times, tell, freed, settled)
         };
         // The vote of a new master can't count, and would only keep others from theirs. But what it knows does.
         let of_new_master = |node: &Node| (startup_grace, self.session.question(&node.address, &self.times, freed));

@@ -46,6 +46,9 @@ use crate::{
 /// too small is not healthy.
 pub(crate) const STALE_AT_ONCE: u32 = 3;
 
+/// How long it takes one that was woken to get its votes on a busy machine, besides its requests' way to the nodes.
+const ELECTED_WITHIN: Duration = Duration::from_millis(20);
+
 /// The lock of one resource on all nodes.
 pub(crate) struct Redlock {
     pub(crate) nodes: Vec<Arc<Node>>,
@@ -58,6 +61,8 @@ pub(crate) struct Redlock {
     pub(crate) quorums: Quorums,
     pub(crate) times: Times,
     pub(crate) standby: StandbyWaiter,
+    /// The number of the wake-up channels on which we listen while we stand by.
+    pub(crate) wake_up: u8,
     /// Whether nodes may hold votes of ours.
     pub(crate) votes_out: bool,
     /// When we don't wait for answers to a campaign any longer; `None`: as long as they may take.
@@ -98,10 +103,12 @@ impl Redlock {
     fn with_sessions(config: &RedlockConfig, sessions: Vec<Arc<LockSession>>, times: Times, report: &Report) -> Self {
         let session = sessions[0].clone();
         let (sender, receiver) = mpsc::channel(MOST_NOTIFICATIONS);
+        let wake_up = fastrand::u8(..);
         let node = |index: usize| {
             let notifications = NotificationSender(sender.clone());
-            let channel = session.keys(&config.addresses[index]).channel;
-            let subscription = Subscription { channel, watchers: None, notifications };
+            let keys = session.keys(&config.addresses[index]);
+            let second = Some(keys.wake_up(wake_up));
+            let subscription = Subscription { channel: keys.channel, second, notifications };
             Arc::new(Node::at(config, index, subscription, &times))
         };
         Redlock {
@@ -113,6 +120,7 @@ impl Redlock {
             session,
             outlook: Outlook::of(sessions.len()),
             sessions,
+            wake_up,
             votes_out: false,
             patience: None,
             lost_rounds: 0,
@@ -282,6 +290,7 @@ impl Redlock {
         // The requests to the others are on their way; closing the connections now could cut them off.
         round.wait_for_late().await;
         self.tell_of_release(teller, round.replies(), audience, options).await;
+        self.wake_all_unless_led(&round, options).await;
         self.votes_out = false;
         if confirmed {
             return Ok(Released { standbys: outcome::standbys(&self.quorums, round.replies()) });
@@ -300,7 +309,7 @@ impl Redlock {
     ) {
         let Some(teller) = teller else { return };
         let standbys_on = |index: usize| match replies.iter().find(|reply| reply.node == index)?.answer {
-            Ok(ReleaseReply::Freed { standbys }) => Some(standbys.unwrap_or_default()),
+            Ok(ReleaseReply::Freed { standbys, .. }) => Some(standbys.unwrap_or_default()),
             _ => None,
         };
         let others = self.nodes.iter().filter(|node| node.index != teller);
@@ -311,6 +320,17 @@ impl Redlock {
         {
             let _ = other.ask(self.session.tell_release(&other.address, audience, options)).await;
         }
+    }
+
+    /// Notifies all who stand by, where only one was woken and doesn't lead soon: it may be frozen, or reach no quorum.
+    async fn wake_all_unless_led(&self, round: &Round<ReleaseReply>, options: ReleaseOptions) {
+        let some_sleep =
+            |reply: &&NodeReply<ReleaseReply>| matches!(reply.answer, Ok(ReleaseReply::Freed { some_sleep: true, .. }));
+        let Some(NodeReply { node, .. }) = round.replies().iter().find(some_sleep) else { return };
+        let round_trip = Moment::now().since(round.sent());
+        sleep((ELECTED_WITHIN + 2 * round_trip).min(self.times.answer_timeout())).await;
+        let node = &self.nodes[*node];
+        let _ = node.ask(self.session.tell_release_if_free(&node.address, options)).await;
     }
 }
 

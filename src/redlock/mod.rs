@@ -44,8 +44,8 @@ pub(crate) use self::{
     known_clocks::NodeTime,
     net::failure::Failure,
     scripts::{
-        AcquireReply, Acquisition, Answer, Audience, DatedNote, ExtendReply, Keys, PresentRun, RunTimes, acquired,
-        extended,
+        AcquireReply, Acquisition, Answer, Audience, DatedNote, ExtendReply, Keys, PresentRun, RunTimes, Tell,
+        acquired, extended,
     },
     session::LockSession,
 };

@@ -56,7 +56,7 @@ impl RedlockObserver {
         let node = |index: usize| {
             let Keys { channel, watchers, .. } = Keys::new(&lock, config.addresses[index].database());
             let notifications = NotificationSender(sender.clone());
-            let subscription = Subscription { channel, watchers: Some(watchers), notifications };
+            let subscription = Subscription { channel, second: Some(watchers), notifications };
             Arc::new(Node::at(config, index, subscription, &times))
         };
         let nodes = (0..config.addresses.len()).map(node).collect();

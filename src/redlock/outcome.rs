@@ -98,7 +98,8 @@ pub(crate) fn nodes_that<A>(replies: &[NodeReply<A>], is_such: impl Fn(&A) -> bo
 /// Returns how many stand by, as a release has counted them: as many as one node counts at most. `None` where no quorum can
 /// say: whoever can lead listens to a node of each quorum.
 pub(crate) fn standbys(quorums: &Quorums, replies: &[NodeReply<ReleaseReply>]) -> Option<u32> {
-    let counted = |reply: &ReleaseReply| if let ReleaseReply::Freed { standbys } = reply { *standbys } else { None };
+    let counted =
+        |reply: &ReleaseReply| if let ReleaseReply::Freed { standbys, .. } = reply { *standbys } else { None };
     let is_known = quorums.is_reached(&nodes_that(replies, |reply| counted(reply).is_some()));
     answers(replies).filter_map(counted).max().filter(|_| is_known)
 }

@@ -14,7 +14,7 @@ use redis::Cmd;
 use super::{
     known_clocks::NodeTime,
     net::address::Address,
-    scripts::{Acquisition, Audience, DatedNote, Keys, PresentRun, RunTimes},
+    scripts::{Acquisition, Audience, DatedNote, Keys, PresentRun, RunTimes, Tell},
 };
 use crate::{
     clock::Moment,
@@ -91,7 +91,7 @@ impl LockSession {
         &self,
         node: &Address,
         times: &Times,
-        tell: bool,
+        tell: Tell,
         freed: Option<&ReleaseProof>,
         settled: Option<String>,
     ) -> Cmd {
@@ -110,7 +110,7 @@ impl LockSession {
             ttl: times.ttl(),
             // `tests/campaign --broken startup_grace` must detect nodes without one.
             settle: if broken!("startup_grace") { Duration::ZERO } else { times.startup_grace() },
-            tell: false,
+            tell: Tell::Nobody,
             freed: freed.cloned(),
             once_per: self.once_per.clone(),
             settled: None,
@@ -148,6 +148,11 @@ impl LockSession {
     /// Returns a request to notify listeners of a release, in place of another node.
     pub(crate) fn tell_release(&self, node: &Address, audience: Audience, options: ReleaseOptions) -> Cmd {
         self.keys(node).tell_release(&self.proof, audience, options)
+    }
+
+    /// Returns a request to notify all listeners of a release, unless the lock is taken again.
+    pub(crate) fn tell_release_if_free(&self, node: &Address, options: ReleaseOptions) -> Cmd {
+        self.keys(node).tell_if_free(&self.proof, options)
     }
 
     /// Returns in which period the command must not run again after a success, if in any.

@@ -132,6 +132,8 @@ pub(crate) struct TakeoverTimer {
     own_vote_told: bool,
     /// The lock was released, according to a message, and no other candidate has got votes since.
     released: bool,
+    /// Only those on our wake-up channel know of that.
+    woken: bool,
     go: Option<Moment>,
     /// The latest moment to which messages may put that off.
     latest: Option<Moment>,
@@ -145,6 +147,7 @@ impl TakeoverTimer {
             freed: None,
             own_vote_told: false,
             released: false,
+            woken: false,
             go: None,
             latest: None,
         }
@@ -153,6 +156,11 @@ impl TakeoverTimer {
     /// Returns what proves the last release, as far as is known.
     pub(crate) fn freed(&self) -> Option<&ReleaseProof> {
         self.freed.as_ref()
+    }
+
+    /// Returns whether we have been woken for a campaign of which only those on our wake-up channel need to hear.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.woken
     }
 
     /// Records how long a round took, and how many listen.
@@ -178,22 +186,28 @@ impl TakeoverTimer {
         let latest = now + free_in.unwrap_or_default() + times.ttl() + times.drift();
         self.go = free_in.map(|free_in| (now + free_in + times.drift() + self.turn(chance)).min(latest));
         self.latest = Some(latest);
-        self.released = false;
+        (self.released, self.woken) = (false, false);
     }
 
     /// Takes a message about the slot.
     pub(crate) fn hear(&mut self, change: Change, times: &Times, now: Moment, chance: f64) {
+        let is_wake_up = matches!(change, Change::Woken { .. });
         match change {
-            Change::Released { proof, listeners } | Change::Done { proof, listeners }
+            Change::Released { proof, listeners }
+            | Change::Woken { proof, listeners }
+            | Change::Done { proof, listeners }
                 if proof.is_none() || proof != self.freed =>
             {
+                self.woken = is_wake_up;
                 self.freed = proof.or(self.freed.take());
                 self.listeners = listeners;
                 let turn = now + self.turn(chance);
                 self.go = [self.go, self.latest, Some(turn)].into_iter().flatten().min();
                 self.released = true;
             }
-            Change::Released { .. } | Change::Done { .. } => {}
+            Change::Woken { .. } => {}
+            // Now the others know as well.
+            Change::Released { .. } | Change::Done { .. } => self.woken = false,
             Change::Held { left, listeners } => {
                 self.listeners = listeners;
                 self.put_off(now, left, times, chance);

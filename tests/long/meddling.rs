@@ -41,7 +41,7 @@ pub(crate) fn forge(resource: &Resource, nodes: &Nodes, random: &mut fastrand::R
     let value = node.server.lock(&resource.name).unwrap_or_default();
     let hash = value.split_once("\"release\":\"").and_then(|(_, rest)| rest.split('"').next()).unwrap_or_default();
     let subject = [value.as_str(), hash, "x", "", "31536000000"][random.usize(0..5)];
-    let word = ["released", "done", "held", "acquired", "connected"][random.usize(0..5)];
+    let word = ["released", "wake", "done", "held", "acquired", "connected"][random.usize(0..6)];
     let listeners = [0, 1, 1_000_000, u64::MAX][random.usize(0..4)];
     let message =
         if word == "acquired" { format!("{word} {subject}") } else { format!("{word} {listeners} {subject}") };

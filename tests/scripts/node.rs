@@ -61,7 +61,7 @@ impl Node {
     /// Does the same with a limit: `may_fail` is how often the command may fail in its period.
     pub(super) fn acquire_once(&mut self, value: &str, token: &str, settle: &str, may_fail: &str) -> Vec<String> {
         let mut answer =
-            self.eval(ACQUIRE, &[value, "10000", token, settle, "1", PROOF, may_fail, "", CHANNEL, &head(token)]);
+            self.eval(ACQUIRE, &[value, "10000", token, settle, CHANNEL, PROOF, may_fail, "", CHANNEL, &head(token)]);
         let run_id = answer.remove(1);
         assert!(self.query::<String>(&["INFO", "server"]).contains(&format!("run_id:{run_id}\r\n")));
         if answer[0] == "granted" {

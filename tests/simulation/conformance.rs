@@ -22,7 +22,7 @@ use crate::{
     lease::FencingToken,
     lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof, Slot},
     once_per::{Note, Noted, OncePer, PeriodKey},
-    redlock::{Acquisition, Audience, DatedNote, Keys, NodeTime, PresentRun, RunTimes},
+    redlock::{Acquisition, Audience, DatedNote, Keys, NodeTime, PresentRun, RunTimes, Tell},
 };
 
 const LOCK: &str = "leaderrun:conformance";
@@ -79,7 +79,7 @@ impl Pair {
                 let once_per = [None, None, once(None), once(Some(1)), once(Some(2))][fastrand::usize(0..5)].clone();
                 let freed = fastrand::bool().then(|| ReleaseProof::new(fastrand::u128(0..5)));
                 let settled = fastrand::bool().then(|| self.run_id.clone());
-                let tell = fastrand::bool();
+                let tell = [Tell::Nobody, Tell::All, Tell::WokenWithUs { number: 7 }][fastrand::usize(0..3)];
                 self.keys.acquire(&Acquisition { key, ttl, settle, tell, freed, once_per, settled })
             }
             9..14 => {
@@ -229,7 +229,16 @@ fn a_real_server_and_one_in_memory_reply_store_and_publish_alike() {
     let line = |name: &str| info.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().to_owned();
     let mut listener = server.connect();
     let mut listener = listener.as_pubsub();
-    listener.subscribe(LOCK).expect("a subscription");
+    // A listener to a pattern isn't counted.
+    listener.psubscribe(format!("{LOCK}*")).expect("a subscription");
+    // Two that stand by: a release wakes one of them.
+    let keys = Keys::new(LOCK, 0);
+    let channels = [7, 200].map(|number| [keys.wake_up(number), LOCK.to_owned()]);
+    let mut standbys = channels.each_ref().map(|_| server.connect());
+    let mut standbys = standbys.each_mut().map(|standby| standby.as_pubsub());
+    for (standby, channels) in standbys.iter_mut().zip(&channels) {
+        standby.subscribe(channels).expect("a subscription");
+    }
 
     let ledger = Rc::new(Ledger::new(false));
     let machine = Machine::new(0, &Network::new(1, 1), &ledger, 1.0, 0);
@@ -238,11 +247,14 @@ fn a_real_server_and_one_in_memory_reply_store_and_publish_alike() {
     machine.set_clock(1_000_000 * wall.0 + wall.1 - machine.wall().as_micros() as i64);
     let mut simulated = Simulated::start(&machine, Default::default(), true);
     simulated.run_id = line("run_id:");
-    let listening = ["SUBSCRIBE", LOCK].map(|part| part.as_bytes().to_vec());
-    simulated.execute(&mut Client { number: 1, sender: None, resp3: false }, &listening);
+    for (number, channel) in
+        channels.iter().enumerate().flat_map(|(number, both)| both.iter().map(move |c| (number, c)))
+    {
+        let listening = ["SUBSCRIBE", channel.as_str()].map(|part| part.as_bytes().to_vec());
+        simulated.execute(&mut Client { number: number as u64, sender: None, resp3: false }, &listening);
+    }
     let simulated = Rc::new(RefCell::new(simulated));
-    let mut pair =
-        Pair { real: server.connect(), simulated, keys: Keys::new(LOCK, 0), run_id: line("run_id:"), fence: 0 };
+    let mut pair = Pair { real: server.connect(), simulated, keys, run_id: line("run_id:"), fence: 0 };
     for operation in 0..operations {
         let call = pair.call();
         let replies = pair.ask(&call);
@@ -252,7 +264,8 @@ fn a_real_server_and_one_in_memory_reply_store_and_publish_alike() {
         if let Reply::Bulk(fence) = &kept[0][0] {
             pair.fence = String::from_utf8_lossy(fence).parse().expect("a number");
         }
-        let published: Vec<Vec<u8>> = pair.simulated.borrow_mut().published.drain(..).collect();
+        // The newest comes first.
+        let published: Vec<Vec<u8>> = pair.simulated.borrow_mut().published.drain(..).rev().collect();
         for message in published {
             let told = listener.get_message().expect("a message");
             assert_eq!(told.get_payload_bytes(), message, "operation {operation} of seed {seed}");

@@ -110,7 +110,7 @@ fn value_of(lua: &Lua, reply: Reply) -> mlua::Result<Value> {
             let values = parts.into_iter().map(|part| value_of(lua, part)).collect::<mlua::Result<Vec<_>>>()?;
             Ok(Value::Table(lua.create_sequence_from(values)?))
         }
-        Reply::Map(_) => Err(Error::runtime("no script gets a map")),
+        Reply::Map(_) | Reply::Each(_) => Err(Error::runtime("no script gets this")),
     }
 }
 

@@ -11,6 +11,8 @@ pub enum Reply {
     Array(Vec<Reply>),
     Push(Vec<Reply>),
     Map(Vec<(Reply, Reply)>),
+    /// Several replies to one command.
+    Each(Vec<Reply>),
 }
 
 impl Reply {
@@ -45,6 +47,7 @@ impl Reply {
             Reply::Error(text) => to.extend(format!("-{text}\r\n").bytes()),
             Reply::Array(parts) => list('*', parts, to),
             Reply::Push(parts) => list(if resp3 { '>' } else { '*' }, parts, to),
+            Reply::Each(replies) => replies.iter().for_each(|reply| reply.write(resp3, to)),
             Reply::Map(pairs) => {
                 to.extend(format!("%{}\r\n", pairs.len()).bytes());
                 for (key, value) in pairs {

@@ -93,10 +93,14 @@ impl Server {
             (b"HELLO", _) => Reply::error("ERR unknown command `HELLO`, with args beginning with: `3`, "),
             (b"PING", []) => Reply::Status("PONG".into()),
             (b"SUBSCRIBE", [channel]) => self.subscribe(client, channel),
-            (b"UNSUBSCRIBE", [channel]) => {
-                self.subscribers
-                    .retain(|subscriber| (subscriber.connection, &subscriber.channel) != (client.number, channel));
-                Reply::Push(vec![Reply::bulk("unsubscribe"), Reply::Bulk(channel.clone()), Reply::Int(0)])
+            (b"UNSUBSCRIBE", channels) => {
+                self.subscribers.retain(|subscriber| {
+                    subscriber.connection != client.number || !channels.contains(&subscriber.channel)
+                });
+                let left = |channel: &Vec<u8>| {
+                    Reply::Push(vec![Reply::bulk("unsubscribe"), Reply::Bulk(channel.clone()), Reply::Int(0)])
+                };
+                Reply::Each(channels.iter().map(left).collect())
             }
             (b"GET", [key]) => self.get(key).map_or(Reply::Nil, |entry| Reply::Bulk(entry.value.clone())),
             (b"SET", [key, value, rest @ ..]) => self.set(key, value, rest),

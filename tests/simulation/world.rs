@@ -338,8 +338,9 @@ impl World {
             let before = server.published.get(fastrand::usize(0..16)).map(|message| String::from_utf8_lossy(message));
             before.map(|message| message.into_owned()).unwrap_or_default()
         };
-        let message = match fastrand::u8(0..8) {
+        let message = match fastrand::u8(0..9) {
             7 => repeated,
+            8 => format!("wake 1 {hash}"),
             0 => "acquired x".to_owned(),
             1 => format!("released 1 {hash}"),
             2 => format!("released {} x", fastrand::u32(..)),

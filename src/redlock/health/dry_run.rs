@@ -16,7 +16,7 @@ use crate::{
             node::Node,
             pubsub::Notification,
         },
-        scripts::{Audience, Keys, RunTimes},
+        scripts::{Audience, Keys, RunTimes, Tell},
         session::LockSession,
     },
 };
@@ -134,7 +134,7 @@ async fn lead(node: &Node, session: &LockSession, times: &Times) -> Result<(), F
     session.next_token(wall_micros());
     let Keys { fence, runs, .. } = session.keys(&node.address);
     for cmd in [
-        session.acquisition(&node.address, times, false, None, None),
+        session.acquisition(&node.address, times, Tell::Nobody, None, None),
         session.extension(&node.address, times, None, None),
         session.release(&node.address, Audience::Nobody, ReleaseOptions::default(), RunTimes::default()),
         cmd(&["DEL", &fence]),

@@ -35,7 +35,7 @@ pub(crate) async fn check(config: &RedlockConfig, slots: u16, times: Times) -> a
         let session = LockSession::new(&lock, Slot::ONLY, "leaderrun --check", None, None)?;
         let (sender, notifications) = mpsc::channel(8);
         let channel = session.keys(&config.addresses[index]).channel;
-        let subscription = Subscription { channel, watchers: None, notifications: NotificationSender(sender) };
+        let subscription = Subscription { channel, second: None, notifications: NotificationSender(sender) };
         let node = Node::at(config, index, subscription, &patient);
         let mut health = examine(&node, &session, notifications, &times).await;
         health.findings.extend(terms::findings(&node, config, slots, &times).await);

@@ -137,15 +137,16 @@ impl Endpoint {
     }
 }
 
-/// Subscribes; first to the channel of watchers, so that none is taken for a standby.
+/// Subscribes; first to the second channel, so that no watcher is taken for a standby, and each standby can be woken.
 async fn subscribe(commands: &mut MultiplexedConnection, subscription: &Subscription) -> RedisResult<()> {
-    if let Some(watchers) = &subscription.watchers {
-        allowed(commands.subscribe(watchers).await)?;
+    if let Some(second) = &subscription.second {
+        allowed(commands.subscribe(second).await)?;
     }
     commands.subscribe(&subscription.channel).await
 }
 
-/// Lets a refusal pass: a watcher whose user may subscribe to the lock's channel alone is taken for a standby.
+/// Lets a refusal pass. Where the user may subscribe to the lock's channel alone, a watcher is taken for a standby, and a standby
+/// is woken only with all others.
 fn allowed(subscribed: RedisResult<()>) -> RedisResult<()> {
     subscribed.or_else(|error| if is_refusal(&error) { Ok(()) } else { Err(error) })
 }
@@ -202,8 +203,8 @@ impl Dialer<'_> {
         let budget = ByteBudget::default();
         let stream = LimitedStream::new(self.stream().await?, budget.clone());
         let mut pubsub = PubSub::new(&self.settings(ProtocolVersion::RESP2), stream).await?;
-        if let Some(watchers) = &subscription.watchers {
-            allowed(pubsub.subscribe(watchers).await)?;
+        if let Some(second) = &subscription.second {
+            allowed(pubsub.subscribe(second).await)?;
         }
         match pubsub.subscribe(&subscription.channel).await {
             Ok(()) => Ok(Messages::Separate { pubsub, budget, subscription: subscription.clone() }),

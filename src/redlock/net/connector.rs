@@ -151,10 +151,10 @@ impl Connector {
                     if is_separate {
                         forward = Messages::None.forward().boxed();
                     } else if let Some(subscription) = &self.endpoint.subscription {
-                        let (mut commands, channel) = (commands.clone(), subscription.channel.clone());
+                        let (mut commands, channels) = (commands.clone(), subscription.channels());
                         spawn(async move {
                             // A user who may not do this needs a connection that has never listened.
-                            if commands.unsubscribe(channel).await.is_err_and(|error| is_refusal(&error)) {
+                            if commands.unsubscribe(channels).await.is_err_and(|error| is_refusal(&error)) {
                                 requests.connection.notify_one();
                             }
                         });

@@ -27,6 +27,8 @@ pub(crate) enum Change {
     /// A leader has released its lock, with `listeners` standbys subscribed; `proof` shows it to nodes that don't know of it
     /// yet.
     Released { proof: Option<ReleaseProof>, listeners: u32 },
+    /// The same, but nobody else is told: only those `listeners` on our wake-up channel.
+    Woken { proof: Option<ReleaseProof>, listeners: u32 },
     /// The same, and its command has succeeded for this period.
     Done { proof: Option<ReleaseProof>, listeners: u32 },
     /// A leader has ended, and keeps the lock for `left`.
@@ -43,9 +45,16 @@ pub(crate) struct NotificationSender(pub mpsc::Sender<Notification>);
 #[derive(Clone)]
 pub(crate) struct Subscription {
     pub channel: String,
-    /// A second channel, without messages: those who subscribe to it as well only watch, and don't stand by.
-    pub watchers: Option<String>,
+    /// A second channel: for those who stand by one on which they are woken, for those who only watch that of watchers.
+    pub second: Option<String>,
     pub notifications: NotificationSender,
+}
+
+impl Subscription {
+    /// Returns all channels, in the order in which to subscribe to them.
+    pub(crate) fn channels(&self) -> Vec<String> {
+        self.second.iter().chain([&self.channel]).cloned().collect()
+    }
 }
 
 impl NotificationSender {
@@ -72,7 +81,7 @@ impl NotificationSender {
     }
 }
 
-/// Reads `acquired PROOF`, `released LISTENERS PROOF`, `done LISTENERS PROOF` or `held LISTENERS MILLISECONDS`, each with
+/// Reads `acquired PROOF`, `released LISTENERS PROOF`, `wake LISTENERS PROOF`, `done LISTENERS PROOF` or `held LISTENERS MILLISECONDS`, each with
 /// the number of the slot after it where there are several. Returns `None` for any other message.
 pub(crate) fn parse(text: &str) -> Option<Notification> {
     let (word, rest) = text.split_once(' ')?;
@@ -83,6 +92,7 @@ pub(crate) fn parse(text: &str) -> Option<Notification> {
     let change = match word {
         "acquired" => Change::Acquired { freed: proof },
         "released" => Change::Released { proof, listeners },
+        "wake" => Change::Woken { proof, listeners },
         "done" => Change::Done { proof, listeners },
         "held" => Change::Held { left: Duration::from_millis(subject.parse().ok()?), listeners },
         _ => return None,
@@ -100,6 +110,7 @@ mod tests {
         let message = |slot, change| Some(Notification::Message { slot, change });
         assert_eq!(parse("released 2 x"), message(1, Change::Released { proof: proof(), listeners: 2 }));
         assert_eq!(parse("released 2 x 3"), message(3, Change::Released { proof: proof(), listeners: 2 }));
+        assert_eq!(parse("wake 2 x 3"), message(3, Change::Woken { proof: proof(), listeners: 2 }));
         assert_eq!(parse("acquired "), message(1, Change::Acquired { freed: None }));
         assert_eq!(parse("acquired  3"), message(3, Change::Acquired { freed: None }));
         assert_eq!(parse("done 2  3"), message(3, Change::Done { proof: None, listeners: 2 }));

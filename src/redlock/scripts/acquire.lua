@@ -1,5 +1,5 @@
 -- KEYS: lock, fence, done, failures, runs.
--- ARGV: value, ttl (ms), token, startup grace (ms), whether to notify listeners (1 or 0), what proves that a lock was
+-- ARGV: value, ttl (ms), token, startup grace (ms), the channel whose listeners to notify (or empty), what proves that a lock was
 -- released (or empty), how often the command may fail (empty: don't check the period; 0: any number), the id of a server
 -- process that the candidate has known for the startup grace (or empty), the lock's channel, the run's record but for its
 -- start and the last brace.
@@ -60,8 +60,12 @@ redis.call('SET', KEYS[2], ARGV[3], 'EX', 2592000)
 if KEYS[6] and not (is_shared and redis.call('PTTL', KEYS[6]) > tonumber(ARGV[2])) then
   redis.call('SET', KEYS[6], ARGV[1], 'PX', ARGV[2])
 end
-if ARGV[5] == '1' then
-  redis.pcall('PUBLISH', ARGV[9], 'acquired ' .. ARGV[6] .. (ARGV[11] or ''))
+if ARGV[5] ~= '' then
+  local message = 'acquired ' .. ARGV[6] .. (ARGV[11] or '')
+  redis.pcall('PUBLISH', ARGV[5], message)
+  if ARGV[5] ~= ARGV[9] then
+    redis.pcall('PUBLISH', ARGV[9] .. ':watchers', message)
+  end
 end
 local now = 1000 * time[1] + math.floor(time[2] / 1000)
 -- A hundred runs are kept, by token, for 30 days after the last use. pcall: nobody leads less where that is not permitted.

@@ -27,11 +27,14 @@ const LIST: &str = script!("list.lua");
 const ANY_NUMBER: u16 = 0;
 
 /// What follows the name of a lock in the names of the keys and channels beside it.
-pub(crate) const KEY_SUFFIXES: [&str; 9] =
-    [FENCE, STEP_DOWN, DONE, FAILURES, KEY_DONE, KEY_FAILURES, RUNS_OF_LOCK, LAST_SUCCESS, WATCHERS];
+pub(crate) const KEY_SUFFIXES: [&str; 10] =
+    [FENCE, STEP_DOWN, DONE, FAILURES, KEY_DONE, KEY_FAILURES, RUNS_OF_LOCK, LAST_SUCCESS, WATCHERS, WAKE];
 
-/// What follows the name of a lock's channel in that of its watchers, also in release.lua.
+/// What follows the name of a lock's channel in that of its watchers, also in the scripts.
 const WATCHERS: &str = ":watchers";
+
+/// What follows the number in the name of a wake-up channel, also in release.lua.
+const WAKE: &str = ":wake";
 
 const FENCE: &str = ":fence";
 const STEP_DOWN: &str = ":step-down";
@@ -91,6 +94,11 @@ impl Keys {
         Keys { lock, channel, watchers, fence, step_down, runs, last_success, shared }
     }
 
+    /// Returns the name of the wake-up channel with this number.
+    pub(crate) fn wake_up(&self, number: u8) -> String {
+        format!("{}:{number}{WAKE}", self.channel)
+    }
+
     /// Returns what a message about the slot ends with.
     fn in_messages(&self) -> String {
         self.shared.as_ref().map(|shared| format!(" {}", shared.slot.number)).unwrap_or_default()
@@ -121,7 +129,12 @@ impl Keys {
         let keys: Vec<&String> = [&done, &failures, &self.runs].into_iter().chain(name).collect();
         let mut cmd = self.eval(ACQUIRE, &keys);
         cmd.arg(value.as_str()).arg(millis(*ttl)).arg(token.to_string()).arg(millis(*settle));
-        cmd.arg(u8::from(*tell)).arg(or_empty(freed.as_ref())).arg(most_failures);
+        let told = match tell {
+            Tell::Nobody => String::new(),
+            Tell::All => self.channel.clone(),
+            Tell::WokenWithUs { number } => self.wake_up(*number),
+        };
+        cmd.arg(told).arg(or_empty(freed.as_ref())).arg(most_failures);
         cmd.arg(settled.as_deref().unwrap_or_default()).arg(&self.channel);
         cmd.arg(present(value, *token));
         if self.shared.is_some() {
@@ -221,9 +234,17 @@ impl Keys {
 
     /// Returns a request to notify listeners of a release, in place of another node.
     pub(crate) fn tell_release(&self, proof: &ReleaseProof, audience: Audience, options: ReleaseOptions) -> Cmd {
-        let (word, subject) = self.message(proof, options);
+        self.tell(&[], audience, self.message(proof, options))
+    }
+
+    /// Returns a request to notify all listeners of a release, unless the lock is taken again.
+    pub(crate) fn tell_if_free(&self, proof: &ReleaseProof, options: ReleaseOptions) -> Cmd {
+        self.tell(&[&self.lock], Audience::All, self.message(proof, options))
+    }
+
+    fn tell(&self, locks: &[&String], audience: Audience, (word, subject): (&str, String)) -> Cmd {
         let mut cmd = redis::cmd("EVAL");
-        cmd.arg(TELL).arg(0).arg(&self.channel).arg(audience.not_counted()).arg(word).arg(subject);
+        cmd.arg(TELL).arg(locks.len()).arg(locks).arg(&self.channel).arg(audience.not_counted()).arg(word).arg(subject);
         cmd
     }
 
@@ -325,14 +346,25 @@ pub(crate) struct Acquisition {
     pub ttl: Duration,
     /// How long the server must have been up.
     pub settle: Duration,
-    /// Whether the node notifies listeners of the vote.
-    pub tell: bool,
+    /// Whom the node notifies of the vote.
+    pub tell: Tell,
     /// Proves the release of a lock. This node may not know of the release yet.
     pub freed: Option<ReleaseProof>,
     /// What the node checks in this period; `None`: nothing.
     pub once_per: Option<OncePer>,
     /// The id of a server process that we have known for the startup grace, whatever its uptime is.
     pub settled: Option<String>,
+}
+
+/// Whom a node notifies of a vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tell {
+    Nobody,
+    All,
+    /// Those who listen on the wake-up channel with this number: nobody else campaigns now.
+    WokenWithUs {
+        number: u8,
+    },
 }
 
 /// A note, and when it ends by the clock of the node that gets it.

@@ -99,6 +99,8 @@ pub(crate) enum ReleaseReply {
     Freed {
         /// How many stand by, if the node may and should count them.
         standbys: Option<u32>,
+        /// The node has notified some of them, and others not.
+        some_sleep: bool,
     },
     /// There was nothing of ours to release.
     NotOurs,
@@ -289,10 +291,10 @@ pub(crate) fn extended(value: Value) -> Option<ExtendReply> {
 /// Reads an answer of `release.lua`; returns `None` if it isn't one.
 pub(crate) fn released(value: Value) -> Option<ReleaseReply> {
     match strings(value)?.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["released", _, standbys] => {
+        ["released", _, standbys, woken] => {
             // One that has just stopped listening may be taken off twice.
             let standbys = standbys.parse::<i64>().ok().map(|standbys| u32::try_from(standbys).unwrap_or_default());
-            Some(ReleaseReply::Freed { standbys })
+            Some(ReleaseReply::Freed { standbys, some_sleep: !woken.is_empty() })
         }
         ["kept", _] => Some(ReleaseReply::NotOurs),
         _ => None,

@@ -8,7 +8,7 @@ use crate::{
     lease::{FencingToken, Quorums, Tally, Times, VoteResult},
     lock::{LockValue, NodesKey, Reason, ReleaseOptions, ReleaseProof, Slot, Terms},
     redlock::{
-        AcquireReply, Address, Audience, ExtendReply, Failure, LockSession, RunTimes,
+        AcquireReply, Address, Audience, ExtendReply, Failure, LockSession, RunTimes, Tell,
         outcome::{self, LostRound, NodeReply},
     },
 };
@@ -130,7 +130,7 @@ impl Decisions {
                         ReleaseProof::from_message(value["release"].as_str().expect("a hash"))
                     }
                 };
-                session.acquisition(&self.address, &self.times, false, freed.as_ref(), None)
+                session.acquisition(&self.address, &self.times, Tell::Nobody, freed.as_ref(), None)
             }
             Ask::Extend => session.extension(&self.address, &self.times, None, None),
             Ask::Withdraw => {
