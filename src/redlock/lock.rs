@@ -280,7 +280,10 @@ impl Redlock {
         };
         // A node's former master may still have our lock.
         let read = |vote: Vote| scripts::released(vote.answer).ok_or(Failure::StrangeAnswer);
-        let mut round = Round::ask_for_votes(&self.nodes, cmd, read);
+        // The one that notifies comes first: a node on this machine may take our processor as soon as it is asked.
+        let mut nodes = self.nodes.clone();
+        nodes.swap(0, teller.unwrap_or_default());
+        let mut round = Round::ask_for_votes(&nodes, cmd, read);
         // A node that has nothing of ours has released it, but doesn't keep it.
         let kept = options.hold.is_some();
         let confirms: fn(&ReleaseReply) -> bool =
