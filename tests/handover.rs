@@ -88,20 +88,45 @@ fn a_hundred_standbys_lead_one_after_another() {
     assert_eq!(witnesses.check().len(), 100);
 }
 
-#[test]
-fn a_release_that_wakes_a_frozen_standby_soon_wakes_the_others() {
+/// Hands over while somebody stands by whom each release wakes, and who never campaigns. `woken`: what he does on the node that has
+/// woken him, with the lock's name.
+fn hands_over_past_one_that_was_woken(woken: fn(&mut redis::Connection, &str)) {
     let servers = Servers::settled(3, TTL);
-    let (resource, witnesses) = (unique("frozen"), Witnesses::new());
+    let (resource, witnesses) = (unique("woken"), Witnesses::new());
     let start = || Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&[])).spawn();
     let _leader = start();
     witnesses.started(1);
-    let standbys = [(); 6].map(|()| start());
-    servers.listened_to(&resource, standbys.len());
-    for frozen in &standbys[1..] {
-        [frozen.guard(), frozen.pid()].into_iter().for_each(|process| signal(process, Signal::SIGSTOP));
+    let lock = format!("leaderrun:{resource}");
+    for server in &servers.0 {
+        let (mut listening, mut acting, lock) = (server.connect(), server.connect(), lock.clone());
+        std::thread::spawn(move || {
+            let mut listener = listening.as_pubsub();
+            let wake_ups = (0..256).map(|number| format!("{lock}:{number}:wake"));
+            listener.subscribe(wake_ups.chain([lock.clone()]).collect::<Vec<_>>()).expect("a subscription");
+            // Until the server ends.
+            while let Ok(message) = listener.get_message() {
+                if message.get_payload_bytes().starts_with(b"wake") {
+                    woken(&mut acting, &lock);
+                }
+            }
+        });
     }
+    let _standby = start();
+    servers.listened_to(&resource, 2);
     hands_over(&witnesses, 1);
     witnesses.check();
+}
+
+#[test]
+fn a_standby_that_is_woken_and_frozen_does_not_keep_the_others_waiting() {
+    hands_over_past_one_that_was_woken(|_, _| {});
+}
+
+#[test]
+fn a_standby_that_is_woken_and_reaches_one_node_alone_does_not_keep_the_others_waiting() {
+    hands_over_past_one_that_was_woken(|node, lock| {
+        redis::cmd("SET").arg(&[lock, "a lone vote", "PX", "1500"]).exec(node).expect("a vote");
+    });
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::join_all};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
@@ -27,7 +27,7 @@ use super::{
     scripts::{self, Audience, ExtendReply, ReleaseReply, RunTimes},
     session::LockSession,
     shortfall,
-    standby::StandbyWaiter,
+    standby::{ELECTED_WITHIN, StandbyWaiter},
 };
 use crate::{
     clock::{Moment, wall_micros},
@@ -45,9 +45,6 @@ use crate::{
 /// How many times in a row a token that was too small is followed by a larger one at once. A node that finds each one
 /// too small is not healthy.
 pub(crate) const STALE_AT_ONCE: u32 = 3;
-
-/// How long it takes one that was woken to get its votes on a busy machine, besides its requests' way to the nodes.
-const ELECTED_WITHIN: Duration = Duration::from_millis(20);
 
 /// The lock of one resource on all nodes.
 pub(crate) struct Redlock {
@@ -325,15 +322,19 @@ impl Redlock {
         }
     }
 
-    /// Notifies all who stand by, where only one was woken and doesn't lead soon: it may be frozen, or reach no quorum.
+    /// Notifies all who stand by, where only one was woken and doesn't lead soon: it may be frozen, or reach no quorum. Each node
+    /// does that unless it has voted, so that a vote which can't count keeps no more than its own node silent.
     async fn wake_all_unless_led(&self, round: &Round<ReleaseReply>, options: ReleaseOptions) {
         let some_sleep =
-            |reply: &&NodeReply<ReleaseReply>| matches!(reply.answer, Ok(ReleaseReply::Freed { some_sleep: true, .. }));
-        let Some(NodeReply { node, .. }) = round.replies().iter().find(some_sleep) else { return };
+            |reply: &NodeReply<ReleaseReply>| matches!(reply.answer, Ok(ReleaseReply::Freed { some_sleep: true, .. }));
+        if !round.replies().iter().any(some_sleep) {
+            return;
+        }
         let round_trip = Moment::now().since(round.sent());
         sleep((ELECTED_WITHIN + 2 * round_trip).min(self.times.answer_timeout())).await;
-        let node = &self.nodes[*node];
-        let _ = node.ask(self.session.tell_release_if_free(&node.address, options)).await;
+        let freed = outcome::nodes_that(round.replies(), |reply| matches!(reply, ReleaseReply::Freed { .. }));
+        let tell = |node: &Arc<Node>| node.ask(self.session.tell_release_if_free(&node.address, options));
+        join_all(self.nodes.iter().filter(|node| freed.contains(&node.index)).map(tell)).await;
     }
 }
 

@@ -14,6 +14,9 @@ use crate::{
     lock::ReleaseProof,
 };
 
+/// How long it takes one that was woken to get its votes on a busy machine, besides the leader's round trips. Then all are told.
+pub(crate) const ELECTED_WITHIN: Duration = Duration::from_millis(20);
+
 /// Waits on behalf of a standby, for all slots at once.
 pub(crate) struct StandbyWaiter {
     /// In the order of the slots.
@@ -123,7 +126,7 @@ impl StandbyWaiter {
 pub(crate) struct TakeoverTimer {
     /// How long a round takes.
     round_trip: Duration,
-    /// How many standbys listen, as far as is known.
+    /// How many standbys listen, by the last round that told. What a message says of that counts for its own turn alone.
     listeners: u32,
     /// What proves the release of the lock that was released last. A node that doesn't know of the release yet may treat
     /// that lock as free.
@@ -158,9 +161,10 @@ impl TakeoverTimer {
         self.freed.as_ref()
     }
 
-    /// Returns whether we have been woken for a campaign of which only those on our wake-up channel need to hear.
+    /// Returns whether only those on our wake-up channel need to hear of our campaign: the others are told of the release only if
+    /// it takes long.
     pub(crate) fn is_woken(&self) -> bool {
-        self.woken
+        self.woken && self.round_trip < ELECTED_WITHIN
     }
 
     /// Records how long a round took, and how many listen.
@@ -184,7 +188,8 @@ impl TakeoverTimer {
     pub(crate) fn begin(&mut self, free_in: Option<Duration>, times: &Times, now: Moment, chance: f64) {
         // Messages may be anybody's. After a ttl at the latest, what they say can be seen on the nodes.
         let latest = now + free_in.unwrap_or_default() + times.ttl() + times.drift();
-        self.go = free_in.map(|free_in| (now + free_in + times.drift() + self.turn(chance)).min(latest));
+        self.go =
+            free_in.map(|free_in| (now + free_in + times.drift() + self.turn(self.listeners, chance)).min(latest));
         self.latest = Some(latest);
         (self.released, self.woken) = (false, false);
     }
@@ -200,41 +205,37 @@ impl TakeoverTimer {
             {
                 self.woken = is_wake_up;
                 self.freed = proof.or(self.freed.take());
-                self.listeners = listeners;
-                let turn = now + self.turn(chance);
+                let turn = now + self.turn(listeners, chance);
                 self.go = [self.go, self.latest, Some(turn)].into_iter().flatten().min();
                 self.released = true;
             }
             Change::Woken { .. } => {}
             // Now the others know as well.
             Change::Released { .. } | Change::Done { .. } => self.woken = false,
-            Change::Held { left, listeners } => {
-                self.listeners = listeners;
-                self.put_off(now, left, times, chance);
-            }
+            Change::Held { left, listeners } => self.put_off(now, left, times, self.turn(listeners, chance)),
             // Our own vote isn't another candidate's: it must not make us wait for a ttl. If it is another's after all, that costs
             // a round.
             Change::Acquired { .. } if std::mem::take(&mut self.own_vote_told) => {}
             Change::Acquired { freed } => {
                 // Another node may report the release that this vote follows only later. It is nothing new then.
                 self.freed = freed.or(self.freed.take());
-                self.put_off(now, times.ttl(), times, chance);
+                self.put_off(now, times.ttl(), times, self.turn(self.listeners, chance));
             }
         }
     }
 
     /// Waits for a lock that, by a message, is taken for this long.
-    fn put_off(&mut self, now: Moment, taken: Duration, times: &Times, chance: f64) {
+    fn put_off(&mut self, now: Moment, taken: Duration, times: &Times, turn: Duration) {
         let longest = if broken!("longest_wait") { Duration::MAX } else { times.ttl() };
-        let go = now + taken.min(longest) + times.drift() + self.turn(chance);
+        let go = now + taken.min(longest) + times.drift() + turn;
         let latest = self.latest.filter(|_| !broken!("longest_wait"));
         self.go = Some(latest.map_or(go, |latest| go.min(latest)));
-        self.released = false;
+        (self.released, self.woken) = (false, false);
     }
 
-    /// Returns the time until our turn.
-    fn turn(&self, chance: f64) -> Duration {
-        handover_turn(self.listeners, self.round_trip, chance)
+    /// Returns the time until our turn among so many.
+    fn turn(&self, listeners: u32, chance: f64) -> Duration {
+        handover_turn(listeners, self.round_trip, chance)
     }
 }
 
@@ -293,6 +294,30 @@ mod tests {
         assert!(timer.goes_at() <= Some(latest));
         timer.hear(released("a"), &times, now, 0.9);
         assert!(timer.goes_at() <= Some(now + times.ttl() + times.drift()));
+        timer.hear(Change::Released { proof: None, listeners: u32::MAX }, &times, now, 0.9);
+        timer.begin(Some(Duration::ZERO), &times, now, 0.9);
+        assert_eq!(timer.goes_at(), Some(now + times.drift()), "a later turn");
+    }
+
+    #[test]
+    fn only_the_campaign_for_which_a_standby_was_woken_needs_no_other_to_hear_of_it() {
+        let (times, now) = (Times::new(Duration::from_secs(15), None).expect("times that fit"), Moment::now());
+        let woken = |then: &[Change]| {
+            let mut timer = waiting(&times, now);
+            timer.hear(Change::Woken { proof: ReleaseProof::from_message("a"), listeners: 1 }, &times, now, 0.0);
+            assert_eq!(timer.goes_at(), Some(now));
+            then.iter().for_each(|change| timer.hear(change.clone(), &times, now, 0.0));
+            timer
+        };
+        assert!(woken(&[]).is_woken());
+        assert!(!woken(&[released("a")]).is_woken(), "all are told");
+        assert!(
+            !woken(&[Change::Acquired { freed: None }]).is_woken(),
+            "it campaigns when the votes could have expired"
+        );
+        let mut far = woken(&[]);
+        far.learn(2 * ELECTED_WITHIN, None);
+        assert!(!far.is_woken(), "all are told before its request arrives");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the nodes report without being asked: messages on the lock's channel, and that a connection is up again.
+//! What the nodes report without being asked: messages on the lock's channels, and that a connection is up again.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub(crate) enum Change {
 #[derive(Clone)]
 pub(crate) struct NotificationSender(pub mpsc::Sender<Notification>);
 
-/// A channel, and where its messages go.
+/// Channels, and where their messages go.
 #[derive(Clone)]
 pub(crate) struct Subscription {
     pub channel: String,
@@ -81,8 +81,8 @@ impl NotificationSender {
     }
 }
 
-/// Reads `acquired PROOF`, `released LISTENERS PROOF`, `wake LISTENERS PROOF`, `done LISTENERS PROOF` or `held LISTENERS MILLISECONDS`, each with
-/// the number of the slot after it where there are several. Returns `None` for any other message.
+/// Reads `acquired PROOF`, `held LISTENERS MILLISECONDS`, or `released`, `wake` or `done` with `LISTENERS PROOF`, each with the
+/// number of the slot after it where there are several. Returns `None` for any other message.
 pub(crate) fn parse(text: &str) -> Option<Notification> {
     let (word, rest) = text.split_once(' ')?;
     let (listeners, rest) = if word == "acquired" { ("0", rest) } else { rest.split_once(' ')? };

@@ -51,9 +51,9 @@ if name and string.find(name, string.match(ARGV[1], '"slots":%d+,'), 1, true) th
   end
 end
 redis.call('SET', KEYS[2], ARGV[3], 'EX', 2592000)
--- Returns a wake-up channel on which somebody stands by, and how many do. The search begins anywhere: the token counts
--- microseconds.
-local function wake_up_channel()
+-- Wakes those who stand by on one of the wake-up channels. Returns how many; empty: nobody can be woken. The search
+-- begins anywhere: the token counts microseconds.
+local function wake_some()
   for from = ARGV[3] % 256, ARGV[3] % 256 + 240, 16 do
     local channels = {}
     for number = from, from + 15 do
@@ -62,10 +62,12 @@ local function wake_up_channel()
     local listeners = redis.pcall('PUBSUB', 'NUMSUB', unpack(channels))
     for at = 2, 32, 2 do
       if (listeners[at] or 0) > 0 then
-        return listeners[at - 1], listeners[at]
+        local told = redis.pcall('PUBLISH', listeners[at - 1], 'wake ' .. listeners[at] .. ' ' .. ARGV[7])
+        return type(told) == 'number' and told or ''
       end
     end
   end
+  return ''
 end
 -- How many stand by: those who only watch listen to both channels. Empty: that isn't known. How many of them are woken, if
 -- others are not.
@@ -75,16 +77,14 @@ if ARGV[4] ~= '' then
   local listeners = redis.pcall('PUBSUB', 'NUMSUB', ARGV[4], ARGV[4] .. ':watchers')
   local others = (listeners[2] or 0) - ARGV[5]
   standbys = listeners[4] and others - listeners[4] or ''
-  local channel, number
-  if ARGV[6] == 'released' and ARGV[5] == '0' and (tonumber(standbys) or others) > 1 then
-    channel, number = wake_up_channel()
+  local message = ARGV[6] .. ' ' .. others .. ' ' .. ARGV[7]
+  if ARGV[6] == 'released' and ARGV[5] == '0' and standbys ~= '' and standbys > 1 then
+    woken = wake_some()
   end
-  if channel then
-    woken = number
-    redis.pcall('PUBLISH', channel, 'wake ' .. woken .. ' ' .. ARGV[7])
-    redis.pcall('PUBLISH', ARGV[4] .. ':watchers', ARGV[6] .. ' ' .. others .. ' ' .. ARGV[7])
+  if woken ~= '' then
+    redis.pcall('PUBLISH', ARGV[4] .. ':watchers', message)
   elseif ARGV[6] ~= '' then
-    redis.pcall('PUBLISH', ARGV[4], ARGV[6] .. ' ' .. others .. ' ' .. ARGV[7])
+    redis.pcall('PUBLISH', ARGV[4], message)
   end
 end
 return {'released', ARGV[3], standbys, woken}
