@@ -276,6 +276,35 @@ fn a_leader_is_elected_and_stays_while_one_chunk_in_ten_is_lost_with_its_connect
     survives_resets(10);
 }
 
+#[test]
+fn a_candidate_puts_off_none_that_listen_while_a_quorum_is_silent() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, mut listener) = (unique("silent"), servers.0[0].connect());
+    let channel = format!("leaderrun:{resource}");
+    for server in &servers.0 {
+        server.query::<()>(&["SET", &channel, "gate", "PX", "60000"]);
+    }
+    let candidate = Leaderrun::on(&servers, &resource, TTL).args(["-vv", "true"]).spawn();
+    let lost = || candidate.stderr().matches("lost a round").count();
+    servers.listened_to(&resource, 1);
+    eventually("its round after it listens", || (lost() >= 2).then_some(()));
+    servers.0[1..].iter().for_each(Server::freeze);
+    servers.0[0].query::<()>(&["DEL", &channel]);
+    let mut listener = listener.as_pubsub();
+    listener.subscribe(&channel).expect("a subscription");
+    let mut next = || listener.get_message().expect("a message").get_payload::<String>().expect("text");
+    // In the first round it can't know yet. Which node tells of a vote is drawn anew each time.
+    for round in 0..8 {
+        let before = lost();
+        let released = format!("released 1 {round}");
+        servers.0[0].query::<u32>(&["PUBLISH", &channel, &released]);
+        eventually("a round", || (lost() > before).then_some(()));
+        servers.0[0].query::<u32>(&["PUBLISH", &channel, "nothing more"]);
+        let heard: Vec<_> = std::iter::from_fn(|| Some(next()).filter(|message| message != "nothing more")).collect();
+        assert!(round == 0 || heard == [released], "{heard:?}");
+    }
+}
+
 /// A node that nothing is behind.
 const DEAD: &str = "redis://127.0.0.1:1";
 

@@ -132,17 +132,18 @@ impl Redlock {
 
     /// Picks the node that notifies listeners of a release: one, so that they are woken once.
     fn teller(&self) -> Option<usize> {
-        fastrand::choice(self.connected())
+        fastrand::choice(self.heard())
     }
 
     /// Picks the node that notifies listeners of a vote; `None` where we couldn't win, and would keep those who listen from it.
     pub(crate) fn vote_teller(&self) -> Option<usize> {
-        let connected = self.connected();
-        self.quorums.is_reached(&connected.iter().copied().collect()).then(|| fastrand::choice(connected)).flatten()
+        let heard = self.heard();
+        self.quorums.is_reached(&heard.iter().copied().collect()).then(|| fastrand::choice(heard)).flatten()
     }
 
-    fn connected(&self) -> Vec<usize> {
-        self.nodes.iter().filter(|node| node.is_connected()).map(|node| node.index).collect()
+    /// Returns the nodes that can be expected to answer.
+    fn heard(&self) -> Vec<usize> {
+        self.nodes.iter().filter(|node| node.is_heard()).map(|node| node.index).collect()
     }
 
     /// Waits until another round could end differently. After a race the next round comes soon, after random delays

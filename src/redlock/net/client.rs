@@ -1,6 +1,13 @@
 //! Requests to one server that end within their time, over a connection that a connector keeps up.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use redis::{Cmd, ConnectionAddr, Value};
 use tokio::time::timeout;
@@ -18,6 +25,8 @@ use crate::lease::Times;
 pub(super) struct Client {
     state: Arc<SharedState>,
     requests: Arc<ConnectionRequests>,
+    /// The last request whose end is known got no answer in time. A server that is frozen, or cut off, keeps its connections.
+    silent: Arc<AtomicBool>,
     has_tls: bool,
     answer_timeout: Duration,
     connect_timeout: Duration,
@@ -35,7 +44,7 @@ impl Client {
         let has_tls = endpoint.address.has_tls();
         let (state, requests) = Connector::start(endpoint, times);
         let (answer_timeout, connect_timeout) = (times.answer_timeout(), times.connect_timeout());
-        Client { state, requests, has_tls, answer_timeout, connect_timeout }
+        Client { state, requests, silent: Arc::default(), has_tls, answer_timeout, connect_timeout }
     }
 
     /// Sends a command and waits for the answer, for at most the answer timeout; before the first attempt to connect
@@ -60,7 +69,9 @@ impl Client {
         let within = self.answer_timeout + if is_first { self.connect_timeout } else { Duration::ZERO };
         let mut request = Request { client: self.clone(), cmd, of_new_master, retried: false, unconnected: None };
         async move {
-            match timeout(within, request.answer()).await {
+            let answered = timeout(within, request.answer()).await;
+            request.client.silent.store(answered.is_err(), Relaxed);
+            match answered {
                 Ok(answer) => answer,
                 // Why there was no connection says more than that there is still none.
                 Err(_) => Err(request.unconnected.unwrap_or(Failure::TimedOut)),
@@ -83,8 +94,9 @@ impl Client {
         self.requests.connection.notify_one();
     }
 
-    pub(super) fn is_connected(&self) -> bool {
-        self.state.read(|state| matches!(state, ConnectionState::Up(_)))
+    /// Returns whether there is a connection, and the server has not been silent.
+    pub(super) fn is_heard(&self) -> bool {
+        self.state.read(|state| matches!(state, ConnectionState::Up(_))) && !self.silent.load(Relaxed)
     }
 
     /// Returns the server at the other end of the connection, if there is one.

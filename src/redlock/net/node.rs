@@ -45,8 +45,9 @@ impl Node {
         Node { index, address, client: Client::new(endpoint, times), sentinels }
     }
 
-    pub(crate) fn is_connected(&self) -> bool {
-        self.client.is_connected()
+    /// Returns whether its server can be expected to answer.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.client.is_heard()
     }
 
     /// Returns whether Sentinels name its server.
