@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Leaderrun, Proxy, Server, Servers, Witnesses, eventually, unique};
+use nix::sys::signal::Signal;
+
+use crate::support::{Leaderrun, Mode, Proxy, Server, Servers, Witnesses, eventually, unique};
 
 const TTL: Duration = Duration::from_secs(2);
 
@@ -32,7 +34,7 @@ fn wait_for_listeners(servers: &Servers, resource: &str, number: usize) {
 /// Ends the leader's command and waits for the next one, which must start before the votes would expire.
 fn hands_over(witnesses: &Witnesses, leaderships: usize) {
     let last = witnesses.started(leaderships).pop().expect("a leader");
-    crate::support::signal(last.pid, nix::sys::signal::Signal::SIGKILL);
+    crate::support::signal(last.pid, Signal::SIGKILL);
     let ended = Instant::now();
     witnesses.started(leaderships + 1);
     assert!(ended.elapsed() < TTL / 3, "nobody was notified: {:?}", ended.elapsed());
@@ -249,7 +251,7 @@ fn a_candidate_that_can_reach_no_quorum_puts_off_none_that_listen() {
     servers.0[0].query::<u32>(&["PUBLISH", &channel, "nothing before"]);
     let first = listener.get_message().expect("a message").get_payload::<String>().expect("text");
     assert_eq!(first, "nothing before");
-    candidate.signal(nix::sys::signal::Signal::SIGTERM);
+    candidate.signal(Signal::SIGTERM);
     assert_eq!(candidate.wait().code(), 143);
 }
 
@@ -275,4 +277,22 @@ fn a_standby_that_cannot_reach_one_node_is_notified_by_another() {
         assert_eq!(standby.wait().code(), 0);
     }
     witnesses.check();
+}
+
+#[test]
+fn the_guard_of_a_dead_elector_releases_the_lock_on_a_far_node_too() {
+    let servers = Servers::settled(3, 4 * TTL);
+    let (resource, far) = (unique("far"), Proxy::new(servers.0[2].port, 1));
+    far.set(Mode::Late(Duration::from_millis(40)));
+    // To sign in takes a round trip.
+    let signed_in = far.url.replace("redis://", "redis://default:any@");
+    let urls = [servers.0[0].url(), servers.0[1].url(), signed_in].join(",");
+    let leader = Leaderrun::new().args(["-v", "-R", &urls, "-t", "8s", "-r", &resource, "sleep", "1000"]).spawn();
+    leader.reports(": started sleep");
+    eventually("the lock on all nodes", || (servers.locked(&resource) == 3).then_some(()));
+    let fence = || servers.0[2].get(&format!("{resource}:fence"));
+    let before = fence();
+    leader.signal(Signal::SIGKILL);
+    eventually("no lock", || (servers.locked(&resource) == 0).then_some(()));
+    assert_ne!(fence(), before, "a lock that expires doesn't raise the fence");
 }

@@ -74,6 +74,8 @@ pub(crate) struct Redlock {
     pub(crate) votes: Arc<KnownVotes>,
     pub(crate) clocks: Arc<KnownClocks>,
     pub(crate) report: Report,
+    /// Whether we release for a dead elector.
+    is_alone: bool,
 }
 
 impl Redlock {
@@ -122,6 +124,7 @@ impl Redlock {
             processes: KnownProcesses::default(),
             votes: Arc::new(KnownVotes::none(config.quorums.clone())),
             clocks: Arc::default(),
+            is_alone: false,
         }
     }
 
@@ -279,8 +282,13 @@ impl Redlock {
             if kept && !broken!("hold") { |reply| *reply != ReleaseReply::NotOurs } else { |_| true };
         round.decide(&self.quorums, confirms).await;
         let confirmed = self.quorums.is_reached(&outcome::nodes_that(round.replies(), confirms));
-        // The requests to the others are on their way; closing the connections now could cut them off.
-        round.wait_for_late().await;
+        if self.is_alone {
+            // Nodes that are far are still being connected to.
+            round.wait(self.times.connect_timeout()).await;
+        } else {
+            // The requests to the others are on their way; closing the connections now could cut them off.
+            round.wait_for_late().await;
+        }
         self.tell_of_release(teller, round.replies(), audience, options).await;
         self.votes_out = false;
         if confirmed {
@@ -325,7 +333,7 @@ pub(crate) async fn release_alone(
 ) -> bool {
     let sessions = vec![Arc::new(LockSession::proven(&config.lock, key))];
     let mut redlock = Redlock::with_sessions(config, sessions, times, &Report::silent());
-    redlock.votes_out = true;
+    (redlock.votes_out, redlock.is_alone) = (true, true);
     let succeeded = match note {
         Some(note) => matches!(redlock.extend(Some(note)).await, ExtendOutcome::Extended { .. }),
         None => false,
