@@ -4,24 +4,24 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use humantime::format_duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
 use super::{
-    known_clocks::KnownClocks,
-    known_votes::KnownVotes,
     lock::Redlock,
     net::node::Node,
     outcome::{self, LostRound, NodeReply, OtherTerms, Theirs},
     round::{Round, ask_one},
-    scripts::{self, AcquireReply, Audience, ExtendReply, RunTimes},
-    session::LockSession,
+    scripts::{self, AcquireReply, Audience, RunTimes},
     shortfall,
 };
 use crate::{
     clock::{Moment, wall_micros},
     event::Event,
     host::spawn,
-    lease::{FencingToken, Times},
+    lease::FencingToken,
     lock::{AcquireOutcome, Lease, NotAcquired, OtherServers, Reason, ReleaseKey, ReleaseOptions},
     once_per::Failures,
 };
@@ -257,42 +257,32 @@ impl Redlock {
 
     /// Extends a round that is won on the nodes that did not vote, so that the lease stands on all of them: otherwise
     /// one more failure could end a lease that looked healthy. Runs beside the leadership.
-    fn fill_in(&self, round: Round<AcquireReply>) {
+    fn fill_in(&mut self, round: Round<AcquireReply>) {
         if round.is_complete() && round.replies().iter().all(has_voted) {
             return;
         }
-        let (nodes, session, votes, times) = (self.nodes.clone(), self.session.clone(), self.votes.clone(), self.times);
-        let clocks = self.clocks.clone();
-        let until = times.lease_end(round.sent());
+        let extensions: Vec<_> = self.nodes.iter().map(|node| Arc::new(self.extension(node))).collect();
+        let (votes, until) = (self.votes.clone(), self.times.lease_end(round.sent()));
+        // By then, each vote that others had before our election has ended.
+        let votes_end = round.sent() + self.times.startup_grace();
         let fill = move |reply: NodeReply<AcquireReply>| {
-            let (node, session, votes, clocks) =
-                (nodes[reply.node].clone(), session.clone(), votes.clone(), clocks.clone());
+            let (extension, votes) = (extensions[reply.node].clone(), votes.clone());
             async move {
                 votes.hear_acquired(&reply, until);
                 if !has_voted(&reply) {
-                    extend_on(&node, &session, &votes, &clocks, &times).await;
+                    extension.fill_in(&votes, votes_end).await;
                 }
             }
         };
-        spawn(round.into_stream().for_each_concurrent(None, fill));
-    }
-}
-
-/// Extends on one node. A node that has granted a larger token to another candidate restores the lock only for an even
-/// larger one.
-async fn extend_on(node: &Arc<Node>, session: &LockSession, votes: &KnownVotes, clocks: &KnownClocks, times: &Times) {
-    let extend = async || {
-        let sent = Moment::now();
-        let start = session.leads_since().and_then(|since| clocks.at_first(node.index, since));
-        let extension = session.extension(&node.address, times, start, None);
-        let reply = ask_one(node, extension, scripts::extended).await;
-        votes.hear_extended(&reply, times.lease_end(sent));
-        clocks.hear(node.index, reply.answer.as_ref().ok().and_then(ExtendReply::time), sent);
-        reply.answer
-    };
-    if let Ok(ExtendReply::Overtaken { fence }) = extend().await {
-        session.overtake(fence, wall_micros());
-        let _ = extend().await;
+        let (stop, stopped) = oneshot::channel();
+        self.filling_in = Some(stop);
+        spawn(async move {
+            tokio::select! {
+                biased;
+                _ = stopped => {}
+                () = round.into_stream().for_each_concurrent(None, fill) => {}
+            }
+        });
     }
 }
 

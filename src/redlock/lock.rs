@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Result;
 use futures_util::StreamExt;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, sleep},
 };
 
@@ -72,6 +72,8 @@ pub(crate) struct Redlock {
     pub(crate) other_ttl: Option<Duration>,
     pub(crate) processes: KnownProcesses,
     pub(crate) votes: Arc<KnownVotes>,
+    /// Ends the task that extends where a leader lacks votes, once it is dropped.
+    pub(crate) filling_in: Option<oneshot::Sender<()>>,
     pub(crate) clocks: Arc<KnownClocks>,
     pub(crate) report: Report,
     /// Whether we release for a dead elector.
@@ -123,6 +125,7 @@ impl Redlock {
             other_ttl: None,
             processes: KnownProcesses::default(),
             votes: Arc::new(KnownVotes::none(config.quorums.clone())),
+            filling_in: None,
             clocks: Arc::default(),
             is_alone: false,
         }
@@ -213,9 +216,14 @@ impl Redlock {
     fn ask_to_extend(&self, note: Option<&Note>) -> Round<ExtendReply> {
         let note = note.map(|note| (note.clone(), Moment::now() + note.lasts));
         Round::ask(&self.nodes, |node| {
-            let (node, session, clocks) = (node.clone(), self.session.clone(), self.clocks.clone());
-            Extension { node, session, clocks, times: self.times }.ask(note.clone())
+            let (extension, note) = (self.extension(node), note.clone());
+            async move { extension.ask(note).await }
         })
+    }
+
+    pub(super) fn extension(&self, node: &Arc<Node>) -> Extension {
+        let (node, session, clocks) = (node.clone(), self.session.clone(), self.clocks.clone());
+        Extension { node, session, clocks, times: self.times }
     }
 
     /// Takes in what the nodes still answer to an extension. A vote lasts until this moment.
@@ -258,6 +266,8 @@ impl Redlock {
     /// # Errors
     /// Which nodes have not confirmed it. What they hold expires by itself.
     pub(crate) async fn release(&mut self, options: ReleaseOptions) -> Result<Released, BackendFailure> {
+        // What is on its way comes before the release, and nothing may follow it.
+        self.filling_in = None;
         if !self.votes_out {
             return Ok(Released::default());
         }

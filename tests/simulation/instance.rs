@@ -125,6 +125,7 @@ impl Instance {
             _ => WaitPolicy::Forever,
         };
         let used = if self.schedule.lists { fastrand::usize(1..=nodes) } else { nodes };
+        self.ledger.uses(self.index, used);
         let verbose = if self.is_shown { 2 } else { 0 };
         Settings {
             resource: RESOURCE.into(),
