@@ -280,6 +280,23 @@ fn a_standby_that_cannot_reach_one_node_is_notified_by_another() {
 }
 
 #[test]
+fn the_guard_of_a_dead_elector_releases_the_lock_though_it_was_not_told_of_a_larger_token() {
+    let servers = Servers::settled(3, 4 * TTL);
+    let resource = unique("larger");
+    let leader = Leaderrun::on(&servers, &resource, 4 * TTL).args(["-v", "sleep", "1000"]).spawn();
+    leader.reports(": started sleep");
+    let key = format!("leaderrun:{resource}:fence");
+    // As an extension does just before its elector dies.
+    let larger = servers.0[0].query::<u64>(&["GET", &key]) + 1000;
+    for server in &servers.0 {
+        server.query::<()>(&["SET", &key, &larger.to_string()]);
+    }
+    leader.signal(Signal::SIGKILL);
+    eventually("no lock", || (servers.locked(&resource) == 0).then_some(()));
+    assert!(servers.0[0].query::<u64>(&["GET", &key]) > larger, "a lock that expires doesn't raise the fence");
+}
+
+#[test]
 fn the_guard_of_a_dead_elector_releases_the_lock_on_a_far_node_too() {
     let servers = Servers::settled(3, 4 * TTL);
     let (resource, far) = (unique("far"), Proxy::new(servers.0[2].port, 1));

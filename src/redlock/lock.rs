@@ -289,8 +289,12 @@ impl Redlock {
         // A node that has nothing of ours has released it, but doesn't keep it.
         let kept = options.hold.is_some();
         let confirms: fn(&ReleaseReply) -> bool =
-            if kept && !broken!("hold") { |reply| *reply != ReleaseReply::NotOurs } else { |_| true };
+            if kept && !broken!("hold") { |reply| !matches!(reply, ReleaseReply::NotOurs { .. }) } else { |_| true };
         round.decide(&self.quorums, confirms).await;
+        if self.is_alone && self.passes(round.replies()) {
+            round = Round::ask_for_votes(&self.nodes, cmd, read);
+            round.decide(&self.quorums, confirms).await;
+        }
         let confirmed = self.quorums.is_reached(&outcome::nodes_that(round.replies(), confirms));
         if self.is_alone {
             // Nodes that are far are still being connected to.
@@ -305,6 +309,18 @@ impl Redlock {
             return Ok(Released { standbys: outcome::standbys(&self.quorums, round.replies()) });
         }
         Err(BackendFailure::Shortfall(shortfall::of_releases(&self.nodes, &self.quorums, round.replies(), kept)))
+    }
+
+    /// Raises our token above those for which nodes have not released the lock. The elector may have died before it could tell its
+    /// guard of the token of its last extension. Returns whether the token was too small.
+    fn passes(&self, replies: &[NodeReply<ReleaseReply>]) -> bool {
+        let before = self.session.key().token;
+        for reply in outcome::answers(replies) {
+            if let ReleaseReply::NotOurs { fence } = reply {
+                self.session.overtake(*fence, wall_micros());
+            }
+        }
+        self.session.key().token > before
     }
 
     /// Lets another node that has released the lock notify listeners, too, if the node that was to do so has not released it, or

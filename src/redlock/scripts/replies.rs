@@ -100,8 +100,8 @@ pub(crate) enum ReleaseReply {
         /// How many stand by, if the node may and should count them.
         standbys: Option<u32>,
     },
-    /// There was nothing of ours to release.
-    NotOurs,
+    /// There was nothing of ours to release, or a larger token than the release's has been granted or extended.
+    NotOurs { fence: FencingToken },
 }
 
 /// What a node reports about a lock.
@@ -294,7 +294,7 @@ pub(crate) fn released(value: Value) -> Option<ReleaseReply> {
             let standbys = standbys.parse::<i64>().ok().map(|standbys| u32::try_from(standbys).unwrap_or_default());
             Some(ReleaseReply::Freed { standbys })
         }
-        ["kept", _] => Some(ReleaseReply::NotOurs),
+        ["kept", fence] => Some(ReleaseReply::NotOurs { fence: fence.parse().ok()? }),
         _ => None,
     }
 }
