@@ -61,7 +61,7 @@ impl Redlock {
             self.withdraw(&round.end());
             return AcquireOutcome::NotAcquired(NotAcquired { reason: twice, free_in: None });
         }
-        self.learn(&round);
+        let round_trip = Moment::now().since(round.sent());
         let mut decided = self.decide(&round);
         if matches!(decided, Err(LostRound::NoQuorum | LostRound::StartupGrace)) {
             // Nothing is urgent now, and the operator should learn as much as possible about each node. In a round that was ended
@@ -69,6 +69,7 @@ impl Redlock {
             round.wait_for_late().await;
             decided = self.decide(&round);
         }
+        self.learn(&round, round_trip);
         let other = if let Err(LostRound::OtherTerms(other)) = &decided { Some(other.clone()) } else { None };
         self.note_other_terms(other, round.replies());
         match (decided, &self.other_terms) {
@@ -141,7 +142,7 @@ impl Redlock {
     }
 
     /// Records what a round means for the next one: the fence to exceed, how long a round takes, and how many listen.
-    fn learn(&mut self, round: &Round<AcquireReply>) {
+    fn learn(&mut self, round: &Round<AcquireReply>, round_trip: Duration) {
         if let Some(fence) = outcome::fence_to_pass(&self.quorums, round.replies(), wall_micros()) {
             self.session.see(fence);
         }
@@ -152,7 +153,7 @@ impl Redlock {
             }
         }
         let listeners = outcome::listeners(&self.quorums, round.replies());
-        self.timer_mut().learn(Moment::now().since(round.sent()), listeners);
+        self.timer_mut().learn(round_trip, listeners);
     }
 
     fn win(
