@@ -290,7 +290,12 @@ impl World {
 
     /// Sets the clock of the last node, or deletes its lock, while the lease stands on all nodes: then that is harmless.
     async fn jump(self: Rc<Self>) {
-        let lock = |node: &Rc<Node>| Some(node.server()?.borrow().get(RESOURCE.as_bytes())?.value.clone());
+        // With the token: the vote of a round that was lost may still be there, and is about to be given back.
+        let lock = |node: &Rc<Node>| {
+            let server = node.server()?;
+            let get = |key: &str| Some(server.borrow().get(key.as_bytes())?.value.clone());
+            Some((get(RESOURCE)?, get(&format!("{RESOURCE}:fence"))?))
+        };
         let locks: Vec<_> = self.nodes.iter().map(lock).collect();
         let Some(node) = self.nodes.last().filter(|_| locks[0].is_some() && locks.iter().all(|lock| *lock == locks[0]))
         else {
