@@ -14,7 +14,7 @@ use super::{
     net::node::Node,
     outcome::{self, LostRound, NodeReply, OtherTerms, Theirs},
     round::{Round, ask_one},
-    scripts::{self, AcquireReply, Audience, RunTimes},
+    scripts::{self, AcquireReply, Answer, Audience, RunTimes},
     shortfall,
 };
 use crate::{
@@ -195,7 +195,15 @@ impl Redlock {
             // its votes as well.
             ref reason if reason.is_other_terms() => Some(self.times.ttl().mul_f64(fastrand::f64())),
             _ => {
-                let free_in = outcome::free_in(self.nodes.len(), &replies, &self.times, fastrand::f64());
+                let mut free_in = outcome::free_in(self.nodes.len(), &replies, &self.times, fastrand::f64());
+                // A node whose clock was set back may say more than it takes until we have known it for long enough.
+                let (startup_grace, now) = (self.times.startup_grace(), Moment::now());
+                for node in
+                    outcome::nodes_that(&replies, |acquired| matches!(acquired.answer, Answer::StartupGrace { .. }))
+                {
+                    let known_in = self.processes.known_in(node, startup_grace, now).max(self.times.retry_after());
+                    free_in[node] = free_in[node].map(|left| left.min(known_in));
+                }
                 self.quorums.reached_at(|node| free_in[node])
             }
         };

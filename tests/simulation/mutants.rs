@@ -101,7 +101,7 @@ fn a_tie_that_is_taken_for_anothers_leadership_is_found() {
 
 #[test]
 fn a_step_down_that_is_looked_for_in_the_first_answers_only_is_found() {
-    is_found("step_down", 141, |schedule| {
+    is_found("step_down", 217, |schedule| {
         schedule.far && schedule.nodes > 2 && schedule.command_lasts > schedule.times.ttl()
     });
 }
