@@ -1,6 +1,6 @@
 //! Concludes a leadership: what its end means for the other instances.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use tokio::{task::yield_now, time::sleep};
 
@@ -75,8 +75,33 @@ pub(crate) async fn conclude(
     }
     if let LeadershipOutcome::Exited(_) | LeadershipOutcome::TimedOut = ended.outcome {
         conclusion.release.hold = settings.hold.and_then(|hold| rest(hold, ended.began));
+        if let (Some(hold), None) = (settings.hold, conclusion.release.hold)
+            && let Err(why) = has_led_alone_for(hold, ended, backend).await
+        {
+            report_not_held(&why, settings);
+        }
     }
     conclusion
+}
+
+/// Reports that the lock was not kept, or not for as long as it should be.
+pub(crate) fn report_not_held(why: &BackendFailure, settings: &Settings) {
+    settings.report.error(Event::NotRecorded, format_args!("the lock could not be kept for --hold: {why}"));
+}
+
+/// Checks that nobody else has led since in a period that is over: we may have been stopped for longer than the lease was to last. An
+/// extension shows it, since nodes that have granted a larger token refuse that.
+///
+/// # Errors
+/// Why somebody else may have led.
+async fn has_led_alone_for(period: Duration, ended: &LeadershipEnd, backend: &Backend) -> Result<(), BackendFailure> {
+    if ended.alone_until.is_none_or(|until| ended.began + period <= until) {
+        return Ok(());
+    }
+    match backend.extend(None).await {
+        ExtendOutcome::Extended { .. } => Ok(()),
+        ExtendOutcome::Lost(why) | ExtendOutcome::Failed(why) => Err(why),
+    }
 }
 
 /// Returns how the command failed, if that was its own doing.
@@ -139,6 +164,7 @@ async fn note_success(
 ) -> Result<bool, BackendFailure> {
     loop {
         let Some(note) = once.success(&settings.holder, ended.token, ended.began) else {
+            has_led_alone_for(once.period, ended, backend).await?;
             return Ok(broken!("done_with_note"));
         };
         let why = match backend.extend(Some(&note)).await {

@@ -8,7 +8,7 @@ use tokio::{runtime::Builder, task::yield_now};
 use crate::{
     backend::{self, Backend},
     clock::Moment,
-    conclude::conclude,
+    conclude::{conclude, report_not_held},
     election::{self, ElectionEnd},
     event::Event,
     exit::Exit,
@@ -193,8 +193,7 @@ async fn release(
         Err(why) => why,
     };
     if options.hold.is_some() {
-        let message = format_args!("the lock could not be kept for --hold: {why}");
-        settings.report.error(Event::NotRecorded, message);
+        report_not_held(&why, settings);
     } else {
         settings.report.info(Event::NotReleased, format_args!("{why}; what they hold runs out by itself"));
     }

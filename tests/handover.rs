@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Leaderrun, Proxy, Server, Servers, Witnesses, eventually, signal, unique};
+use crate::support::{Leaderrun, Mode, Proxy, Server, Servers, Witnesses, eventually, signal, unique};
 
 const TTL: Duration = Duration::from_secs(2);
 
@@ -347,4 +347,39 @@ fn a_standby_that_cannot_reach_one_node_is_notified_by_another() {
         assert_eq!(standby.wait().code(), 0);
     }
     witnesses.check();
+}
+
+#[test]
+fn the_guard_of_a_dead_elector_releases_the_lock_though_it_was_not_told_of_a_larger_token() {
+    let servers = Servers::settled(3, 4 * TTL);
+    let resource = unique("larger");
+    let leader = Leaderrun::on(&servers, &resource, 4 * TTL).args(["-v", "sleep", "1000"]).spawn();
+    leader.reports(": started sleep");
+    let key = format!("leaderrun:{resource}:fence");
+    // As an extension does just before its elector dies.
+    let larger = servers.0[0].query::<u64>(&["GET", &key]) + 1000;
+    for server in &servers.0 {
+        server.query::<()>(&["SET", &key, &larger.to_string()]);
+    }
+    leader.signal(Signal::SIGKILL);
+    eventually("no lock", || (servers.locked(&resource) == 0).then_some(()));
+    assert!(servers.0[0].query::<u64>(&["GET", &key]) > larger, "a lock that expires doesn't raise the fence");
+}
+
+#[test]
+fn the_guard_of_a_dead_elector_releases_the_lock_on_a_far_node_too() {
+    let servers = Servers::settled(3, 4 * TTL);
+    let (resource, far) = (unique("far"), Proxy::new(servers.0[2].port, 1));
+    far.set(Mode::Late(Duration::from_millis(40)));
+    // To sign in takes a round trip.
+    let signed_in = far.url.replace("redis://", "redis://default:any@");
+    let urls = [servers.0[0].url(), servers.0[1].url(), signed_in].join(",");
+    let leader = Leaderrun::new().args(["-v", "-R", &urls, "-t", "8s", "-r", &resource, "sleep", "1000"]).spawn();
+    leader.reports(": started sleep");
+    eventually("the lock on all nodes", || (servers.locked(&resource) == 3).then_some(()));
+    let fence = || servers.0[2].get(&format!("{resource}:fence"));
+    let before = fence();
+    leader.signal(Signal::SIGKILL);
+    eventually("no lock", || (servers.locked(&resource) == 0).then_some(()));
+    assert_ne!(fence(), before, "a lock that expires doesn't raise the fence");
 }

@@ -140,6 +140,26 @@ fn all_give_up_once_the_attempts_are_used_up() {
 }
 
 #[test]
+fn a_success_that_a_stopped_instance_cannot_record_before_another_runs_sets_the_exit_status() {
+    const TTL: Duration = Duration::from_secs(3);
+    let servers = Servers::settled(3, TTL);
+    let resource = unique("stopped");
+    let once =
+        |command: &[&str]| Leaderrun::on(&servers, &resource, TTL).args(["-v", "--once-per", "8s"]).args(command);
+    let stopped = once(&["sleep", "1"]).spawn();
+    stopped.reports(": started sleep");
+    stopped.signal(Signal::SIGSTOP);
+    let began = Instant::now();
+    // Its lease runs out.
+    assert_eq!(once(&["true"]).output().code(), 0);
+    eventually("the end of the period", || (began.elapsed() > Duration::from_secs(8)).then_some(()));
+    stopped.signal(Signal::SIGCONT);
+    let output = stopped.wait();
+    assert_eq!(output.code(), 74, "{}", output.stderr);
+    assert!(output.stderr.contains("succeeded, but that could not be recorded: 0 of 3 nodes"), "{}", output.stderr);
+}
+
+#[test]
 fn a_success_that_no_quorum_records_sets_the_exit_status_and_stays_on_the_other_nodes() {
     let mut servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("unrecorded"), Witnesses::new());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Leaderrun, Mode, Proxy, Server, Servers, Witnesses, unique};
+use crate::support::{Leaderrun, Mode, Proxy, Running, Server, Servers, Witnesses, eventually, unique};
 
 /// A node that answers later than a twentieth of it isn't heard, also on a busy host.
 const TTL: Duration = Duration::from_secs(8);
@@ -57,6 +57,44 @@ fn a_server_that_has_died_is_replaced_and_two_are_added() {
 fn from_three_servers_to_one() {
     let Servers(all) = &Servers::settled(3, TTL);
     changes(&[&all[0], &all[1], &all[2]], &[&all[2]]);
+}
+
+/// Starts a leader with three servers while the first one has a candidate's vote.
+fn leads_beside_a_vote(all: &[Server], resource: &str) -> Running {
+    let candidate = r#"{"id":"1","holder":"candidate","nodes":3}"#;
+    all[0].query::<()>(&["SET", &format!("leaderrun:{resource}"), candidate, "PX", "60000"]);
+    let leader = run(&urls(&[&all[0], &all[1], &all[2]]), resource).args(["-v", "--", "sleep", "1000"]).spawn();
+    leader.reports(": leads");
+    leader
+}
+
+#[test]
+fn a_vote_that_is_given_back_is_the_leaders_before_its_next_extension() {
+    let Servers(all) = &Servers::settled(3, TTL);
+    let resource = unique("list");
+    let key = format!("leaderrun:{resource}");
+    let leader = leads_beside_a_vote(all, &resource);
+    let left = |server: &Server| server.query::<i64>(&["PTTL", &key]);
+    eventually("a part of the lease is over", || (left(&all[1]) < 7900).then_some(()));
+    all[0].query::<()>(&["DEL", &key]);
+    eventually("the leader's lock", || all[0].lock(&resource));
+    // An extension would have written both at once.
+    let [first, second] = [&all[0], &all[1]].map(left);
+    assert!(first > second + 50, "{first} and {second} ms");
+    leader.signal(nix::sys::signal::Signal::SIGTERM);
+    leader.wait();
+}
+
+#[test]
+fn one_that_finds_another_list_after_a_candidates_vote_stops() {
+    let Servers(all) = &Servers::settled(3, TTL);
+    let resource = unique("list");
+    let leader = leads_beside_a_vote(all, &resource);
+    let other = r#"{"id":"2","holder":"web-2","nodes":1}"#;
+    all[0].query::<()>(&["SET", &format!("leaderrun:{resource}"), other, "PX", "60000"]);
+    let leader = leader.wait();
+    assert_eq!(leader.code(), 76, "{}", leader.stderr);
+    assert!(leader.stderr.contains("lost the lease: web-2, whose lock is on redis://"), "{}", leader.stderr);
 }
 
 #[test]

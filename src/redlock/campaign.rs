@@ -4,24 +4,24 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use humantime::format_duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
 use super::{
-    known_clocks::KnownClocks,
-    known_votes::KnownVotes,
     lock::Redlock,
     net::node::Node,
     outcome::{self, LostRound, NodeReply, OtherTerms, Theirs},
     round::{Round, ask_one},
-    scripts::{self, AcquireReply, Audience, ExtendReply, RunTimes, Tell},
-    session::LockSession,
+    scripts::{self, AcquireReply, Answer, Audience, RunTimes, Tell},
     shortfall,
 };
 use crate::{
     clock::{Moment, wall_micros},
     event::Event,
     host::spawn,
-    lease::{FencingToken, Times},
+    lease::FencingToken,
     lock::{AcquireOutcome, Lease, NotAcquired, OtherServers, Reason, ReleaseKey, ReleaseOptions},
     once_per::Failures,
 };
@@ -61,7 +61,7 @@ impl Redlock {
             self.withdraw(&round.end());
             return AcquireOutcome::NotAcquired(NotAcquired { reason: twice, free_in: None });
         }
-        self.learn(&round);
+        let round_trip = Moment::now().since(round.sent());
         let mut decided = self.decide(&round);
         if matches!(decided, Err(LostRound::NoQuorum | LostRound::StartupGrace)) {
             // Nothing is urgent now, and the operator should learn as much as possible about each node. In a round that was ended
@@ -69,6 +69,7 @@ impl Redlock {
             round.wait_for_late().await;
             decided = self.decide(&round);
         }
+        self.learn(&round, round_trip);
         let other = if let Err(LostRound::OtherTerms(other)) = &decided { Some(other.clone()) } else { None };
         self.note_other_terms(other, round.replies());
         match (decided, &self.other_terms) {
@@ -143,7 +144,7 @@ impl Redlock {
     }
 
     /// Records what a round means for the next one: the fence to exceed, how long a round takes, and how many listen.
-    fn learn(&mut self, round: &Round<AcquireReply>) {
+    fn learn(&mut self, round: &Round<AcquireReply>, round_trip: Duration) {
         if let Some(fence) = outcome::fence_to_pass(&self.quorums, round.replies(), wall_micros()) {
             self.session.see(fence);
         }
@@ -154,7 +155,7 @@ impl Redlock {
             }
         }
         let listeners = outcome::listeners(&self.quorums, round.replies());
-        self.timer_mut().learn(Moment::now().since(round.sent()), listeners);
+        self.timer_mut().learn(round_trip, listeners);
     }
 
     fn win(
@@ -196,7 +197,15 @@ impl Redlock {
             // its votes as well.
             ref reason if reason.is_other_terms() => Some(self.times.ttl().mul_f64(fastrand::f64())),
             _ => {
-                let free_in = outcome::free_in(self.nodes.len(), &replies, &self.times, fastrand::f64());
+                let mut free_in = outcome::free_in(self.nodes.len(), &replies, &self.times, fastrand::f64());
+                // A node whose clock was set back may say more than it takes until we have known it for long enough.
+                let (startup_grace, now) = (self.times.startup_grace(), Moment::now());
+                for node in
+                    outcome::nodes_that(&replies, |acquired| matches!(acquired.answer, Answer::StartupGrace { .. }))
+                {
+                    let known_in = self.processes.known_in(node, startup_grace, now).max(self.times.retry_after());
+                    free_in[node] = free_in[node].map(|left| left.min(known_in));
+                }
                 self.quorums.reached_at(|node| free_in[node])
             }
         };
@@ -259,42 +268,32 @@ impl Redlock {
 
     /// Extends a round that is won on the nodes that did not vote, so that the lease stands on all of them: otherwise
     /// one more failure could end a lease that looked healthy. Runs beside the leadership.
-    fn fill_in(&self, round: Round<AcquireReply>) {
+    fn fill_in(&mut self, round: Round<AcquireReply>) {
         if round.is_complete() && round.replies().iter().all(has_voted) {
             return;
         }
-        let (nodes, session, votes, times) = (self.nodes.clone(), self.session.clone(), self.votes.clone(), self.times);
-        let clocks = self.clocks.clone();
-        let until = times.lease_end(round.sent());
+        let extensions: Vec<_> = self.nodes.iter().map(|node| Arc::new(self.extension(node))).collect();
+        let (votes, until) = (self.votes.clone(), self.times.lease_end(round.sent()));
+        // By then, each vote that others had before our election has ended.
+        let votes_end = round.sent() + self.times.startup_grace();
         let fill = move |reply: NodeReply<AcquireReply>| {
-            let (node, session, votes, clocks) =
-                (nodes[reply.node].clone(), session.clone(), votes.clone(), clocks.clone());
+            let (extension, votes) = (extensions[reply.node].clone(), votes.clone());
             async move {
                 votes.hear_acquired(&reply, until);
                 if !has_voted(&reply) {
-                    extend_on(&node, &session, &votes, &clocks, &times).await;
+                    extension.fill_in(&votes, votes_end).await;
                 }
             }
         };
-        spawn(round.into_stream().for_each_concurrent(None, fill));
-    }
-}
-
-/// Extends on one node. A node that has granted a larger token to another candidate restores the lock only for an even
-/// larger one.
-async fn extend_on(node: &Arc<Node>, session: &LockSession, votes: &KnownVotes, clocks: &KnownClocks, times: &Times) {
-    let extend = async || {
-        let sent = Moment::now();
-        let start = session.leads_since().and_then(|since| clocks.at_first(node.index, since));
-        let extension = session.extension(&node.address, times, start, None);
-        let reply = ask_one(node, extension, scripts::extended).await;
-        votes.hear_extended(&reply, times.lease_end(sent));
-        clocks.hear(node.index, reply.answer.as_ref().ok().and_then(ExtendReply::time), sent);
-        reply.answer
-    };
-    if let Ok(ExtendReply::Overtaken { fence }) = extend().await {
-        session.overtake(fence, wall_micros());
-        let _ = extend().await;
+        let (stop, stopped) = oneshot::channel();
+        self.filling_in = Some(stop);
+        spawn(async move {
+            tokio::select! {
+                biased;
+                _ = stopped => {}
+                () = round.into_stream().for_each_concurrent(None, fill) => {}
+            }
+        });
     }
 }
 

@@ -1,14 +1,25 @@
 //! An extension on one node, which may leave a note there.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
 
 use super::{
     known_clocks::{KnownClocks, NodeTime},
+    known_votes::KnownVotes,
     net::{failure::Failure, node::Node},
+    outcome::NodeReply,
     scripts::{self, DatedNote, ExtendReply},
     session::LockSession,
 };
-use crate::{clock::Moment, lease::Times, once_per::Note};
+use crate::{
+    clock::{Moment, wall_micros},
+    lease::Times,
+    once_per::Note,
+};
+
+/// The first pause before a node that has another's vote is asked again. Each pause is twice as long as the one before it.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
 /// What it takes to extend on a node.
 pub(crate) struct Extension {
@@ -19,12 +30,42 @@ pub(crate) struct Extension {
 }
 
 impl Extension {
+    /// Extends on a node that did not vote for us. While it has the vote of another candidate, asks again until this moment: that
+    /// candidate gives it back, and the next one to get it may have another list and not know that we lead.
+    pub(crate) async fn fill_in(&self, votes: &KnownVotes, until: Moment) {
+        let mut pause = FIRST_PAUSE;
+        while self.is_refused(votes).await && votes.other_list().is_none() && Moment::now() + pause < until {
+            if broken!("asked_again") {
+                return;
+            }
+            sleep(pause).await;
+            pause = (2 * pause).min(self.times.retry_after());
+        }
+    }
+
+    /// Extends, and returns whether the node refuses that. One that has granted a larger token to another candidate restores the
+    /// lock only for an even larger one.
+    async fn is_refused(&self, votes: &KnownVotes) -> bool {
+        let extend = async || {
+            let sent = Moment::now();
+            let reply = NodeReply { node: self.node.index, answer: self.ask(None).await };
+            votes.hear_extended(&reply, self.times.lease_end(sent));
+            reply.answer
+        };
+        let mut answer = extend().await;
+        if let Ok(ExtendReply::Overtaken { fence }) = answer {
+            self.session.overtake(fence, wall_micros());
+            answer = extend().await;
+        }
+        answer.is_ok_and(|reply| !reply.is_vote())
+    }
+
     /// Extends, and leaves a note that ends at this moment. The node gets the moment by its own clock: a node that hasn't told
     /// that yet does so in answer to an extension without the note.
     ///
     /// # Errors
     /// Why there is no answer that counts.
-    pub(crate) async fn ask(self, note: Option<(Note, Moment)>) -> Result<ExtendReply, Failure> {
+    pub(crate) async fn ask(&self, note: Option<(Note, Moment)>) -> Result<ExtendReply, Failure> {
         let Some((note, ends)) = note else { return self.send(None).await };
         if self.clocks.at(self.node.index, ends).is_none() {
             let reply = self.send(None).await?;

@@ -25,6 +25,11 @@ impl KnownProcesses {
         let (run_id, since) = self.seen.get(&node)?;
         (now.since(*since) >= long).then(|| run_id.clone())
     }
+
+    /// Returns how long it takes until the node's process has been known for this long.
+    pub(crate) fn known_in(&self, node: usize, long: Duration, now: Moment) -> Duration {
+        self.seen.get(&node).map_or(long, |(_, since)| long.saturating_sub(now.since(*since)))
+    }
 }
 
 #[cfg(test)]
@@ -38,6 +43,7 @@ mod tests {
         processes.saw(0, "a", now);
         processes.saw(0, "a", now + long / 2);
         assert_eq!(processes.known_for(0, long, now + long / 2), None);
+        assert_eq!(processes.known_in(0, long, now + long / 2), long / 2);
         assert_eq!(processes.known_for(0, long, now + long), Some("a".into()));
         processes.saw(0, "b", now + long);
         assert_eq!(processes.known_for(0, long, now + long), None);

@@ -30,8 +30,8 @@ struct Known {
     /// By the node's index.
     until: HashMap<usize, Moment>,
     is_bare: bool,
-    /// The nodes that have answered.
-    heard: Nodes,
+    /// The nodes that have voted for us at some time.
+    voted: Nodes,
     /// A lock that would have kept us from leading, had we heard of it in time.
     other_list: Option<OtherTerms>,
 }
@@ -44,42 +44,41 @@ impl KnownVotes {
 
     /// Takes in a node's answer to a campaign. A vote lasts until this moment.
     pub(crate) fn hear_acquired(&self, reply: &NodeReply<AcquireReply>, until: Moment) {
-        let Ok(acquired) = &reply.answer else { return };
-        if acquired.is_vote() {
-            self.known().until.insert(reply.node, until);
+        match reply.answer.as_ref().map(|acquired| &acquired.answer) {
+            Ok(Answer::Granted) => self.known().vote(reply.node, until),
+            Ok(Answer::Held { value, .. }) => self.hear_lock(reply.node, value),
+            _ => {}
         }
-        let held = if let Answer::Held { value, .. } = &acquired.answer { Some(value) } else { None };
-        self.hear_lock(reply.node, held);
     }
 
     /// Takes in a node's answer to an extension. A node that has another's lock has taken its vote away, however long that
     /// was to last.
     pub(crate) fn hear_extended(&self, reply: &NodeReply<ExtendReply>, until: Moment) {
         match &reply.answer {
-            Ok(ExtendReply::Renewed { .. } | ExtendReply::Restored { .. }) => {
-                self.known().until.insert(reply.node, until);
-                self.hear_lock(reply.node, None);
-            }
+            Ok(ExtendReply::Renewed { .. } | ExtendReply::Restored { .. }) => self.known().vote(reply.node, until),
             Ok(ExtendReply::Taken { by }) => {
                 if !broken!("vote_taken") {
                     self.known().until.remove(&reply.node);
                 }
-                self.hear_lock(reply.node, Some(by));
+                self.hear_lock(reply.node, by);
             }
-            Ok(ExtendReply::Overtaken { .. }) => self.hear_lock(reply.node, None),
-            Err(_) => {}
+            Ok(ExtendReply::Overtaken { .. }) | Err(_) => {}
         }
     }
 
-    /// Takes in whose lock a node has, if it is another's. A node that was out of reach while we were elected shows only now
-    /// that an instance with another list may lead. What it says later doesn't end our lease: one node may lie.
-    fn hear_lock(&self, node: usize, value: Option<&LockValue>) {
+    /// Takes in another's lock. A node that did not vote for us, since it was out of reach or had the vote of another candidate
+    /// for a moment, shows only later that an instance with another list may lead. What it says once it has voted doesn't end our
+    /// lease: one node may lie.
+    fn hear_lock(&self, node: usize, value: &LockValue) {
         let mut known = self.known();
-        if known.heard.insert(node)
-            && let Some(other) = value.and_then(|value| outcome::of_other_list(&self.quorums, node, value))
+        if !known.voted.contains(&node)
+            && let Some(other) = outcome::of_other_list(&self.quorums, node, value)
         {
             known.other_list = Some(other);
             self.doubt.notify_one();
+        }
+        if broken!("voted_first") {
+            known.voted.insert(node);
         }
     }
 
@@ -114,6 +113,12 @@ impl KnownVotes {
 }
 
 impl Known {
+    /// Notes a node's vote, which lasts until this moment.
+    fn vote(&mut self, node: usize, until: Moment) {
+        self.until.insert(node, until);
+        self.voted.insert(node);
+    }
+
     /// Returns the nodes whose votes have not run out.
     fn lasting(&self, now: Moment) -> Nodes {
         self.until.iter().filter(|&(_, until)| now < *until).map(|(&node, _)| node).collect()
@@ -164,14 +169,15 @@ mod tests {
         heard(&votes, vec![(0, Ok(taken()))], until);
         assert_eq!(votes.newly_missing(now), Some([0].into()));
     }
+
     #[test]
-    fn only_the_first_answer_of_a_node_shows_another_list() {
+    fn a_node_shows_another_list_until_it_has_voted() {
         let (votes, now) = (KnownVotes::none(Quorums::of(3)), Moment::now());
         let by = LockValue::from_node(r#"{"id":"1","holder":"web-1","nodes":5}"#);
         let others = || Ok(ExtendReply::Taken { by: by.clone() });
         heard(&votes, vec![(0, Ok(VOTE)), (1, Err(Failure::TimedOut)), (0, others())], now);
         assert_eq!(votes.other_list(), None);
-        heard(&votes, vec![(2, Ok(taken())), (1, others())], now);
-        assert_eq!(votes.other_list().map(|other| (other.node, other.holder)), Some((1, "web-1".into())));
+        heard(&votes, vec![(2, Ok(taken())), (2, others())], now);
+        assert_eq!(votes.other_list().map(|other| (other.node, other.holder)), Some((2, "web-1".into())));
     }
 }

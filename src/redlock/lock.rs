@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Result;
 use futures_util::{StreamExt, future::join_all};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, sleep},
 };
 
@@ -74,8 +74,12 @@ pub(crate) struct Redlock {
     pub(crate) other_ttl: Option<Duration>,
     pub(crate) processes: KnownProcesses,
     pub(crate) votes: Arc<KnownVotes>,
+    /// Ends the task that extends where a leader lacks votes, once it is dropped.
+    pub(crate) filling_in: Option<oneshot::Sender<()>>,
     pub(crate) clocks: Arc<KnownClocks>,
     pub(crate) report: Report,
+    /// Whether we release for a dead elector.
+    is_alone: bool,
 }
 
 impl Redlock {
@@ -126,7 +130,9 @@ impl Redlock {
             other_ttl: None,
             processes: KnownProcesses::default(),
             votes: Arc::new(KnownVotes::none(config.quorums.clone())),
+            filling_in: None,
             clocks: Arc::default(),
+            is_alone: false,
         }
     }
 
@@ -216,9 +222,14 @@ impl Redlock {
     fn ask_to_extend(&self, note: Option<&Note>) -> Round<ExtendReply> {
         let note = note.map(|note| (note.clone(), Moment::now() + note.lasts));
         Round::ask(&self.nodes, |node| {
-            let (node, session, clocks) = (node.clone(), self.session.clone(), self.clocks.clone());
-            Extension { node, session, clocks, times: self.times }.ask(note.clone())
+            let (extension, note) = (self.extension(node), note.clone());
+            async move { extension.ask(note).await }
         })
+    }
+
+    pub(super) fn extension(&self, node: &Arc<Node>) -> Extension {
+        let (node, session, clocks) = (node.clone(), self.session.clone(), self.clocks.clone());
+        Extension { node, session, clocks, times: self.times }
     }
 
     /// Takes in what the nodes still answer to an extension. A vote lasts until this moment.
@@ -261,6 +272,8 @@ impl Redlock {
     /// # Errors
     /// Which nodes have not confirmed it. What they hold expires by itself.
     pub(crate) async fn release(&mut self, options: ReleaseOptions) -> Result<Released, BackendFailure> {
+        // What is on its way comes before the release, and nothing may follow it.
+        self.filling_in = None;
         if !self.votes_out {
             return Ok(Released::default());
         }
@@ -285,11 +298,20 @@ impl Redlock {
         // A node that has nothing of ours has released it, but doesn't keep it.
         let kept = options.hold.is_some();
         let confirms: fn(&ReleaseReply) -> bool =
-            if kept && !broken!("hold") { |reply| *reply != ReleaseReply::NotOurs } else { |_| true };
+            if kept && !broken!("hold") { |reply| !matches!(reply, ReleaseReply::NotOurs { .. }) } else { |_| true };
         round.decide(&self.quorums, confirms).await;
+        if self.is_alone && self.passes(round.replies()) {
+            round = Round::ask_for_votes(&self.nodes, cmd, read);
+            round.decide(&self.quorums, confirms).await;
+        }
         let confirmed = self.quorums.is_reached(&outcome::nodes_that(round.replies(), confirms));
-        // The requests to the others are on their way; closing the connections now could cut them off.
-        round.wait_for_late().await;
+        if self.is_alone {
+            // Nodes that are far are still being connected to.
+            round.wait(self.times.connect_timeout()).await;
+        } else {
+            // The requests to the others are on their way; closing the connections now could cut them off.
+            round.wait_for_late().await;
+        }
         self.tell_of_release(teller, round.replies(), audience, options).await;
         self.wake_all_unless_led(&round, options).await;
         self.votes_out = false;
@@ -297,6 +319,18 @@ impl Redlock {
             return Ok(Released { standbys: outcome::standbys(&self.quorums, round.replies()) });
         }
         Err(BackendFailure::Shortfall(shortfall::of_releases(&self.nodes, &self.quorums, round.replies(), kept)))
+    }
+
+    /// Raises our token above those for which nodes have not released the lock. The elector may have died before it could tell its
+    /// guard of the token of its last extension. Returns whether the token was too small.
+    fn passes(&self, replies: &[NodeReply<ReleaseReply>]) -> bool {
+        let before = self.session.key().token;
+        for reply in outcome::answers(replies) {
+            if let ReleaseReply::NotOurs { fence } = reply {
+                self.session.overtake(*fence, wall_micros());
+            }
+        }
+        self.session.key().token > before
     }
 
     /// Lets another node that has released the lock notify listeners, too, if the node that was to do so has not released it, or
@@ -350,7 +384,7 @@ pub(crate) async fn release_alone(
 ) -> bool {
     let sessions = vec![Arc::new(LockSession::proven(&config.lock, key))];
     let mut redlock = Redlock::with_sessions(config, sessions, times, &Report::silent());
-    redlock.votes_out = true;
+    (redlock.votes_out, redlock.is_alone) = (true, true);
     let succeeded = match note {
         Some(note) => matches!(redlock.extend(Some(note)).await, ExtendOutcome::Extended { .. }),
         None => false,

@@ -43,7 +43,7 @@ pub(crate) fn of_releases(
     replies: &[NodeReply<ReleaseReply>],
     kept: bool,
 ) -> Shortfall {
-    let lacks = |reply: &ReleaseReply| kept && *reply == ReleaseReply::NotOurs;
+    let lacks = |reply: &ReleaseReply| kept && matches!(reply, ReleaseReply::NotOurs { .. });
     of(Wanted::Release, nodes, quorums, replies, |released| lacks(released).then_some(Fault::GaveToAnother))
 }
 

@@ -10,7 +10,7 @@ use nix::{libc, unistd::Pid};
 use tokio::{
     sync::mpsc::{UnboundedSender, unbounded_channel},
     task::spawn_local,
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
@@ -42,8 +42,8 @@ pub struct Instance {
     ledger: Rc<Ledger>,
     is_shown: bool,
     running: RefCell<Option<Running>>,
-    /// How long it stays down after its machine has crashed.
-    down: Cell<Duration>,
+    /// When its machine is up again after a crash.
+    up_at: Cell<Instant>,
     /// One of its processes is stopped.
     frozen: Cell<bool>,
 }
@@ -58,8 +58,8 @@ struct Running {
 
 impl Instance {
     pub fn new(index: usize, machine: Rc<Machine>, schedule: Schedule, ledger: &Rc<Ledger>, is_shown: bool) -> Self {
-        let (running, down, frozen) = (RefCell::default(), Cell::default(), Cell::default());
-        Instance { index, machine, schedule, ledger: ledger.clone(), is_shown, running, down, frozen }
+        let (running, up_at, frozen) = (RefCell::default(), Cell::new(Instant::now()), Cell::default());
+        Instance { index, machine, schedule, ledger: ledger.clone(), is_shown, running, up_at, frozen }
     }
 
     /// Runs leaderrun forever.
@@ -93,7 +93,7 @@ impl Instance {
                 Some(Err(error)) => self.ledger.fail(format!("{name} failed: {error:#}")),
                 None => {}
             }
-            sleep(self.down.take() + pause).await;
+            sleep_until(self.up_at.get().max(Instant::now()) + pause).await;
         }
     }
 
@@ -125,6 +125,7 @@ impl Instance {
             _ => WaitPolicy::Forever,
         };
         let used = if self.schedule.lists { fastrand::usize(1..=nodes) } else { nodes };
+        self.ledger.uses(self.index, used);
         let verbose = if self.is_shown { 2 } else { 0 };
         Settings {
             resource: RESOURCE.into(),
@@ -185,13 +186,17 @@ impl Instance {
         if guard { running.guard.kill() } else { running.elector.kill() }
     }
 
-    /// Lets the whole machine crash, and start again after a while.
+    /// Lets the whole machine crash, unless it is down, and start again after a while.
     pub fn crash(&self, down: Duration) {
+        let now = Instant::now();
+        if now < self.up_at.get() {
+            return;
+        }
         let running = self.running.borrow();
         let Some(running) = &*running else { return };
         self.ledger.tell(|| format!("instance {}: its machine crashed", self.index));
         self.machine.lose_power();
-        self.down.set(down);
+        self.up_at.set(now + down);
         running.elector.kill();
         running.guard.kill();
         if let Life::Runs | Life::Ended(_) = running.command.life() {

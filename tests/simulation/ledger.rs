@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hasher},
     time::Duration,
 };
@@ -33,6 +33,10 @@ pub struct Ledger {
     notes: Option<Notes>,
     /// How long a command may go on beside the next one; `None`: not at all.
     overlap: Option<Duration>,
+    /// The same if the other one is that of an instance with another list.
+    overlap_of_lists: Option<Duration>,
+    /// How many nodes each instance uses at present.
+    lists: RefCell<HashMap<usize, usize>>,
     /// How many times instances could not keep the lock for --hold.
     pub not_held: RefCell<Vec<String>>,
 }
@@ -40,6 +44,7 @@ pub struct Ledger {
 /// One run of a command.
 struct Run {
     instance: usize,
+    nodes: usize,
     token: FencingToken,
     /// When it was ordered, from which periods count.
     ordered: Instant,
@@ -64,7 +69,12 @@ impl Ledger {
             lasts: once_per.period.mul_f64(1.015) + schedule.times.ttl() / 2,
             tokens: RefCell::default(),
         };
-        Ledger { notes: once_per.map(notes), overlap: schedule.overlap, ..Self::new(is_shown) }
+        Ledger {
+            notes: once_per.map(notes),
+            overlap: schedule.overlap,
+            overlap_of_lists: schedule.overlap_of_lists(),
+            ..Self::new(is_shown)
+        }
     }
 
     pub fn new(is_shown: bool) -> Self {
@@ -81,6 +91,8 @@ impl Ledger {
             heard_of_fence: Cell::default(),
             notes: None,
             overlap: None,
+            overlap_of_lists: None,
+            lists: RefCell::default(),
             not_held: RefCell::default(),
         }
     }
@@ -159,14 +171,26 @@ impl Ledger {
         self.wrong.borrow().clone()
     }
 
+    /// Notes how many nodes an instance uses from now on.
+    pub fn uses(&self, instance: usize, nodes: usize) {
+        self.lists.borrow_mut().insert(instance, nodes);
+    }
+
+    /// Returns how long two commands may run beside each other; `None`: not at all.
+    fn overlap_of(&self, one: &Run, other: &Run) -> Option<Duration> {
+        if one.nodes == other.nodes { self.overlap } else { self.overlap_of_lists }
+    }
+
     /// Notes that a command starts. Returns the number of this run.
     pub fn command_starts(&self, instance: usize, token: FencingToken, ordered: Instant) -> usize {
         self.tell(|| format!("instance {instance}: its command starts, token {token}"));
         let now = Instant::now();
         self.digest(token.get());
         let mut runs = self.runs.borrow_mut();
-        let other = runs.iter().find(|run| run.dead.is_none());
-        if let Some(other) = other.filter(|_| self.overlap.is_none()) {
+        let nodes = self.lists.borrow().get(&instance).copied().unwrap_or_default();
+        let starts = Run { instance, nodes, token, ordered, started: now, dead: None, succeeded: false };
+        let others = runs.iter().filter(|run| run.dead.is_none());
+        for other in others.filter(|other| self.overlap_of(other, &starts).is_none()) {
             self.fail(format!("instance {instance} starts its command while that of instance {} runs", other.instance));
         }
         if let Some(largest) = runs.iter().map(|run| run.token).max().filter(|largest| token <= *largest) {
@@ -175,7 +199,7 @@ impl Ledger {
         if let Some(until) = self.closed.get().filter(|until| now < *until) {
             self.fail(early(instance, until - now));
         }
-        runs.push(Run { instance, token, ordered, started: now, dead: None, succeeded: false });
+        runs.push(starts);
         self.changed.notify_waiters();
         runs.len() - 1
     }
@@ -185,14 +209,13 @@ impl Ledger {
         let mut runs = self.runs.borrow_mut();
         let now = Instant::now();
         (runs[run].dead, runs[run].succeeded) = (Some(now), ending == Ending::Code(0));
-        if let Some((next, most)) =
-            runs.get(run + 1).zip(self.overlap).filter(|(next, most)| now - next.started > *most)
-        {
-            let by = now - next.started;
-            self.fail(format!(
-                "instance {} runs its command for {by:?} beside the next one, not {most:?}",
-                runs[run].instance
-            ));
+        let ends = &runs[run];
+        for other in runs.iter().filter(|other| other.dead.is_none()) {
+            let (by, most) = (now - other.started.max(ends.started), self.overlap_of(ends, other).unwrap_or_default());
+            if by > most {
+                let [one, other] = [ends.instance, other.instance];
+                self.fail(format!("instances {one} and {other} run their commands for {by:?} at once, not {most:?}"));
+            }
         }
         self.changed.notify_waiters();
         self.tell(|| format!("instance {}: its command is dead: {ending:?}", runs[run].instance));

@@ -29,6 +29,7 @@ mod server;
 #[path = "../support/servers.rs"]
 mod servers;
 mod stream;
+mod votes;
 #[path = "../support/waiting.rs"]
 mod waiting;
 mod world;

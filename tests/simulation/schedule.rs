@@ -37,6 +37,8 @@ pub struct Schedule {
     pub empties: bool,
     /// Instances differ in how many of the nodes they use, as during a change of the list.
     pub lists: bool,
+    /// Candidates have the vote of the node that all lists have, and give it back.
+    pub votes_between: bool,
     /// All nodes' clocks were set back by more than their servers had been up.
     pub set_back: bool,
     /// One node has a fencing token from the future, and another one is down: nobody can lead.
@@ -134,6 +136,7 @@ impl Schedule {
             jumps: None,
             empties: false,
             lists: false,
+            votes_between: false,
             set_back: false,
             fence_ahead: false,
             overlap: None,
@@ -183,6 +186,17 @@ impl Schedule {
                 ..schedule.undisturbed()
             };
         }
+        if seed % 31 == 12 {
+            return Schedule {
+                lasts: 30 * ttl,
+                nodes: 3,
+                instances: 6,
+                votes_between: true,
+                command_lasts: ttl,
+                impatient: 0,
+                ..schedule.with_lists()
+            };
+        }
         if rare(10) {
             // A clock that is set, or a lock that is deleted, is harmless where no more than that happens.
             let (kills, step_downs) = (schedule.kills, schedule.step_downs);
@@ -195,16 +209,7 @@ impl Schedule {
             };
         }
         if rare(20) {
-            // A winner doesn't wait for nodes that are far, though one of them may have the lock of another list. Nor does
-            // it pass the token of a list that has only a minority of its nodes: there, only the clocks keep the order.
-            return Schedule {
-                lists: true,
-                far: false,
-                clocks: Clocks::Alike,
-                once_per: None,
-                hold: None,
-                ..schedule.undisturbed()
-            };
+            return schedule.with_lists();
         }
         if rare(10) {
             // Somebody is there at each moment at which a lease could end too early, and clocks have the time to differ.
@@ -251,6 +256,21 @@ impl Schedule {
             impatient: 0,
             ..self.undisturbed()
         }
+    }
+
+    /// Returns the same schedule with other lists and without faults. A winner doesn't wait for nodes that are far, though one of
+    /// them may have the lock of another list. Nor does it pass the token of a list that has only a minority of its nodes: there,
+    /// only the clocks keep the order.
+    fn with_lists(self) -> Self {
+        Schedule { lists: true, far: false, clocks: Clocks::Alike, once_per: None, hold: None, ..self.undisturbed() }
+    }
+
+    /// Returns how long commands of instances with other lists may run beside each other; `None`: not at all. If a candidate gives
+    /// the vote of the node that both have back to another than the leader, that shows when the leader asks there again.
+    pub fn overlap_of_lists(&self) -> Option<Duration> {
+        let Schedule { times, lists, .. } = self;
+        let learns = times.retry_after() + times.answer_timeout();
+        lists.then(|| learns + times.kill_after() + times.margin())
     }
 
     /// Returns the same schedule without faults.

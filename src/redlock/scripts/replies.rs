@@ -102,8 +102,8 @@ pub(crate) enum ReleaseReply {
         /// The node has notified some of them, and others not.
         some_sleep: bool,
     },
-    /// There was nothing of ours to release.
-    NotOurs,
+    /// There was nothing of ours to release, or a larger token than the release's has been granted or extended.
+    NotOurs { fence: FencingToken },
 }
 
 /// What a node reports about a lock.
@@ -296,7 +296,7 @@ pub(crate) fn released(value: Value) -> Option<ReleaseReply> {
             let standbys = standbys.parse::<i64>().ok().map(|standbys| u32::try_from(standbys).unwrap_or_default());
             Some(ReleaseReply::Freed { standbys, some_sleep: !woken.is_empty() })
         }
-        ["kept", _] => Some(ReleaseReply::NotOurs),
+        ["kept", fence] => Some(ReleaseReply::NotOurs { fence: fence.parse().ok()? }),
         _ => None,
     }
 }
