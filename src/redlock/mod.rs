@@ -16,6 +16,7 @@ mod net;
 mod observer;
 pub(crate) mod outcome;
 mod outlook;
+mod release;
 mod round;
 mod run_history;
 mod scripts;
@@ -31,12 +32,13 @@ pub(crate) use self::{
     config::RedlockConfig,
     health::{Finding, NodeHealth, Severity, check},
     listing::Listing,
-    lock::{Redlock, release_alone},
+    lock::Redlock,
     net::{
         address::{Address, urls},
         tls::Tls,
     },
     observer::RedlockObserver,
+    release::release_alone,
     scripts::KEY_SUFFIXES,
 };
 #[cfg(test)]

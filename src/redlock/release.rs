@@ -1,0 +1,160 @@
+//! Releasing the lock: on all nodes, and so that one who stands by hears of it.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::time::sleep;
+
+use super::{
+    config::RedlockConfig,
+    lock::Redlock,
+    net::{
+        failure::Failure,
+        node::{Node, Vote},
+    },
+    outcome::{self, NodeReply},
+    round::Round,
+    scripts::{self, Audience, ReleaseReply, RunTimes},
+    session::LockSession,
+    shortfall,
+    standby::ELECTED_WITHIN,
+};
+use crate::{
+    clock::{Moment, wall_micros},
+    history::EndedRun,
+    lease::Times,
+    lock::{BackendFailure, ExtendOutcome, NodesKey, ReleaseOptions, Released},
+    once_per::Note,
+    report::Report,
+};
+
+impl Redlock {
+    /// Releases what we hold, or keeps it for a while. Returns once a quorum has confirmed it, or no more answers can
+    /// be expected.
+    ///
+    /// # Errors
+    /// Which nodes have not confirmed it. What they hold expires by itself.
+    pub(crate) async fn release(&mut self, options: ReleaseOptions) -> Result<Released, BackendFailure> {
+        // What is on its way comes before the release, and nothing may follow it.
+        self.filling_in = None;
+        if !self.votes_out {
+            return Ok(Released::default());
+        }
+        let teller = self.teller();
+        let audience = if self.standby.is_listening() { Audience::AllButUs } else { Audience::All };
+        let notifies = |node: &Node| teller.is_none_or(|teller| teller == node.index);
+        let quiet = if options.run.is_some() { Audience::Counted } else { Audience::Nobody };
+        let cmd = |node: &Node| {
+            let audience = if notifies(node) { audience } else { quiet };
+            let times = options.run.map_or_else(RunTimes::default, |run| RunTimes {
+                start: self.clocks.at_first(node.index, run.began),
+                until: self.clocks.at_least(node.index, run.ended).filter(|_| run.is_end_seen),
+            });
+            self.session.release(&node.address, audience, options, times)
+        };
+        // A node's former master may still have our lock.
+        let read = |vote: Vote| scripts::released(vote.answer).ok_or(Failure::StrangeAnswer);
+        // The one that notifies comes first: a node on this machine may take our processor as soon as it is asked.
+        let mut nodes = self.nodes.clone();
+        nodes.swap(0, teller.unwrap_or_default());
+        let mut round = Round::ask_for_votes(&nodes, cmd, read);
+        // A node that has nothing of ours has released it, but doesn't keep it.
+        let kept = options.hold.is_some();
+        let confirms: fn(&ReleaseReply) -> bool =
+            if kept && !broken!("hold") { |reply| !matches!(reply, ReleaseReply::NotOurs { .. }) } else { |_| true };
+        round.decide(&self.quorums, confirms).await;
+        if self.is_alone && self.passes(round.replies()) {
+            round = Round::ask_for_votes(&self.nodes, cmd, read);
+            round.decide(&self.quorums, confirms).await;
+        }
+        let confirmed = self.quorums.is_reached(&outcome::nodes_that(round.replies(), confirms));
+        // The requests to the others are on their way; closing the connections now could cut them off.
+        round.wait_for_late().await;
+        self.tell_of_release(teller, round.replies(), audience, options).await;
+        self.wake_all_unless_led(&round, options).await;
+        if self.is_alone {
+            // Nodes that are far are still being connected to.
+            round.wait(self.times.connect_timeout()).await;
+        }
+        self.votes_out = false;
+        if confirmed {
+            return Ok(Released { standbys: outcome::standbys(&self.quorums, round.replies()) });
+        }
+        Err(BackendFailure::Shortfall(shortfall::of_releases(&self.nodes, &self.quorums, round.replies(), kept)))
+    }
+
+    /// Raises our token above those for which nodes have not released the lock. The elector may have died before it could tell its
+    /// guard of the token of its last extension. Returns whether the token was too small.
+    fn passes(&self, replies: &[NodeReply<ReleaseReply>]) -> bool {
+        let before = self.session.key().token;
+        for reply in outcome::answers(replies) {
+            if let ReleaseReply::NotOurs { fence } = reply {
+                self.session.overtake(*fence, wall_micros());
+            }
+        }
+        self.session.key().token > before
+    }
+
+    /// Lets another node that has released the lock notify listeners, too, if the node that was to do so has not released it, or
+    /// if more stand by there: some then don't reach that one.
+    async fn tell_of_release(
+        &self,
+        teller: Option<usize>,
+        replies: &[NodeReply<ReleaseReply>],
+        audience: Audience,
+        options: ReleaseOptions,
+    ) {
+        let Some(teller) = teller else { return };
+        let standbys_on = |index: usize| match replies.iter().find(|reply| reply.node == index)?.answer {
+            Ok(ReleaseReply::Freed { standbys, .. }) => Some(standbys.unwrap_or_default()),
+            _ => None,
+        };
+        let others = self.nodes.iter().filter(|node| node.index != teller);
+        let most =
+            others.filter_map(|node| Some((standbys_on(node.index)?, node))).max_by_key(|(standbys, _)| *standbys);
+        if let Some((standbys, other)) = most
+            && Some(standbys) > standbys_on(teller)
+        {
+            let _ = other.ask(self.session.tell_release(&other.address, audience, options)).await;
+        }
+    }
+
+    /// Notifies all who stand by, where only one was woken and doesn't lead soon: it may be frozen, or reach no quorum. Each node
+    /// does that unless it has voted, so that a vote which can't count keeps no more than its own node silent.
+    async fn wake_all_unless_led(&self, round: &Round<ReleaseReply>, options: ReleaseOptions) {
+        let some_sleep =
+            |reply: &NodeReply<ReleaseReply>| matches!(reply.answer, Ok(ReleaseReply::Freed { some_sleep: true, .. }));
+        if !round.replies().iter().any(some_sleep) {
+            return;
+        }
+        let round_trip = Moment::now().since(round.sent());
+        sleep((ELECTED_WITHIN + 2 * round_trip).min(self.times.answer_timeout())).await;
+        let freed = outcome::nodes_that(round.replies(), |reply| matches!(reply, ReleaseReply::Freed { .. }));
+        let tell = |node: &Arc<Node>| node.ask(self.session.tell_release_if_free(&node.address, options));
+        join_all(self.nodes.iter().filter(|node| freed.contains(&node.index)).map(tell)).await;
+    }
+
+    /// Picks the node that notifies listeners of a release: one, so that they are woken once.
+    fn teller(&self) -> Option<usize> {
+        fastrand::choice(self.heard())
+    }
+}
+
+/// Leaves a note, records the run and releases, without having campaigned, as a guard does for its dead elector. Returns whether a
+/// quorum confirmed the release.
+pub(crate) async fn release_alone(
+    config: &RedlockConfig,
+    times: Times,
+    key: NodesKey,
+    note: Option<&Note>,
+    run: EndedRun,
+) -> bool {
+    let sessions = vec![Arc::new(LockSession::proven(&config.lock, key))];
+    let mut redlock = Redlock::with_sessions(config, sessions, times, &Report::silent());
+    (redlock.votes_out, redlock.is_alone) = (true, true);
+    let succeeded = match note {
+        Some(note) => matches!(redlock.extend(Some(note)).await, ExtendOutcome::Extended { .. }),
+        None => false,
+    };
+    redlock.release(ReleaseOptions { succeeded, hold: None, run: Some(run) }).await.is_ok()
+}
