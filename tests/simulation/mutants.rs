@@ -66,7 +66,7 @@ fn each_change_of_a_script_applies_once() {
 
 #[test]
 fn a_node_that_grants_during_its_startup_grace_is_found() {
-    is_found("startup_grace", 30, |schedule| schedule.crashes.is_some() && !schedule.keeps_data);
+    is_found("startup_grace", 56, |schedule| schedule.crashes.is_some() && !schedule.keeps_data);
 }
 
 #[test]
@@ -76,17 +76,17 @@ fn a_node_that_grants_any_token_is_found() {
 
 #[test]
 fn a_late_release_that_is_obeyed_is_found() {
-    is_found("release_check", 30, |schedule| schedule.resets.is_some());
+    is_found("release_check", 6, |schedule| schedule.resets.is_some());
 }
 
 #[test]
 fn a_release_that_is_believed_without_proof_is_found() {
-    is_found("release_proof", 13, |schedule| schedule.forgeries.is_some());
+    is_found("release_proof", 10, |schedule| schedule.forgeries.is_some());
 }
 
 #[test]
 fn a_lease_without_an_allowance_for_drift_is_found() {
-    is_found("drift", 394, |schedule| schedule.clocks == Clocks::Apart && schedule.freezes.is_some());
+    is_found("drift", 35, |schedule| schedule.clocks == Clocks::Apart && schedule.freezes.is_some());
 }
 
 #[test]
@@ -96,12 +96,12 @@ fn votes_counted_against_the_nodes_that_answered_are_found() {
 
 #[test]
 fn a_tie_that_is_taken_for_anothers_leadership_is_found() {
-    is_found("tie", 90, |schedule| schedule.nodes % 2 == 0);
+    is_found("tie", 113, |schedule| schedule.nodes % 2 == 0);
 }
 
 #[test]
 fn a_step_down_that_is_looked_for_in_the_first_answers_only_is_found() {
-    is_found("step_down", 217, |schedule| {
+    is_found("step_down", 57, |schedule| {
         schedule.far && schedule.nodes > 2 && schedule.command_lasts > schedule.times.ttl()
     });
 }
@@ -118,17 +118,17 @@ fn a_lock_of_another_list_that_is_ignored_is_found() {
 
 #[test]
 fn a_node_with_a_candidates_vote_that_is_not_asked_again_is_found() {
-    is_found("asked_again", 787, |schedule| schedule.votes_between);
+    is_found("asked_again", 136, |schedule| schedule.votes_between);
 }
 
 #[test]
 fn a_lock_of_another_list_that_is_ignored_after_a_candidates_is_found() {
-    is_found("voted_first", 291, |schedule| schedule.votes_between);
+    is_found("voted_first", 787, |schedule| schedule.votes_between);
 }
 
 #[test]
 fn a_message_that_puts_a_standby_off_for_good_is_found() {
-    is_found("longest_wait", 36, |schedule| schedule.forgeries.is_some());
+    is_found("longest_wait", 294, |schedule| schedule.forgeries.is_some());
 }
 
 #[test]
@@ -138,17 +138,17 @@ fn a_success_that_is_believed_without_a_note_is_found() {
 
 #[test]
 fn a_success_that_others_are_told_of_without_a_note_is_found() {
-    is_found("done_with_note", 55, |schedule| schedule.once_per.is_some());
+    is_found("done_with_note", 122, |schedule| schedule.once_per.is_some());
 }
 
 #[test]
 fn a_note_that_outlives_its_period_is_found() {
-    is_found("note_end", 277, |schedule| schedule.once_per.is_some() && schedule.stalls.is_some());
+    is_found("note_end", 127, |schedule| schedule.once_per.is_some() && schedule.stalls.is_some());
 }
 
 #[test]
 fn a_success_before_a_step_down_that_is_forgotten_is_found() {
-    is_found("early_success", 16, |schedule| schedule.once_per.is_some() && schedule.step_downs.is_some());
+    is_found("early_success", 39, |schedule| schedule.once_per.is_some() && schedule.step_downs.is_some());
 }
 
 #[test]
@@ -168,12 +168,12 @@ fn a_fence_from_the_future_that_nobody_hears_of_is_found() {
 
 #[test]
 fn a_vote_that_another_has_and_that_still_counts_is_found() {
-    is_found("vote_taken", 9, |schedule| schedule.overlap.is_some());
+    is_found("vote_taken", 94, |schedule| schedule.overlap.is_some());
 }
 
 #[test]
 fn a_guard_that_keeps_no_deadline_is_found() {
-    is_found("deadline", 172, |schedule| schedule.freezes.is_some());
+    is_found("deadline", 183, |schedule| schedule.freezes.is_some());
 }
 
 #[test]
