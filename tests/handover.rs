@@ -97,11 +97,12 @@ fn hands_over_past_one_that_was_woken(woken: fn(&mut redis::Connection, &str)) {
     let _leader = start();
     witnesses.started(1);
     let lock = format!("leaderrun:{resource}");
-    for server in &servers.0 {
+    // More than three stand by: a release wakes one of them.
+    for server in servers.0.iter().cycle().take(3 * servers.0.len()) {
         let (mut listening, mut acting, lock) = (server.connect(), server.connect(), lock.clone());
         std::thread::spawn(move || {
             let mut listener = listening.as_pubsub();
-            let wake_ups = (0..256).map(|number| format!("{lock}:{number}:wake"));
+            let wake_ups = (0..1024).map(|number| format!("{lock}:{number}:wake"));
             listener.subscribe(wake_ups.chain([lock.clone()]).collect::<Vec<_>>()).expect("a subscription");
             // Until the server ends.
             while let Ok(message) = listener.get_message() {
@@ -112,7 +113,7 @@ fn hands_over_past_one_that_was_woken(woken: fn(&mut redis::Connection, &str)) {
         });
     }
     let _standby = start();
-    servers.listened_to(&resource, 2);
+    servers.listened_to(&resource, 4);
     hands_over(&witnesses, 1);
     witnesses.check();
 }

@@ -162,25 +162,41 @@ fn next_message(listener: &mut redis::PubSub) -> String {
 }
 
 #[test]
-fn release_wakes_one_of_several_who_stand_by_and_tells_those_who_watch() {
-    // As large as tokens are, and a multiple of 256.
-    const TOKEN: u64 = 1_795_500_000_000_256;
+fn release_wakes_one_of_many_who_stand_by_and_tells_those_who_watch() {
+    // As large as tokens are, and a multiple of 1,024.
+    const TOKEN: u64 = 1_795_500_000_000_000;
     let mut node = Node::start();
-    let mut connections = [node.server.connect(), node.server.connect(), node.server.connect()];
-    let [first, second, watcher] = connections.each_mut();
-    let mut standbys = [listen(first, &["l:db2:250:wake"]), listen(second, &["l:db2:5:wake"])];
+    let mut connections = [(); 5].map(|()| node.server.connect());
+    let [first, second, third, fourth, watcher] = connections.each_mut();
+    let second = listen(second, &["l:db2:800:wake"]);
+    let mut standbys =
+        [listen(first, &["l:db2:1020:wake"]), second, listen(third, &["l:db2:5:wake"]), listen(fourth, &[])];
     let mut watcher = listen(watcher, &["l:db2:watchers"]);
     // The search begins at the number of the new token, and goes round.
-    for (begins, woken) in [(7, 0), (250, 0), (251, 1), (5, 1)] {
+    for (begins, woken) in [(801, 0), (1020, 0), (1021, 2), (5, 2), (6, 1)] {
         let [token, next] = [TOKEN + begins - 1, TOKEN + begins].map(|token| token.to_string());
         node.query::<()>(&["SET", "l", "a"]);
         node.query::<()>(&["SET", "l:fence", &token]);
-        assert_eq!(node.release("a", &token), strings(&["released", &next, "2", "1"]), "{begins}");
+        assert_eq!(node.release("a", &token), strings(&["released", &next, "4", "1"]), "{begins}");
         assert_eq!(next_message(&mut standbys[woken]), "wake 1 a", "{begins}");
-        assert_eq!(next_message(&mut watcher), "released 3 a", "{begins}");
+        assert_eq!(next_message(&mut watcher), "released 5 a", "{begins}");
         node.query::<()>(&["PUBLISH", CHANNEL, "nothing before"]);
         for told in standbys.iter_mut().chain([&mut watcher]) {
             assert_eq!(next_message(told), "nothing before", "{begins}");
+        }
+    }
+}
+
+#[test]
+fn release_tells_all_who_stand_by_if_they_are_few_or_nobody_can_be_woken() {
+    for (standbys, channel) in [(3, "l:db2:5:wake"), (4, "l:db2:other")] {
+        let mut node = Node::start();
+        let mut connections: Vec<_> = (0..standbys).map(|_| node.server.connect()).collect();
+        let mut listeners: Vec<_> = connections.iter_mut().map(|standby| listen(standby, &[channel])).collect();
+        node.query::<()>(&["SET", "l", "a"]);
+        assert_eq!(node.release("a", "7"), strings(&["released", "8", &standbys.to_string(), ""]));
+        for listener in &mut listeners {
+            assert_eq!(next_message(listener), format!("released {standbys} a"));
         }
     }
 }

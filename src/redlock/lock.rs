@@ -23,7 +23,7 @@ use super::{
     outcome::{self, NodeReply, OtherTerms},
     outlook::Outlook,
     round::Round,
-    scripts::ExtendReply,
+    scripts::{ExtendReply, WAKE_UP_CHANNELS},
     session::LockSession,
     shortfall,
     standby::StandbyWaiter,
@@ -55,7 +55,7 @@ pub(crate) struct Redlock {
     pub(crate) times: Times,
     pub(crate) standby: StandbyWaiter,
     /// The number of the wake-up channels on which we listen while we stand by.
-    pub(crate) wake_up: u8,
+    pub(crate) wake_up: u16,
     /// Whether nodes may hold votes of ours.
     pub(crate) votes_out: bool,
     /// When we don't wait for answers to a campaign any longer; `None`: as long as they may take.
@@ -105,7 +105,7 @@ impl Redlock {
     ) -> Self {
         let session = sessions[0].clone();
         let (sender, receiver) = mpsc::channel(MOST_NOTIFICATIONS);
-        let wake_up = fastrand::u8(..);
+        let wake_up = fastrand::u16(..WAKE_UP_CHANNELS);
         let node = |index: usize| {
             let notifications = NotificationSender(sender.clone());
             let keys = session.keys(&config.addresses[index]);

@@ -231,9 +231,9 @@ fn a_real_server_and_one_in_memory_reply_store_and_publish_alike() {
     let mut listener = listener.as_pubsub();
     // A listener to a pattern isn't counted.
     listener.psubscribe(format!("{LOCK}*")).expect("a subscription");
-    // Two that stand by: a release wakes one of them.
+    // More than three stand by: a release wakes one of them.
     let keys = Keys::new(LOCK, 0);
-    let channels = [7, 200].map(|number| [keys.wake_up(number), LOCK.to_owned()]);
+    let channels = [7, 200, 600, 1000].map(|number| [keys.wake_up(number), LOCK.to_owned()]);
     let mut standbys = channels.each_ref().map(|_| server.connect());
     let mut standbys = standbys.each_mut().map(|standby| standby.as_pubsub());
     for (standby, channels) in standbys.iter_mut().zip(&channels) {

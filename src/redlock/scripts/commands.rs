@@ -36,6 +36,10 @@ const WATCHERS: &str = ":watchers";
 /// What follows the number in the name of a wake-up channel, also in release.lua.
 const WAKE: &str = ":wake";
 
+/// How many wake-up channels there are, numbered from 0, also in release.lua: so many that a thousand standbys have them nearly for
+/// themselves.
+pub(crate) const WAKE_UP_CHANNELS: u16 = 1024;
+
 const FENCE: &str = ":fence";
 const STEP_DOWN: &str = ":step-down";
 const DONE: &str = ":done";
@@ -95,7 +99,7 @@ impl Keys {
     }
 
     /// Returns the name of the wake-up channel with this number.
-    pub(crate) fn wake_up(&self, number: u8) -> String {
+    pub(crate) fn wake_up(&self, number: u16) -> String {
         format!("{}:{number}{WAKE}", self.channel)
     }
 
@@ -363,7 +367,7 @@ pub(crate) enum Tell {
     All,
     /// Those who listen on the wake-up channel with this number: nobody else campaigns now.
     WokenWithUs {
-        number: u8,
+        number: u16,
     },
 }
 

@@ -6,7 +6,10 @@ mod replies;
 mod sent;
 
 pub(crate) use self::{
-    commands::{Acquisition, Audience, DatedNote, KEY_SUFFIXES, Keys, PresentRun, RunTimes, Tell, list, name_in_fence},
+    commands::{
+        Acquisition, Audience, DatedNote, KEY_SUFFIXES, Keys, PresentRun, RunTimes, Tell, WAKE_UP_CHANNELS, list,
+        name_in_fence,
+    },
     replies::{
         AcquireReply, Answer, ExtendReply, Holding, ListReply, LookReply, ReleaseReply, RunsReply, SurveyReply,
         acquired, extended, released,

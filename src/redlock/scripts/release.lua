@@ -54,13 +54,14 @@ redis.call('SET', KEYS[2], ARGV[3], 'EX', 2592000)
 -- Wakes those who stand by on one of the wake-up channels. Returns how many; empty: nobody can be woken. The search
 -- begins anywhere: the token counts microseconds.
 local function wake_some()
-  for from = ARGV[3] % 256, ARGV[3] % 256 + 240, 16 do
+  local first = ARGV[3] % 1024
+  for from = first, first + 960, 64 do
     local channels = {}
-    for number = from, from + 15 do
-      table.insert(channels, ARGV[4] .. ':' .. number % 256 .. ':wake')
+    for number = from, from + 63 do
+      table.insert(channels, ARGV[4] .. ':' .. number % 1024 .. ':wake')
     end
     local listeners = redis.pcall('PUBSUB', 'NUMSUB', unpack(channels))
-    for at = 2, 32, 2 do
+    for at = 2, 128, 2 do
       if (listeners[at] or 0) > 0 then
         local told = redis.pcall('PUBLISH', listeners[at - 1], 'wake ' .. listeners[at] .. ' ' .. ARGV[7])
         return type(told) == 'number' and told or ''
@@ -78,7 +79,8 @@ if ARGV[4] ~= '' then
   local others = (listeners[2] or 0) - ARGV[5]
   standbys = listeners[4] and others - listeners[4] or ''
   local message = ARGV[6] .. ' ' .. others .. ' ' .. ARGV[7]
-  if ARGV[6] == 'released' and ARGV[5] == '0' and standbys ~= '' and standbys > 1 then
+  -- A few may as well take turns.
+  if ARGV[6] == 'released' and ARGV[5] == '0' and standbys ~= '' and standbys > 3 then
     woken = wake_some()
   end
   if woken ~= '' then
