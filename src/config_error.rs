@@ -127,7 +127,7 @@ impl Display for ConfigError {
             Self::Name { option, problem } => write!(f, "{option} {problem}"),
             Self::ReservedName { name, suffix } => write!(
                 f,
-                "--resource {name} ends with {suffix}, which leaderrun appends for its own keys; give it another name"
+                "--resource {name} ends with {suffix}, which leaderrun appends for its own keys and channels; give it another name"
             ),
             Self::ReservedLock { lock, suffix } => write!(
                 f,

@@ -153,6 +153,26 @@ fn a_hold_without_a_quorum_is_reported() {
 }
 
 #[test]
+fn a_hold_that_comes_after_another_has_led_keeps_nobody_out_and_is_reported() {
+    const TTL: Duration = Duration::from_secs(3);
+    let servers = Servers::settled(3, TTL);
+    let resource = unique("stopped");
+    let failing = |options: &[&str], command: &[&str]| {
+        let counted = ["-v", "--once-per", "1h", "--attempts", "5"];
+        Leaderrun::on(&servers, &resource, TTL).args(counted).args(options).args(command)
+    };
+    let stopped = failing(&["--hold", "1h"], &["sh", "-c", "sleep 0.6; exit 1"]).spawn();
+    stopped.reports(": started sh");
+    stopped.signal(Signal::SIGSTOP);
+    // Its lease runs out.
+    assert_eq!(failing(&[], &["false"]).output().code(), 1);
+    stopped.signal(Signal::SIGCONT);
+    let output = stopped.wait();
+    assert!(output.stderr.contains("the lock could not be kept for --hold: 0 of 3 nodes"), "{}", output.stderr);
+    assert_eq!(servers.locked(&resource), 0);
+}
+
+#[test]
 fn with_once_per_a_failure_is_retried_after_the_hold() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("both"), Witnesses::new());

@@ -156,7 +156,9 @@ impl Redlock {
             Reason::Stale if self.lost_rounds <= STALE_AT_ONCE => {}
             Reason::Stale | Reason::Tie => {
                 let race = Duration::from_millis(1) * (1 << self.lost_rounds.min(10));
-                sleep(race.min(self.times.retry_after()).mul_f64(fastrand::f64())).await;
+                // Several that are far from the nodes drift apart only by more than their requests take.
+                let longest = self.times.retry_after().max(4 * self.timer().round_trip());
+                sleep(race.min(longest).mul_f64(fastrand::f64())).await;
             }
             _ => {
                 if !self.standby.listen(&self.nodes, &self.times).await {
@@ -192,13 +194,14 @@ impl Redlock {
             // The operator should learn as much as possible about each node. The guard keeps the deadline meanwhile.
             VoteResult::Lost | VoteResult::Pending => round.wait_for_late().await,
         }
-        self.take_note_of(round.replies());
+        self.report_restored(round.replies());
         let until = self.times.lease_end(round.sent());
         round.replies().iter().for_each(|reply| self.votes.hear_extended(reply, until));
         let failure =
             || BackendFailure::Shortfall(shortfall::of_extensions(&self.nodes, &self.quorums, round.replies()));
         match outcome::extension(&self.quorums, round.replies()) {
             VoteResult::Won => {
+                self.overtake(round.replies());
                 let deadlines = Some(self.times.deadlines(round.sent()));
                 let step_down = outcome::is_asked_to_step_down(&self.quorums, round.replies());
                 self.hear_late(round, until);
@@ -207,6 +210,7 @@ impl Redlock {
             }
             // Where the votes that we know of are still a quorum, another try may succeed.
             VoteResult::Pending if self.votes.is_quorum(Moment::now()) => {
+                self.overtake(round.replies());
                 let failed = ExtendOutcome::Failed(failure());
                 self.hear_late(round, until);
                 failed
@@ -237,17 +241,21 @@ impl Redlock {
         }));
     }
 
-    /// Raises our token above one that has been granted meanwhile, and reports nodes that had lost the lock.
-    fn take_note_of(&self, replies: &[NodeReply<ExtendReply>]) {
-        for NodeReply { node, answer } in replies {
-            match answer {
-                Ok(ExtendReply::Overtaken { fence }) => self.session.overtake(*fence, wall_micros()),
-                Ok(ExtendReply::Restored { .. }) => {
-                    let node = &self.nodes[*node].address;
-                    self.report.info(Event::Restored, format_args!("{node} had lost the lock and has it again"));
-                }
-                _ => {}
+    /// Raises our token above those that have been granted meanwhile. That of a lost lease stays below those of later leaders: nothing
+    /// of it may follow their ends.
+    fn overtake(&self, replies: &[NodeReply<ExtendReply>]) {
+        for reply in outcome::answers(replies) {
+            if let ExtendReply::Overtaken { fence } = reply {
+                self.session.overtake(*fence, wall_micros());
             }
+        }
+    }
+
+    /// Reports nodes that had lost the lock.
+    fn report_restored(&self, replies: &[NodeReply<ExtendReply>]) {
+        for node in outcome::nodes_that(replies, |reply| matches!(reply, ExtendReply::Restored { .. })) {
+            let node = &self.nodes[node].address;
+            self.report.info(Event::Restored, format_args!("{node} had lost the lock and has it again"));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Releasing the lock: on all nodes, and so that one who stands by hears of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::time::sleep;
@@ -27,6 +27,10 @@ use crate::{
     once_per::Note,
     report::Report,
 };
+
+/// How long who releases for a dead elector waits at most for the nodes that a quorum doesn't need: whoever waits for the end of the
+/// guard waits as long if a node is frozen.
+const FAR_NODES_ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 impl Redlock {
     /// Releases what we hold, or keeps it for a while. Returns once a quorum has confirmed it, or no more answers can
@@ -74,7 +78,7 @@ impl Redlock {
         self.wake_all_unless_led(&round, options).await;
         if self.is_alone {
             // Nodes that are far are still being connected to.
-            round.wait(self.times.connect_timeout()).await;
+            round.wait(self.times.connect_timeout().min(FAR_NODES_ANSWER_WITHIN)).await;
         }
         self.votes_out = false;
         if confirmed {

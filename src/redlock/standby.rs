@@ -167,6 +167,11 @@ impl TakeoverTimer {
         self.woken && self.round_trip < ELECTED_WITHIN
     }
 
+    /// Returns how long a round takes.
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.round_trip
+    }
+
     /// Records how long a round took, and how many listen.
     pub(crate) fn learn(&mut self, round_trip: Duration, listeners: Option<u32>) {
         self.round_trip = round_trip;
