@@ -110,6 +110,8 @@ impl World {
         sleep(self.schedule.lasts).await;
         self.settle();
         if self.schedule.fence_ahead {
+            // An instance says it once there has been no quorum for a ttl. Signals may have ended each before that.
+            sleep(2 * self.schedule.times.ttl()).await;
             if !self.ledger.heard_of_fence.get() {
                 self.ledger.fail("nobody says that a fencing token from the future keeps all from leading".into());
             }
