@@ -155,10 +155,11 @@ impl Redlock {
         match not_acquired.reason {
             Reason::Stale if self.lost_rounds <= STALE_AT_ONCE => {}
             Reason::Stale | Reason::Tie => {
-                let race = Duration::from_millis(1) * (1 << self.lost_rounds.min(10));
-                // Several that are far from the nodes drift apart only by more than their requests take.
-                let longest = self.times.retry_after().max(4 * self.timer().round_trip());
-                sleep(race.min(longest).mul_f64(fastrand::f64())).await;
+                // Candidates that are far from the nodes drift apart only by more than their requests take.
+                let (shortest, retry_after) = (Duration::from_millis(1), self.times.retry_after());
+                let round_trip = self.timer().round_trip().min(retry_after).max(shortest);
+                let race = round_trip * (1 << self.lost_rounds.min(10));
+                sleep(race.min(retry_after.max(4 * round_trip)).mul_f64(fastrand::f64())).await;
             }
             _ => {
                 if !self.standby.listen(&self.nodes, &self.times).await {
