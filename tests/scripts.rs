@@ -110,19 +110,16 @@ fn extend_renews_restores_and_loses() {
 fn release_frees_the_lock_closes_the_token_and_notifies() {
     let mut node = Node::start();
     let mut listener = node.server.connect();
-    let mut listener = listener.as_pubsub();
-    listener.subscribe(CHANNEL).expect("a subscription");
+    let mut listener = listen(&mut listener, &[]);
     node.acquire("a", "7", "0");
-    let message: String = listener.get_message().expect("a message").get_payload().expect("a text");
-    assert_eq!(message, format!("acquired {PROOF}"));
+    assert_eq!(next_message(&mut listener), format!("acquired {PROOF}"));
     assert_eq!(node.acquire("b", "8", "0").last().map(String::as_str), Some("1"), "one listens");
     assert_eq!(node.release("b", "8"), strings(&["kept", "7"]), "not ours");
     assert_eq!(node.release("a", "6"), strings(&["kept", "7"]), "too late: a larger token was granted since");
     assert_eq!(node.state(), held("a", "7"));
     assert_eq!(node.release("a", "7"), strings(&["released", "8", "1", ""]), "one stands by");
     assert_eq!(node.state(), free("8"));
-    let message: String = listener.get_message().expect("a message").get_payload().expect("a text");
-    assert_eq!(message, "released 1 a", "with the number of listeners");
+    assert_eq!(next_message(&mut listener), "released 1 a", "with the number of listeners");
     assert_eq!(node.extend("a", "7"), strings(&["lost", "8"]), "a late extension does no harm");
     assert_eq!(node.acquire("a", "8", "0"), strings(&["stale", "8"]));
     assert_eq!(node.release("a", "7"), strings(&["kept", "8"]));
@@ -131,10 +128,10 @@ fn release_frees_the_lock_closes_the_token_and_notifies() {
 #[test]
 fn release_counts_those_who_stand_by_and_notifies_nobody_if_that_is_all_it_is_to_do() {
     let mut node = Node::start();
-    let mut listeners = [node.server.connect(), node.server.connect(), node.server.connect()];
-    let mut listeners = listeners.iter_mut().map(Connection::as_pubsub).collect::<Vec<_>>();
-    listeners.iter_mut().for_each(|listener| listener.subscribe(CHANNEL).expect("a subscription"));
-    listeners[0].subscribe(format!("{CHANNEL}:watchers")).expect("a subscription");
+    let mut connections = [node.server.connect(), node.server.connect(), node.server.connect()];
+    let [watcher, standby, other] = connections.each_mut();
+    let mut standby = listen(standby, &[]);
+    let _others = [listen(watcher, &["l:db2:watchers"]), listen(other, &[])];
     let count = |channel, not_counted, word| ["a", "7", "8", channel, not_counted, word, "x", "7", "", "", "0", "0"];
     for (channel, not_counted, word, standbys) in
         [(CHANNEL, "0", "", "2"), (CHANNEL, "1", "", "1"), ("", "0", "", ""), (CHANNEL, "0", "released", "2")]
@@ -143,8 +140,7 @@ fn release_counts_those_who_stand_by_and_notifies_nobody_if_that_is_all_it_is_to
         assert_eq!(node.eval(RELEASE, &count(channel, not_counted, word)), strings(&["released", "8", standbys, ""]));
         node.query::<()>(&["DEL", "l:fence"]);
     }
-    let message: String = listeners[1].get_message().expect("a message").get_payload().expect("a text");
-    assert_eq!(message, "released 3 x", "the only one");
+    assert_eq!(next_message(&mut standby), "released 3 x", "the only one");
 }
 
 /// Subscribes a connection to channels beside that of the lock.
@@ -283,16 +279,15 @@ fn a_grant_reports_the_failures_until_there_are_too_many() {
 fn a_lock_that_is_kept_counts_as_anothers_even_for_its_own_leader() {
     let mut node = Node::start();
     let mut listener = node.server.connect();
-    let mut listener = listener.as_pubsub();
-    listener.subscribe(CHANNEL).expect("a subscription");
+    let mut listener = listen(&mut listener, &[]);
     node.acquire("a", "7", "0");
     let kept = ["a", "7", "8", CHANNEL, "0", "held", "5000", "7", "", "", "0", "0", "a kept", "5000"];
     assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8", "1", ""]));
     assert_eq!(node.state(), (Some("a kept".into()), 5000, Some("8".into())));
     assert_eq!(node.extend("a", "7"), strings(&["lost", "8", "a kept"]), "a late extension");
     assert_eq!(node.eval(RELEASE, &kept), strings(&["kept", "8"]));
-    let mut message = || listener.get_message().expect("a message").get_payload::<String>().expect("a text");
-    assert_eq!([message(), message()], [&format!("acquired {PROOF}"), "held 1 5000"]);
+    let messages = [(); 2].map(|()| next_message(&mut listener));
+    assert_eq!(messages, [&format!("acquired {PROOF}"), "held 1 5000"]);
 }
 
 #[test]

@@ -2,16 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use tokio::time::sleep;
 
 use super::{
     config::RedlockConfig,
     lock::Redlock,
-    net::{
-        failure::Failure,
-        node::{Node, Vote},
-    },
+    net::{failure::Failure, node::Node},
     outcome::{self, NodeReply},
     round::Round,
     scripts::{self, Audience, ReleaseReply, RunTimes},
@@ -48,29 +45,23 @@ impl Redlock {
         let audience = if self.standby.is_listening() { Audience::AllButUs } else { Audience::All };
         let notifies = |node: &Node| teller.is_none_or(|teller| teller == node.index);
         let quiet = if options.run.is_some() { Audience::Counted } else { Audience::Nobody };
-        let cmd = |node: &Node| {
-            let audience = if notifies(node) { audience } else { quiet };
+        let ask = |node: &Arc<Node>| {
             let times = options.run.map_or_else(RunTimes::default, |run| RunTimes {
                 start: self.clocks.at_first(node.index, run.began),
                 until: self.clocks.at_least(node.index, run.ended).filter(|_| run.is_end_seen),
             });
-            self.session.release(&node.address, audience, options, times)
+            let audience = if notifies(node) { audience } else { quiet };
+            self.release_on(node, audience, options, times)
         };
-        // A node's former master may still have our lock.
-        let read = |vote: Vote| scripts::released(vote.answer).ok_or(Failure::StrangeAnswer);
         // The one that notifies comes first: a node on this machine may take our processor as soon as it is asked.
         let mut nodes = self.nodes.clone();
         nodes.swap(0, teller.unwrap_or_default());
-        let mut round = Round::ask_for_votes(&nodes, cmd, read);
+        let mut round = Round::ask(&nodes, ask);
         // A node that has nothing of ours has released it, but doesn't keep it.
         let kept = options.hold.is_some();
         let confirms: fn(&ReleaseReply) -> bool =
             if kept && !broken!("hold") { |reply| !matches!(reply, ReleaseReply::NotOurs { .. }) } else { |_| true };
         round.decide(&self.quorums, confirms).await;
-        if self.is_alone && self.passes(round.replies()) {
-            round = Round::ask_for_votes(&self.nodes, cmd, read);
-            round.decide(&self.quorums, confirms).await;
-        }
         let confirmed = self.quorums.is_reached(&outcome::nodes_that(round.replies(), confirms));
         // The requests to the others are on their way; closing the connections now could cut them off.
         round.wait_for_late().await;
@@ -87,16 +78,30 @@ impl Redlock {
         Err(BackendFailure::Shortfall(shortfall::of_releases(&self.nodes, &self.quorums, round.replies(), kept)))
     }
 
-    /// Raises our token above those for which nodes have not released the lock. The elector may have died before it could tell its
-    /// guard of the token of its last extension. Returns whether the token was too small.
-    fn passes(&self, replies: &[NodeReply<ReleaseReply>]) -> bool {
-        let before = self.session.key().token;
-        for reply in outcome::answers(replies) {
-            if let ReleaseReply::NotOurs { fence } = reply {
-                self.session.overtake(*fence, wall_micros());
+    /// Releases on one node.
+    fn release_on(
+        &self,
+        node: &Arc<Node>,
+        audience: Audience,
+        options: ReleaseOptions,
+        times: RunTimes,
+    ) -> impl Future<Output = Result<ReleaseReply, Failure>> + Send + use<> {
+        let (node, session, is_alone) = (node.clone(), self.session.clone(), self.is_alone);
+        let ask = move |session: &LockSession| {
+            // A node's former master may still have our lock.
+            let vote = node.ask_for_vote(session.release(&node.address, audience, options, times));
+            vote.map(|vote| scripts::released(vote?.answer).ok_or(Failure::StrangeAnswer))
+        };
+        let first = ask(&session);
+        async move {
+            match first.await {
+                // The elector may have died before it could tell its guard of the token of its last extension.
+                Ok(ReleaseReply::NotOurs { fence }) if is_alone && session.overtake(fence, wall_micros()) => {
+                    ask(&session).await
+                }
+                reply => reply,
             }
         }
-        self.session.key().token > before
     }
 
     /// Lets another node that has released the lock notify listeners, too, if the node that was to do so has not released it, or
