@@ -1,6 +1,9 @@
 //! What the program decides on what it hears, and what it then asks: its own code, with each result computed once.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use super::nodes::{AnswerId, Heard, Nodes, RequestId};
 use crate::{
@@ -63,6 +66,7 @@ pub struct Decisions {
     campaigns: HashMap<Round, Option<Decision>>,
     extensions: HashMap<Round, Option<Extended>>,
     requests: HashMap<(usize, Ask, u64), RequestId>,
+    releases: HashSet<RequestId>,
 }
 
 impl Decisions {
@@ -84,6 +88,7 @@ impl Decisions {
             campaigns: HashMap::new(),
             extensions: HashMap::new(),
             requests: HashMap::new(),
+            releases: HashSet::new(),
         }
     }
 
@@ -142,7 +147,15 @@ impl Decisions {
         };
         let request = nodes.request(&cmd);
         self.requests.insert((candidate, ask, token), request);
+        if matches!(ask, Ask::Withdraw | Ask::Release) {
+            self.releases.insert(request);
+        }
         request
+    }
+
+    /// Returns whether a request can only free a lock.
+    pub fn is_release(&self, request: RequestId) -> bool {
+        self.releases.contains(&request)
     }
 
     fn session(&self, candidate: usize, token: u64) -> LockSession {

@@ -35,14 +35,15 @@ const SMALL: &[(usize, Budget)] = &[
 
 /// The same, for as long as there is time. A node's startup grace takes three ticks.
 const LARGE: &[(usize, Budget)] = &[
-    (1, Budget { campaigns: 2, extensions: 1, ticks: 4, releases: 1, restarts: 1, ..NOTHING }),
-    (1, Budget { campaigns: 2, extensions: 2, ticks: 3, releases: 1, forgeries: 1, ..NOTHING }),
-    (2, Budget { campaigns: 2, extensions: 1, ticks: 1, releases: 1, restarts: 1, ..NOTHING }),
-    (2, Budget { extensions: 1, ticks: 4, releases: 1, restarts: 1, ..NOTHING }),
-    (3, Budget { extensions: 1, ticks: 1, releases: 1, restarts: 1, ..NOTHING }),
-    (3, Budget { campaigns: 2, releases: 1, ..NOTHING }),
-    (4, Budget { extensions: 1, releases: 1, restarts: 1, ..NOTHING }),
-    (4, Budget { campaigns: 2, extensions: 1, ticks: 4, releases: 1, restarts: 1, forgeries: 1 }),
+    (4, Budget { releases: 1, restarts: 1, ..NOTHING }),
+    (3, Budget { extensions: 1, releases: 1, restarts: 1, ..NOTHING }),
+    (4, Budget { extensions: 1, ticks: 1, releases: 1, restarts: 1, ..NOTHING }),
+    (4, Budget { campaigns: 2, releases: 1, restarts: 1, ..NOTHING }),
+    (2, Budget { campaigns: 2, extensions: 1, ticks: 2, releases: 1, restarts: 1, ..NOTHING }),
+    (3, Budget { extensions: 1, ticks: 4, releases: 1, restarts: 1, ..NOTHING }),
+    (3, Budget { campaigns: 2, extensions: 1, ticks: 1, releases: 1, restarts: 1, ..NOTHING }),
+    (2, Budget { campaigns: 2, extensions: 1, ticks: 4, releases: 1, restarts: 1, ..NOTHING }),
+    (1, Budget { campaigns: 2, extensions: 2, ticks: 4, releases: 1, restarts: 1, forgeries: 1 }),
 ];
 
 /// How many states a mutation may take to be found.

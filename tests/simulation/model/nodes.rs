@@ -4,12 +4,15 @@ use std::{cell::RefCell, collections::HashMap, hash::Hash, rc::Rc, time::Duratio
 
 use redis::{Cmd, Value};
 
-use super::super::{
-    ledger::Ledger,
-    machine::Machine,
-    network::Network,
-    reply::Reply,
-    server::{Data, Server},
+use super::{
+    super::{
+        ledger::Ledger,
+        machine::Machine,
+        network::Network,
+        reply::Reply,
+        server::{Data, Server},
+    },
+    decisions::LOCK,
 };
 use crate::{
     lease::Times,
@@ -127,6 +130,8 @@ impl Nodes {
         let answer = self.answer(reply);
         let mut data = std::mem::take(&mut running.borrow_mut().data);
         data.retain(|_, entry| entry.expires.is_none_or(|at| wall < at));
+        // No decision depends on what has happened.
+        data.remove(format!("{LOCK}:runs").as_bytes());
         let done = (self.servers.number(Stored { data, started }), answer);
         self.known.insert((server, now, request), done);
         done

@@ -55,13 +55,13 @@ pub enum Phase {
     },
 }
 
-/// A node, what is on its way to it or from it, and what has been heard from it.
+/// A node, and what is on its way to it or from it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Node {
     pub server: NodeId,
     pub messages: Vec<Message>,
-    /// Its answers to the candidates' present rounds.
-    pub heard: [Option<AnswerId>; 2],
+    /// Its answers to the candidates' present rounds. Whether one has arrived shows when the round is decided.
+    pub answers: [Option<AnswerId>; 2],
 }
 
 /// A message between a candidate and a node.
@@ -97,7 +97,7 @@ impl State {
             now: 0,
             left,
             candidates: [candidate.clone(), candidate],
-            nodes: vec![Node { server, messages: Vec::new(), heard: [None; 2] }; nodes],
+            nodes: vec![Node { server, messages: Vec::new(), answers: [None; 2] }; nodes],
             largest: 0,
         }
     }
@@ -114,17 +114,20 @@ impl State {
         self.nodes[node].messages.push(message);
     }
 
-    /// Ends a candidate's round. What is on its way then serves another purpose.
-    pub fn end_round(&mut self, candidate: usize, then: Purpose) {
-        for node in &mut self.nodes {
-            node.heard[candidate] = None;
-            for message in &mut node.messages {
-                if usize::from(message.candidate) == candidate && message.purpose == Purpose::Counts {
-                    message.purpose = then;
-                }
+    /// Lets an answer be on its way that no round waits for.
+    pub fn answer(&mut self, node: usize, candidate: usize, answer: AnswerId) {
+        let message = Message { candidate: candidate as u8, purpose: Purpose::FillsIn, body: Body::Answer(answer) };
+        self.nodes[node].messages.push(message);
+    }
+
+    /// Ends a candidate's round. What is on its way to the nodes then serves another purpose. Returns their answers.
+    pub fn end_round(&mut self, candidate: usize, then: Purpose) -> Vec<Option<AnswerId>> {
+        for message in self.nodes.iter_mut().flat_map(|node| &mut node.messages) {
+            if message.is_of(candidate) && message.purpose == Purpose::Counts {
+                message.purpose = then;
             }
-            node.messages.retain(|message| !message.is_unwanted());
         }
+        self.nodes.iter_mut().map(|node| node.answers[candidate].take()).collect()
     }
 
     /// Ends a candidate: nothing is left of its command, and it asks for nothing more. What it has sent stays on its way.
@@ -133,10 +136,10 @@ impl State {
         *ours = Candidate { shown: ours.shown, ..Candidate::new(0, 0) };
         self.end_round(candidate, Purpose::Nothing);
         for node in &mut self.nodes {
-            for message in node.messages.iter_mut().filter(|message| usize::from(message.candidate) == candidate) {
+            node.messages.retain(|message| !message.is_of(candidate) || matches!(message.body, Body::Request(_)));
+            for message in node.messages.iter_mut().filter(|message| message.is_of(candidate)) {
                 message.purpose = Purpose::Nothing;
             }
-            node.messages.retain(|message| !message.is_unwanted());
         }
     }
 
@@ -158,7 +161,7 @@ impl Candidate {
 }
 
 impl Message {
-    fn is_unwanted(&self) -> bool {
-        self.purpose == Purpose::Nothing && matches!(self.body, Body::Answer(_))
+    pub fn is_of(&self, candidate: usize) -> bool {
+        usize::from(self.candidate) == candidate
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{
     decisions::{Ask, Decision, Decisions, Extended, LOCK, Shows},
-    nodes::{Heard, Nodes},
-    state::{Body, Budget, Message, Phase, Purpose, State},
+    nodes::{AnswerId, Heard, Nodes},
+    state::{Body, Budget, Message, Node, Phase, Purpose, State},
 };
 use crate::{
     lease::{Times, VoteResult, quorum},
@@ -20,13 +20,21 @@ const BEHIND: Duration = Duration::from_secs(2);
 pub enum Step {
     Tick,
     Campaign(usize, Shows),
-    Decide(usize),
+    /// A candidate, and the nodes whose answers have arrived, as bits.
+    Decide(usize, u8),
     Extend(usize),
-    DecideExtension(usize),
+    DecideExtension(usize, u8),
     Release(usize),
     /// A node, and the number of a message there.
     Arrive(usize, usize),
     Restart(usize),
+}
+
+/// What a leader asks of a node where it lacks a vote.
+enum Follows {
+    Extension,
+    /// An extension that exceeds this token.
+    LargerToken(u64),
 }
 
 /// The rules by which one moment follows another.
@@ -65,12 +73,20 @@ impl Model {
                         steps.push(Step::Campaign(candidate, Shows::Hash));
                     }
                 }
-                Phase::Campaigns { sent } if self.decide(state, candidate, sent).is_some() => {
-                    steps.push(Step::Decide(candidate));
+                Phase::Campaigns { sent } => {
+                    let decides = |arrived: &u8| self.decide(state, candidate, *arrived, sent).is_some();
+                    steps.extend(
+                        arrivals(state, candidate).filter(decides).map(|arrived| Step::Decide(candidate, arrived)),
+                    );
                 }
                 Phase::Leads { extends: None, .. } if ours.extensions > 0 => steps.push(Step::Extend(candidate)),
-                Phase::Leads { extends: Some(sent), .. } if self.decide_extension(state, candidate, sent).is_some() => {
-                    steps.push(Step::DecideExtension(candidate));
+                Phase::Leads { extends: Some(sent), .. } => {
+                    let decides = |arrived: &u8| self.decide_extension(state, candidate, *arrived, sent).is_some();
+                    steps.extend(
+                        arrivals(state, candidate)
+                            .filter(decides)
+                            .map(|arrived| Step::DecideExtension(candidate, arrived)),
+                    );
                 }
                 _ => {}
             }
@@ -103,7 +119,7 @@ impl Model {
         match step {
             Step::Tick => self.tick(&mut state),
             Step::Campaign(candidate, shows) => self.campaign(&mut state, candidate, shows),
-            Step::Decide(candidate) => self.end_campaign(&mut state, candidate)?,
+            Step::Decide(candidate, arrived) => self.end_campaign(&mut state, candidate, arrived)?,
             Step::Extend(candidate) => {
                 let ours = &mut state.candidates[candidate];
                 ours.extensions -= 1;
@@ -112,7 +128,7 @@ impl Model {
                 }
                 self.ask_all(&mut state, candidate, Purpose::Counts, Ask::Extend);
             }
-            Step::DecideExtension(candidate) => self.end_extension(&mut state, candidate),
+            Step::DecideExtension(candidate, arrived) => self.end_extension(&mut state, candidate, arrived),
             Step::Release(candidate) => {
                 state.left.releases -= 1;
                 self.release(&mut state, candidate);
@@ -123,6 +139,7 @@ impl Model {
                 state.nodes[node].server = self.nodes.empty(Some(state.now));
             }
         }
+        self.forget(&mut state);
         state.sort();
         Ok(state)
     }
@@ -163,29 +180,27 @@ impl Model {
         self.ask_all(state, candidate, Purpose::Counts, Ask::Vote(shows));
     }
 
-    fn decide(&mut self, state: &State, candidate: usize, sent: u8) -> Option<Decision> {
-        let heard = state.nodes.iter().map(|node| node.heard[candidate]).collect();
-        self.decisions.campaign(&self.nodes, (heard, sent, state.now))
+    fn decide(&mut self, state: &State, candidate: usize, arrived: u8, sent: u8) -> Option<Decision> {
+        self.decisions.campaign(&self.nodes, (heard(state, candidate, arrived), sent, state.now))
     }
 
-    fn decide_extension(&mut self, state: &State, candidate: usize, sent: u8) -> Option<Extended> {
-        let heard = state.nodes.iter().map(|node| node.heard[candidate]).collect();
-        self.decisions.extension(&self.nodes, (heard, sent, state.now))
+    fn decide_extension(&mut self, state: &State, candidate: usize, arrived: u8, sent: u8) -> Option<Extended> {
+        self.decisions.extension(&self.nodes, (heard(state, candidate, arrived), sent, state.now))
     }
 
-    fn end_campaign(&mut self, state: &mut State, candidate: usize) -> Result<(), String> {
+    fn end_campaign(&mut self, state: &mut State, candidate: usize, arrived: u8) -> Result<(), String> {
         let Phase::Campaigns { sent } = state.candidates[candidate].phase else { return Ok(()) };
-        let Some(decision) = self.decide(state, candidate, sent) else { return Ok(()) };
+        let Some(decision) = self.decide(state, candidate, arrived, sent) else { return Ok(()) };
         let ours = &mut state.candidates[candidate];
         ours.largest_seen = ours.largest_seen.max(decision.fence.unwrap_or_default());
         if decision.won {
-            return self.win(state, candidate, sent);
+            return self.win(state, candidate, arrived, sent);
         }
         if decision.taken && self.is_first_race(state, sent) && !self.may_lead(state, 1 - candidate) {
             return Err(format!("candidate {candidate} takes a tie for the leadership of the other"));
         }
         let may_have_voted: Vec<bool> =
-            state.nodes.iter().map(|node| self.is_no_refusal(node.heard[candidate])).collect();
+            heard(state, candidate, arrived).into_iter().map(|answer| self.is_no_refusal(answer)).collect();
         let token = state.candidates[candidate].token;
         let request = self.decisions.request(&mut self.nodes, candidate, Ask::Withdraw, token);
         state.end_round(candidate, Purpose::Nothing);
@@ -207,7 +222,7 @@ impl Model {
         matches!(self.nodes.heard(answer), Heard::Acquire(reply) if reply.is_vote())
     }
 
-    fn win(&mut self, state: &mut State, candidate: usize, sent: u8) -> Result<(), String> {
+    fn win(&mut self, state: &mut State, candidate: usize, arrived: u8, sent: u8) -> Result<(), String> {
         let token = state.candidates[candidate].token;
         if let Phase::Leads { .. } = state.candidates[1 - candidate].phase {
             return Err(format!("candidate {candidate} leads beside the other"));
@@ -218,11 +233,13 @@ impl Model {
         state.largest = token;
         state.candidates[candidate].phase = Phase::Leads { lease: sent, extends: None };
         let request = self.decisions.request(&mut self.nodes, candidate, Ask::Extend, token);
-        let refused: Vec<usize> = (0..state.nodes.len())
-            .filter(|&node| state.nodes[node].heard[candidate].is_some_and(|answer| !self.is_vote(answer)))
-            .collect();
-        state.end_round(candidate, Purpose::FillsIn);
-        refused.into_iter().for_each(|node| state.send(node, candidate, Purpose::FillsIn, request));
+        for (node, answer) in state.end_round(candidate, Purpose::FillsIn).into_iter().enumerate() {
+            match answer {
+                Some(answer) if arrived & 1 << node == 0 => state.answer(node, candidate, answer),
+                Some(answer) if !self.is_vote(answer) => state.send(node, candidate, Purpose::FillsIn, request),
+                _ => {}
+            }
+        }
         Ok(())
     }
 
@@ -247,9 +264,9 @@ impl Model {
         votes.count() >= quorum(state.nodes.len())
     }
 
-    fn end_extension(&mut self, state: &mut State, candidate: usize) {
+    fn end_extension(&mut self, state: &mut State, candidate: usize, arrived: u8) {
         let Phase::Leads { extends: Some(sent), lease } = state.candidates[candidate].phase else { return };
-        let Some(extended) = self.decide_extension(state, candidate, sent) else { return };
+        let Some(extended) = self.decide_extension(state, candidate, arrived, sent) else { return };
         state.end_round(candidate, Purpose::Nothing);
         extended.overtaken.iter().for_each(|fence| self.overtake(state, candidate, *fence));
         let lease = if extended.result == VoteResult::Won { sent } else { lease };
@@ -282,30 +299,85 @@ impl Model {
         let message = state.nodes[index].messages.remove(number);
         let candidate = usize::from(message.candidate);
         let answer = match message.body {
+            Body::Answer(answer) => answer,
             Body::Request(request) => {
                 let node = &mut state.nodes[index];
                 let (server, answer) = self.nodes.execute(node.server, state.now, request);
                 node.server = server;
-                if message.purpose != Purpose::Nothing {
-                    node.messages.push(Message { body: Body::Answer(answer), ..message });
+                match message.purpose {
+                    Purpose::Counts => node.answers[candidate] = Some(answer),
+                    Purpose::FillsIn => state.answer(index, candidate, answer),
+                    Purpose::Nothing => {}
                 }
                 return;
             }
-            Body::Answer(answer) => answer,
         };
-        if message.purpose == Purpose::Counts {
-            state.nodes[index].heard[candidate] = Some(answer);
-            return;
-        }
-        let overtaken = match self.nodes.heard(answer) {
-            Heard::Acquire(reply) if !reply.is_vote() => None,
-            Heard::Extend(ExtendReply::Overtaken { fence }) => Some(fence.get()),
-            _ => return,
+        let Some(followed) = self.follows(answer) else { return };
+        let purpose = match followed {
+            Follows::Extension => Purpose::FillsIn,
+            Follows::LargerToken(fence) => {
+                self.overtake(state, candidate, fence);
+                Purpose::Nothing
+            }
         };
-        let purpose = if overtaken.is_some() { Purpose::Nothing } else { Purpose::FillsIn };
-        overtaken.into_iter().for_each(|fence| self.overtake(state, candidate, fence));
         let token = state.candidates[candidate].token;
         let request = self.decisions.request(&mut self.nodes, candidate, Ask::Extend, token);
         state.send(index, candidate, purpose, request);
     }
+
+    /// Returns what a leader does once a node where it lacks a vote has answered.
+    fn follows(&self, answer: AnswerId) -> Option<Follows> {
+        match self.nodes.heard(answer) {
+            Heard::Acquire(reply) if !reply.is_vote() => Some(Follows::Extension),
+            Heard::Extend(ExtendReply::Overtaken { fence }) => Some(Follows::LargerToken(fence.get())),
+            _ => None,
+        }
+    }
+
+    /// Forgets what can make no difference any more, so that fewer states differ.
+    fn forget(&self, state: &mut State) {
+        for candidate in 0..2 {
+            let may_show = state.candidates[1 - candidate].campaigns > 0;
+            let ours = &mut state.candidates[candidate];
+            ours.shown &= may_show;
+            match ours.phase {
+                Phase::Idle => ours.token = 0,
+                Phase::Leads { .. } => ours.largest_seen = 0,
+                Phase::Campaigns { .. } => {}
+            }
+            let has_ended = ours.phase == Phase::Idle && ours.campaigns == 0;
+            let value = self.decisions.value(candidate).as_str();
+            for node in &mut state.nodes {
+                node.messages.retain(|message| match message.body {
+                    Body::Answer(answer) => self.follows(answer).is_some(),
+                    Body::Request(_) => true,
+                });
+                let locks = |message: &Message| {
+                    let is_release =
+                        matches!(message.body, Body::Request(request) if self.decisions.is_release(request));
+                    message.is_of(candidate) && !is_release
+                };
+                // It releases nothing, now or later.
+                if has_ended
+                    && !self.nodes.has_lock(node.server, LOCK.as_bytes(), value)
+                    && !node.messages.iter().any(locks)
+                {
+                    node.messages.retain(|message| !message.is_of(candidate));
+                }
+            }
+        }
+    }
+}
+
+/// Returns which answers to a candidate's present round may have arrived, as bits.
+fn arrivals(state: &State, candidate: usize) -> impl Iterator<Item = u8> + use<> {
+    let bit = |(index, node): (usize, &Node)| u8::from(node.answers[candidate].is_some()) << index;
+    let all: u8 = state.nodes.iter().enumerate().map(bit).sum();
+    (0..=all).filter(move |arrived| arrived & !all == 0)
+}
+
+/// Returns the answers that have arrived, by node.
+fn heard(state: &State, candidate: usize, arrived: u8) -> Vec<Option<AnswerId>> {
+    let heard = |(index, node): (usize, &Node)| node.answers[candidate].filter(|_| arrived & 1 << index != 0);
+    state.nodes.iter().enumerate().map(heard).collect()
 }
