@@ -14,7 +14,7 @@ use super::{
     net::node::Node,
     outcome::{self, LostRound, NodeReply, OtherTerms, Theirs},
     round::{Round, ask_one},
-    scripts::{self, AcquireReply, Answer, Audience, RunTimes, Tell},
+    scripts::{self, AcquireReply, Answer, Audience, RunTimes, Settled, Tell},
     shortfall,
 };
 use crate::{
@@ -112,10 +112,10 @@ impl Redlock {
 
     fn ask_for_votes(&self, teller: Option<usize>) -> Round<AcquireReply> {
         let freed = self.timer().freed();
-        let (startup_grace, now) = (self.times.startup_grace(), Moment::now());
+        let startup_grace = self.times.startup_grace();
         let told = if self.timer().is_woken() { Tell::WokenWithUs { number: self.wake_up } } else { Tell::All };
         let cmd = |node: &Node| {
-            let settled = self.processes.known_for(node.index, startup_grace, now);
+            let settled = self.process_of(node);
             let tell = if Some(node.index) == teller { told } else { Tell::Nobody };
             self.session.acquisition(&node.address, &self.times, tell, freed, settled)
         };
@@ -248,8 +248,13 @@ impl Redlock {
         let refused = outcome::refused(replies);
         // Notifies nobody: only candidates could get these votes, and they look on their own.
         for node in self.nodes.iter().filter(|node| !refused.contains(&node.index)) {
-            let cmd =
-                self.session.release(&node.address, Audience::Nobody, ReleaseOptions::default(), RunTimes::default());
+            let cmd = self.session.release(
+                &node.address,
+                Audience::Nobody,
+                ReleaseOptions::default(),
+                RunTimes::default(),
+                &Settled::default(),
+            );
             spawn(ask_one(node, cmd, scripts::released));
         }
         self.votes_out = refused.len() < self.nodes.len();
@@ -281,7 +286,7 @@ impl Redlock {
             async move {
                 votes.hear_acquired(&reply, until);
                 if !has_voted(&reply) {
-                    extension.fill_in(&votes, votes_end).await;
+                    extension.fill_in(votes_end).await;
                 }
             }
         };

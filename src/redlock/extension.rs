@@ -9,7 +9,7 @@ use super::{
     known_votes::KnownVotes,
     net::{failure::Failure, node::Node},
     outcome::NodeReply,
-    scripts::{self, DatedNote, ExtendReply},
+    scripts::{self, DatedNote, ExtendReply, Settled},
     session::LockSession,
 };
 use crate::{
@@ -26,38 +26,47 @@ pub(crate) struct Extension {
     pub node: Arc<Node>,
     pub session: Arc<LockSession>,
     pub clocks: Arc<KnownClocks>,
+    pub votes: Arc<KnownVotes>,
     pub times: Times,
+    /// The id of the node's server process if we have known that for the startup grace.
+    pub settled: Option<String>,
 }
 
 impl Extension {
     /// Extends on a node that did not vote for us. While it has the vote of another candidate, asks again until this moment: that
     /// candidate gives it back, and the next one to get it may have another list and not know that we lead.
-    pub(crate) async fn fill_in(&self, votes: &KnownVotes, until: Moment) {
+    pub(crate) async fn fill_in(&self, until: Moment) {
         let mut pause = FIRST_PAUSE;
-        while self.is_refused(votes).await && votes.other_list().is_none() && Moment::now() + pause < until {
+        while self.is_refused().await && self.votes.other_list().is_none() && Moment::now() + pause < until {
             if broken!("asked_again") {
                 return;
             }
             sleep(pause).await;
             pause = (2 * pause).min(self.times.retry_after());
+            // We may have been stopped meanwhile. Nothing of a lost lease may follow the ends of later leaders.
+            if !self.votes.is_quorum(Moment::now()) {
+                return;
+            }
         }
     }
 
     /// Extends, and returns whether the node refuses that. One that has granted a larger token to another candidate restores the
     /// lock only for an even larger one.
-    async fn is_refused(&self, votes: &KnownVotes) -> bool {
+    async fn is_refused(&self) -> bool {
         let extend = async || {
             let sent = Moment::now();
             let reply = NodeReply { node: self.node.index, answer: self.ask(None).await };
-            votes.hear_extended(&reply, self.times.lease_end(sent));
+            self.votes.hear_extended(&reply, self.times.lease_end(sent));
             reply.answer
         };
         let mut answer = extend().await;
-        if let Ok(ExtendReply::Overtaken { fence }) = answer {
+        if let Ok(ExtendReply::Overtaken { fence }) = answer
+            && self.votes.is_quorum(Moment::now())
+        {
             self.session.overtake(fence, wall_micros());
             answer = extend().await;
         }
-        answer.is_ok_and(|reply| !reply.is_vote())
+        answer.is_ok_and(|reply| matches!(reply, ExtendReply::Taken { .. } | ExtendReply::Overtaken { .. }))
     }
 
     /// Extends, and leaves a note that ends at this moment. The node gets the moment by its own clock: a node that hasn't told
@@ -84,9 +93,14 @@ impl Extension {
     async fn send(&self, note: Option<DatedNote>) -> Result<ExtendReply, Failure> {
         let sent = Moment::now();
         let start = self.session.leads_since().and_then(|since| self.clocks.at_first(self.node.index, since));
-        let extension = self.session.extension(&self.node.address, &self.times, start, note.as_ref());
+        let settled = Settled::unless(self.votes.lasts(self.node.index, sent), &self.times, self.settled.clone());
+        let extension = self.session.extension(&self.node.address, &self.times, start, &settled, note.as_ref());
         let vote = self.node.ask_for_vote(extension).await?;
+        let votes_in = settled.up_for.saturating_sub(vote.master_for);
         let reply = scripts::extended(vote.answer).ok_or(Failure::StrangeAnswer)?;
+        if reply.is_vote() && !votes_in.is_zero() {
+            return Err(Failure::Promoted(votes_in));
+        }
         self.clocks.hear(self.node.index, reply.time(), sent);
         Ok(reply)
     }

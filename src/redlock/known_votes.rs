@@ -62,7 +62,7 @@ impl KnownVotes {
                 }
                 self.hear_lock(reply.node, by);
             }
-            Ok(ExtendReply::Overtaken { .. }) | Err(_) => {}
+            Ok(ExtendReply::Overtaken { .. } | ExtendReply::StartupGrace { .. }) | Err(_) => {}
         }
     }
 
@@ -95,6 +95,11 @@ impl KnownVotes {
     /// Returns whether the lease stands on a quorum that may still be extended.
     pub(crate) fn is_quorum(&self, now: Moment) -> bool {
         self.quorums.is_reached(&self.known().lasting(now))
+    }
+
+    /// Returns whether a node's vote lasts, as far as we know: then it has voted for nobody else meanwhile.
+    pub(crate) fn lasts(&self, node: usize, now: Moment) -> bool {
+        self.known().lasting(now).contains(&node)
     }
 
     /// Returns the nodes without a vote of ours if there are just so many that one more would lose the lease, and there were

@@ -229,8 +229,13 @@ impl Redlock {
     }
 
     pub(super) fn extension(&self, node: &Arc<Node>) -> Extension {
-        let (node, session, clocks) = (node.clone(), self.session.clone(), self.clocks.clone());
-        Extension { node, session, clocks, times: self.times }
+        let (session, clocks, votes) = (self.session.clone(), self.clocks.clone(), self.votes.clone());
+        Extension { node: node.clone(), session, clocks, votes, times: self.times, settled: self.process_of(node) }
+    }
+
+    /// Returns the id of a node's server process if we have known that for the startup grace.
+    pub(super) fn process_of(&self, node: &Node) -> Option<String> {
+        self.processes.known_for(node.index, self.times.startup_grace(), Moment::now())
     }
 
     /// Takes in what the nodes still answer to an extension. A vote lasts until this moment.

@@ -46,7 +46,7 @@ pub(crate) use self::{
     known_clocks::NodeTime,
     net::failure::Failure,
     scripts::{
-        AcquireReply, Acquisition, Answer, Audience, DatedNote, ExtendReply, Keys, PresentRun, RunTimes, Tell,
+        AcquireReply, Acquisition, Answer, Audience, DatedNote, ExtendReply, Keys, PresentRun, RunTimes, Settled, Tell,
         acquired, extended,
     },
     session::LockSession,

@@ -11,7 +11,7 @@ use super::{
     net::{failure::Failure, node::Node},
     outcome::{self, NodeReply},
     round::Round,
-    scripts::{self, Audience, ReleaseReply, RunTimes},
+    scripts::{self, Audience, ReleaseReply, RunTimes, Settled},
     session::LockSession,
     shortfall,
     standby::ELECTED_WITHIN,
@@ -87,10 +87,18 @@ impl Redlock {
         times: RunTimes,
     ) -> impl Future<Output = Result<ReleaseReply, Failure>> + Send + use<> {
         let (node, session, is_alone) = (node.clone(), self.session.clone(), self.is_alone);
+        let settled = Settled::unless(self.votes.lasts(node.index, Moment::now()), &self.times, self.process_of(&node));
+        let (is_kept, settle) = (options.hold.is_some(), settled.up_for);
         let ask = move |session: &LockSession| {
             // A node's former master may still have our lock.
-            let vote = node.ask_for_vote(session.release(&node.address, audience, options, times));
-            vote.map(|vote| scripts::released(vote?.answer).ok_or(Failure::StrangeAnswer))
+            let vote = node.ask_for_vote(session.release(&node.address, audience, options, times, &settled));
+            vote.map(move |vote| {
+                let votes_in = settle.saturating_sub(vote.as_ref().map_or(Duration::MAX, |vote| vote.master_for));
+                match scripts::released(vote?.answer).ok_or(Failure::StrangeAnswer)? {
+                    ReleaseReply::Freed { .. } if is_kept && !votes_in.is_zero() => Err(Failure::Promoted(votes_in)),
+                    reply => Ok(reply),
+                }
+            })
         };
         let first = ask(&session);
         async move {

@@ -14,7 +14,7 @@ use redis::Cmd;
 use super::{
     known_clocks::NodeTime,
     net::address::Address,
-    scripts::{Acquisition, Audience, DatedNote, Keys, PresentRun, RunTimes, Tell},
+    scripts::{Acquisition, Audience, DatedNote, Keys, PresentRun, RunTimes, Settled, Tell},
 };
 use crate::{
     clock::Moment,
@@ -124,10 +124,11 @@ impl LockSession {
         node: &Address,
         times: &Times,
         start: Option<NodeTime>,
+        settled: &Settled,
         note: Option<&DatedNote>,
     ) -> Cmd {
         let present = |&(token, _)| PresentRun { token, start };
-        self.keys(node).extend(&self.key(), times.ttl(), self.run.get().map(present).as_ref(), note)
+        self.keys(node).extend(&self.key(), times.ttl(), self.run.get().map(present).as_ref(), settled, note)
     }
 
     /// Returns since when we lead.
@@ -136,8 +137,16 @@ impl LockSession {
     }
 
     /// Returns a release, which records the run that is over if there was one. `times`: those of the run.
-    pub(crate) fn release(&self, node: &Address, audience: Audience, options: ReleaseOptions, times: RunTimes) -> Cmd {
-        self.keys(node).release(&self.key(), audience, options, times)
+    /// `settled`: see there, for one that keeps the lock.
+    pub(crate) fn release(
+        &self,
+        node: &Address,
+        audience: Audience,
+        options: ReleaseOptions,
+        times: RunTimes,
+        settled: &Settled,
+    ) -> Cmd {
+        self.keys(node).release(&self.key(), audience, options, times, settled)
     }
 
     /// Returns a request to notify listeners of a vote, in place of another node.

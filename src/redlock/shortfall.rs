@@ -33,7 +33,11 @@ pub(crate) fn of_votes(nodes: &[Arc<Node>], quorums: &Quorums, replies: &[NodeRe
 
 /// Returns which nodes didn't extend the lease.
 pub(crate) fn of_extensions(nodes: &[Arc<Node>], quorums: &Quorums, replies: &[NodeReply<ExtendReply>]) -> Shortfall {
-    of(Wanted::Extension, nodes, quorums, replies, |extended| (!extended.is_vote()).then_some(Fault::GaveToAnother))
+    of(Wanted::Extension, nodes, quorums, replies, |extended| match extended {
+        ExtendReply::Renewed { .. } | ExtendReply::Restored { .. } => None,
+        ExtendReply::Taken { .. } | ExtendReply::Overtaken { .. } => Some(Fault::GaveToAnother),
+        ExtendReply::StartupGrace { left } => Some(Fault::StartupGrace(*left)),
+    })
 }
 
 /// Returns which nodes didn't confirm a release; `kept`: which don't keep the lock.

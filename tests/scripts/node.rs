@@ -4,13 +4,23 @@ use redis::Connection;
 
 use crate::support::Server;
 
-pub(super) const ACQUIRE: &str = include_str!("../../src/redlock/scripts/acquire.lua");
-pub(super) const EXTEND: &str = include_str!("../../src/redlock/scripts/extend.lua");
+/// A script that calls what is in settled.lua.
+macro_rules! script {
+    ($file:literal) => {
+        concat!(
+            include_str!("../../src/redlock/scripts/settled.lua"),
+            include_str!(concat!("../../src/redlock/scripts/", $file))
+        )
+    };
+}
+
+pub(super) const ACQUIRE: &str = script!("acquire.lua");
+pub(super) const EXTEND: &str = script!("extend.lua");
 pub(super) const LOOK: &str = include_str!("../../src/redlock/scripts/look.lua");
 pub(super) const TELL: &str = include_str!("../../src/redlock/scripts/tell.lua");
 pub(super) const SURVEY: &str = include_str!("../../src/redlock/scripts/survey.lua");
 pub(super) const RUNS: &str = include_str!("../../src/redlock/scripts/runs.lua");
-pub(super) const RELEASE: &str = include_str!("../../src/redlock/scripts/release.lua");
+pub(super) const RELEASE: &str = script!("release.lua");
 
 /// What proves the release of the lock with this value, which has its hash (RFC 3174, test 1).
 pub(super) const PROOF: &str = "abc";
@@ -36,7 +46,7 @@ impl Node {
     pub(super) fn eval(&mut self, script: &str, args: &[&str]) -> Vec<String> {
         let keys: &[&str] = match script {
             ACQUIRE => &["l", "l:fence", "l:done", "l:failures", "l:runs"],
-            EXTEND if args.len() > 6 => &["l", "l:fence", "l:step-down", "l:runs", "l:done"],
+            EXTEND if args.len() > 8 => &["l", "l:fence", "l:step-down", "l:runs", "l:done"],
             EXTEND => &["l", "l:fence", "l:step-down", "l:runs"],
             LOOK => &["l", "l:fence", "l:done"],
             RUNS => &["l:runs", "l:last-success"],
@@ -71,18 +81,18 @@ impl Node {
     }
 
     pub(super) fn extend(&mut self, value: &str, token: &str) -> Vec<String> {
-        self.extend_by(&[value, "10000", token, token, &head(token), ""])
+        self.extend_by(&[value, "10000", token, token, &head(token), "", "0", ""])
     }
 
     /// Extends, and leaves a note that lasts for so many milliseconds.
     pub(super) fn extend_and_note(&mut self, value: &str, token: &str, note: &str, lasts: i64) -> Vec<String> {
         let ends = (self.time() + lasts).to_string();
-        self.extend_by(&[value, "10000", token, token, &head(token), "", note, &ends])
+        self.extend_by(&[value, "10000", token, token, &head(token), "", "0", "", note, &ends])
     }
 
     pub(super) fn extend_by(&mut self, args: &[&str]) -> Vec<String> {
         let mut answer = self.eval(EXTEND, args);
-        if answer[0] != "lost" {
+        if !["lost", "young"].contains(&answer[0].as_str()) {
             self.take_time(&mut answer);
         }
         answer

@@ -22,7 +22,7 @@ use crate::{
     lease::FencingToken,
     lock::{LockValue, NodesKey, ReleaseOptions, ReleaseProof, Slot},
     once_per::{Note, Noted, OncePer, PeriodKey},
-    redlock::{Acquisition, Audience, DatedNote, Keys, NodeTime, PresentRun, RunTimes, Tell},
+    redlock::{Acquisition, Audience, DatedNote, Keys, NodeTime, PresentRun, RunTimes, Settled, Tell},
 };
 
 const LOCK: &str = "leaderrun:conformance";
@@ -99,7 +99,7 @@ impl Pair {
                 let dated = note.map(|note| DatedNote { ends: ends + note.lasts, note });
                 let start = fastrand::bool().then(|| self.clock());
                 let run = (fastrand::u8(0..4) > 0).then_some(PresentRun { token: self.token(), start });
-                self.keys.extend(&key, ttl, run.as_ref(), dated.as_ref())
+                self.keys.extend(&key, ttl, run.as_ref(), &self.settled(), dated.as_ref())
             }
             14..18 => {
                 let hold = (fastrand::u8(0..3) == 0).then_some(ttl);
@@ -108,7 +108,7 @@ impl Pair {
                 let times = RunTimes { start: fastrand::bool().then(|| self.clock()), until: None };
                 let audiences = [Audience::All, Audience::AllButUs, Audience::Counted, Audience::Nobody];
                 let audience = audiences[fastrand::usize(0..audiences.len())];
-                self.keys.release(&key, audience, options, times)
+                self.keys.release(&key, audience, options, times, &self.settled())
             }
             18 => self.keys.ask_to_step_down(&key.value, ttl),
             // As if its time had expired.
@@ -118,6 +118,11 @@ impl Pair {
             _ if fastrand::u8(0..4) == 0 => cmd("FLUSHALL"),
             _ => cmd("PING"),
         }
+    }
+
+    fn settled(&self) -> Settled {
+        let up_for = if fastrand::u8(0..3) == 0 { NEVER } else { Duration::ZERO };
+        Settled { up_for, or_process: fastrand::bool().then(|| self.run_id.clone()) }
     }
 
     fn ended_run(&self) -> EndedRun {

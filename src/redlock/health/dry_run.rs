@@ -16,7 +16,7 @@ use crate::{
             node::Node,
             pubsub::Notification,
         },
-        scripts::{Audience, Keys, RunTimes, Tell},
+        scripts::{Audience, Keys, RunTimes, Settled, Tell},
         session::LockSession,
     },
 };
@@ -135,8 +135,14 @@ async fn lead(node: &Node, session: &LockSession, times: &Times) -> Result<(), F
     let Keys { fence, runs, .. } = session.keys(&node.address);
     for cmd in [
         session.acquisition(&node.address, times, Tell::Nobody, None, None),
-        session.extension(&node.address, times, None, None),
-        session.release(&node.address, Audience::Nobody, ReleaseOptions::default(), RunTimes::default()),
+        session.extension(&node.address, times, None, &Settled::default(), None),
+        session.release(
+            &node.address,
+            Audience::Nobody,
+            ReleaseOptions::default(),
+            RunTimes::default(),
+            &Settled::default(),
+        ),
         cmd(&["DEL", &fence]),
         cmd(&["DEL", &runs]),
     ] {

@@ -45,14 +45,9 @@ end
 if tonumber(ARGV[3]) <= tonumber(fence) then
   return {'stale', run_id, fence}
 end
--- A node that has just started may have lost a lock that a leader counts on. Its uptime counts whole seconds, which
--- begin with the seconds of its clock. One whose clock was set back by more than that has a negative uptime; it settles
--- for who has seen it for long enough.
-local up = math.max(tonumber(string.match(info, 'uptime_in_seconds:(-?%d+)')), 0)
-local settle = tonumber(ARGV[4]) - 1000 * up
-if settle > 0 and run_id ~= ARGV[8] then
-  local into_second = math.floor(redis.call('TIME')[2] / 1000)
-  return {'young', run_id, fence, 1000 * math.ceil(settle / 1000) - into_second}
+local left = settles_in(info, ARGV[4], ARGV[8])
+if left > 0 then
+  return {'young', run_id, fence, left}
 end
 local time = redis.call('TIME')
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    lease::FencingToken,
+    lease::{FencingToken, Times},
     lock::{NodesKey, ReleaseProof},
     once_per::{Note, OncePer},
     redlock::known_clocks::NodeTime,
@@ -43,6 +43,26 @@ pub(crate) struct Acquisition {
     pub once_per: Option<OncePer>,
     /// The id of a server process that we have known for the startup grace, whatever its uptime is.
     pub settled: Option<String>,
+}
+
+/// Which servers set a lock again that is gone there: one that has just started may have lost its vote for another, who counts
+/// on it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settled {
+    /// How long the server must have been up.
+    pub up_for: Duration,
+    /// The id of a server process that we have known for the startup grace, whatever its uptime is.
+    pub or_process: Option<String>,
+}
+
+impl Settled {
+    /// Returns which servers do so for a leader. One whose last vote was for us does at once.
+    pub(crate) fn unless(our_vote_lasts: bool, times: &Times, or_process: Option<String>) -> Self {
+        if our_vote_lasts || broken!("restored_young") {
+            return Settled::default();
+        }
+        Settled { up_for: times.startup_grace(), or_process }
+    }
 }
 
 /// Whom a node notifies of a vote.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Cmd;
 
 use super::{
-    arguments::{Acquisition, Audience, DatedNote, PresentRun, RunTimes, Tell},
+    arguments::{Acquisition, Audience, DatedNote, PresentRun, RunTimes, Settled, Tell},
     sent::script,
 };
 use crate::{
@@ -17,9 +17,9 @@ use crate::{
     redlock::known_clocks::NodeTime,
 };
 
-const ACQUIRE: &str = script!("acquire.lua");
-const EXTEND: &str = script!("extend.lua");
-const RELEASE: &str = script!("release.lua");
+const ACQUIRE: &str = script!("settled.lua", "acquire.lua");
+const EXTEND: &str = script!("settled.lua", "extend.lua");
+const RELEASE: &str = script!("settled.lua", "release.lua");
 const TELL: &str = script!("tell.lua");
 const LOOK: &str = script!("look.lua");
 const SURVEY: &str = script!("survey.lua");
@@ -156,6 +156,7 @@ impl Keys {
         key: &NodesKey,
         ttl: Duration,
         run: Option<&PresentRun>,
+        settled: &Settled,
         note: Option<&DatedNote>,
     ) -> Cmd {
         let note_key = note.map(|DatedNote { note, .. }| {
@@ -175,6 +176,7 @@ impl Keys {
             Some(run) => cmd.arg(run.token.to_string()).arg(present(&key.value, run.token)).arg(or_unknown(run.start)),
             None => cmd.arg("").arg("").arg(""),
         };
+        cmd.arg(millis(settled.up_for)).arg(settled.or_process.as_deref().unwrap_or_default());
         if let Some(DatedNote { note, ends }) = note {
             cmd.arg(&note.text).arg(ends.as_millis());
         }
@@ -256,7 +258,14 @@ impl Keys {
     }
 
     /// Returns a release, which records the run that is over if there was one.
-    pub(crate) fn release(&self, key: &NodesKey, audience: Audience, options: ReleaseOptions, times: RunTimes) -> Cmd {
+    pub(crate) fn release(
+        &self,
+        key: &NodesKey,
+        audience: Audience,
+        options: ReleaseOptions,
+        times: RunTimes,
+        settled: &Settled,
+    ) -> Cmd {
         let NodesKey { value, proof, token, .. } = key;
         let channel = if audience == Audience::Nobody { "" } else { &self.channel };
         // The proof is shown only with a message: a candidate that gives votes back may lead later.
@@ -280,6 +289,7 @@ impl Keys {
         };
         if let Some(hold) = options.hold {
             cmd.arg(value.kept().as_str()).arg(millis(hold));
+            cmd.arg(millis(settled.up_for)).arg(settled.or_process.as_deref().unwrap_or_default());
         }
         cmd
     }

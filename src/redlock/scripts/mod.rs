@@ -7,7 +7,7 @@ mod replies;
 mod sent;
 
 pub(crate) use self::{
-    arguments::{Acquisition, Audience, DatedNote, PresentRun, RunTimes, Tell},
+    arguments::{Acquisition, Audience, DatedNote, PresentRun, RunTimes, Settled, Tell},
     commands::{KEY_SUFFIXES, Keys, WAKE_UP_CHANNELS, list, name_in_fence},
     replies::{
         AcquireReply, Answer, ExtendReply, Holding, ListReply, LookReply, ReleaseReply, RunsReply, SurveyReply,

@@ -76,6 +76,8 @@ pub(crate) enum ExtendReply {
     Taken { by: LockValue },
     /// The lock is free, but a larger token has been granted since.
     Overtaken { fence: FencingToken },
+    /// The lock is gone, and the server has been up for too short a time to set it again. It does so after this time.
+    StartupGrace { left: Duration },
 }
 
 impl ExtendReply {
@@ -88,7 +90,7 @@ impl ExtendReply {
     pub(crate) fn time(&self) -> Option<NodeTime> {
         match self {
             ExtendReply::Renewed { time, .. } | ExtendReply::Restored { time } => Some(*time),
-            ExtendReply::Taken { .. } | ExtendReply::Overtaken { .. } => None,
+            ExtendReply::Taken { .. } | ExtendReply::Overtaken { .. } | ExtendReply::StartupGrace { .. } => None,
         }
     }
 }
@@ -283,6 +285,7 @@ pub(crate) fn extended(value: Value) -> Option<ExtendReply> {
         }
         ["healed", _, millis] => Some(ExtendReply::Restored { time: node_time(millis)? }),
         ["lost", _, value] => Some(ExtendReply::Taken { by: LockValue::from_node(*value) }),
+        ["young", _, left] => Some(ExtendReply::StartupGrace { left: Duration::from_millis(left.parse().ok()?) }),
         ["lost", fence] => Some(ExtendReply::Overtaken { fence: fence.parse().ok()? }),
         _ => None,
     }

@@ -1,9 +1,10 @@
 //! Scripts as they are sent: a server hashes the text of each call. Evaluated by the compiler.
 
-/// Includes a script without its comments and indentation. Its lines keep their numbers, which servers name in errors.
+/// Includes a script, after those whose functions it calls, without comments and indentation. Lines keep their numbers, which
+/// servers name in errors.
 macro_rules! script {
-    ($file:literal) => {{
-        const TEXT: &str = include_str!($file);
+    ($($file:literal),+) => {{
+        const TEXT: &str = concat!($(include_str!($file)),+);
         const SENT: ([u8; TEXT.len()], usize) = $crate::redlock::scripts::sent::without_comments(TEXT);
         // Lines are left out from their beginning to their end, so what is left is UTF-8.
         match std::str::from_utf8(SENT.0.split_at(SENT.1).0) {

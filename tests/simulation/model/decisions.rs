@@ -11,7 +11,7 @@ use crate::{
     lease::{FencingToken, Quorums, Tally, Times, VoteResult},
     lock::{LockValue, NodesKey, Reason, ReleaseOptions, ReleaseProof, Slot, Terms},
     redlock::{
-        AcquireReply, Address, Audience, ExtendReply, Failure, LockSession, RunTimes, Tell,
+        AcquireReply, Address, Audience, ExtendReply, Failure, LockSession, RunTimes, Settled, Tell,
         outcome::{self, LostRound, NodeReply},
     },
 };
@@ -32,7 +32,10 @@ pub enum Shows {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ask {
     Vote(Shows),
-    Extend,
+    Extend {
+        /// It knows that the node's last vote was for it and lasts.
+        has_vote: bool,
+    },
     Withdraw,
     Release,
 }
@@ -106,6 +109,11 @@ impl Decisions {
         self.at(now) < self.times.deadlines(self.at(sent)).kill_at + self.times.margin()
     }
 
+    /// Returns whether a vote in a round lasts still, as far as its leader knows.
+    pub fn is_vote_known(&self, sent: u8, now: u8) -> bool {
+        self.at(now) < self.times.lease_end(self.at(sent))
+    }
+
     /// Returns a candidate's next token, for which its session is asked.
     pub fn next_token(&self, candidate: usize, wall: Duration, largest_seen: u64) -> u64 {
         let session = self.session(candidate, largest_seen);
@@ -137,13 +145,24 @@ impl Decisions {
                 };
                 session.acquisition(&self.address, &self.times, Tell::Nobody, freed.as_ref(), None)
             }
-            Ask::Extend => session.extension(&self.address, &self.times, None, None),
-            Ask::Withdraw => {
-                session.release(&self.address, Audience::Nobody, ReleaseOptions::default(), RunTimes::default())
+            Ask::Extend { has_vote } => {
+                let settled = Settled::unless(has_vote, &self.times, None);
+                session.extension(&self.address, &self.times, None, &settled, None)
             }
-            Ask::Release => {
-                session.release(&self.address, Audience::All, ReleaseOptions::default(), RunTimes::default())
-            }
+            Ask::Withdraw => session.release(
+                &self.address,
+                Audience::Nobody,
+                ReleaseOptions::default(),
+                RunTimes::default(),
+                &Settled::default(),
+            ),
+            Ask::Release => session.release(
+                &self.address,
+                Audience::All,
+                ReleaseOptions::default(),
+                RunTimes::default(),
+                &Settled::default(),
+            ),
         };
         let request = nodes.request(&cmd);
         self.requests.insert((candidate, ask, token), request);

@@ -62,6 +62,8 @@ pub struct Node {
     pub messages: Vec<Message>,
     /// Its answers to the candidates' present rounds. Whether one has arrived shows when the round is decided.
     pub answers: [Option<AnswerId>; 2],
+    /// When it gave the candidates its last votes, or earlier. A leader is taken to know that at once.
+    pub voted: [Option<u8>; 2],
 }
 
 /// A message between a candidate and a node.
@@ -97,7 +99,7 @@ impl State {
             now: 0,
             left,
             candidates: [candidate.clone(), candidate],
-            nodes: vec![Node { server, messages: Vec::new(), answers: [None; 2] }; nodes],
+            nodes: vec![Node { server, messages: Vec::new(), answers: [None; 2], voted: [None; 2] }; nodes],
             largest: 0,
         }
     }
@@ -136,6 +138,7 @@ impl State {
         *ours = Candidate { shown: ours.shown, ..Candidate::new(0, 0) };
         self.end_round(candidate, Purpose::Nothing);
         for node in &mut self.nodes {
+            node.voted[candidate] = None;
             node.messages.retain(|message| !message.is_of(candidate) || matches!(message.body, Body::Request(_)));
             for message in node.messages.iter_mut().filter(|message| message.is_of(candidate)) {
                 message.purpose = Purpose::Nothing;

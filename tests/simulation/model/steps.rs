@@ -31,7 +31,7 @@ pub enum Step {
 }
 
 /// What a leader asks of a node where it lacks a vote.
-enum Follows {
+pub enum Follows {
     Extension,
     /// An extension that exceeds this token.
     LargerToken(u64),
@@ -39,8 +39,8 @@ enum Follows {
 
 /// The rules by which one moment follows another.
 pub struct Model {
-    nodes: Nodes,
-    decisions: Decisions,
+    pub nodes: Nodes,
+    pub decisions: Decisions,
     budget: Budget,
 }
 
@@ -126,7 +126,7 @@ impl Model {
                 if let Phase::Leads { extends, .. } = &mut ours.phase {
                     *extends = Some(state.now);
                 }
-                self.ask_all(&mut state, candidate, Purpose::Counts, Ask::Extend);
+                (0..state.nodes.len()).for_each(|node| self.extend(&mut state, node, candidate, Purpose::Counts));
             }
             Step::DecideExtension(candidate, arrived) => self.end_extension(&mut state, candidate, arrived),
             Step::Release(candidate) => {
@@ -219,7 +219,11 @@ impl Model {
     }
 
     fn is_vote(&self, answer: u16) -> bool {
-        matches!(self.nodes.heard(answer), Heard::Acquire(reply) if reply.is_vote())
+        match self.nodes.heard(answer) {
+            Heard::Acquire(reply) => reply.is_vote(),
+            Heard::Extend(reply) => reply.is_vote(),
+            Heard::Nothing => false,
+        }
     }
 
     fn win(&mut self, state: &mut State, candidate: usize, arrived: u8, sent: u8) -> Result<(), String> {
@@ -232,12 +236,12 @@ impl Model {
         }
         state.largest = token;
         state.candidates[candidate].phase = Phase::Leads { lease: sent, extends: None };
-        let request = self.decisions.request(&mut self.nodes, candidate, Ask::Extend, token);
         for (node, answer) in state.end_round(candidate, Purpose::FillsIn).into_iter().enumerate() {
             match answer {
+                Some(answer) if self.is_vote(answer) => state.nodes[node].voted[candidate] = Some(sent),
                 Some(answer) if arrived & 1 << node == 0 => state.answer(node, candidate, answer),
-                Some(answer) if !self.is_vote(answer) => state.send(node, candidate, Purpose::FillsIn, request),
-                _ => {}
+                Some(_) => self.extend(state, node, candidate, Purpose::FillsIn),
+                None => {}
             }
         }
         Ok(())
@@ -304,6 +308,9 @@ impl Model {
                 let node = &mut state.nodes[index];
                 let (server, answer) = self.nodes.execute(node.server, state.now, request);
                 node.server = server;
+                if matches!(state.candidates[candidate].phase, Phase::Leads { .. }) && self.is_vote(answer) {
+                    node.voted[candidate] = Some(state.now);
+                }
                 match message.purpose {
                     Purpose::Counts => node.answers[candidate] = Some(answer),
                     Purpose::FillsIn => state.answer(index, candidate, answer),
@@ -320,51 +327,24 @@ impl Model {
                 Purpose::Nothing
             }
         };
+        self.extend(state, index, candidate, purpose);
+    }
+
+    /// Asks a node to extend a leader's lease.
+    fn extend(&mut self, state: &mut State, node: usize, candidate: usize, purpose: Purpose) {
+        let known = state.nodes[node].voted[candidate];
+        let has_vote = known.is_some_and(|sent| self.decisions.is_vote_known(sent, state.now));
         let token = state.candidates[candidate].token;
-        let request = self.decisions.request(&mut self.nodes, candidate, Ask::Extend, token);
-        state.send(index, candidate, purpose, request);
+        let request = self.decisions.request(&mut self.nodes, candidate, Ask::Extend { has_vote }, token);
+        state.send(node, candidate, purpose, request);
     }
 
     /// Returns what a leader does once a node where it lacks a vote has answered.
-    fn follows(&self, answer: AnswerId) -> Option<Follows> {
+    pub fn follows(&self, answer: AnswerId) -> Option<Follows> {
         match self.nodes.heard(answer) {
             Heard::Acquire(reply) if !reply.is_vote() => Some(Follows::Extension),
             Heard::Extend(ExtendReply::Overtaken { fence }) => Some(Follows::LargerToken(fence.get())),
             _ => None,
-        }
-    }
-
-    /// Forgets what can make no difference any more, so that fewer states differ.
-    fn forget(&self, state: &mut State) {
-        for candidate in 0..2 {
-            let may_show = state.candidates[1 - candidate].campaigns > 0;
-            let ours = &mut state.candidates[candidate];
-            ours.shown &= may_show;
-            match ours.phase {
-                Phase::Idle => ours.token = 0,
-                Phase::Leads { .. } => ours.largest_seen = 0,
-                Phase::Campaigns { .. } => {}
-            }
-            let has_ended = ours.phase == Phase::Idle && ours.campaigns == 0;
-            let value = self.decisions.value(candidate).as_str();
-            for node in &mut state.nodes {
-                node.messages.retain(|message| match message.body {
-                    Body::Answer(answer) => self.follows(answer).is_some(),
-                    Body::Request(_) => true,
-                });
-                let locks = |message: &Message| {
-                    let is_release =
-                        matches!(message.body, Body::Request(request) if self.decisions.is_release(request));
-                    message.is_of(candidate) && !is_release
-                };
-                // It releases nothing, now or later.
-                if has_ended
-                    && !self.nodes.has_lock(node.server, LOCK.as_bytes(), value)
-                    && !node.messages.iter().any(locks)
-                {
-                    node.messages.retain(|message| !message.is_of(candidate));
-                }
-            }
         }
     }
 }
