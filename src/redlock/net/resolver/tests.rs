@@ -199,6 +199,32 @@ fn searched(file: &[u8]) -> Vec<String> {
 fn only_the_domains_of_the_last_line_are_searched() {
     assert_eq!(searched(b"domain a.test\nsearch b.test c.test\n"), ["b.test", "c.test"]);
     assert_eq!(searched(b"search b.test c.test\ndomain a.test\n"), ["a.test"]);
+    assert_eq!(searched(b"search b.test\nsearch\ndomain\n"), ["b.test"]);
+}
+
+#[test]
+fn a_domain_that_no_name_can_be_in_is_ignored_and_the_rest_of_the_file_counts() {
+    let long = "a".repeat(64);
+    for bad in
+        ["-x-.test", "foo..bar", ".a.test", "\"a.test\"", "${DOMAIN}", "bücher.-test", &long, "a..arpa", "--", "a,b"]
+    {
+        let file = |line: &str| format!("{line}\nnameserver 10.0.0.1\noptions ndots:3\n").into_bytes();
+        for (line, domains) in [
+            (format!("search {bad} good.test"), "good.test"),
+            (format!("search good.test {bad}"), "good.test"),
+            (format!("search {bad}"), "."),
+            (format!("search a.test\ndomain {bad}"), "."),
+            (format!("domain {bad}\nsearch good.test"), "good.test"),
+        ] {
+            let (servers, options) = configuration(&file(&line));
+            let address = servers.name_servers()[0].ip;
+            assert_eq!((address, options.ndots), (Ipv4Addr::new(10, 0, 0, 1).into(), 3), "{line}");
+            assert_eq!(searched(&file(&line)), [domains], "{line}");
+        }
+    }
+    let latin = b"search b\xfccher.test good.test\nnameserver 10.0.0.1 # caf\xe9\n";
+    assert_eq!(searched(latin), ["good.test"]);
+    assert_eq!(configuration(latin).0.name_servers()[0].ip, Ipv4Addr::new(10, 0, 0, 1));
 }
 
 #[test]
