@@ -21,6 +21,7 @@ use crate::{
     event::{Details, Event},
     guard::{Ending, Guard, GuardEvent, GuardMessage, Order},
     lease::{Deadlines, Times},
+    limits::advice,
     lock::{BackendFailure, ExtendOutcome, Lease},
     renewal::RenewalSchedule,
     settings::Settings,
@@ -197,7 +198,7 @@ impl<G: Guard> Leadership<'_, G> {
                 self.reports_kill();
             }
             GuardMessage::NotForked { errno } => {
-                self.fails(format_args!("cannot fork to run {}: {}", self.name(), errno.desc()));
+                self.fails(format_args!("cannot fork to run {}: {}{}", self.name(), errno.desc(), advice(errno)));
                 self.command_end = Some(LeadershipOutcome::NotForked);
             }
             GuardMessage::NoTimer { errno } => {

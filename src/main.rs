@@ -116,7 +116,7 @@ fn lead(settings: &Settings, variables: &Variables, arguments: &[OsString]) -> E
         settings.report.warning(Event::Warning, mistake);
     }
     run::run(settings, arguments).unwrap_or_else(|error| {
-        settings.report.error(Event::Failed, format_args!("{error:#}"));
+        settings.report.error(Event::Failed, limits::explained(&error));
         Exit::Failure
     })
 }

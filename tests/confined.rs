@@ -104,6 +104,15 @@ fn where_memory_cannot_be_sealed_nothing_starts_and_the_reason_is_reported() {
     }
 }
 
+#[test]
+fn where_descriptors_cannot_be_copied_their_number_is_not_said_to_be_the_reason() {
+    let stage = Stage::with_ttl(LONG_TTL).confined_by(&[&program("confine"), "deny", "fcntl", "EPERM", "--"]);
+    let output = stage.run_confined(&unique("copied")).args(["--", "echo", "started"]).output();
+    assert_eq!((output.code(), output.stdout.as_str()), (125, ""), "{}", output.stderr);
+    assert!(output.stderr.contains("can't copy a descriptor: Operation not permitted"), "{}", output.stderr);
+    assert!(!output.stderr.contains("ulimit"), "{}", output.stderr);
+}
+
 /// A thread needs clone3(2) unless the C library treats EPERM as its absence. Files with names and servers are read on
 /// a thread if possible, otherwise in place.
 #[test]

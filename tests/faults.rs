@@ -86,7 +86,8 @@ fn no_process_for_the_guard() {
     let Some(user) = with_processes(1) else { return };
     let output = by(&user, &["-R", "redis://127.0.0.1:1", "-r", "x", "true"]).wait();
     assert_eq!(output.code(), 125);
-    assert!(output.stderr.contains("can't start the guard process: EAGAIN"), "{}", output.stderr);
+    let why = "can't start the guard process: EAGAIN: Try again; raise the limit of processes (ulimit -u, or pids.max";
+    assert!(output.stderr.contains(why), "{}", output.stderr);
     assert_eq!(output.stderr.lines().count(), 1);
 }
 
@@ -98,8 +99,8 @@ fn no_process_for_the_command_is_noticed_before_there_is_a_lease() {
         let servers = Servers::settled(1, TTL);
         let output = by(&user, &["-R", &servers.urls(), "-t", "1s", "-r", &unique("full"), "true"]).wait();
         assert_eq!(output.code(), 125, "{}", output.stderr);
-        let why = "no process can be forked to run the command (ulimit -u): EAGAIN";
-        assert!(output.stderr.contains(why), "{}", output.stderr);
+        let why = "no process can be forked to run the command: EAGAIN";
+        assert!(output.stderr.contains(why) && output.stderr.contains(" (ulimit -u, or pids.max"), "{}", output.stderr);
         assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
         assert_eq!(servers.keys(), [""; 0], "a server was asked");
     }
@@ -121,14 +122,15 @@ fn no_descriptor_for_the_command_any_more() {
     leader.signal(Signal::SIGTERM);
     let output = standby.wait();
     assert_eq!(output.code(), 125, "{}", output.stderr);
-    assert!(output.stderr.contains("cannot fork to run true: "), "{}", output.stderr);
+    let why = "cannot fork to run true: Too many open files; raise the limit of open files (ulimit -n)\n";
+    assert!(output.stderr.contains(why), "{}", output.stderr);
     assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
     assert_eq!(servers.locked(&resource), 0);
 }
 
 #[test]
 fn too_few_descriptors_for_the_command_are_noticed_before_there_is_a_lease() {
-    for files in 8..20 {
+    for files in 4..20 {
         let folder = tempfile::tempdir().expect("a folder");
         let output = by(
             &format!("export XDG_RUNTIME_DIR={}; ulimit -n {files}; exec \"$0\" \"$@\"", folder.path().display()),
@@ -137,7 +139,17 @@ fn too_few_descriptors_for_the_command_are_noticed_before_there_is_a_lease() {
         let output = output.wait();
         let leads = output.stderr.contains("leads with");
         assert_eq!(output.code(), if leads { 0 } else { 125 }, "{files}: {}", output.stderr);
+        let advises = output.stderr.ends_with("; raise the limit of open files (ulimit -n)\n");
+        assert!(leads || advises && output.stderr.lines().count() == 1, "{files}: {}", output.stderr);
     }
+}
+
+#[test]
+fn too_few_descriptors_for_a_question_are_reported_with_the_limit() {
+    let output = by("ulimit -n 4; exec \"$0\" \"$@\"", &["--status", "-R", "redis://127.0.0.1:1", "-r", "few"]).wait();
+    assert_eq!(output.code(), 125, "{}", output.stderr);
+    let advises = output.stderr.ends_with("; raise the limit of open files (ulimit -n)\n");
+    assert!(advises && output.stderr.lines().count() == 1, "{}", output.stderr);
 }
 
 #[test]

@@ -38,6 +38,7 @@ mod max_run;
 mod messages;
 mod names;
 mod names_in_ps;
+mod names_not_looked_up;
 mod nested;
 mod nights;
 mod once_for;

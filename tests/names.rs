@@ -106,18 +106,6 @@ fn localhost_and_its_subdomains_need_no_files() {
     }
 }
 
-#[test]
-fn fifos_in_place_of_the_files_in_etc_count_as_empty() {
-    let Some(_apart) = Apart::enter(fifos_in_place_of_the_files_in_etc_count_as_empty) else { return };
-    let server = Server::start();
-    // Without resolv.conf, this machine's name server is asked.
-    let _names = NameServer::at("127.0.0.1").with("node.test", Says::addresses("127.0.0.1"));
-    for file in ["/etc/hosts", "/etc/resolv.conf"] {
-        nix::unistd::mkfifo(file, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
-    }
-    is_found("node.test", server.port);
-}
-
 /// Lists that block advertisers make hosts files of megabytes.
 #[test]
 fn a_hosts_file_of_megabytes_is_searched_in_time() {

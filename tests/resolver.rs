@@ -217,3 +217,22 @@ fn meaningless_options_and_lines_are_ignored() {
         is_found("redis.default.svc.cluster.test", server.port);
     }
 }
+
+#[test]
+fn a_domain_that_no_name_can_be_in_does_not_hide_the_name_servers() {
+    let Some(apart) = Apart::enter(a_domain_that_no_name_can_be_in_does_not_hide_the_name_servers) else { return };
+    let server = Server::start();
+    let names = NameServer::at("127.0.0.53").with("redis.good.test", here());
+    let long = "a".repeat(64);
+    for bad in
+        ["-x-.test", "foo..bar", ".good.test", "\"good.test\"", "${DOMAIN}", "büch.test", &long, "10.in-addr..arpa"]
+    {
+        for line in [format!("search {bad} good.test"), format!("domain {bad}")] {
+            apart.etc("resolv.conf", &format!("{line}\n{}", names.line()));
+            is_found("redis.good.test", server.port);
+            if line.ends_with(" good.test") {
+                is_found("redis", server.port);
+            }
+        }
+    }
+}

@@ -16,6 +16,7 @@ use crate::{
     guard,
     host::run_alone,
     lease::Times,
+    limits,
     lock::Slot,
     observer::Observer,
     once_per::PeriodKey,
@@ -127,7 +128,7 @@ impl Query {
             be_quiet();
         }
         self.try_answer().unwrap_or_else(|error| {
-            complain(format_args!("{error:#}"));
+            complain(limits::explained(&error));
             if error.is::<NotWritten>() { Exit::NotWritten } else { Exit::Failure }
         })
     }

@@ -4,6 +4,7 @@ use std::{ffi::CStr, io, os::fd::AsFd, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::{
+    errno::Errno,
     sys::{
         prctl::{set_child_subreaper, set_name},
         signal::Signal,
@@ -29,7 +30,7 @@ use crate::{
     event::Event,
     exit::Exit,
     leader_variables::LeaderAround,
-    limits::allow_few_processes,
+    limits::{allow_few_processes, is_lack_of_descriptors, no_process},
     program::Program,
     report::Report,
     sys::{inherited::Inherited, launch, process::fork_with_one_thread, socket::PacketSocket, wait},
@@ -86,14 +87,14 @@ pub(crate) fn fork_guard(
     if options.pid_namespace {
         ours.receive_processes().context("can't learn process ids from another PID namespace")?;
     }
-    has_room_for(DESCRIPTORS, &ours).context("too few descriptors are left to start a command (ulimit -n)")?;
+    has_room_for(DESCRIPTORS, &ours)?;
     let (elector, starter) = (getpid(), getppid());
     // A guard in a namespace can't see who started us. Any other looks itself, while the elector connects.
     let job_control = options.pid_namespace.then(|| has_job_control(starter));
     let forked = if options.pid_namespace {
         namespace::fork_into_new()?
     } else {
-        fork_with_one_thread().context("can't start the guard process")?
+        fork_with_one_thread().map_err(no_process).context("can't start the guard process")?
     };
     // Not earlier: a process that makes a namespace must be able to write to its own /proc.
     let sealed = seal_memory();
@@ -102,7 +103,7 @@ pub(crate) fn fork_guard(
             drop(guards);
             sealed?;
             if allow_few_processes() {
-                launch::probe().context("no process can be forked to run the command (ulimit -u)")?;
+                launch::probe().map_err(no_process).context("no process can be forked to run the command")?;
             }
             Ok(ForkedGuard { pid: child, socket: ours, terminal, tree, strangers, inherited })
         }
@@ -122,8 +123,14 @@ pub(crate) fn fork_guard(
 
 /// # Errors
 /// This many descriptors more can't be opened.
-fn has_room_for(number: usize, any: impl AsFd) -> io::Result<()> {
-    (0..number).map(|_| any.as_fd().try_clone_to_owned()).collect::<io::Result<Vec<_>>>().map(drop)
+fn has_room_for(number: usize, any: impl AsFd) -> Result<()> {
+    let copies: io::Result<Vec<_>> = (0..number).map(|_| any.as_fd().try_clone_to_owned()).collect();
+    let lacks = |error: &io::Error| error.raw_os_error().map(Errno::from_raw).is_some_and(is_lack_of_descriptors);
+    copies.map(drop).map_err(|error| {
+        let what =
+            if lacks(&error) { "too few descriptors are left to start a command" } else { "can't copy a descriptor" };
+        anyhow::Error::new(error).context(what)
+    })
 }
 
 /// What the guard can't do without.

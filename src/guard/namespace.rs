@@ -15,9 +15,12 @@ use nix::{
     unistd::{ForkResult, Pid, getegid, geteuid, pipe2},
 };
 
-use crate::sys::{
-    process::{exit_now, fork_with_one_thread},
-    wait::wait_for,
+use crate::{
+    limits::no_process,
+    sys::{
+        process::{exit_now, fork_with_one_thread},
+        wait::wait_for,
+    },
 };
 
 /// Forks as fork(2) does; the child is PID 1 of a new namespace, with its own /proc.
@@ -30,7 +33,7 @@ use crate::sys::{
 pub(super) fn fork_into_new() -> Result<ForkResult> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
     let (read, write) = (File::from(read), File::from(write));
-    match fork_with_one_thread()? {
+    match fork_with_one_thread().map_err(no_process)? {
         ForkResult::Parent { child: between } => {
             drop(write);
             Ok(ForkResult::Parent { child: grandchild(between, read)? })
@@ -45,7 +48,7 @@ pub(super) fn fork_into_new() -> Result<ForkResult> {
 /// In the process between: makes the namespace and forks the child, which alone returns. Either may write what goes
 /// wrong.
 fn fork_within(mut result: File) -> ForkResult {
-    match make().and_then(|()| fork_with_one_thread().context("can't start a process in it")) {
+    match make().and_then(|()| fork_with_one_thread().map_err(no_process).context("can't start a process in it")) {
         Ok(ForkResult::Child) => {
             if let Err(e) = own_proc() {
                 end_with(e, &mut result);

@@ -66,7 +66,12 @@ impl FolderError {
 impl fmt::Display for FolderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FolderError::NoPlace { path, error } | FolderError::Failed { path, error } => {
+            FolderError::NoPlace { path, error } => write!(
+                f,
+                "there can't be a lock in {}: {error}; name a file in a folder that we can write to (--local=FILE)",
+                path.display()
+            ),
+            FolderError::Failed { path, error } => {
                 write!(f, "there can't be a lock in {}: {error}", path.display())
             }
             FolderError::Foreign { part } => write!(
@@ -103,7 +108,9 @@ mod tests {
         assert!(is_foreign("ours") && is_foreign("ours/new"));
         fs::write(path("file"), "").expect("a file");
         for name in ["none/x", "file/x"] {
-            assert!(matches!(private_folder(&path(name)), Err(FolderError::NoPlace { .. })), "{name}");
+            let error = private_folder(&path(name)).expect_err(name);
+            assert!(matches!(error, FolderError::NoPlace { .. }), "{name}");
+            assert!(error.to_string().ends_with(" (--local=FILE)"), "{error}");
         }
     }
 }

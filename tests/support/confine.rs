@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use nix::{errno::Errno, libc, sys::prctl::set_no_new_privs};
 
 /// System calls by name; the numbers differ between architectures.
-const SYSCALLS: [(&str, libc::c_long); 12] = [
+const SYSCALLS: [(&str, libc::c_long); 13] = [
     ("pidfd_open", libc::SYS_pidfd_open),
     ("pidfd_send_signal", libc::SYS_pidfd_send_signal),
     ("pidfd_getfd", libc::SYS_pidfd_getfd),
@@ -23,6 +23,7 @@ const SYSCALLS: [(&str, libc::c_long); 12] = [
     ("wait4", libc::SYS_wait4),
     ("timerfd_settime", libc::SYS_timerfd_settime),
     ("prctl", libc::SYS_prctl),
+    ("fcntl", libc::SYS_fcntl),
 ];
 
 const ERRNOS: [(&str, Errno); 3] = [("EPERM", Errno::EPERM), ("ENOSYS", Errno::ENOSYS), ("EINVAL", Errno::EINVAL)];

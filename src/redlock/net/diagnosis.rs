@@ -35,7 +35,7 @@ impl From<&io::Error> for Failure {
     fn from(error: &io::Error) -> Self {
         let inner = error.get_ref();
         if let Some(unresolved) = inner.and_then(|inner| inner.downcast_ref::<ResolveError>()) {
-            return Failure::Unresolved(*unresolved);
+            return Failure::Unresolved(unresolved.clone());
         }
         if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             return Failure::Tls(TlsProblem::from(tls));

@@ -152,7 +152,7 @@ impl Failure {
             Failure::Refused => "check that it runs, and listens on this address and port",
             Failure::TimedOut => "check that it runs, and that no firewall is in between",
             Failure::Closed { .. } => "see its log; protected-mode and maxclients close connections, too",
-            Failure::Unresolved(_) => "check the name, /etc/hosts, and the name servers of /etc/resolv.conf",
+            Failure::Unresolved(why) => return why.advice().into(),
             Failure::Unreachable(_) => "check the address and the network",
             Failure::Tls(problem) => problem.advice(),
             Failure::NotRedis => "check which server listens on this port",

@@ -15,20 +15,29 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use hickory_resolver::{
     Resolver,
-    config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
-    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
+    config::{NameServerConfig, ResolverConfig, ResolverOpts},
+    net::{DnsError, NetError},
     proto::rr::Name,
-    system_conf::parse_resolv_conf,
 };
+use nix::errno::Errno;
 use tokio::time::sleep;
 
+use self::{
+    resolv_conf::configured,
+    sockets::{Sockets, is_shortage},
+};
 use super::files;
 
+mod resolv_conf;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
+const HOSTS: &str = "/etc/hosts";
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
 /// Why a name has no address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ResolveError {
     /// Neither /etc/hosts nor the name servers know it.
     NotFound,
@@ -36,15 +45,55 @@ pub(crate) enum ResolveError {
     Invalid,
     /// No name server of /etc/resolv.conf answers.
     Unanswered,
+    /// A query to a name server can't be sent.
+    Unasked(Errno),
+    /// A file is there and can't be read, so that what it says isn't known.
+    Unreadable { file: &'static str, why: String },
+}
+
+impl ResolveError {
+    fn unreadable(file: &'static str, error: &io::Error) -> Self {
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        let why = errno.map_or_else(|| error.to_string(), |errno| errno.desc().to_owned());
+        ResolveError::Unreadable { file, why }
+    }
+
+    /// Returns what an operator can do about it.
+    pub(super) fn advice(&self) -> String {
+        match self {
+            ResolveError::NotFound | ResolveError::Invalid | ResolveError::Unanswered => {
+                format!("check the name, {HOSTS}, and the name servers of {RESOLV_CONF}")
+            }
+            ResolveError::Unasked(errno) if is_shortage(*errno) => {
+                "allow more open files (ulimit -n), or more memory".into()
+            }
+            ResolveError::Unasked(_) => format!("check the network, and the name servers of {RESOLV_CONF}"),
+            ResolveError::Unreadable { file, .. } => format!("check {file}, and the limit of open files (ulimit -n)"),
+        }
+    }
+
+    /// Returns how much it says about the name compared with the errors of other name servers. What a server that
+    /// couldn't be asked for lack of descriptors or memory knows is open, so another's "no such name" doesn't count. A
+    /// server that is dead or out of reach would never be heard.
+    fn weight(&self) -> u8 {
+        match self {
+            ResolveError::Unasked(errno) if is_shortage(*errno) => 3,
+            ResolveError::NotFound => 2,
+            ResolveError::Unasked(_) => 1,
+            _ => 0,
+        }
+    }
 }
 
 impl std::fmt::Display for ResolveError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            ResolveError::NotFound => "no such host name",
-            ResolveError::Invalid => "not a host name",
-            ResolveError::Unanswered => "no name server gives an answer",
-        })
+        match self {
+            ResolveError::NotFound => f.write_str("no such host name"),
+            ResolveError::Invalid => f.write_str("not a host name"),
+            ResolveError::Unanswered => f.write_str("no name server gives an answer"),
+            ResolveError::Unasked(errno) => write!(f, "a name server can't be asked: {}", errno.desc()),
+            ResolveError::Unreadable { file, why } => write!(f, "{file} can't be read: {why}"),
+        }
     }
 }
 
@@ -64,14 +113,28 @@ pub(super) async fn resolve(host: &str, patience: Duration) -> io::Result<Vec<Ip
     }
     let name = Name::from_str_relaxed(host).map_err(|_| io::Error::other(ResolveError::Invalid))?;
     let wanted = host.to_owned();
-    // A file that can't be read counts as empty.
-    let listed = files::read(Path::new("/etc/hosts"), move |file| listed(&wanted, &file)).await.unwrap_or_default();
+    let listed = contents(HOSTS, move |file| listed(&wanted, &file)).await?;
     if !listed.is_empty() {
         return Ok(listed);
     }
-    let file = files::read(Path::new("/etc/resolv.conf"), |file| file).await.unwrap_or_default();
-    let (configuration, options) = configured(&file);
+    let file = contents(RESOLV_CONF, |file| file).await?;
+    let (configuration, options) = configured(&file)
+        .map_err(|error| ResolveError::Unreadable { file: RESOLV_CONF, why: error.to_string() })
+        .map_err(io::Error::other)?;
     ask_name_servers(&name, &configuration, &options, patience).await.map_err(io::Error::other)
+}
+
+/// Reads a file. One that isn't there counts as empty; what one says that can't be read isn't known.
+async fn contents<T: Default + Send + 'static>(
+    file: &'static str,
+    then: impl FnOnce(Vec<u8>) -> T + Clone + Send + 'static,
+) -> io::Result<T> {
+    match files::read(Path::new(file), then).await {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(T::default())
+        }
+        read => read.map_err(|error| io::Error::other(ResolveError::unreadable(file, &error))),
+    }
 }
 
 pub(super) fn is_localhost(host: &str) -> bool {
@@ -95,7 +158,7 @@ fn listed(host: &str, file: &[u8]) -> Vec<IpAddr> {
 
 /// Asks all name servers at once, so that a dead one costs no time, and takes the first addresses. One that knows no
 /// such name is believed only when the others have failed or `patience` has passed: that of a private network may know
-/// more than a public one.
+/// more than a public one. It isn't believed if another couldn't be asked for lack of descriptors or memory.
 async fn ask_name_servers(
     name: &Name,
     configuration: &ResolverConfig,
@@ -114,11 +177,11 @@ async fn ask_name_servers(
             biased;
             answer = asked.next() => match answer {
                 Some(Ok(addresses)) => return Ok(addresses),
-                Some(Err(ResolveError::NotFound)) => failure = ResolveError::NotFound,
+                Some(Err(error)) if error.weight() > failure.weight() => failure = error,
                 Some(Err(_)) => {}
                 None => return Err(failure),
             },
-            () = &mut patience, if failure == ResolveError::NotFound => return Err(failure),
+            () = &mut patience, if failure.weight() >= ResolveError::NotFound.weight() => return Err(failure),
         }
     }
 }
@@ -130,31 +193,24 @@ fn for_one(configuration: &ResolverConfig, server: &NameServerConfig) -> Resolve
 }
 
 async fn ask(name: Name, server: ResolverConfig, options: ResolverOpts) -> Result<Vec<IpAddr>, ResolveError> {
-    let mut resolver = Resolver::builder_with_config(server, TokioRuntimeProvider::default());
+    let is_searched = !name.is_fqdn() && (server.domain().is_some() || !server.search().is_empty());
+    let sockets = Sockets::default();
+    let mut resolver = Resolver::builder_with_config(server, sockets.clone());
     *resolver.options_mut() = options;
-    let resolver = resolver.build().map_err(|_| ResolveError::Unanswered)?;
-    match resolver.lookup_ip(name).await {
-        Ok(found) => Ok(found.iter().collect()),
-        Err(NetError::Dns(DnsError::NoRecordsFound(_))) => Err(ResolveError::NotFound),
-        Err(_) => Err(ResolveError::Unanswered),
+    let answer = match resolver.build() {
+        Ok(resolver) => resolver.lookup_ip(name).await,
+        Err(error) => Err(error),
+    };
+    match (answer, sockets.shortage()) {
+        (Ok(found), None) => Ok(found.iter().collect()),
+        // Only one of the two address families was asked for. In a search, it may be the name in another domain that
+        // was found.
+        (Ok(found), Some(_)) if !is_searched => Ok(found.iter().collect()),
+        (_, Some(errno)) => Err(ResolveError::Unasked(errno)),
+        (Err(NetError::Dns(DnsError::NoRecordsFound(_))), None) => Err(ResolveError::NotFound),
+        (Err(NetError::Io(error)), None) => {
+            Err(error.raw_os_error().map_or(ResolveError::Unanswered, |n| ResolveError::Unasked(Errno::from_raw(n))))
+        }
+        (Err(_), None) => Err(ResolveError::Unanswered),
     }
-}
-
-/// Reads a resolv.conf(5). Without a name server, it means the one of this machine.
-fn configured(file: &[u8]) -> (ResolverConfig, ResolverOpts) {
-    let on_this_machine = || [file, b"\nnameserver 127.0.0.1\n"].concat();
-    let (parsed, mut options) =
-        parse_resolv_conf(file).or_else(|_| parse_resolv_conf(on_this_machine())).unwrap_or_else(|_| {
-            let local = NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into());
-            (ResolverConfig::from_name_servers(vec![local]), ResolverOpts::default())
-        });
-    // The library would search the domain of this machine's name first, whatever the file says.
-    let domain = parsed.domain().filter(|_| parsed.search().is_empty()).cloned();
-    let configuration = ResolverConfig::from_parts(domain, parsed.search().to_vec(), parsed.name_servers().to_vec());
-    options.use_hosts_file = ResolveHosts::Never;
-    options.cache_size = 0;
-    // The library counts further attempts, and gives up at once if it has no time.
-    options.attempts = options.attempts.saturating_sub(1);
-    options.timeout = options.timeout.max(Duration::from_secs(1));
-    (configuration, options)
 }

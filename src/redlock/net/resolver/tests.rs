@@ -103,13 +103,17 @@ async fn serve_tcp(listener: TcpListener, says: Says) {
     }
 }
 
+fn configuration(file: &[u8]) -> (ResolverConfig, ResolverOpts) {
+    configured(file).expect("a configuration")
+}
+
 /// Looks a name up with these name servers.
 async fn look_up(all: &[Says], patience: Duration) -> Result<Vec<IpAddr>, ResolveError> {
     let mut servers = Vec::new();
     for says in all {
         servers.push(name_server(*says).await);
     }
-    let (_, options) = configured(b"options timeout:60 attempts:1");
+    let (_, options) = configuration(b"options timeout:60 attempts:1");
     let configuration = ResolverConfig::from_parts(None, Vec::new(), servers);
     let name = Name::from_str_relaxed("redis_1.test.").expect("a name");
     ask_name_servers(&name, &configuration, &options, patience).await
@@ -172,25 +176,64 @@ fn a_hosts_file_gives_all_addresses_of_a_name() {
 #[test]
 fn a_configuration_without_name_servers_means_this_machine() {
     for text in ["", "search example.com\n", "options ndots:3"] {
-        let (servers, _) = configured(text.as_bytes());
+        let (servers, _) = configuration(text.as_bytes());
         assert_eq!(servers.name_servers()[0].ip, Ipv4Addr::LOCALHOST, "{text}");
     }
-    let (servers, options) = configured(b"nameserver 10.0.0.1\nnameserver ::1\noptions ndots:3 timeout:1 attempts:4\n");
+    let (servers, options) =
+        configuration(b"nameserver 10.0.0.1\nnameserver ::1\noptions ndots:3 timeout:1 attempts:4\n");
     assert_eq!((servers.name_servers().len(), options.ndots), (2, 3));
     // One attempt, and three more.
     assert_eq!((options.attempts, options.timeout), (3, Duration::from_secs(1)));
-    assert_eq!(configured(b"options timeout:0 attempts:0").1.timeout, Duration::from_secs(1));
+    assert_eq!(configuration(b"options timeout:0 attempts:0").1.timeout, Duration::from_secs(1));
+}
+
+fn searched(file: &[u8]) -> Vec<String> {
+    let (configuration, _) = configuration(file);
+    let names = configuration.domain().into_iter().chain(configuration.search()).map(|name| name.to_utf8());
+    let mut names: Vec<_> = names.collect();
+    names.dedup();
+    names
 }
 
 #[test]
 fn only_the_domains_of_the_last_line_are_searched() {
-    let searched = |text: &str| {
-        let (configuration, _) = configured(text.as_bytes());
-        let names = configuration.domain().into_iter().chain(configuration.search()).map(|name| name.to_utf8());
-        let mut names: Vec<_> = names.collect();
-        names.dedup();
-        names
-    };
-    assert_eq!(searched("domain a.test\nsearch b.test c.test\n"), ["b.test", "c.test"]);
-    assert_eq!(searched("search b.test c.test\ndomain a.test\n"), ["a.test"]);
+    assert_eq!(searched(b"domain a.test\nsearch b.test c.test\n"), ["b.test", "c.test"]);
+    assert_eq!(searched(b"search b.test c.test\ndomain a.test\n"), ["a.test"]);
+    assert_eq!(searched(b"search b.test\nsearch\ndomain\n"), ["b.test"]);
+}
+
+#[test]
+fn a_domain_that_no_name_can_be_in_is_ignored_and_the_rest_of_the_file_counts() {
+    let long = "a".repeat(64);
+    for bad in
+        ["-x-.test", "foo..bar", ".a.test", "\"a.test\"", "${DOMAIN}", "bücher.-test", &long, "a..arpa", "--", "a,b"]
+    {
+        let file = |line: &str| format!("{line}\nnameserver 10.0.0.1\noptions ndots:3\n").into_bytes();
+        for (line, domains) in [
+            (format!("search {bad} good.test"), "good.test"),
+            (format!("search good.test {bad}"), "good.test"),
+            (format!("search {bad}"), "."),
+            (format!("search a.test\ndomain {bad}"), "."),
+            (format!("domain {bad}\nsearch good.test"), "good.test"),
+        ] {
+            let (servers, options) = configuration(&file(&line));
+            let address = servers.name_servers()[0].ip;
+            assert_eq!((address, options.ndots), (Ipv4Addr::new(10, 0, 0, 1).into(), 3), "{line}");
+            assert_eq!(searched(&file(&line)), [domains], "{line}");
+        }
+    }
+    let latin = b"search b\xfccher.test good.test\nnameserver 10.0.0.1 # caf\xe9\n";
+    assert_eq!(searched(latin), ["good.test"]);
+    assert_eq!(configuration(latin).0.name_servers()[0].ip, Ipv4Addr::new(10, 0, 0, 1));
+}
+
+#[test]
+fn a_server_that_could_not_be_asked_for_lack_of_descriptors_outweighs_one_that_knows_no_such_name() {
+    let by_weight = [
+        ResolveError::Unasked(Errno::EMFILE),
+        ResolveError::NotFound,
+        ResolveError::Unasked(Errno::ENETUNREACH),
+        ResolveError::Unanswered,
+    ];
+    assert!(by_weight.is_sorted_by(|a, b| a.weight() > b.weight()));
 }
