@@ -152,6 +152,16 @@ impl Server {
         self.get(resource)
     }
 
+    /// Waits until the resource's lock is extended.
+    pub fn is_extended(&self, resource: &str) {
+        let left = || self.query::<i64>(&["PTTL", &format!("{PREFIX}{resource}")]);
+        let mut before = left();
+        eventually("an extension", || {
+            let now = left();
+            (now > std::mem::replace(&mut before, now)).then_some(())
+        });
+    }
+
     /// Returns the value of one of the resource's keys.
     pub fn get(&self, name: &str) -> Option<String> {
         self.query(&["GET", &format!("{PREFIX}{name}")])
