@@ -232,9 +232,9 @@ fn a_master_and_its_sentinel_both_with_tls() {
     let port = free_port();
     let lines = [
         format!("tls-port {port}"),
-        format!("tls-cert-file {}", authority.path("server")),
-        format!("tls-key-file {}", authority.path("server.key")),
-        format!("tls-ca-cert-file {}", authority.path("ca")),
+        format!("tls-cert-file {:?}", authority.path("server")),
+        format!("tls-key-file {:?}", authority.path("server.key")),
+        format!("tls-ca-cert-file {:?}", authority.path("ca")),
         "tls-auth-clients no".to_owned(),
         "tls-replication yes".to_owned(),
     ];

@@ -59,6 +59,11 @@ pub fn unique(name: &str) -> String {
     format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Returns a path as one word of a shell line.
+pub fn quoted(path: impl AsRef<std::path::Path>) -> String {
+    format!("'{}'", path.as_ref().to_str().expect("a path in UTF-8").replace('\'', r"'\''"))
+}
+
 /// Returns the path of an example's program, which is built beside the tests.
 pub fn example(name: &str) -> std::path::PathBuf {
     let mut path = std::env::current_exe().expect("our own path");
