@@ -81,7 +81,7 @@ impl Apart {
     /// Copies a program to where every user can run it.
     pub fn copy(&self, program: &Path) -> PathBuf {
         let copy = self.folder.path().join(program.file_name().expect("a program's name"));
-        fs::copy(program, &copy).expect("a copy");
+        super::leaderrun::copy(program, &copy);
         copy
     }
 

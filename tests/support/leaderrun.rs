@@ -34,10 +34,11 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// Copies a program in a separate process. If the test itself wrote the file, a child that another test has just forked
-/// might still have it open, and it could not be run (ETXTBSY).
+/// Copies a program so that every user can run it, in a separate process. If the test itself wrote the file, a child that
+/// another test has just forked might still have it open, and it could not be run (ETXTBSY).
 pub fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").args([from, to]).status().expect("cp").success(), "a copy of {}", from.display());
+    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o755)).expect("a mode");
 }
 
 impl Output {
