@@ -14,6 +14,9 @@ use tempfile::TempDir;
 
 use super::{LONG, Servers, children, eventually, heed_signals, is_root, name, signal, unshare};
 
+/// The certificate of an authority that has signed nothing.
+const AUTHORITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/authority.pem");
+
 /// A leaderrun to be started.
 pub struct Leaderrun {
     pub command: Command,
@@ -56,7 +59,8 @@ impl Leaderrun {
         for (name, _) in std::env::vars_os().filter(|(n, _)| n.as_encoded_bytes().starts_with(b"LEADERRUN_")) {
             command.env_remove(name);
         }
-        command.stdin(Stdio::null());
+        // In place of the machine's authorities, which it may lack.
+        command.env("SSL_CERT_FILE", AUTHORITY).stdin(Stdio::null());
         Leaderrun { command, folder }
     }
 
