@@ -15,7 +15,7 @@ use std::{
 use tempfile::TempDir;
 
 /// Holds the name of the test in that process.
-const VARIABLE: &str = "LEADERRUN_TEST_APART";
+const VARIABLE: &str = "TEST_APART";
 
 /// Everything in /etc except these three files stays as it was.
 const SET_UP: &str = r#"

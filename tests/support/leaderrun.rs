@@ -56,9 +56,6 @@ impl Leaderrun {
         heed_signals();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_leaderrun"));
-        for (name, _) in std::env::vars_os().filter(|(n, _)| n.as_encoded_bytes().starts_with(b"LEADERRUN_")) {
-            command.env_remove(name);
-        }
         // In place of the machine's authorities, which it may lack.
         command.env("SSL_CERT_FILE", AUTHORITY).stdin(Stdio::null());
         Leaderrun { command, folder }

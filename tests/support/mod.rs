@@ -6,6 +6,7 @@ mod apart;
 mod connection;
 mod counters;
 mod dns;
+mod environment;
 mod kitchen;
 mod leaderrun;
 mod limits;
@@ -25,6 +26,7 @@ pub use self::{
     apart::Apart,
     counters::Counters,
     dns::{NameServer, Query, Says, addresses},
+    environment::given_variables,
     kitchen::Kitchen,
     leaderrun::{Leaderrun, Output, Running},
     limits::{Limit, lower, mapped},
