@@ -155,8 +155,9 @@ fn a_process_table_that_is_full_while_killing() {
     let servers = Servers::settled(1, TTL);
     let resource = unique("full");
     let tree = Tree::of(&resource);
+    // Until leaderrun's own helpers have ended, the table may be full too early. Only bash tries again then.
     let fill = "for i in 1 2 3 4 5 6 7 8 9; do setsid sleep 1000 & done; wait";
-    let leader = by(&user, &["-R", &servers.urls(), "-t", "1s", "-r", &resource, "sh", "-c", fill]);
+    let leader = by(&user, &["-R", &servers.urls(), "-t", "1s", "-r", &resource, "bash", "-c", fill]);
     tree.grows_to(10);
     leader.signal(Signal::SIGKILL);
     tree.is_gone();
