@@ -15,11 +15,11 @@ use nix::{
     sys::stat::{Mode, umask},
     unistd::geteuid,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What the tests read themselves. Any other variable could change what a program does that they start.
-const KEPT: [&str; 16] = [
+const KEPT: [&str; 15] = [
     "PATH",
-    "CARGO",
     "TEST_APART",
     "REDIS_SERVER",
     "UPDATE",
@@ -42,6 +42,9 @@ const KEPT_BEGINNINGS: [&str; 3] = ["RUST_", "PROPTEST_", "LLVM_PROFILE_"];
 /// The longest path of the folder for temporary files: the address of a socket has room for 107 bytes.
 const LONGEST: usize = 80;
 
+/// How many files each of our processes may open, if the limit can be raised so far.
+const FILES: u64 = 8192;
+
 static GIVEN: OnceLock<Vec<(OsString, OsString)>> = OnceLock::new();
 
 /// Returns the variables that the tests were started with, for cargo: with others it would compile everything anew.
@@ -55,6 +58,7 @@ pub fn given_variables() -> Vec<(OsString, OsString)> {
 static BEFORE_MAIN: extern "C" fn() = settle;
 
 extern "C" fn settle() {
+    raise_limit();
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
     let given: Vec<_> = env::vars_os().collect();
     let temporary = env::var_os("TMPDIR").and_then(|folder| usable(folder.as_ref()));
@@ -67,6 +71,16 @@ extern "C" fn settle() {
         }
     }
     _ = GIVEN.set(given);
+}
+
+/// Lets us, and what we start, have more open files than a shell usually does: in one process for all tests, those that
+/// have ended still hold their ports.
+fn raise_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(FILES, |maximum| maximum.min(FILES));
+    if current.is_some_and(|current| current < wanted) {
+        _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
+    }
 }
 
 fn is_kept(name: &OsStr) -> bool {
