@@ -6,8 +6,7 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 const FORMAT: &str = "{p}|{l}";
 
 fn tree(more: &[&str]) -> String {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut tree = Command::new(cargo);
+    let mut tree = Command::new(env!("CARGO"));
     tree.envs(crate::support::given_variables())
         .args(["tree", "--locked", "--offline", "--prefix", "none", "--format", FORMAT])
         .args(more);
