@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Leaderrun, Running, Servers, Witnesses, example, unique};
+use crate::support::{Leaderrun, Running, Servers, Witnesses, example, given_variables, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -43,9 +43,8 @@ fn dynamic() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     // What cargo has told this test would seem to be a change to a build script.
     let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"];
-    for (name, _) in std::env::vars().filter(|(name, _)| told.iter().any(|start| name.starts_with(start))) {
-        cargo.env_remove(name);
-    }
+    let is_told = |name: &OsString| told.iter().any(|start| name.as_encoded_bytes().starts_with(start.as_bytes()));
+    cargo.envs(given_variables().into_iter().filter(|(name, _)| !is_told(name)));
     let built = cargo
         // With an example, the features of the dependencies are those of the tests' build.
         .args(["build", "--quiet", "--locked", "--bin", "leaderrun", "--example", "confine", "--target-dir"])

@@ -252,7 +252,7 @@ fn a_password_on_the_command_line_is_not_shown_by_ps() {
     let servers = crate::support::Servers::settled(1, std::time::Duration::from_secs(1));
     servers.0[0].query::<()>(&["ACL", "SETUSER", "job", "on", ">secret", "~*", "&*", "+@all"]);
     let url = format!("redis://job:secret@127.0.0.1:{}", servers.0[0].port);
-    let command = ["sh", "-c", "tr '\\0' ' ' </proc/$PPID/cmdline; ps -o args= $(ps -o ppid= $PPID)"];
+    let command = ["sh", "-c", "tr '\\0' ' ' </proc/$PPID/cmdline; ps -ww -o args= $(ps -o ppid= $PPID)"];
     let output = Leaderrun::new().args(["-R", &url, "-t", "1s", "-r", &unique("ps"), "--"]).args(command).output();
     let shown = format!("redis://**********@127.0.0.1:{}", servers.0[0].port);
     assert_eq!(output.stdout.matches(&shown).count(), 2, "{}{}", output.stdout, output.stderr);

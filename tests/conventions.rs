@@ -91,7 +91,7 @@ fn a_password_for_redis_cli_signs_in_where_the_url_has_none() {
     let server = settled();
     server.query::<()>(&["CONFIG", "SET", "requirepass", "secret"]);
     let url = server.url();
-    let command = ["sh", "-c", "tr '\\0' ' ' </proc/$PPID/cmdline; ps -o args= $(ps -o ppid= $PPID)"];
+    let command = ["sh", "-c", "tr '\\0' ' ' </proc/$PPID/cmdline; ps -ww -o args= $(ps -o ppid= $PPID)"];
     let run = |password: &str, url: &str| {
         let options = ["-n", "-t", "2s", "-r", &unique("auth"), "-R", url, "--"];
         Leaderrun::new().env("REDISCLI_AUTH", password).args(options).args(command).output()

@@ -6,9 +6,10 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 const FORMAT: &str = "{p}|{l}";
 
 fn tree(more: &[&str]) -> String {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut tree = Command::new(cargo);
-    tree.args(["tree", "--locked", "--offline", "--prefix", "none", "--format", FORMAT]).args(more);
+    let mut tree = Command::new(env!("CARGO"));
+    tree.envs(crate::support::given_variables())
+        .args(["tree", "--locked", "--offline", "--prefix", "none", "--format", FORMAT])
+        .args(more);
     let tree = tree.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo");
     assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
     String::from_utf8(tree.stdout).expect("text")

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::support::{
-    Apart, Leaderrun, NameServer, Running, Says, Server, Servers, children, eventually, example, unique,
+    Apart, Leaderrun, NameServer, Running, Says, Server, Servers, children, eventually, example, quoted, unique,
 };
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -249,11 +249,12 @@ fn leaderrun_accepts_the_command_lines() {
         let line = line.replace(r#""$(date +\%F)""#, "2026-11-27").replace(r#""$(date +%%F)""#, "2026-11-27");
         assert!(!line.contains(['"', '$']), "{line}");
         let (options, command) = line.split_once(" -- ").expect("a command");
-        let options = options.replace("%d/redis", urls).replace("/etc/leaderrun", urls);
-        let options: Vec<&str> = options.split_whitespace().skip(1).collect();
+        let word = |word: &str| word.replace("%d/redis", urls).replace("/etc/leaderrun", urls);
+        let options: Vec<String> = options.split_whitespace().skip(1).map(word).collect();
         // Instances that would wait must not.
-        let at_once: &[&str] = if options.contains(&"-w") { &[] } else { &["-w", "0s"] };
-        let options: Vec<&str> = options.iter().map(|&option| if option == "5h" { "0s" } else { option }).collect();
+        let at_once: &[&str] = if options.iter().any(|option| option == "-w") { &[] } else { &["-w", "0s"] };
+        let options: Vec<&str> =
+            options.iter().map(|option| if option == "5h" { "0s" } else { option.as_str() }).collect();
         let output = Leaderrun::new().args(&options).args(at_once).args(["--", "true"]).output();
         assert!(output.code() == 69 && command.starts_with("/opt/"), "{line}: {}", output.stderr);
     }
@@ -287,9 +288,11 @@ fn the_unit_of_the_metrics_writes_its_file() {
     fs::write(place("urls"), "redis://127.0.0.1:1\n").expect("a file");
     let unit = text("systemd/leaderrun-metrics.service");
     let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/leaderrun ")).expect("a command");
-    let line = line.replace("%d/redis", &place("urls"));
-    let line = line.replace("/var/lib/prometheus/node-exporter/leaderrun.prom", &place("leaderrun.prom"));
-    let output = Leaderrun::new().args(line.split(' ')).output();
+    let words = line.split(' ').map(|word| {
+        let word = word.replace("%d/redis", &place("urls"));
+        word.replace("/var/lib/prometheus/node-exporter/leaderrun.prom", &place("leaderrun.prom"))
+    });
+    let output = Leaderrun::new().args(words).output();
     assert_eq!((output.code(), output.stderr.as_str()), (0, ""));
     assert!(fs::read_to_string(place("leaderrun.prom")).expect("a file").contains("\nleaderrun_known 0\n"));
 }
@@ -341,8 +344,8 @@ fn a_paused_old_leader_cannot_overwrite_what_its_successor_wrote() {
     let (resource, folder, go) =
         (unique("paused"), tempfile::tempdir().expect("a folder"), TempDir::new().expect("a folder"));
     let (program, go) = (path("fencing-token/store.sh"), go.path().join("go"));
-    let write = |value: &str| format!("'{}' put '{}' report {value}", program.display(), folder.path().display());
-    let line = format!("echo up; until [ -e {} ]; do sleep 0.01; done; {}; echo wrote $?", go.display(), write("old"));
+    let write = |value: &str| format!("{} put {} report {value}", quoted(&program), quoted(folder.path()));
+    let line = format!("echo up; until [ -e {} ]; do sleep 0.01; done; {}; echo wrote $?", quoted(&go), write("old"));
     let mut old = Leaderrun::on(&servers, &resource, TTL).shell(&line);
     old.says("up");
     let guard = old.guard();

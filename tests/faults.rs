@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::support::{
-    Leaderrun, Limit, Running, Servers, Tree, Witnesses, eventually, is_root, lower, may_make_namespaces, signal,
-    unique, unshare,
+    Leaderrun, Limit, Running, Servers, Tree, Witnesses, eventually, is_root, lower, may_make_namespaces, quoted,
+    signal, unique, unshare,
 };
 use nix::sys::signal::Signal;
 
@@ -133,7 +133,7 @@ fn too_few_descriptors_for_the_command_are_noticed_before_there_is_a_lease() {
     for files in 4..20 {
         let folder = tempfile::tempdir().expect("a folder");
         let output = by(
-            &format!("export XDG_RUNTIME_DIR={}; ulimit -n {files}; exec \"$0\" \"$@\"", folder.path().display()),
+            &format!("export XDG_RUNTIME_DIR={}; ulimit -n {files}; exec \"$0\" \"$@\"", quoted(folder.path())),
             &["--local", "-v", "-r", &unique("few"), "true"],
         );
         let output = output.wait();
@@ -167,8 +167,9 @@ fn a_process_table_that_is_full_while_killing() {
     let servers = Servers::settled(1, TTL);
     let resource = unique("full");
     let tree = Tree::of(&resource);
+    // Until leaderrun's own helpers have ended, the table may be full too early. Only bash tries again then.
     let fill = "for i in 1 2 3 4 5 6 7 8 9; do setsid sleep 1000 & done; wait";
-    let leader = by(&user, &["-R", &servers.urls(), "-t", "1s", "-r", &resource, "sh", "-c", fill]);
+    let leader = by(&user, &["-R", &servers.urls(), "-t", "1s", "-r", &resource, "bash", "-c", fill]);
     tree.grows_to(10);
     leader.signal(Signal::SIGKILL);
     tree.is_gone();
@@ -206,7 +207,7 @@ fn unkillable() -> (tempfile::TempDir, String) {
     fs::copy("/usr/bin/setpriv", &program).expect("a copy of setpriv");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("a mode");
-    let command = format!("{} --reuid 0 --clear-groups sleep 1000", program.display());
+    let command = format!("{} --reuid 0 --clear-groups sleep 1000", quoted(&program));
     (folder, command)
 }
 

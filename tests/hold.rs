@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Leaderrun, Servers, Witnesses, eventually, unique};
+use crate::support::{Leaderrun, Servers, Witnesses, eventually, quoted, unique};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -95,7 +95,7 @@ fn nodes_that_have_lost_the_lock_keep_it_too() {
     let resource = unique("lost");
     let folder = tempfile::tempdir().expect("a folder");
     let run = || Leaderrun::on(&servers, &resource, ttl);
-    let line = format!("echo up; cd {}; until [ -e ends ]; do sleep 0.01; done", folder.path().display());
+    let line = format!("echo up; cd {}; until [ -e ends ]; do sleep 0.01; done", quoted(folder.path()));
     let mut leader = run().args(["--hold", "60s"]).shell(&line);
     leader.says("up");
     for server in &servers.0[1..] {

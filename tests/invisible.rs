@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::{Leaderrun, path, unique};
+use crate::support::{Leaderrun, path, quoted, unique};
 
 /// Runs a shell line, with `$L` for leaderrun and its options. Returns status, stdout and stderr.
 fn bash(line: &str) -> (i32, String, String) {
@@ -48,9 +48,9 @@ fn what_the_command_closes_is_closed() {
     is_as_without_us("($L sh -c 'exec >&-; read x <&7' 7< <(sleep 0.3; echo)) | (cat; echo end of file)");
     let file = tempfile::NamedTempFile::new().expect("a file");
     let (_, stdout, _) = bash(&format!(
-        "F={}; (trap '' PIPE; while echo y 2>/dev/null; do :; done; echo broken pipe >$F) |
-        $L sh -c \"exec <&-; until [ -s $F ]; do sleep 0.01; done; cat $F\"",
-        file.path().display()
+        "export F={}; (trap '' PIPE; while echo y 2>/dev/null; do :; done; echo broken pipe >\"$F\") |
+        $L sh -c 'exec <&-; until [ -s \"$F\" ]; do sleep 0.01; done; cat \"$F\"'",
+        quoted(file.path())
     ));
     assert_eq!(stdout, "broken pipe\n");
 }
@@ -59,9 +59,9 @@ fn what_the_command_closes_is_closed() {
 fn closed_standard_descriptors_stay_closed() {
     for closed in ["<&-", ">&-", "2>&-", "<&- 2>&-"] {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        let at = file.path().display();
+        let at = quoted(file.path());
         // Print the descriptors to a separate file.
-        let line = format!("$L sh -c 'sprout print | grep ^fd >{at}' {closed}; cat {at}");
+        let line = format!("export F={at}; $L sh -c 'sprout print | grep ^fd >\"$F\"' {closed}; cat \"$F\"");
         let with = bash(&line);
         let without = bash(&line.replace("$L", "env"));
         assert_eq!(with, without, "{closed}");
@@ -79,7 +79,7 @@ fn directory_umask_limits_niceness_signals_and_descriptors_are_inherited() {
         "cd /usr",
         "umask 027",
         "ulimit -n 100; ulimit -c 0; ulimit -s 4096",
-        "renice -n 5 $$ >/dev/null",
+        "renice -n $(($(nice) < 15 ? $(nice) + 5 : 19)) $$ >/dev/null",
         "trap '' HUP",
         "trap '' PIPE",
         "trap '' INT QUIT TERM USR1 TSTP TTIN TTOU",
@@ -156,7 +156,7 @@ fn makes_job_server_works() {
     let folder = tempfile::tempdir().expect("a folder");
     let makefile = "all: a b\na b:\n\t+@$(L) $(MAKE) -s sub\nsub: c d\nc d:\n\t@true\n";
     std::fs::write(folder.path().join("Makefile"), makefile).expect("a file");
-    is_as_without_us(&format!("cd {}; make -s -j2 L=\"${{L/-r /-r \\$@}}\"", folder.path().display()));
+    is_as_without_us(&format!("cd {}; make -s -j2 L=\"${{L/-r /-r \\$@}}\"", quoted(folder.path())));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Leaderrun, Running, Servers, eventually, unique};
+use crate::support::{Leaderrun, Running, Servers, eventually, quoted, unique};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ fn standbys(servers: Option<&Servers>, resource: &str, wanted: u64) {
 /// Starts a leader whose job runs until its end is allowed.
 fn leader(servers: Option<&Servers>, resource: &str, options: &[&str], end: &str) -> (Running, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
-    let line = format!("echo runs; while ! [ -e {}/go ]; do sleep 0.01; done; {end}", folder.path().display());
+    let line = format!("echo runs; while ! [ -e {} ]; do sleep 0.01; done; {end}", quoted(folder.path().join("go")));
     let mut leader = on(servers, resource).args(options).shell(&line);
     leader.says("runs");
     (leader, folder)

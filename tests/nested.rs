@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Leaderrun, Output, Server, unique};
+use crate::support::{Leaderrun, Output, Server, quoted, unique};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_leaderrun");
 
@@ -78,7 +78,7 @@ fn a_file_is_one_lock_whatever_its_resource_is_called() {
 #[test]
 fn what_a_script_sets_for_the_inner_one_hides_no_leader() {
     let resource = unique("set");
-    let line = format!("LEADERRUN_HOLDER=another exec '{PROGRAM}' --local -r {resource} true");
+    let line = format!("LEADERRUN_HOLDER=another exec {} --local -r {resource} true", quoted(PROGRAM));
     is_refused(&Leaderrun::new().args(["--local", "-r", &resource, "-c", &line]).output());
 }
 
@@ -88,8 +88,8 @@ fn another_leader_of_the_same_name_is_waited_for() {
     let ([outer, other], folder) = (["outer", "other"].map(unique), tempfile::tempdir().expect("a folder"));
     let run = |resource: &str| Leaderrun::new().args(["--local", "--holder", "host", "-r", resource]);
     let go = folder.path().join("go");
-    let inner = format!("exec '{PROGRAM}' --local --holder host -w 0.1 -r {other} true");
-    let line = format!("echo up; until [ -e {} ]; do sleep 0.01; done; {inner}", go.display());
+    let inner = format!("exec {} --local --holder host -w 0.1 -r {other} true", quoted(PROGRAM));
+    let line = format!("echo up; until [ -e {} ]; do sleep 0.01; done; {inner}", quoted(&go));
     let mut outer = run(&outer).shell(&line);
     outer.says("up");
     let mut younger = run(&other).shell("echo up; sleep 60");

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Leaderrun, as_ordinary_user, eventually, may_become_others, unshare_and};
+use crate::support::{Leaderrun, as_ordinary_user, eventually, may_become_others, quoted, unshare_and};
 use nix::sys::stat::fstat;
 use tempfile::TempDir;
 
@@ -108,7 +108,7 @@ fn a_forged_line_among_the_sockets_keeps_nobody_from_leading() {
 #[test]
 fn a_locked_file_on_another_file_system_is_no_leader() {
     let folder = tempfile::tempdir().expect("a folder");
-    let place = folder.path().display();
+    let place = quoted(folder.path());
     let mount = format!("cd {place} && mkdir -p a b && mount -t tmpfs none a && mount -t tmpfs none b");
     let Some(words) = unshare_and(&["--mount"], &mount) else { return };
     let line = "touch a/lock b/lock; chmod 666 a/lock

@@ -2,7 +2,9 @@
 
 use std::{fs, process::Command, time::Duration};
 
-use crate::support::{Leaderrun, Running, Servers, Tree, children, eventually, example, name, signal, state, unique};
+use crate::support::{
+    Leaderrun, Running, Servers, Tree, children, eventually, example, name, quoted, signal, state, unique,
+};
 use nix::sys::signal::Signal;
 
 /// Starts leaderrun as PID 1 of a new PID namespace. The direct child is unshare(1), which passes the status on.
@@ -101,8 +103,7 @@ fn orphans_of_the_command_are_reaped() {
     if !crate::support::may_make_namespaces() {
         return;
     }
-    let sprout = example("sprout");
-    let line = format!("'{}' orphans 1000; echo up; exec sleep 1000", sprout.display());
+    let line = format!("{} orphans 1000; echo up; exec sleep 1000", quoted(example("sprout")));
     let mut leader = as_pid_one(&unique("one"), &["sh", "-c", &line]);
     leader.says("up");
     let guard = eventually("the guard", || children(first(&leader)).first().copied());

@@ -138,11 +138,12 @@ fn the_example_unit_reports_ready_as_a_standby() {
     let (manager, servers) = (Manager::new(), Servers::start(3));
     let urls = manager.folder.path().join("redis");
     std::fs::write(&urls, servers.urls().replace(',', "\n")).expect("a file");
-    let words = line.replace("%d/redis", urls.to_str().expect("a path")).replace("/opt/consumer", "/bin/true");
+    let word =
+        |word: &str| word.replace("%d/redis", urls.to_str().expect("a path")).replace("/opt/consumer", "/bin/true");
     let instance = Leaderrun::new()
         .env("NOTIFY_SOCKET", manager.folder.path().join("notify"))
         .env("WATCHDOG_USEC", "30000000")
-        .args(words.split_whitespace())
+        .args(line.split_whitespace().map(word))
         .spawn();
     // The servers are in their startup grace and elect nobody.
     assert_eq!(manager.hears(), "READY=1");

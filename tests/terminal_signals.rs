@@ -3,8 +3,8 @@
 use std::{process::Command, time::Duration};
 
 use crate::support::{
-    Leaderrun, Servers, Terminal, Tree, UP, children, eventually, leaderrun_of, local, namespaces, run, signal, state,
-    unique,
+    Leaderrun, Servers, Terminal, Tree, UP, children, eventually, leaderrun_of, local, namespaces, quoted, run, signal,
+    state, unique,
 };
 use nix::sys::signal::Signal;
 
@@ -64,7 +64,7 @@ fn started(words: &str, text: &str, end: &str) -> Terminal {
     let script = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(script.path(), text).expect("a script");
     let mut terminal = Terminal::with_shell();
-    terminal.run(&format!("leaderrun {words} python3 {}{end}", script.path().display()));
+    terminal.run(&format!("leaderrun {words} python3 {}{end}", quoted(script.path())));
     terminal.shows("up");
     terminal
 }
@@ -168,19 +168,14 @@ fn a_hang_up_of_a_session_that_leaderrun_leads_reaches_the_command_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let told = |who: &str| folder.path().join(who);
     let tells = |who: &str| {
-        let file = told(who);
-        let file = file.display();
-        format!(
-            "trap 'echo >{file}' HUP; trap 'echo >{file}.later' USR1; echo {who} u''p; while :; do sleep 0.01; done"
-        )
+        format!("trap 'echo >{who}' HUP; trap 'echo >{who}.later' USR1; echo {who} u''p; while :; do sleep 0.01; done")
     };
     for who in ["main", "child"] {
         std::fs::write(told(&format!("{who}.sh")), tells(who)).expect("a script");
     }
     let resource = unique("hang-up");
     let tree = Tree::of(&resource);
-    let line =
-        format!("{} bash -c 'bash {} & . {}'", local(&resource), told("child.sh").display(), told("main.sh").display());
+    let line = format!("cd {}; exec {} bash -c 'bash child.sh & . ./main.sh'", quoted(folder.path()), local(&resource));
     let mut terminal = Terminal::with(&["bash", "-c", &line]);
     let elector = terminal.pid();
     terminal.shows("main up");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{End, Shape, Stage, TTL, Tree, children, eventually, signal, unique};
+use crate::support::{End, Shape, Stage, TTL, Tree, children, eventually, program, quoted, signal, unique};
 use nix::sys::signal::Signal;
 
 const ENDS: [End; 7] = [
@@ -51,9 +51,9 @@ fn nohup() -> Shape {
 
 /// Returns a nested leaderrun. Only root sees its two processes, since they are not dumpable.
 fn nested() -> Shape {
-    let leaderrun = env!("CARGO_BIN_EXE_leaderrun");
+    let leaderrun = quoted(env!("CARGO_BIN_EXE_leaderrun"));
     let inner = unique("inner");
-    let line = format!("'{leaderrun}' --local -r {inner} -- sh -c 'setsid sleep 1000 & wait' & wait");
+    let line = format!("{leaderrun} --local -r {inner} -- sh -c 'setsid sleep 1000 & wait' & wait");
     Shape::shell(&line, if crate::support::is_root() { 5 } else { 3 })
 }
 
@@ -104,7 +104,7 @@ fn a_subreaper() {
 /// clone(2), CLONE_PARENT: a child of the command's child is the guard's at once.
 #[test]
 fn a_child_of_its_grandparent() {
-    dies(&Shape::shell(&format!("'{}' sibling & wait", crate::support::program("sprout")), 3));
+    dies(&Shape::shell(&format!("{} sibling & wait", quoted(program("sprout"))), 3));
 }
 
 #[test]

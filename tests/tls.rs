@@ -6,12 +6,23 @@ use crate::support::{Leaderrun, NAME, Output, Sentinel, Server, eventually, free
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use tempfile::TempDir;
 
+/// In place of the machine's.
+const CONFIGURATION: &str = "\
+[req]
+distinguished_name = name
+x509_extensions = authority
+[name]
+[authority]
+basicConstraints = critical, CA:TRUE
+";
+
 /// A certificate authority, and what it has signed: servers' certificates and a client's.
 struct Authority(TempDir);
 
 impl Authority {
     fn new() -> Self {
         let authority = Authority(tempfile::tempdir().expect("a folder"));
+        std::fs::write(authority.path("configuration"), CONFIGURATION).expect("a file");
         authority.openssl(&[
             "req",
             "-x509",
@@ -31,7 +42,8 @@ impl Authority {
     }
 
     fn openssl(&self, args: &[&str]) {
-        let made = Command::new("openssl").args(args).current_dir(self.0.path()).output();
+        let configuration = ("OPENSSL_CONF", self.path("configuration"));
+        let made = Command::new("openssl").args(args).current_dir(self.0.path()).envs([configuration]).output();
         let made = made.expect("openssl (tests/run installs it)");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
@@ -232,9 +244,9 @@ fn a_master_and_its_sentinel_both_with_tls() {
     let port = free_port();
     let lines = [
         format!("tls-port {port}"),
-        format!("tls-cert-file {}", authority.path("server")),
-        format!("tls-key-file {}", authority.path("server.key")),
-        format!("tls-ca-cert-file {}", authority.path("ca")),
+        format!("tls-cert-file {:?}", authority.path("server")),
+        format!("tls-key-file {:?}", authority.path("server.key")),
+        format!("tls-ca-cert-file {:?}", authority.path("ca")),
         "tls-auth-clients no".to_owned(),
         "tls-replication yes".to_owned(),
     ];

@@ -3,7 +3,7 @@
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 
-use crate::support::{Leaderrun, Output, unique};
+use crate::support::{Leaderrun, Output, quoted, unique};
 
 /// All variables of options, and that of the slots.
 const ALL: [&str; 33] = [
@@ -160,9 +160,9 @@ fn a_value_that_is_not_utf8_is_refused_with_the_option_or_variable_that_has_it()
 /// The name that leaderrun gives its command is that of the leader, not that of another leaderrun below it.
 #[test]
 fn a_leaderrun_below_another_has_a_name_of_its_own() {
-    let program = env!("CARGO_BIN_EXE_leaderrun");
+    let program = quoted(env!("CARGO_BIN_EXE_leaderrun"));
     let (outer, inner) = (unique("outer"), unique("inner"));
-    let line = format!("echo $LEADERRUN_HOLDER; '{program}' --local -r {inner} -c 'echo $LEADERRUN_HOLDER'");
+    let line = format!("echo $LEADERRUN_HOLDER; {program} --local -r {inner} -c 'echo $LEADERRUN_HOLDER'");
     for holder in [None, Some("web-1")] {
         let options = holder.into_iter().flat_map(|name| ["--holder", name]);
         let output = Leaderrun::new().args(["--local", "-r", &outer]).args(options).args(["-c", &line]).output();
@@ -171,7 +171,7 @@ fn a_leaderrun_below_another_has_a_name_of_its_own() {
         assert!(outer != inner && inner.contains(':'), "{names:?}");
         assert!(holder.is_none_or(|holder| holder == *outer), "{names:?}");
     }
-    let line = format!("'{program}' --local -r {inner} --holder web-2 -c 'echo $LEADERRUN_HOLDER'");
+    let line = format!("{program} --local -r {inner} --holder web-2 -c 'echo $LEADERRUN_HOLDER'");
     let output = Leaderrun::new().args(["--local", "-r", &outer, "-c", &line]).output();
     assert_eq!(output.stdout, "web-2\n", "{}", output.stderr);
 }

@@ -9,6 +9,9 @@ mod conformance;
 #[path = "../support/connection.rs"]
 mod connection;
 mod drill;
+#[allow(dead_code)]
+#[path = "../support/environment.rs"]
+mod environment;
 mod instance;
 mod ledger;
 mod lua;

@@ -15,7 +15,7 @@ use std::{
 use tempfile::TempDir;
 
 /// Holds the name of the test in that process.
-const VARIABLE: &str = "LEADERRUN_TEST_APART";
+const VARIABLE: &str = "TEST_APART";
 
 /// Everything in /etc except these three files stays as it was.
 const SET_UP: &str = r#"
@@ -81,7 +81,7 @@ impl Apart {
     /// Copies a program to where every user can run it.
     pub fn copy(&self, program: &Path) -> PathBuf {
         let copy = self.folder.path().join(program.file_name().expect("a program's name"));
-        fs::copy(program, &copy).expect("a copy");
+        super::leaderrun::copy(program, &copy);
         copy
     }
 

@@ -10,9 +10,9 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Servers, heed_signals};
+use super::{Servers, heed_signals, quoted};
 
-/// The files that recipes name. They are below the folder instead.
+/// The files that recipes name. They are below the folder, in which they run, instead.
 const FILES: [&str; 4] = ["/etc/leaderrun", "/opt/nightly.sh", "/run/lock/nightly", "/app/consumer"];
 
 pub struct Kitchen {
@@ -37,7 +37,7 @@ impl Kitchen {
         for folder in ["etc", "run/lock"] {
             fs::create_dir_all(kitchen.path(folder)).expect("a folder");
         }
-        kitchen.put("bin/leaderrun", &format!("#!/bin/sh\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_leaderrun")));
+        kitchen.put("bin/leaderrun", &format!("#!/bin/sh\nexec {} \"$@\"\n", quoted(env!("CARGO_BIN_EXE_leaderrun"))));
         kitchen
             .put("bin/cargo", "#!/bin/sh\n[ \"$1 $2 $3\" = 'run --release --' ] && shift 3 && exec leaderrun \"$@\"\n");
         kitchen.put("bin/redis-cli", "#!/bin/sh\nPATH=${PATH#*:}; exec redis-cli -p $NODE \"$@\"\n");
@@ -60,7 +60,7 @@ impl Kitchen {
     pub fn command(&self, recipe: &str) -> Command {
         let mut recipe = recipe.to_owned();
         for file in FILES {
-            recipe = recipe.replace(file, &self.path(&file[1..]).display().to_string());
+            recipe = recipe.replace(file, &file[1..]);
         }
         for (number, node) in (1..).zip(&self.nodes) {
             recipe = recipe.replace(&format!("redis-{number}"), node);

@@ -14,6 +14,9 @@ use tempfile::TempDir;
 
 use super::{LONG, Servers, children, eventually, heed_signals, is_root, name, signal, unshare};
 
+/// The certificate of an authority that has signed nothing.
+const AUTHORITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/authority.pem");
+
 /// A leaderrun to be started.
 pub struct Leaderrun {
     pub command: Command,
@@ -34,10 +37,11 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// Copies a program in a separate process. If the test itself wrote the file, a child that another test has just forked
-/// might still have it open, and it could not be run (ETXTBSY).
+/// Copies a program so that every user can run it, in a separate process. If the test itself wrote the file, a child that
+/// another test has just forked might still have it open, and it could not be run (ETXTBSY).
 pub fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").args([from, to]).status().expect("cp").success(), "a copy of {}", from.display());
+    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o755)).expect("a mode");
 }
 
 impl Output {
@@ -52,10 +56,8 @@ impl Leaderrun {
         heed_signals();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_leaderrun"));
-        for (name, _) in std::env::vars_os().filter(|(n, _)| n.as_encoded_bytes().starts_with(b"LEADERRUN_")) {
-            command.env_remove(name);
-        }
-        command.stdin(Stdio::null());
+        // In place of the machine's authorities, which it may lack.
+        command.env("SSL_CERT_FILE", AUTHORITY).stdin(Stdio::null());
         Leaderrun { command, folder }
     }
 

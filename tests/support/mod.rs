@@ -6,6 +6,7 @@ mod apart;
 mod connection;
 mod counters;
 mod dns;
+mod environment;
 mod kitchen;
 mod leaderrun;
 mod limits;
@@ -25,6 +26,7 @@ pub use self::{
     apart::Apart,
     counters::Counters,
     dns::{NameServer, Query, Says, addresses},
+    environment::given_variables,
     kitchen::Kitchen,
     leaderrun::{Leaderrun, Output, Running},
     limits::{Limit, lower, mapped},
@@ -57,6 +59,11 @@ pub fn unique(name: &str) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Returns a path as one word of a shell line.
+pub fn quoted(path: impl AsRef<std::path::Path>) -> String {
+    format!("'{}'", path.as_ref().to_str().expect("a path in UTF-8").replace('\'', r"'\''"))
 }
 
 /// Returns the path of an example's program, which is built beside the tests.

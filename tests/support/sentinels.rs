@@ -45,7 +45,7 @@ impl Sentinel {
         let mut lines = vec![
             format!("port {port}"),
             "bind 127.0.0.1".to_owned(),
-            format!("dir {}", folder.path().display()),
+            format!("dir {:?}", folder.path()),
             format!("sentinel monitor {NAME} 127.0.0.1 {master} 2"),
             format!("sentinel down-after-milliseconds {NAME} {DOWN_AFTER}"),
             format!("sentinel failover-timeout {NAME} 1000"),

@@ -74,7 +74,6 @@ impl Terminal {
             .args(program)
             .env("TERM", "dumb")
             .env("LC_ALL", "C")
-            .env_remove("NO_COLOR")
             .env("PATH", super::path())
             .stdin(slave())
             .stdout(slave())
