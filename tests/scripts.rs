@@ -107,24 +107,30 @@ fn extend_renews_restores_and_loses() {
 }
 
 #[test]
-fn a_server_that_has_just_started_restores_no_lock_unless_it_is_known_or_had_it() {
+fn a_server_that_has_just_started_restores_a_lock_only_if_it_is_known_or_its_last_vote_would_last() {
     let mut node = Node::start();
-    let run_id = node.query::<String>(&["INFO", "server"]);
-    let run_id = run_id.split("run_id:").nth(1).and_then(|rest| rest.lines().next()).expect("an id");
-    for (known, settles) in [("", "60000"), ("old", "60000")] {
-        let answer = node.eval(EXTEND, &["a", "10000", "7", "", "", "", settles, known]);
+    let info = node.query::<String>(&["INFO", "server"]);
+    let run_id = info.split("run_id:").nth(1).and_then(|rest| rest.lines().next()).expect("an id");
+    let [past, future] = [-1, 60_000].map(|from_now| (node.time() + from_now).to_string());
+    let extend = |known, until| ["a", "10000", "7", "", "", "", "60000", known, until];
+    let hold = |known, until| {
+        let kept = ["a", "7", "8", CHANNEL, "0", "held", "5000", "7", "", "", "0", "0", "a kept", "5000"];
+        [&kept[..], &["60000", known, until]].concat()
+    };
+    for (known, until) in [("", ""), ("old", &past)] {
+        let answer = node.eval(EXTEND, &extend(known, until));
         assert_eq!(answer[..2], strings(&["young", "0"]));
         assert!((50_000..=60_000).contains(&answer[2].parse::<i64>().expect("a time")), "{answer:?}");
-        let hold =
-            ["a", "7", "8", CHANNEL, "0", "held", "5000", "7", "", "", "0", "0", "a kept", "5000", settles, known];
-        assert_eq!(node.eval(RELEASE, &hold), strings(&["kept", "0"]));
+        assert_eq!(node.eval(RELEASE, &hold(known, until)), strings(&["kept", "0"]));
         assert_eq!(node.state(), (None, 0, None));
     }
-    assert_eq!(node.eval(EXTEND, &["a", "10000", "7", "", "", "", "60000", run_id])[0], "healed");
-    assert_eq!(node.eval(EXTEND, &["a", "10000", "7", "", "", "", "60000", ""])[0], "extended");
-    node.query::<()>(&["DEL", "l"]);
-    let hold = ["a", "7", "8", CHANNEL, "0", "held", "5000", "7", "", "", "0", "0", "a kept", "5000", "60000", run_id];
-    assert_eq!(node.eval(RELEASE, &hold), strings(&["released", "8", "0", ""]));
+    for (known, until) in [(run_id, ""), ("", &future)] {
+        assert_eq!(node.eval(EXTEND, &extend(known, until))[0], "healed");
+        assert_eq!(node.eval(EXTEND, &extend("", ""))[0], "extended");
+        node.query::<()>(&["DEL", "l"]);
+        assert_eq!(node.eval(RELEASE, &hold(known, until)), strings(&["released", "8", "0", ""]));
+        node.query::<()>(&["FLUSHALL"]);
+    }
 }
 
 #[test]
@@ -272,7 +278,7 @@ fn a_record_ends_with_its_period_however_late_it_comes() {
     for (note, is_late) in [("success", false), ("success", true), ("1", false), ("1", true)] {
         node.query::<()>(&["DEL", "l:done"]);
         let ends = node.time() + if is_late { 0 } else { 5000 };
-        node.extend_by(&["a", "10000", "7", "", "", "", "0", "", note, &ends.to_string()]);
+        node.extend_by(&["a", "10000", "7", "", "", "", "0", "", "", note, &ends.to_string()]);
         let left: i64 = node.query(&["PTTL", "l:done"]);
         let rest = ends - node.time();
         assert!(if is_late { left == -2 } else { (rest..=rest + 1000).contains(&left) }, "{left}, not {rest}");
@@ -302,7 +308,7 @@ fn a_lock_that_is_kept_counts_as_anothers_even_for_its_own_leader() {
     let mut listener = node.server.connect();
     let mut listener = listen(&mut listener, &[]);
     node.acquire("a", "7", "0");
-    let kept = ["a", "7", "8", CHANNEL, "0", "held", "5000", "7", "", "", "0", "0", "a kept", "5000", "0", ""];
+    let kept = ["a", "7", "8", CHANNEL, "0", "held", "5000", "7", "", "", "0", "0", "a kept", "5000", "0", "", ""];
     assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8", "1", ""]));
     assert_eq!(node.state(), (Some("a kept".into()), 5000, Some("8".into())));
     assert_eq!(node.extend("a", "7"), strings(&["lost", "8", "a kept"]), "a late extension");
@@ -354,7 +360,7 @@ fn release_restores_a_lock_that_is_to_be_kept() {
     node.acquire("a", "7", "0");
     node.query::<()>(&["FLUSHALL"]);
     assert_eq!(node.release("a", "7"), strings(&["kept", "0"]), "there is nothing to release");
-    let kept = ["a", "7", "8", CHANNEL, "0", "held", "5000", "7", "", "", "0", "0", "a kept", "5000", "0", ""];
+    let kept = ["a", "7", "8", CHANNEL, "0", "held", "5000", "7", "", "", "0", "0", "a kept", "5000", "0", "", ""];
     assert_eq!(node.eval(RELEASE, &kept), strings(&["released", "8", "0", ""]));
     assert_eq!(node.state(), (Some("a kept".into()), 5000, Some("8".into())));
 }
@@ -381,7 +387,7 @@ fn each_script_takes_one_round_trip_on_a_server_that_never_saw_it() {
     let mut node = Node::start();
     for (script, args) in [
         (ACQUIRE, &["a", "10000", "7", "0", CHANNEL, "", "2", "", CHANNEL, "{\"token\":7"][..]),
-        (EXTEND, &["a", "10000", "7", "7", "{\"token\":7", "", "0", ""]),
+        (EXTEND, &["a", "10000", "7", "7", "{\"token\":7", "", "0", "", ""]),
         (LOOK, &[]),
         (RUNS, &["0", "9"]),
         (RELEASE, &["a", "7", "8", CHANNEL, "0", "released", "a", "7", "{\"token\":7", "", "0", "1"]),

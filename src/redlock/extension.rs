@@ -93,12 +93,15 @@ impl Extension {
     async fn send(&self, note: Option<DatedNote>) -> Result<ExtendReply, Failure> {
         let sent = Moment::now();
         let start = self.session.leads_since().and_then(|since| self.clocks.at_first(self.node.index, since));
-        let settled = Settled::unless(self.votes.lasts(self.node.index, sent), &self.times, self.settled.clone());
+        let last_vote = self.votes.last(self.node.index);
+        let or_until = last_vote.and_then(|vote| vote.expires);
+        let settled = Settled::new(&self.times, self.settled.clone(), or_until);
         let extension = self.session.extension(&self.node.address, &self.times, start, &settled, note.as_ref());
         let vote = self.node.ask_for_vote(extension).await?;
         let votes_in = settled.up_for.saturating_sub(vote.master_for);
         let reply = scripts::extended(vote.answer).ok_or(Failure::StrangeAnswer)?;
-        if reply.is_vote() && !votes_in.is_zero() {
+        // The master before may have voted for another.
+        if reply.is_vote() && !votes_in.is_zero() && last_vote.is_none_or(|vote| vote.until <= Moment::now()) {
             return Err(Failure::Promoted(votes_in));
         }
         self.clocks.hear(self.node.index, reply.time(), sent);

@@ -3,11 +3,13 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::sync::Notify;
 
 use super::{
+    known_clocks::NodeTime,
     outcome::{self, NodeReply, OtherTerms},
     scripts::{AcquireReply, Answer, ExtendReply},
 };
@@ -21,14 +23,24 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct KnownVotes {
     quorums: Quorums,
+    ttl: Duration,
     known: Mutex<Known>,
     doubt: Notify,
+}
+
+/// A node's vote for us.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KnownVote {
+    /// Until when we count on it.
+    pub until: Moment,
+    /// When it runs out by the node's clock.
+    pub expires: Option<NodeTime>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     /// By the node's index.
-    until: HashMap<usize, Moment>,
+    votes: HashMap<usize, KnownVote>,
     is_bare: bool,
     /// The nodes that have voted for us at some time.
     voted: Nodes,
@@ -38,15 +50,16 @@ struct Known {
 
 impl KnownVotes {
     /// Knows of no vote yet.
-    pub(crate) fn none(quorums: Quorums) -> Self {
-        KnownVotes { quorums, known: Mutex::default(), doubt: Notify::new() }
+    pub(crate) fn none(quorums: Quorums, ttl: Duration) -> Self {
+        KnownVotes { quorums, ttl, known: Mutex::default(), doubt: Notify::new() }
     }
 
     /// Takes in a node's answer to a campaign. A vote lasts until this moment.
     pub(crate) fn hear_acquired(&self, reply: &NodeReply<AcquireReply>, until: Moment) {
-        match reply.answer.as_ref().map(|acquired| &acquired.answer) {
-            Ok(Answer::Granted) => self.known().vote(reply.node, until),
-            Ok(Answer::Held { value, .. }) => self.hear_lock(reply.node, value),
+        let Ok(acquired) = &reply.answer else { return };
+        match &acquired.answer {
+            Answer::Granted => self.vote(reply.node, until, acquired.time),
+            Answer::Held { value, .. } => self.hear_lock(reply.node, value),
             _ => {}
         }
     }
@@ -55,10 +68,12 @@ impl KnownVotes {
     /// was to last.
     pub(crate) fn hear_extended(&self, reply: &NodeReply<ExtendReply>, until: Moment) {
         match &reply.answer {
-            Ok(ExtendReply::Renewed { .. } | ExtendReply::Restored { .. }) => self.known().vote(reply.node, until),
+            Ok(ExtendReply::Renewed { time, .. } | ExtendReply::Restored { time }) => {
+                self.vote(reply.node, until, Some(*time));
+            }
             Ok(ExtendReply::Taken { by }) => {
                 if !broken!("vote_taken") {
-                    self.known().until.remove(&reply.node);
+                    self.known().votes.remove(&reply.node);
                 }
                 self.hear_lock(reply.node, by);
             }
@@ -97,9 +112,16 @@ impl KnownVotes {
         self.quorums.is_reached(&self.known().lasting(now))
     }
 
-    /// Returns whether a node's vote lasts, as far as we know: then it has voted for nobody else meanwhile.
-    pub(crate) fn lasts(&self, node: usize, now: Moment) -> bool {
-        self.known().lasting(now).contains(&node)
+    /// Returns a node's last vote, unless another has it since.
+    pub(crate) fn last(&self, node: usize) -> Option<KnownVote> {
+        self.known().votes.get(&node).copied()
+    }
+
+    /// Notes a node's vote, which lasts until this moment. `cast`: what its clock showed then.
+    fn vote(&self, node: usize, until: Moment, cast: Option<NodeTime>) {
+        let mut known = self.known();
+        known.votes.insert(node, KnownVote { until, expires: cast.map(|cast| cast + self.ttl) });
+        known.voted.insert(node);
     }
 
     /// Returns the nodes without a vote of ours if there are just so many that one more would lose the lease, and there were
@@ -118,24 +140,16 @@ impl KnownVotes {
 }
 
 impl Known {
-    /// Notes a node's vote, which lasts until this moment.
-    fn vote(&mut self, node: usize, until: Moment) {
-        self.until.insert(node, until);
-        self.voted.insert(node);
-    }
-
     /// Returns the nodes whose votes have not run out.
     fn lasting(&self, now: Moment) -> Nodes {
-        self.until.iter().filter(|&(_, until)| now < *until).map(|(&node, _)| node).collect()
+        self.votes.iter().filter(|(_, vote)| now < vote.until).map(|(&node, _)| node).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::redlock::{known_clocks::NodeTime, net::failure::Failure};
+    use crate::redlock::net::failure::Failure;
 
     const TIME: NodeTime = NodeTime::from_millis(0);
     const VOTE: ExtendReply = ExtendReply::Renewed { step_down: false, time: TIME };
@@ -153,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_vote_lasts_until_its_time_is_over_or_the_node_has_anothers_lock() {
-        let (votes, now) = (KnownVotes::none(Quorums::of(3)), Moment::now());
+        let (votes, now) = (KnownVotes::none(Quorums::of(3), Duration::from_secs(1)), Moment::now());
         let until = now + Duration::from_secs(1);
         heard(&votes, vec![(0, Ok(VOTE)), (1, Ok(RESTORED))], until);
         assert!(votes.is_quorum(now) && !votes.is_quorum(until));
@@ -165,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_bare_quorum_is_told_once_each_time() {
-        let (votes, now) = (KnownVotes::none(Quorums::of(3)), Moment::now());
+        let (votes, now) = (KnownVotes::none(Quorums::of(3), Duration::from_secs(1)), Moment::now());
         let until = now + Duration::from_secs(1);
         heard(&votes, vec![(0, Ok(VOTE)), (2, Ok(VOTE))], until);
         assert_eq!((votes.newly_missing(now), votes.newly_missing(now)), (Some([1].into()), None));
@@ -177,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_node_shows_another_list_until_it_has_voted() {
-        let (votes, now) = (KnownVotes::none(Quorums::of(3)), Moment::now());
+        let (votes, now) = (KnownVotes::none(Quorums::of(3), Duration::from_secs(1)), Moment::now());
         let by = LockValue::from_node(r#"{"id":"1","holder":"web-1","nodes":5}"#);
         let others = || Ok(ExtendReply::Taken { by: by.clone() });
         heard(&votes, vec![(0, Ok(VOTE)), (1, Err(Failure::TimedOut)), (0, others())], now);

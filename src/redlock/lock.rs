@@ -130,7 +130,7 @@ impl Redlock {
             other_terms: None,
             other_ttl: None,
             processes: KnownProcesses::default(),
-            votes: Arc::new(KnownVotes::none(config.quorums.clone())),
+            votes: Arc::new(KnownVotes::none(config.quorums.clone(), times.ttl())),
             filling_in: None,
             clocks: Arc::default(),
             is_alone: false,

@@ -87,15 +87,21 @@ impl Redlock {
         times: RunTimes,
     ) -> impl Future<Output = Result<ReleaseReply, Failure>> + Send + use<> {
         let (node, session, is_alone) = (node.clone(), self.session.clone(), self.is_alone);
-        let settled = Settled::unless(self.votes.lasts(node.index, Moment::now()), &self.times, self.process_of(&node));
-        let (is_kept, settle) = (options.hold.is_some(), settled.up_for);
+        let last_vote = self.votes.last(node.index);
+        let or_until = last_vote.and_then(|vote| vote.expires);
+        let settled = Settled::new(&self.times, self.process_of(&node), or_until);
+        let settle = settled.up_for;
+        let may_lack_vote = move || options.hold.is_some() && last_vote.is_none_or(|vote| vote.until <= Moment::now());
         let ask = move |session: &LockSession| {
             // A node's former master may still have our lock.
             let vote = node.ask_for_vote(session.release(&node.address, audience, options, times, &settled));
             vote.map(move |vote| {
                 let votes_in = settle.saturating_sub(vote.as_ref().map_or(Duration::MAX, |vote| vote.master_for));
                 match scripts::released(vote?.answer).ok_or(Failure::StrangeAnswer)? {
-                    ReleaseReply::Freed { .. } if is_kept && !votes_in.is_zero() => Err(Failure::Promoted(votes_in)),
+                    // The master before may have voted for another.
+                    ReleaseReply::Freed { .. } if !votes_in.is_zero() && may_lack_vote() => {
+                        Err(Failure::Promoted(votes_in))
+                    }
                     reply => Ok(reply),
                 }
             })

@@ -4,23 +4,20 @@ use redis::Connection;
 
 use crate::support::Server;
 
-/// A script that calls what is in settled.lua.
+/// A script, after those whose functions it calls.
 macro_rules! script {
-    ($file:literal) => {
-        concat!(
-            include_str!("../../src/redlock/scripts/settled.lua"),
-            include_str!(concat!("../../src/redlock/scripts/", $file))
-        )
+    ($($file:literal),+) => {
+        concat!($(include_str!(concat!("../../src/redlock/scripts/", $file))),+)
     };
 }
 
-pub(super) const ACQUIRE: &str = script!("acquire.lua");
-pub(super) const EXTEND: &str = script!("extend.lua");
+pub(super) const ACQUIRE: &str = script!("settled.lua", "acquire.lua");
+pub(super) const EXTEND: &str = script!("settled.lua", "restored.lua", "extend.lua");
 pub(super) const LOOK: &str = include_str!("../../src/redlock/scripts/look.lua");
 pub(super) const TELL: &str = include_str!("../../src/redlock/scripts/tell.lua");
 pub(super) const SURVEY: &str = include_str!("../../src/redlock/scripts/survey.lua");
 pub(super) const RUNS: &str = include_str!("../../src/redlock/scripts/runs.lua");
-pub(super) const RELEASE: &str = script!("release.lua");
+pub(super) const RELEASE: &str = script!("settled.lua", "restored.lua", "release.lua");
 
 /// What proves the release of the lock with this value, which has its hash (RFC 3174, test 1).
 pub(super) const PROOF: &str = "abc";
@@ -46,7 +43,7 @@ impl Node {
     pub(super) fn eval(&mut self, script: &str, args: &[&str]) -> Vec<String> {
         let keys: &[&str] = match script {
             ACQUIRE => &["l", "l:fence", "l:done", "l:failures", "l:runs"],
-            EXTEND if args.len() > 8 => &["l", "l:fence", "l:step-down", "l:runs", "l:done"],
+            EXTEND if args.len() > 9 => &["l", "l:fence", "l:step-down", "l:runs", "l:done"],
             EXTEND => &["l", "l:fence", "l:step-down", "l:runs"],
             LOOK => &["l", "l:fence", "l:done"],
             RUNS => &["l:runs", "l:last-success"],
@@ -81,13 +78,13 @@ impl Node {
     }
 
     pub(super) fn extend(&mut self, value: &str, token: &str) -> Vec<String> {
-        self.extend_by(&[value, "10000", token, token, &head(token), "", "0", ""])
+        self.extend_by(&[value, "10000", token, token, &head(token), "", "0", "", ""])
     }
 
     /// Extends, and leaves a note that lasts for so many milliseconds.
     pub(super) fn extend_and_note(&mut self, value: &str, token: &str, note: &str, lasts: i64) -> Vec<String> {
         let ends = (self.time() + lasts).to_string();
-        self.extend_by(&[value, "10000", token, token, &head(token), "", "0", "", note, &ends])
+        self.extend_by(&[value, "10000", token, token, &head(token), "", "0", "", "", note, &ends])
     }
 
     pub(super) fn extend_by(&mut self, args: &[&str]) -> Vec<String> {

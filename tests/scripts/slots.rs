@@ -19,7 +19,7 @@ fn a_slot_is_granted_extended_and_released_beside_those_of_as_many_slots_alone()
     let extend = |node: &mut Node, slot: usize, value: &str| {
         let lock = locks[slot];
         let keys = [lock, &format!("{lock}:fence"), "step-down", "runs", "l"];
-        node.eval_on(EXTEND, &keys, &[value, "10000", "1", "", "", "", "0", ""]).swap_remove(0)
+        node.eval_on(EXTEND, &keys, &[value, "10000", "1", "", "", "", "0", "", ""]).swap_remove(0)
     };
     let release = |node: &mut Node, slot: usize, value: &str| {
         let lock = locks[slot];

@@ -99,7 +99,8 @@ impl Pair {
                 let dated = note.map(|note| DatedNote { ends: ends + note.lasts, note });
                 let start = fastrand::bool().then(|| self.clock());
                 let run = (fastrand::u8(0..4) > 0).then_some(PresentRun { token: self.token(), start });
-                self.keys.extend(&key, ttl, run.as_ref(), &self.settled(), dated.as_ref())
+                let settled = self.settled();
+                self.keys.extend(&key, ttl, run.as_ref(), &settled, dated.as_ref())
             }
             14..18 => {
                 let hold = (fastrand::u8(0..3) == 0).then_some(ttl);
@@ -108,7 +109,8 @@ impl Pair {
                 let times = RunTimes { start: fastrand::bool().then(|| self.clock()), until: None };
                 let audiences = [Audience::All, Audience::AllButUs, Audience::Counted, Audience::Nobody];
                 let audience = audiences[fastrand::usize(0..audiences.len())];
-                self.keys.release(&key, audience, options, times, &self.settled())
+                let settled = self.settled();
+                self.keys.release(&key, audience, options, times, &settled)
             }
             18 => self.keys.ask_to_step_down(&key.value, ttl),
             // As if its time had expired.
@@ -120,9 +122,10 @@ impl Pair {
         }
     }
 
-    fn settled(&self) -> Settled {
+    fn settled(&mut self) -> Settled {
         let up_for = if fastrand::u8(0..3) == 0 { NEVER } else { Duration::ZERO };
-        Settled { up_for, or_process: fastrand::bool().then(|| self.run_id.clone()) }
+        let or_until = fastrand::bool().then(|| self.clock() + NEVER);
+        Settled { up_for, or_process: fastrand::bool().then(|| self.run_id.clone()), or_until }
     }
 
     fn ended_run(&self) -> EndedRun {

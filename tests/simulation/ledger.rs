@@ -129,7 +129,7 @@ impl Ledger {
     /// Checks what is said of a success: to a candidate only within its period, to all only once a note was asked for.
     fn judge(&self, command: &[Vec<u8>], reply: &Reply) {
         let (Some(notes), Some(args)) = (&self.notes, arguments(command)) else { return };
-        if let Some(token) = args.get(8).and_then(|note| token_of_success(note)) {
+        if let Some(token) = args.get(9).and_then(|note| token_of_success(note)) {
             notes.tokens.borrow_mut().insert(token);
         }
         let is_told = args.get(5).is_some_and(|word| word == b"done");

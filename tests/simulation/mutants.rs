@@ -13,7 +13,7 @@ const IN_SCRIPTS: &[(&str, &str, &str)] = &[
     ("token_check", "if tonumber(ARGV[3]) <= tonumber(fence) then", "if false then"),
     ("release_check", "if not is_ours or tonumber(fence) > tonumber(ARGV[2]) then", "if not is_ours then"),
     // It is left out in the program as well, which counts where a lock is kept.
-    ("hold", " or not value and restores()", ""),
+    ("hold", " or not value and ARGV[13] and restores_in(ARGV[15], ARGV[16], ARGV[17]) == 0", ""),
     ("release_proof", " .. redis.sha1hex(ARGV[6]) .. ", " .. ARGV[6] .. "),
     // Whoever shows what a message said is told that the command has succeeded.
     (
@@ -22,7 +22,7 @@ const IN_SCRIPTS: &[(&str, &str, &str)] = &[
         "local done = redis.call('GET', KEYS[3]) or ARGV[6] ~= '' and ARGV[6]",
     ),
     // It is left out in the program as well, which then sends how long the note lasts.
-    ("note_end", "local left = ARGV[10] - now", "local left = ARGV[10] + 0"),
+    ("note_end", "local left = ARGV[11] - now", "local left = ARGV[11] + 0"),
     ("negative_uptime", "'uptime_in_seconds:(-?%d+)'", "'uptime_in_seconds:(%d+)'"),
     ("known_process", "if left <= 0 or string.match(info, 'run_id:(%w+)') == known then", "if left <= 0 then"),
 ];
@@ -57,7 +57,7 @@ fn is_found(rule: &'static str, from: u64, matters: fn(&Schedule) -> bool) {
 
 #[test]
 fn each_change_of_a_script_applies_once() {
-    let scripts = ["settled", "acquire", "extend", "release", "look", "tell", "runs", "list"];
+    let scripts = ["settled", "restored", "acquire", "extend", "release", "look", "tell", "runs", "list"];
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/redlock/scripts");
     let all: String =
         scripts.map(|script| std::fs::read_to_string(format!("{folder}/{script}.lua")).expect("a script")).concat();

@@ -45,23 +45,23 @@ pub(crate) struct Acquisition {
     pub settled: Option<String>,
 }
 
-/// Which servers set a lock again that is gone there: one that has just started may have lost its vote for another, who counts
-/// on it.
+/// Which servers set a lock again that is gone there. One that has just started may have voted for another before, who counts on
+/// that.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settled {
     /// How long the server must have been up.
     pub up_for: Duration,
     /// The id of a server process that we have known for the startup grace, whatever its uptime is.
     pub or_process: Option<String>,
+    /// Until when the node's last vote was to last, by its clock. It was for us, so that it has voted for nobody else.
+    pub or_until: Option<NodeTime>,
 }
 
 impl Settled {
-    /// Returns which servers do so for a leader. One whose last vote was for us does at once.
-    pub(crate) fn unless(our_vote_lasts: bool, times: &Times, or_process: Option<String>) -> Self {
-        if our_vote_lasts || broken!("restored_young") {
-            return Settled::default();
-        }
-        Settled { up_for: times.startup_grace(), or_process }
+    /// Returns which servers do so for a leader.
+    pub(crate) fn new(times: &Times, or_process: Option<String>, or_until: Option<NodeTime>) -> Self {
+        let up_for = if broken!("restored_young") { Duration::ZERO } else { times.startup_grace() };
+        Settled { up_for, or_process, or_until }
     }
 }
 

@@ -18,8 +18,8 @@ use crate::{
 };
 
 const ACQUIRE: &str = script!("settled.lua", "acquire.lua");
-const EXTEND: &str = script!("settled.lua", "extend.lua");
-const RELEASE: &str = script!("settled.lua", "release.lua");
+const EXTEND: &str = script!("settled.lua", "restored.lua", "extend.lua");
+const RELEASE: &str = script!("settled.lua", "restored.lua", "release.lua");
 const TELL: &str = script!("tell.lua");
 const LOOK: &str = script!("look.lua");
 const SURVEY: &str = script!("survey.lua");
@@ -176,7 +176,7 @@ impl Keys {
             Some(run) => cmd.arg(run.token.to_string()).arg(present(&key.value, run.token)).arg(or_unknown(run.start)),
             None => cmd.arg("").arg("").arg(""),
         };
-        cmd.arg(millis(settled.up_for)).arg(settled.or_process.as_deref().unwrap_or_default());
+        cmd.arg(&restored_by(settled));
         if let Some(DatedNote { note, ends }) = note {
             cmd.arg(&note.text).arg(ends.as_millis());
         }
@@ -289,7 +289,7 @@ impl Keys {
         };
         if let Some(hold) = options.hold {
             cmd.arg(value.kept().as_str()).arg(millis(hold));
-            cmd.arg(millis(settled.up_for)).arg(settled.or_process.as_deref().unwrap_or_default());
+            cmd.arg(&restored_by(settled));
         }
         cmd
     }
@@ -335,6 +335,12 @@ fn present(value: &LockValue, token: FencingToken) -> String {
 fn ended(value: &LockValue, run: &EndedRun, until: Option<NodeTime>) -> String {
     let until = until.map(NodeTime::as_millis);
     RecordHead::of_ended(run, &value.id().unwrap_or_default(), &value.holder(), until).open_text()
+}
+
+/// Returns which servers set a lock again as arguments of the scripts.
+fn restored_by(settled: &Settled) -> [String; 3] {
+    let Settled { up_for, or_process, or_until } = settled;
+    [millis(*up_for).to_string(), or_process.clone().unwrap_or_default(), or_unknown(*or_until)]
 }
 
 /// Returns an optional proof as an argument of the scripts.

@@ -1,8 +1,8 @@
 -- KEYS: lock, fence, step-down, runs and, with a note, done or failures.
 -- ARGV: value, ttl (ms), token, the run's token (or empty), its record but for its times and the last brace, its start (ms
--- since 1970 by this node's clock, or empty: about now), the startup grace (ms; 0: this node's last vote was for us and lasts),
--- the id of a server process that the leader has known for the startup grace (or empty) and, with a note, its text and when it
--- ends (by the same clock).
+-- since 1970 by this node's clock, or empty: about now), the startup grace (ms), the id of a server
+-- process that the leader has known for that long (or empty), until when this node's last vote for the leader lasts (by the same
+-- clock, or empty) and, with a note, its text and when it ends.
 -- Of one slot of several instead KEYS[5], the name of the resource (see acquire.lua).
 -- The leader whose value is under step-down is asked to step down. A note is true whoever holds the lock now, but
 -- counts towards a quorum only while the lock is ours. A reply that counts has the time (ms since 1970).
@@ -11,18 +11,18 @@ local now = 1000 * time[1] + math.floor(time[2] / 1000)
 local fence = redis.call('GET', KEYS[2]) or '0'
 local value = redis.call('GET', KEYS[1])
 local behind = tonumber(fence) > tonumber(ARGV[3])
-if ARGV[9] then
+if ARGV[10] then
   -- However late a note comes, it ends with its period, and never replaces a newer one: a count, with which a note of failures
   -- begins, only grows, and a later success ends later.
-  local left = ARGV[10] - now
+  local left = ARGV[11] - now
   local old = tonumber(string.match(redis.call('GET', KEYS[5]) or '', '^%d+'))
-  local count = tonumber(string.match(ARGV[9], '^%d+'))
+  local count = tonumber(string.match(ARGV[10], '^%d+'))
   local newer = redis.call('PTTL', KEYS[5]) < left
   if count then
     newer = count > (old or 0)
   end
   if newer and left > 0 then
-    redis.call('SET', KEYS[5], ARGV[9], 'PX', left)
+    redis.call('SET', KEYS[5], ARGV[10], 'PX', left)
   end
 end
 -- Puts the run on record as alive, also on a node that has lost its record.
@@ -41,14 +41,13 @@ end
 if not value and behind then
   return {'lost', fence}
 end
--- A candidate may still count on a vote from before the start.
-if not value and ARGV[7] ~= '0' then
-  local settles = settles_in(redis.call('INFO', 'server'), ARGV[7], ARGV[8])
-  if settles > 0 then
-    return {'young', fence, settles}
+if not value then
+  local left = restores_in(ARGV[7], ARGV[8], ARGV[9])
+  if left > 0 then
+    return {'young', fence, left}
   end
 end
-if KEYS[5] and not ARGV[9] then
+if KEYS[5] and not ARGV[10] then
   local name = redis.call('GET', KEYS[5])
   if name and not string.find(name, string.match(ARGV[1], '"slots":%d+,'), 1, true) then
     return {'lost', fence, name}

@@ -2,7 +2,8 @@
 -- ARGV: value, token, token + 1, the lock's channel (empty: its listeners don't matter), how many listeners not to count, the
 -- message's first word (empty: nobody is notified), what follows the number of listeners, the run's token, its record but for its start and the last brace (empty: there
 -- was no run), its start (ms since 1970 by this node's clock, or empty), how long ago that was (ms), whether it succeeded (1 or
--- 0) and, to keep the lock, its new value, for how long (ms), the startup grace and the id of a server process (see extend.lua).
+-- 0) and, to keep the lock, its new value, for how long (ms), the startup grace, the id of a server process
+-- and until when this node's last vote for the leader lasts (see extend.lua).
 local fence = redis.call('GET', KEYS[2]) or '0'
 local value = redis.call('GET', KEYS[1])
 -- A record is true whoever holds the lock now. The votes of a campaign that was lost leave none.
@@ -24,10 +25,7 @@ if ARGV[9] ~= '' then
   end
 end
 -- To keep a lock that the node has lost, it is restored, as by an extension.
-local function restores()
-  return ARGV[13] and (ARGV[15] == '0' or settles_in(redis.call('INFO', 'server'), ARGV[15], ARGV[16]) == 0)
-end
-local is_ours = value == ARGV[1] or not value and restores()
+local is_ours = value == ARGV[1] or not value and ARGV[13] and restores_in(ARGV[15], ARGV[16], ARGV[17]) == 0
 if not is_ours or tonumber(fence) > tonumber(ARGV[2]) then
   return {'kept', fence}
 end

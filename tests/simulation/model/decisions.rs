@@ -11,7 +11,7 @@ use crate::{
     lease::{FencingToken, Quorums, Tally, Times, VoteResult},
     lock::{LockValue, NodesKey, Reason, ReleaseOptions, ReleaseProof, Slot, Terms},
     redlock::{
-        AcquireReply, Address, Audience, ExtendReply, Failure, LockSession, RunTimes, Settled, Tell,
+        AcquireReply, Address, Audience, ExtendReply, Failure, LockSession, NodeTime, RunTimes, Settled, Tell,
         outcome::{self, LostRound, NodeReply},
     },
 };
@@ -33,8 +33,8 @@ pub enum Shows {
 pub enum Ask {
     Vote(Shows),
     Extend {
-        /// It knows that the node's last vote was for it and lasts.
-        has_vote: bool,
+        /// When the node's last vote was cast, if that was for it.
+        voted: Option<u8>,
     },
     Withdraw,
     Release,
@@ -145,8 +145,10 @@ impl Decisions {
                 };
                 session.acquisition(&self.address, &self.times, Tell::Nobody, freed.as_ref(), None)
             }
-            Ask::Extend { has_vote } => {
-                let settled = Settled::unless(has_vote, &self.times, None);
+            Ask::Extend { voted } => {
+                let expires =
+                    voted.map(|tick| NodeTime::from_millis(nodes.wall(tick).as_millis() as u64) + self.times.ttl());
+                let settled = Settled::new(&self.times, None, expires);
                 session.extension(&self.address, &self.times, None, &settled, None)
             }
             Ask::Withdraw => session.release(

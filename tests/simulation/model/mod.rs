@@ -41,6 +41,7 @@ const LARGE: &[(usize, Budget)] = &[
     (2, Budget { campaigns: 2, extensions: 1, ticks: 1, releases: 1, restarts: 1, ..NOTHING }),
     (2, Budget { extensions: 1, ticks: 4, releases: 1, restarts: 1, ..NOTHING }),
     (3, Budget { extensions: 1, ticks: 2, restarts: 1, ..NOTHING }),
+    (3, Budget { extensions: 2, ticks: 3, restarts: 1, ..NOTHING }),
     (3, Budget { extensions: 1, ticks: 1, releases: 1, restarts: 1, ..NOTHING }),
     (3, Budget { campaigns: 2, releases: 1, restarts: 1, ..NOTHING }),
     (4, Budget { extensions: 1, releases: 1, restarts: 1, ..NOTHING }),

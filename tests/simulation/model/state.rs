@@ -62,7 +62,7 @@ pub struct Node {
     pub messages: Vec<Message>,
     /// Its answers to the candidates' present rounds. Whether one has arrived shows when the round is decided.
     pub answers: [Option<AnswerId>; 2],
-    /// When it gave the candidates its last votes, or earlier. A leader is taken to know that at once.
+    /// When it voted last for each candidate, or earlier, while that may help it. A leader is taken to know that at once.
     pub voted: [Option<u8>; 2],
 }
 

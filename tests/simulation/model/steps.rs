@@ -332,10 +332,9 @@ impl Model {
 
     /// Asks a node to extend a leader's lease.
     fn extend(&mut self, state: &mut State, node: usize, candidate: usize, purpose: Purpose) {
-        let known = state.nodes[node].voted[candidate];
-        let has_vote = known.is_some_and(|sent| self.decisions.is_vote_known(sent, state.now));
+        let voted = state.nodes[node].voted[candidate];
         let token = state.candidates[candidate].token;
-        let request = self.decisions.request(&mut self.nodes, candidate, Ask::Extend { has_vote }, token);
+        let request = self.decisions.request(&mut self.nodes, candidate, Ask::Extend { voted }, token);
         state.send(node, candidate, purpose, request);
     }
 
