@@ -89,7 +89,9 @@ fn a_debugged_elector() {
 /// A zombie of its tree is the debugger's to reap. It keeps neither the lease nor leaderrun.
 #[test]
 fn a_debugged_descendant_of_a_command() {
-    let child = |leading: &Leading| children(children(leading.leader.guard())[0])[0];
+    let child = |leading: &Leading| {
+        eventually("a child of the command", || children(*children(leading.leader.guard()).first()?).first().copied())
+    };
     for end in [End::LeaseLost, End::ElectorStopped, End::ElectorKilled, End::GuardKilled] {
         dies(idle(), child, &[], end);
     }

@@ -106,15 +106,19 @@ impl Redlock {
                 }
             })
         };
-        let first = ask(&session);
+        let (first, token) = (ask(&session), session.key().token);
         async move {
-            match first.await {
+            let reply = first.await;
+            if let Ok(ReleaseReply::NotOurs { fence }) = reply
+                && is_alone
+            {
                 // The elector may have died before it could tell its guard of the token of its last extension.
-                Ok(ReleaseReply::NotOurs { fence }) if is_alone && session.overtake(fence, wall_micros()) => {
-                    ask(&session).await
+                session.overtake(fence, wall_micros());
+                if session.key().token > token {
+                    return ask(&session).await;
                 }
-                reply => reply,
             }
+            reply
         }
     }
 

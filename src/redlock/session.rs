@@ -188,12 +188,11 @@ impl LockSession {
     /// keeps its fencing token, which only has to be smaller than every later leader's.
     ///
     /// Ignores a token that is implausibly far ahead, for which no candidate has asked. Its node stays without the
-    /// lock. Returns whether ours was raised.
-    pub(crate) fn overtake(&self, fence: FencingToken, wall_micros: u64) -> bool {
-        let larger = FencingToken::next(0, fence).get();
-        fence.is_plausible(wall_micros) && {
+    /// lock.
+    pub(crate) fn overtake(&self, fence: FencingToken, wall_micros: u64) {
+        if fence.is_plausible(wall_micros) {
             self.see(fence);
-            self.token.fetch_max(larger, Relaxed) < larger
+            self.token.fetch_max(FencingToken::next(0, fence).get(), Relaxed);
         }
     }
 }

@@ -100,9 +100,7 @@ proptest! {
         let session = LockSession::new("lock", Slot::ONLY, "holder", None, None).expect("random numbers");
         for wall in [0, 1_800_000_000_000_000, u64::MAX] {
             let _ = (outcome::fence_to_pass(&quorums, &replies, wall), outcome::fence_ahead(&quorums, &replies, wall));
-            replies.iter().flat_map(|reply| &reply.answer).for_each(|acquired| {
-                session.overtake(acquired.fence, wall);
-            });
+            replies.iter().flat_map(|reply| &reply.answer).for_each(|acquired| session.overtake(acquired.fence, wall));
             prop_assert!(session.next_token(wall) <= FencingToken::MAX);
         }
         match outcome::campaign(&quorums, 1, &replies, &times, now, now) {

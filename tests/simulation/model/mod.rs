@@ -52,7 +52,7 @@ const LARGE: &[(usize, Budget)] = &[
 ];
 
 /// How many states a mutation may take to be found.
-const MOST: usize = 50_000;
+const MOST: usize = 100_000;
 
 /// Goes through the states of one kind, and says how many there are.
 fn check(nodes: usize, budget: Budget, most: usize) -> usize {
