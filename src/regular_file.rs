@@ -49,11 +49,15 @@ pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 /// # Errors
 /// Those of read(2); InvalidData for a file that is too large.
 pub(crate) fn contents(file: &File) -> io::Result<Vec<u8>> {
+    let is_small = |length: u64| match length {
+        ..=LARGEST => Ok(()),
+        _ => Err(io::Error::new(ErrorKind::InvalidData, "it is too large")),
+    };
+    // To read it would take long.
+    is_small(file.metadata()?.len())?;
     let mut contents = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut contents)?;
-    if contents.len() as u64 > LARGEST {
-        return Err(io::Error::new(ErrorKind::InvalidData, "it is too large"));
-    }
+    is_small(contents.len() as u64)?;
     Ok(contents)
 }
 

@@ -306,6 +306,41 @@ fn a_candidate_puts_off_none_that_listen_while_a_quorum_is_silent() {
     }
 }
 
+#[test]
+fn a_candidate_whose_vote_others_have_heard_of_says_so_when_it_reaches_no_quorum() {
+    let servers = Servers::settled(3, TTL);
+    // Which node tells of a vote is drawn for each round.
+    let heard = (0..20).find_map(|_| {
+        let (resource, mut listener) = (unique("returned"), servers.0[0].connect());
+        let channel = format!("leaderrun:{resource}");
+        for server in &servers.0 {
+            server.query::<()>(&["SET", &channel, "gate", "PX", "60000"]);
+        }
+        let candidate = Leaderrun::on(&servers, &resource, TTL).args(["-vv", "true"]).spawn();
+        let lost = || candidate.stderr().matches("lost a round").count();
+        servers.listened_to(&resource, 1);
+        eventually("its round after it listens", || (lost() >= 2).then_some(()));
+        servers.0[1..].iter().for_each(Server::freeze);
+        servers.0[0].query::<()>(&["DEL", &channel]);
+        let mut listener = listener.as_pubsub();
+        listener.subscribe(&channel).expect("a subscription");
+        let before = lost();
+        servers.0[0].query::<u32>(&["PUBLISH", &channel, "released 1 x"]);
+        eventually("a round", || (lost() > before).then_some(()));
+        servers.0[0].query::<u32>(&["PUBLISH", &channel, "lost"]);
+        let mut next = || listener.get_message().expect("a message").get_payload::<String>().expect("text");
+        let before: Vec<_> = std::iter::from_fn(|| Some(next()).filter(|message| message != "lost")).collect();
+        let told = before.iter().position(|message| message.starts_with("acquired"));
+        let after = told.map(|at| before.get(at + 1).cloned().unwrap_or_else(&mut next));
+        candidate.signal(Signal::SIGTERM);
+        candidate.wait();
+        servers.0[1..].iter().for_each(Server::thaw);
+        after
+    });
+    // It proves no release.
+    assert_eq!(heard.expect("a vote that is told"), "released 1 ");
+}
+
 /// A node that nothing is behind.
 const DEAD: &str = "redis://127.0.0.1:1";
 

@@ -181,6 +181,9 @@ impl Redlock {
         self.lost_rounds = if is_led { 0 } else { self.lost_rounds.saturating_add(1) };
         let replies = round.end();
         self.withdraw(&replies);
+        if matches!(lost, LostRound::NoQuorum) {
+            self.tell_of_return(teller, &replies);
+        }
         self.report_other_ttl(&replies);
         self.timer_mut().expect_own_vote(may_tell_of_us(teller, &replies));
         let reason = match lost {
@@ -268,6 +271,14 @@ impl Redlock {
         {
             let other = &self.nodes[other];
             spawn(other.ask(self.session.tell_acquisition(&other.address, self.timer().freed())));
+        }
+    }
+
+    /// Notifies those who have put their campaigns off for a vote of ours, after it was given back: they may reach a quorum.
+    fn tell_of_return(&self, teller: Option<usize>, replies: &[NodeReply<AcquireReply>]) {
+        if let Some(teller) = teller.filter(|_| may_tell_of_us(teller, replies)) {
+            let teller = &self.nodes[teller];
+            spawn(teller.ask(self.session.tell_return(&teller.address)));
         }
     }
 

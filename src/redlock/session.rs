@@ -164,6 +164,11 @@ impl LockSession {
         self.keys(node).tell_if_free(&self.proof, options)
     }
 
+    /// Returns a request to notify all listeners but us that a vote of ours is gone again, unless the lock is taken.
+    pub(crate) fn tell_return(&self, node: &Address) -> Cmd {
+        self.keys(node).tell_return()
+    }
+
     /// Returns in which period the command must not run again after a success, if in any.
     pub(crate) fn once_per(&self) -> Option<&OncePer> {
         self.once_per.as_ref()

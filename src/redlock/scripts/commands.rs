@@ -251,6 +251,12 @@ impl Keys {
         self.tell(&[&self.lock], Audience::All, self.message(proof, options))
     }
 
+    /// Returns a request to notify all listeners but us that a vote of ours is gone again, unless the lock is taken. It proves
+    /// nothing, since we may still lead.
+    pub(crate) fn tell_return(&self) -> Cmd {
+        self.tell(&[&self.lock], Audience::AllButUs, ("released", self.in_messages()))
+    }
+
     fn tell(&self, locks: &[&String], audience: Audience, (word, subject): (&str, String)) -> Cmd {
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(TELL).arg(locks.len()).arg(locks).arg(&self.channel).arg(audience.not_counted()).arg(word).arg(subject);
