@@ -98,7 +98,7 @@ fn votes_counted_against_the_nodes_that_answered_are_found() {
 
 #[test]
 fn a_tie_that_is_taken_for_anothers_leadership_is_found() {
-    is_found("tie", 1585, |schedule| schedule.nodes % 2 == 0);
+    is_found("tie", 596, |schedule| schedule.nodes % 2 == 0);
 }
 
 #[test]
@@ -180,5 +180,5 @@ fn a_guard_that_keeps_no_deadline_is_found() {
 
 #[test]
 fn a_guard_that_outlives_its_elector_is_found() {
-    is_found("elector", 3, |schedule| schedule.hold.is_none() && schedule.once_per.is_none());
+    is_found("elector", 7, |schedule| schedule.hold.is_none() && schedule.once_per.is_none());
 }
