@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Leaderrun, Mode, Proxy, Server, Servers, Witnesses, eventually, signal, unique};
+use crate::support::{Leaderrun, Mode, Proxy, Running, Server, Servers, Witnesses, eventually, signal, unique};
 
 const TTL: Duration = Duration::from_secs(2);
 
@@ -277,20 +277,28 @@ fn a_leader_is_elected_and_stays_while_one_chunk_in_ten_is_lost_with_its_connect
     survives_resets(10);
 }
 
-#[test]
-fn a_candidate_puts_off_none_that_listen_while_a_quorum_is_silent() {
-    let servers = Servers::settled(3, TTL);
-    let (resource, mut listener) = (unique("silent"), servers.0[0].connect());
+/// Starts a candidate that stands by for another's lock. Then two of three nodes fall silent, and the lock is free on the first.
+/// Returns the candidate, and the lock's channel.
+fn silenced(servers: &Servers, resource: &str) -> (Running, String) {
     let channel = format!("leaderrun:{resource}");
     for server in &servers.0 {
         server.query::<()>(&["SET", &channel, "gate", "PX", "60000"]);
     }
-    let candidate = Leaderrun::on(&servers, &resource, TTL).args(["-vv", "true"]).spawn();
+    let candidate = Leaderrun::on(servers, resource, TTL).args(["-vv", "true"]).spawn();
+    servers.listened_to(resource, 1);
     let lost = || candidate.stderr().matches("lost a round").count();
-    servers.listened_to(&resource, 1);
     eventually("its round after it listens", || (lost() >= 2).then_some(()));
     servers.0[1..].iter().for_each(Server::freeze);
     servers.0[0].query::<()>(&["DEL", &channel]);
+    (candidate, channel)
+}
+
+#[test]
+fn a_candidate_puts_off_none_that_listen_while_a_quorum_is_silent() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, mut listener) = (unique("silent"), servers.0[0].connect());
+    let (candidate, channel) = silenced(&servers, &resource);
+    let lost = || candidate.stderr().matches("lost a round").count();
     let mut listener = listener.as_pubsub();
     listener.subscribe(&channel).expect("a subscription");
     let mut next = || listener.get_message().expect("a message").get_payload::<String>().expect("text");
@@ -312,16 +320,8 @@ fn a_candidate_whose_vote_others_have_heard_of_says_so_when_it_reaches_no_quorum
     // Which node tells of a vote is drawn for each round.
     let heard = (0..20).find_map(|_| {
         let (resource, mut listener) = (unique("returned"), servers.0[0].connect());
-        let channel = format!("leaderrun:{resource}");
-        for server in &servers.0 {
-            server.query::<()>(&["SET", &channel, "gate", "PX", "60000"]);
-        }
-        let candidate = Leaderrun::on(&servers, &resource, TTL).args(["-vv", "true"]).spawn();
+        let (candidate, channel) = silenced(&servers, &resource);
         let lost = || candidate.stderr().matches("lost a round").count();
-        servers.listened_to(&resource, 1);
-        eventually("its round after it listens", || (lost() >= 2).then_some(()));
-        servers.0[1..].iter().for_each(Server::freeze);
-        servers.0[0].query::<()>(&["DEL", &channel]);
         let mut listener = listener.as_pubsub();
         listener.subscribe(&channel).expect("a subscription");
         let before = lost();

@@ -4,11 +4,10 @@ mod node;
 mod runs;
 mod slots;
 
-use std::time::Duration;
-
-use redis::Connection;
-
-use self::node::{ACQUIRE, CHANNEL, EXTEND, LOOK, Node, PROOF, RELEASE, RELEASED, RUNS, TELL, free, held, strings};
+use self::node::{
+    ACQUIRE, CHANNEL, EXTEND, LOOK, Node, PROOF, RELEASE, RELEASED, RUNS, TELL, free, held, listen, next_message,
+    strings,
+};
 
 #[test]
 fn acquire_grants_a_free_lock() {
@@ -168,20 +167,6 @@ fn release_counts_those_who_stand_by_and_notifies_nobody_if_that_is_all_it_is_to
         node.query::<()>(&["DEL", "l:fence"]);
     }
     assert_eq!(next_message(&mut standby), "released 3 x", "the only one");
-}
-
-/// Subscribes a connection to channels beside that of the lock.
-fn listen<'a>(connection: &'a mut Connection, beside: &[&'static str]) -> redis::PubSub<'a> {
-    let mut listener = connection.as_pubsub();
-    listener.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
-    for channel in beside.iter().chain([&CHANNEL]) {
-        listener.subscribe(channel).expect("a subscription");
-    }
-    listener
-}
-
-fn next_message(listener: &mut redis::PubSub) -> String {
-    listener.get_message().expect("a message").get_payload().expect("a text")
 }
 
 #[test]

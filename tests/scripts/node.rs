@@ -1,5 +1,7 @@
 //! A real server with one lock, `l`, and its scripts.
 
+use std::time::Duration;
+
 use redis::Connection;
 
 use crate::support::Server;
@@ -139,6 +141,20 @@ impl Node {
         }
         (self.query(&["GET", "l"]), (left + 500) / 1000 * 1000, self.query(&["GET", "l:fence"]))
     }
+}
+
+/// Subscribes a connection to channels beside that of the lock.
+pub(super) fn listen<'a>(connection: &'a mut Connection, beside: &[&'static str]) -> redis::PubSub<'a> {
+    let mut listener = connection.as_pubsub();
+    listener.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    for channel in beside.iter().chain([&CHANNEL]) {
+        listener.subscribe(channel).expect("a subscription");
+    }
+    listener
+}
+
+pub(super) fn next_message(listener: &mut redis::PubSub) -> String {
+    listener.get_message().expect("a message").get_payload().expect("a text")
 }
 
 /// Returns a record that its node has still to complete.
