@@ -71,6 +71,7 @@ mod ties;
 mod tls;
 mod used_up;
 mod variables;
+mod without_quorum;
 
 #[test]
 fn no_file_of_tests_is_left_out() {

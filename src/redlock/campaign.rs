@@ -39,7 +39,7 @@ impl Redlock {
     /// Campaigns once, for the slot of the present session.
     pub(crate) async fn campaign(&mut self) -> AcquireOutcome {
         self.votes_out = true;
-        self.standby.forget(&self.times);
+        self.standby.catch_up(&self.times);
         self.clocks.begin();
         let token = self.session.next_token(wall_micros());
         let teller = self.vote_teller();
@@ -297,7 +297,7 @@ impl Redlock {
             async move {
                 votes.hear_acquired(&reply, until);
                 if !has_voted(&reply) {
-                    extension.fill_in(votes_end).await;
+                    extension.keep_asking(votes_end).await;
                 }
             }
         };

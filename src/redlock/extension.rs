@@ -9,7 +9,8 @@ use super::{
     known_votes::KnownVotes,
     net::{failure::Failure, node::Node},
     outcome::NodeReply,
-    scripts::{self, DatedNote, ExtendReply, Settled},
+    restoring::Restoring,
+    scripts::{self, DatedNote, ExtendReply},
     session::LockSession,
 };
 use crate::{
@@ -29,13 +30,13 @@ pub(crate) struct Extension {
     pub votes: Arc<KnownVotes>,
     pub times: Times,
     /// The id of the node's server process if we have known that for the startup grace.
-    pub settled: Option<String>,
+    pub process: Option<String>,
 }
 
 impl Extension {
     /// Extends on a node that did not vote for us. While it has the vote of another candidate, asks again until this moment: that
     /// candidate gives it back, and the next one to get it may have another list and not know that we lead.
-    pub(crate) async fn fill_in(&self, until: Moment) {
+    pub(crate) async fn keep_asking(&self, until: Moment) {
         let mut pause = FIRST_PAUSE;
         while self.is_refused().await && self.votes.other_list().is_none() && Moment::now() + pause < until {
             if broken!("asked_again") {
@@ -93,16 +94,13 @@ impl Extension {
     async fn send(&self, note: Option<DatedNote>) -> Result<ExtendReply, Failure> {
         let sent = Moment::now();
         let start = self.session.leads_since().and_then(|since| self.clocks.at_first(self.node.index, since));
-        let last_vote = self.votes.last(self.node.index);
-        let or_until = last_vote.and_then(|vote| vote.expires);
-        let settled = Settled::new(&self.times, self.settled.clone(), or_until);
-        let extension = self.session.extension(&self.node.address, &self.times, start, &settled, note.as_ref());
+        let restoring = Restoring::new(self.votes.last(self.node.index), &self.times, self.process.clone());
+        let settled = &restoring.settled;
+        let extension = self.session.extension(&self.node.address, &self.times, start, settled, note.as_ref());
         let vote = self.node.ask_for_vote(extension).await?;
-        let votes_in = settled.up_for.saturating_sub(vote.master_for);
         let reply = scripts::extended(vote.answer).ok_or(Failure::StrangeAnswer)?;
-        // The master before may have voted for another.
-        if reply.is_vote() && !votes_in.is_zero() && last_vote.is_none_or(|vote| vote.until <= Moment::now()) {
-            return Err(Failure::Promoted(votes_in));
+        if reply.is_vote() {
+            restoring.check(vote.master_for)?;
         }
         self.clocks.hear(self.node.index, reply.time(), sent);
         Ok(reply)

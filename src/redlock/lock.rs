@@ -230,7 +230,7 @@ impl Redlock {
 
     pub(super) fn extension(&self, node: &Arc<Node>) -> Extension {
         let (session, clocks, votes) = (self.session.clone(), self.clocks.clone(), self.votes.clone());
-        Extension { node: node.clone(), session, clocks, votes, times: self.times, settled: self.process_of(node) }
+        Extension { node: node.clone(), session, clocks, votes, times: self.times, process: self.process_of(node) }
     }
 
     /// Returns the id of a node's server process if we have known that for the startup grace.

@@ -17,6 +17,7 @@ mod observer;
 pub(crate) mod outcome;
 mod outlook;
 mod release;
+mod restoring;
 mod round;
 mod run_history;
 mod scripts;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, future::join_all};
+use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::{
@@ -10,8 +10,9 @@ use super::{
     lock::Redlock,
     net::{failure::Failure, node::Node},
     outcome::{self, NodeReply},
+    restoring::Restoring,
     round::Round,
-    scripts::{self, Audience, ReleaseReply, RunTimes, Settled},
+    scripts::{self, Audience, ReleaseReply, RunTimes},
     session::LockSession,
     shortfall,
     standby::ELECTED_WITHIN,
@@ -87,24 +88,20 @@ impl Redlock {
         times: RunTimes,
     ) -> impl Future<Output = Result<ReleaseReply, Failure>> + Send + use<> {
         let (node, session, is_alone) = (node.clone(), self.session.clone(), self.is_alone);
-        let last_vote = self.votes.last(node.index);
-        let or_until = last_vote.and_then(|vote| vote.expires);
-        let settled = Settled::new(&self.times, self.process_of(&node), or_until);
-        let settle = settled.up_for;
-        let may_lack_vote = move || options.hold.is_some() && last_vote.is_none_or(|vote| vote.until <= Moment::now());
+        let restoring = Arc::new(Restoring::new(self.votes.last(node.index), &self.times, self.process_of(&node)));
         let ask = move |session: &LockSession| {
+            let release = session.release(&node.address, audience, options, times, &restoring.settled);
             // A node's former master may still have our lock.
-            let vote = node.ask_for_vote(session.release(&node.address, audience, options, times, &settled));
-            vote.map(move |vote| {
-                let votes_in = settle.saturating_sub(vote.as_ref().map_or(Duration::MAX, |vote| vote.master_for));
-                match scripts::released(vote?.answer).ok_or(Failure::StrangeAnswer)? {
-                    // The master before may have voted for another.
-                    ReleaseReply::Freed { .. } if !votes_in.is_zero() && may_lack_vote() => {
-                        Err(Failure::Promoted(votes_in))
-                    }
-                    reply => Ok(reply),
+            let vote = node.ask_for_vote(release);
+            let restoring = restoring.clone();
+            async move {
+                let vote = vote.await?;
+                let reply = scripts::released(vote.answer).ok_or(Failure::StrangeAnswer)?;
+                if options.hold.is_some() && matches!(reply, ReleaseReply::Freed { .. }) {
+                    restoring.check(vote.master_for)?;
                 }
-            })
+                Ok(reply)
+            }
         };
         let (first, token) = (ask(&session), session.key().token);
         async move {

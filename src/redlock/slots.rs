@@ -65,7 +65,7 @@ impl Redlock {
 
     /// Looks at all slots. Returns the index of one that looks free.
     async fn find_free(&mut self) -> Result<usize, NotAcquired> {
-        self.standby.forget(&self.times);
+        self.standby.catch_up(&self.times);
         let mut round = Round::ask_for_votes(
             &self.nodes,
             |node| self.session.keys(&node.address).survey(),

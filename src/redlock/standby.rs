@@ -36,15 +36,19 @@ impl StandbyWaiter {
         self.listening
     }
 
-    /// Drops the notifications from before a new round. With several slots, what they say of the others is remembered.
-    pub(crate) fn forget(&mut self, times: &Times) {
+    /// Takes in the notifications from before a new round. The round shows what they say, but for a release that not every node knows
+    /// of yet: its proof is needed.
+    pub(crate) fn catch_up(&mut self, times: &Times) {
         while let Ok(notification) = self.notifications.try_recv() {
-            if let Notification::Message { slot, change } = notification
-                && self.timers.len() > 1
-                && let Some(timer) = self.timers.get_mut(usize::from(slot).wrapping_sub(1))
-            {
-                timer.hear(change, times, Moment::now(), fastrand::f64());
+            if let Notification::Message { slot, change } = notification {
+                self.hear(slot, change, times);
             }
+        }
+    }
+
+    fn hear(&mut self, slot: u16, change: Change, times: &Times) {
+        if let Some(timer) = self.timers.get_mut(usize::from(slot).wrapping_sub(1)) {
+            timer.hear(change, times, Moment::now(), fastrand::f64());
         }
     }
 
@@ -66,13 +70,16 @@ impl StandbyWaiter {
         }
         self.listening = true;
         nodes.iter().for_each(|node| node.listen());
-        // Ends as soon as all are connected. A node that can't be reached now sends a notification once it can.
+        // Ends as soon as all are connected, or one reports a change. A node that can't be reached now sends a notification once it can.
         let mut connected = 0;
         let all = async {
             while connected < nodes.len()
-                && self.notifications.recv().await.is_some_and(|notification| notification == Notification::Connected)
+                && let Some(notification) = self.notifications.recv().await
             {
-                connected += 1;
+                match notification {
+                    Notification::Connected => connected += 1,
+                    Notification::Message { slot, change } => return self.hear(slot, change, times),
+                }
             }
         };
         let _ = tokio::time::timeout(times.answer_timeout(), all).await;
@@ -99,14 +106,9 @@ impl StandbyWaiter {
                 reach(goes_at).await;
                 return released;
             };
-            let chance = fastrand::f64();
             match notification {
                 Notification::Connected => return None,
-                Notification::Message { slot, change } => {
-                    if let Some(timer) = self.timers.get_mut(usize::from(slot).wrapping_sub(1)) {
-                        timer.hear(change, times, Moment::now(), chance);
-                    }
-                }
+                Notification::Message { slot, change } => self.hear(slot, change, times),
             }
         }
     }
@@ -283,6 +285,18 @@ mod tests {
         assert_eq!(standby.timers[0].freed(), None);
         let soon = [taken[0], taken[1], Some(Duration::ZERO)];
         assert_eq!(standby.wait(&soon, &times).await, None);
+    }
+
+    #[test]
+    fn what_proves_a_release_is_remembered_though_a_round_follows_at_once() {
+        let (sender, receiver) = mpsc::channel(8);
+        let mut standby = StandbyWaiter::new(1, receiver);
+        let message = Notification::Message { slot: 1, change: released("a") };
+        for notification in [Notification::Connected, message] {
+            sender.try_send(notification).expect("room");
+        }
+        standby.catch_up(&Times::new(Duration::from_secs(15), None).expect("times that fit"));
+        assert_eq!(standby.timers[0].freed(), ReleaseProof::from_message("a").as_ref());
     }
 
     #[test]

@@ -1,0 +1,93 @@
+//! Candidates that reach no quorum: they put off nobody who listens, and say when they give a vote back.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Leaderrun, Running, Server, Servers, eventually, unique};
+
+const TTL: Duration = Duration::from_secs(2);
+
+/// A node that nothing is behind.
+const DEAD: &str = "redis://127.0.0.1:1";
+
+/// Starts a candidate that stands by for another's lock. Then two of three nodes fall silent, and the lock is free on the first.
+/// Returns the candidate, and the lock's channel.
+fn silenced(servers: &Servers, resource: &str) -> (Running, String) {
+    let channel = format!("leaderrun:{resource}");
+    for server in &servers.0 {
+        server.query::<()>(&["SET", &channel, "gate", "PX", "60000"]);
+    }
+    let candidate = Leaderrun::on(servers, resource, TTL).args(["-vv", "true"]).spawn();
+    servers.listened_to(resource, 1);
+    let lost = || candidate.stderr().matches("lost a round").count();
+    eventually("its round after it listens", || (lost() >= 2).then_some(()));
+    servers.0[1..].iter().for_each(Server::freeze);
+    servers.0[0].query::<()>(&["DEL", &channel]);
+    (candidate, channel)
+}
+
+#[test]
+fn a_candidate_puts_off_none_that_listen_while_a_quorum_is_silent() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, mut listener) = (unique("silent"), servers.0[0].connect());
+    let (candidate, channel) = silenced(&servers, &resource);
+    let lost = || candidate.stderr().matches("lost a round").count();
+    let mut listener = listener.as_pubsub();
+    listener.subscribe(&channel).expect("a subscription");
+    let mut next = || listener.get_message().expect("a message").get_payload::<String>().expect("text");
+    // In the first round it can't know yet. Which node tells of a vote is drawn anew each time.
+    for round in 0..8 {
+        let before = lost();
+        let released = format!("released 1 {round}");
+        servers.0[0].query::<u32>(&["PUBLISH", &channel, &released]);
+        eventually("a round", || (lost() > before).then_some(()));
+        servers.0[0].query::<u32>(&["PUBLISH", &channel, "nothing more"]);
+        let heard: Vec<_> = std::iter::from_fn(|| Some(next()).filter(|message| message != "nothing more")).collect();
+        assert!(round == 0 || heard == [released], "{heard:?}");
+    }
+}
+
+#[test]
+fn a_candidate_whose_vote_others_have_heard_of_says_so_when_it_reaches_no_quorum() {
+    let servers = Servers::settled(3, TTL);
+    // Which node tells of a vote is drawn for each round.
+    let heard = (0..20).find_map(|_| {
+        let (resource, mut listener) = (unique("returned"), servers.0[0].connect());
+        let (candidate, channel) = silenced(&servers, &resource);
+        let lost = || candidate.stderr().matches("lost a round").count();
+        let mut listener = listener.as_pubsub();
+        listener.subscribe(&channel).expect("a subscription");
+        let before = lost();
+        servers.0[0].query::<u32>(&["PUBLISH", &channel, "released 1 x"]);
+        eventually("a round", || (lost() > before).then_some(()));
+        servers.0[0].query::<u32>(&["PUBLISH", &channel, "lost"]);
+        let mut next = || listener.get_message().expect("a message").get_payload::<String>().expect("text");
+        let before: Vec<_> = std::iter::from_fn(|| Some(next()).filter(|message| message != "lost")).collect();
+        let told = before.iter().position(|message| message.starts_with("acquired"));
+        let after = told.map(|at| before.get(at + 1).cloned().unwrap_or_else(&mut next));
+        candidate.signal(Signal::SIGTERM);
+        candidate.wait();
+        servers.0[1..].iter().for_each(Server::thaw);
+        after
+    });
+    // It proves no release.
+    assert_eq!(heard.expect("a vote that is told"), "released 1 ");
+}
+
+#[test]
+fn a_candidate_that_can_reach_no_quorum_puts_off_none_that_listen() {
+    let servers = Servers::settled(1, TTL);
+    let (resource, mut listener) = (unique("alone"), servers.0[0].connect());
+    let channel = format!("leaderrun:{resource}");
+    let mut listener = listener.as_pubsub();
+    listener.subscribe(&channel).expect("a subscription");
+    let urls = [&servers.0[0].url(), DEAD, DEAD.replace(":1", ":2").as_str()].join(",");
+    let candidate = Leaderrun::new().args(["-vv", "-t", "2s", "-R", &urls, "-r", &resource]).args(["true"]).spawn();
+    eventually("some rounds", || (candidate.stderr().matches("lost a round").count() >= 2).then_some(()));
+    servers.0[0].query::<u32>(&["PUBLISH", &channel, "nothing before"]);
+    let first = listener.get_message().expect("a message").get_payload::<String>().expect("text");
+    assert_eq!(first, "nothing before");
+    candidate.signal(Signal::SIGTERM);
+    assert_eq!(candidate.wait().code(), 143);
+}
