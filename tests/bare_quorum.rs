@@ -64,3 +64,24 @@ fn a_node_that_has_just_started_does_not_count_yet_for_a_leader_whose_vote_it_ne
     assert_eq!(servers.0[2].lock(&resource), None);
     servers.0[1].thaw();
 }
+
+/// What it has may be older than a vote for a candidate that counts on it.
+#[test]
+fn a_node_that_has_just_started_with_old_data_does_not_count_yet_either() {
+    let mut servers = Servers::settled(3, LONG_TTL);
+    let (resource, witnesses) = (unique("old"), Witnesses::new());
+    servers.0[2].kill();
+    let leader = Leaderrun::on(&servers, &resource, LONG_TTL).args(witnesses.command(&["drain", "1"])).spawn();
+    witnesses.started(1);
+    let value = servers.0[0].lock(&resource).expect("a lock");
+    servers.0[2].start_again();
+    servers.0[2].query::<()>(&["SET", &format!("leaderrun:{resource}"), &value, "PX", "60000"]);
+    for _ in 0..2 {
+        servers.0[2].is_extended(&resource);
+    }
+    servers.0[1].freeze();
+    let output = leader.wait();
+    assert_eq!(output.code(), 76, "{}", output.stderr);
+    assert!(output.stderr.contains("has just started and votes in "), "{}", output.stderr);
+    servers.0[1].thaw();
+}

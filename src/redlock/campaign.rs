@@ -258,7 +258,7 @@ impl Redlock {
                 RunTimes::default(),
                 &Settled::default(),
             );
-            spawn(ask_one(node, cmd, scripts::released));
+            spawn(ask_one(node, cmd, |answer| scripts::released(answer, true)));
         }
         self.votes_out = refused.len() < self.nodes.len();
     }

@@ -94,11 +94,11 @@ impl Extension {
     async fn send(&self, note: Option<DatedNote>) -> Result<ExtendReply, Failure> {
         let sent = Moment::now();
         let start = self.session.leads_since().and_then(|since| self.clocks.at_first(self.node.index, since));
-        let restoring = Restoring::new(self.votes.last(self.node.index), &self.times, self.process.clone());
+        let restoring = Restoring::new(&self.votes, self.node.index, &self.times, self.process.clone());
         let settled = &restoring.settled;
         let extension = self.session.extension(&self.node.address, &self.times, start, settled, note.as_ref());
         let vote = self.node.ask_for_vote(extension).await?;
-        let reply = scripts::extended(vote.answer).ok_or(Failure::StrangeAnswer)?;
+        let reply = scripts::extended(vote.answer, restoring.lasts()).ok_or(Failure::StrangeAnswer)?;
         if reply.is_vote() {
             restoring.check(vote.master_for)?;
         }

@@ -88,7 +88,7 @@ impl Redlock {
         times: RunTimes,
     ) -> impl Future<Output = Result<ReleaseReply, Failure>> + Send + use<> {
         let (node, session, is_alone) = (node.clone(), self.session.clone(), self.is_alone);
-        let restoring = Arc::new(Restoring::new(self.votes.last(node.index), &self.times, self.process_of(&node)));
+        let restoring = Arc::new(Restoring::new(&self.votes, node.index, &self.times, self.process_of(&node)));
         let ask = move |session: &LockSession| {
             let release = session.release(&node.address, audience, options, times, &restoring.settled);
             // A node's former master may still have our lock.
@@ -96,7 +96,7 @@ impl Redlock {
             let restoring = restoring.clone();
             async move {
                 let vote = vote.await?;
-                let reply = scripts::released(vote.answer).ok_or(Failure::StrangeAnswer)?;
+                let reply = scripts::released(vote.answer, restoring.lasts()).ok_or(Failure::StrangeAnswer)?;
                 if options.hold.is_some() && matches!(reply, ReleaseReply::Freed { .. }) {
                     restoring.check(vote.master_for)?;
                 }

@@ -67,7 +67,7 @@ proptest! {
             .into_iter()
             .enumerate()
             .filter_map(|(index, value)| {
-                let _ = (scripts::extended(value.clone()), scripts::released(value.clone()));
+                let _ = (scripts::extended(value.clone(), now % 2 == 0), scripts::released(value.clone(), now % 2 == 0));
                 let _ = scripts::LookReply::read(value.clone());
                 scripts::acquired(value).map(|acquired| NodeReply { node: index, answer: Ok(acquired) })
             })

@@ -44,7 +44,7 @@ pub(crate) fn replies(data: &[u8]) {
 
 /// Reads an answer that only one node gives.
 fn alone(value: Value) {
-    let _ = scripts::released(value.clone());
+    let _ = [true, false].map(|lasts| scripts::released(value.clone(), lasts));
     master(value.clone());
     if let Some(survey) = SurveyReply::read(value.clone()) {
         survey.name.iter().for_each(|name| is_one_line(&name.value.holder()));
@@ -104,7 +104,7 @@ fn campaign(values: &[Value], times: &Times) {
 }
 
 fn extension(values: &[Value]) {
-    let replies = read(values, |answer, _| scripts::extended(answer).ok_or(Failure::StrangeAnswer));
+    let replies = read(values, |answer, _| scripts::extended(answer, true).ok_or(Failure::StrangeAnswer));
     let quorums = Quorums::of(values.len().max(1));
     let votes = outcome::nodes_that(&replies, ExtendReply::is_vote).len();
     let won = outcome::extension(&quorums, &replies) == VoteResult::Won;

@@ -92,6 +92,7 @@ impl Node {
     pub(super) fn extend_by(&mut self, args: &[&str]) -> Vec<String> {
         let mut answer = self.eval(EXTEND, args);
         if !["lost", "young"].contains(&answer[0].as_str()) {
+            assert_eq!(answer.pop().as_deref(), Some("0"), "a server need not have been up for any time");
             self.take_time(&mut answer);
         }
         answer

@@ -27,7 +27,7 @@ fn a_run_is_on_record_from_its_vote_to_its_end() {
 fn a_campaign_that_was_lost_leaves_no_run_and_a_lock_that_was_lost_does() {
     let mut node = Node::start();
     node.acquire("a", "7", "0");
-    assert_eq!(node.release("a", "7"), strings(&["released", "8", "0", ""]));
+    assert_eq!(node.release("a", "7"), strings(&["released", "8", "0", "", "0"]));
     assert!(node.runs().is_empty());
     node.acquire("b", "9", "0");
     assert_eq!(node.end("a", "8", "lease-lost"), strings(&["kept", "9"]));
@@ -62,5 +62,5 @@ fn a_key_of_another_kind_or_a_missing_right_costs_the_record_and_no_lease() {
     node.query::<()>(&["LPUSH", "l:last-success", "text"]);
     assert_eq!(node.acquire("a", "7", "0")[0], "granted");
     assert_eq!(node.extend("a", "7")[0], "extended");
-    assert_eq!(node.end("a", "7", "success"), strings(&["released", "8", "", ""]));
+    assert_eq!(node.end("a", "7", "success"), strings(&["released", "8", "", "", "0"]));
 }

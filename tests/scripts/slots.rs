@@ -55,7 +55,7 @@ fn a_slot_that_is_kept_closes_the_resource_for_as_long_to_other_numbers_of_slots
         node.query::<()>(&["SET", key, value, "PX", "10000"]);
     }
     let keys = ["l:slot1", "l:slot1:fence", "runs", "last-success", "l", "l:slot1", "l:slot2"];
-    let words = [&a, "1", "2", "", "0", "", "", "1", "", "", "0", "0", &kept, "60000"];
+    let words = [&a, "1", "2", "", "0", "", "", "1", "", "", "0", "0", &kept, "60000", "0", "", ""];
     assert_eq!(node.eval_on(RELEASE, &keys, &words)[0], "released");
     assert_eq!(node.query::<String>(&["GET", "l"]), kept);
     assert!(node.query::<i64>(&["PTTL", "l"]) > 50_000);

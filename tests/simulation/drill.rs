@@ -98,8 +98,12 @@ impl World {
 
     /// Returns how much longer than the protocol's times all may take.
     fn slack(&self) -> Duration {
+        let Schedule { impatient, far, nodes, .. } = self.schedule;
         // Who tries once isn't there all the time.
-        if self.schedule.impatient > 0 { SLACK + LONGEST_PAUSE } else { SLACK }
+        let absent = if impatient > 0 { LONGEST_PAUSE } else { Duration::ZERO };
+        // Candidates that are near to different halves of the nodes may collide several times in a row.
+        let races = if far && nodes % 2 == 0 { 2 * SLACK } else { SLACK };
+        races + absent
     }
 
     /// Asks the leader to step down, by way of a quorum. It must do so with its next extension but one.

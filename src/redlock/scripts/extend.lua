@@ -5,7 +5,8 @@
 -- clock, or empty) and, with a note, its text and when it ends.
 -- Of one slot of several instead KEYS[5], the name of the resource (see acquire.lua).
 -- The leader whose value is under step-down is asked to step down. A note is true whoever holds the lock now, but
--- counts towards a quorum only while the lock is ours. A reply that counts has the time (ms since 1970).
+-- counts towards a quorum only while the lock is ours. A reply that may count has the time (ms since 1970), and in how long (ms) the
+-- server will have been up for the startup grace: what it has may be older than its start.
 local time = redis.call('TIME')
 local now = 1000 * time[1] + math.floor(time[2] / 1000)
 local fence = redis.call('GET', KEYS[2]) or '0'
@@ -41,11 +42,9 @@ end
 if not value and behind then
   return {'lost', fence}
 end
-if not value then
-  local left = restores_in(ARGV[7], ARGV[8], ARGV[9])
-  if left > 0 then
-    return {'young', fence, left}
-  end
+local settles = settles_in(redis.call('INFO', 'server'), ARGV[7], ARGV[8])
+if not value and not restores(settles, ARGV[9]) then
+  return {'young', fence, settles}
 end
 if KEYS[5] and not ARGV[10] then
   local name = redis.call('GET', KEYS[5])
@@ -68,8 +67,8 @@ end
 if value then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   record()
-  return {'extended', fence, redis.call('GET', KEYS[3]) == ARGV[1] and '1' or '0', now}
+  return {'extended', fence, redis.call('GET', KEYS[3]) == ARGV[1] and '1' or '0', now, settles}
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 record()
-return {'healed', fence, now}
+return {'healed', fence, now, settles}

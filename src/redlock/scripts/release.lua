@@ -25,7 +25,8 @@ if ARGV[9] ~= '' then
   end
 end
 -- To keep a lock that the node has lost, it is restored, as by an extension.
-local is_ours = value == ARGV[1] or not value and ARGV[13] and restores_in(ARGV[15], ARGV[16], ARGV[17]) == 0
+local settles = ARGV[13] and settles_in(redis.call('INFO', 'server'), ARGV[15], ARGV[16]) or 0
+local is_ours = value == ARGV[1] or not value and ARGV[13] and restores(settles, ARGV[17])
 if not is_ours or tonumber(fence) > tonumber(ARGV[2]) then
   return {'kept', fence}
 end
@@ -90,4 +91,4 @@ if ARGV[4] ~= '' then
     redis.pcall('PUBLISH', ARGV[4], message)
   end
 end
-return {'released', ARGV[3], standbys, woken}
+return {'released', ARGV[3], standbys, woken, settles}

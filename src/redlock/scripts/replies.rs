@@ -76,7 +76,8 @@ pub(crate) enum ExtendReply {
     Taken { by: LockValue },
     /// The lock is free, but a larger token has been granted since.
     Overtaken { fence: FencingToken },
-    /// The lock is gone, and the server has been up for too short a time to set it again. It does so after this time.
+    /// The server has been up for too short a time to set a lock again that is gone, or for the one that it has to count. It has been
+    /// up for long enough in `left`.
     StartupGrace { left: Duration },
 }
 
@@ -244,9 +245,9 @@ pub(crate) fn acquired(value: Value) -> Option<AcquireReply> {
     let [kind, run_id, fence, rest @ ..] = parts.as_slice() else { return None };
     let (mut failures, mut time) = (Failures::default(), None);
     let answer = match (kind.as_str(), rest) {
-        ("granted", [note, left, millis]) => {
+        ("granted", [note, left, now]) => {
             failures = Failures { count: PastFailures::read(note)?.count, left: time_left(left)? };
-            time = Some(node_time(millis)?);
+            time = Some(node_time(now)?);
             Answer::Granted
         }
         ("held", [value, left, listeners]) => {
@@ -254,7 +255,7 @@ pub(crate) fn acquired(value: Value) -> Option<AcquireReply> {
             Answer::Held { value, left, listeners: listeners.parse().ok()? }
         }
         ("stale", []) => Answer::Stale,
-        ("young", [left]) => Answer::StartupGrace { left: Duration::from_millis(left.parse().ok()?) },
+        ("young", [left]) => Answer::StartupGrace { left: millis(left)? },
         ("done", [note, left]) => Answer::Succeeded(PastSuccess { note: note.clone(), left: time_left(left)? }),
         ("spent", [note, left]) => {
             let past = PastFailures::read(note)?;
@@ -271,30 +272,41 @@ fn time_left(pttl: &str) -> Option<Option<Duration>> {
     Some(u64::try_from(pttl.parse::<i64>().ok()?).ok().map(Duration::from_millis))
 }
 
+fn millis(text: &str) -> Option<Duration> {
+    text.parse().ok().map(Duration::from_millis)
+}
+
 /// Reads what a node's clock shows.
 fn node_time(millis: &str) -> Option<NodeTime> {
     millis.parse().ok().map(NodeTime::from_millis)
 }
 
-/// Reads an answer of `extend.lua`; returns `None` if it isn't one.
-pub(crate) fn extended(value: Value) -> Option<ExtendReply> {
+/// Reads an answer of `extend.lua`; returns `None` if it isn't one. `lasts`: our last vote from the node lasts. If it doesn't, the
+/// node may have voted for another before it started, and counts only once it has been up for the startup grace.
+pub(crate) fn extended(value: Value, lasts: bool) -> Option<ExtendReply> {
     let parts = strings(value)?;
     match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["extended", _, asked, millis] => {
-            Some(ExtendReply::Renewed { step_down: *asked == "1", time: node_time(millis)? })
+        ["extended" | "healed", .., settles_in] if !lasts && *settles_in != "0" => {
+            Some(ExtendReply::StartupGrace { left: millis(settles_in)? })
         }
-        ["healed", _, millis] => Some(ExtendReply::Restored { time: node_time(millis)? }),
+        ["extended", _, asked, now, _] => {
+            Some(ExtendReply::Renewed { step_down: *asked == "1", time: node_time(now)? })
+        }
+        ["healed", _, now, _] => Some(ExtendReply::Restored { time: node_time(now)? }),
         ["lost", _, value] => Some(ExtendReply::Taken { by: LockValue::from_node(*value) }),
-        ["young", _, left] => Some(ExtendReply::StartupGrace { left: Duration::from_millis(left.parse().ok()?) }),
+        ["young", _, left] => Some(ExtendReply::StartupGrace { left: millis(left)? }),
         ["lost", fence] => Some(ExtendReply::Overtaken { fence: fence.parse().ok()? }),
         _ => None,
     }
 }
 
-/// Reads an answer of `release.lua`; returns `None` if it isn't one.
-pub(crate) fn released(value: Value) -> Option<ReleaseReply> {
+/// Reads an answer of `release.lua`; returns `None` if it isn't one. `lasts`: see [`extended`]; for a lock that is kept.
+pub(crate) fn released(value: Value, lasts: bool) -> Option<ReleaseReply> {
     match strings(value)?.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["released", _, standbys, woken] => {
+        ["released", fence, .., settles_in] if !lasts && *settles_in != "0" => {
+            Some(ReleaseReply::NotOurs { fence: fence.parse().ok()? })
+        }
+        ["released", _, standbys, woken, _] => {
             // One that has just stopped listening may be taken off twice.
             let standbys = standbys.parse::<i64>().ok().map(|standbys| u32::try_from(standbys).unwrap_or_default());
             Some(ReleaseReply::Freed { standbys, some_sleep: !woken.is_empty() })

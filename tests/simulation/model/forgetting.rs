@@ -24,6 +24,7 @@ impl Model {
             let extends =
                 may_extend || messages().any(|message| message.is_of(candidate) && message.purpose == Purpose::FillsIn);
             for node in &mut state.nodes {
+                node.saved = node.saved.filter(|_| state.left.reverts > 0);
                 let lasts = |sent: &u8| extends && self.decisions.is_vote_known(*sent, state.now);
                 node.voted[candidate] = node.voted[candidate].filter(lasts);
                 node.messages.retain(|message| match message.body {
@@ -43,7 +44,10 @@ impl Model {
         let is_release =
             |message: &Message| matches!(message.body, Body::Request(request) if self.decisions.is_release(request));
         let value = self.decisions.value(candidate).as_str();
-        self.nodes.has_lock(node.server, LOCK.as_bytes(), value)
+        [Some(node.server), node.saved]
+            .into_iter()
+            .flatten()
+            .any(|had| self.nodes.has_lock(had, LOCK.as_bytes(), value))
             || node.messages.iter().any(|message| message.is_of(candidate) && !is_release(message))
     }
 }

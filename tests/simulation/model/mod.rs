@@ -22,7 +22,8 @@ use self::{
 };
 use crate::broken::leave_out;
 
-const NOTHING: Budget = Budget { campaigns: 1, extensions: 0, ticks: 0, releases: 0, restarts: 0, forgeries: 0 };
+const NOTHING: Budget =
+    Budget { campaigns: 1, extensions: 0, ticks: 0, releases: 0, restarts: 0, reverts: 0, forgeries: 0 };
 
 /// How many nodes, and what happens: few enough states for each to be reached in a test.
 const SMALL: &[(usize, Budget)] = &[
@@ -31,6 +32,7 @@ const SMALL: &[(usize, Budget)] = &[
     (2, Budget { extensions: 1, ticks: 1, releases: 1, ..NOTHING }),
     (2, Budget { releases: 1, forgeries: 1, ..NOTHING }),
     (3, Budget { releases: 1, restarts: 1, ..NOTHING }),
+    (3, Budget { releases: 1, reverts: 1, ..NOTHING }),
     (4, Budget { releases: 1, restarts: 1, ..NOTHING }),
 ];
 
@@ -47,8 +49,12 @@ const LARGE: &[(usize, Budget)] = &[
     (4, Budget { extensions: 1, releases: 1, restarts: 1, ..NOTHING }),
     (4, Budget { campaigns: 2, releases: 1, restarts: 1, ..NOTHING }),
     (4, Budget { extensions: 1, ticks: 1, releases: 1, restarts: 1, ..NOTHING }),
+    (1, Budget { campaigns: 2, extensions: 1, ticks: 3, reverts: 1, ..NOTHING }),
+    (3, Budget { extensions: 1, ticks: 2, reverts: 1, ..NOTHING }),
+    (3, Budget { campaigns: 2, reverts: 1, ..NOTHING }),
+    (3, Budget { campaigns: 2, extensions: 1, ticks: 2, reverts: 1, ..NOTHING }),
     (3, Budget { extensions: 1, ticks: 4, releases: 1, restarts: 1, ..NOTHING }),
-    (4, Budget { campaigns: 2, extensions: 1, ticks: 4, releases: 1, restarts: 1, forgeries: 1 }),
+    (4, Budget { campaigns: 2, extensions: 1, ticks: 4, releases: 1, restarts: 1, reverts: 0, forgeries: 1 }),
 ];
 
 /// How many states a mutation may take to be found.

@@ -53,7 +53,7 @@ pub struct Nodes {
     requests: Numbered<Vec<Vec<u8>>>,
     answers: Vec<Heard>,
     answer_ids: HashMap<String, AnswerId>,
-    known: HashMap<(NodeId, u8, RequestId), (NodeId, AnswerId)>,
+    known: HashMap<(NodeId, u8, RequestId, bool), (NodeId, AnswerId)>,
 }
 
 impl<T: Clone + Eq + Hash> Numbered<T> {
@@ -93,6 +93,12 @@ impl Nodes {
         self.servers.number(Stored { data: Data::default(), started })
     }
 
+    /// Returns a server that has started at this tick with what another had.
+    pub fn started_with(&mut self, saved: NodeId, started: u8) -> NodeId {
+        let data = self.servers.all[saved as usize].data.clone();
+        self.servers.number(Stored { data, started: Some(started) })
+    }
+
     pub fn request(&mut self, cmd: &Cmd) -> RequestId {
         let part = |part| match part {
             redis::Arg::Simple(bytes) => Vec::from(bytes),
@@ -113,9 +119,10 @@ impl Nodes {
         self.machine.wall()
     }
 
-    /// Lets a server execute a request. Returns what it is then, and its answer.
-    pub fn execute(&mut self, server: NodeId, now: u8, request: RequestId) -> (NodeId, AnswerId) {
-        if let Some(known) = self.known.get(&(server, now, request)) {
+    /// Lets a server execute a request. Returns what it is then, and its answer. `lasts`: the last vote for who asks lasts, as far as
+    /// that one knows.
+    pub fn execute(&mut self, server: NodeId, now: u8, request: RequestId, lasts: bool) -> (NodeId, AnswerId) {
+        if let Some(known) = self.known.get(&(server, now, request, lasts)) {
             return *known;
         }
         let Stored { data, started } = self.servers.all[server as usize].clone();
@@ -127,18 +134,18 @@ impl Nodes {
         let wall = self.wall(now).as_millis() as u64;
         let running = Rc::new(RefCell::new(running));
         let reply = Server::eval(&running, &self.requests.all[request as usize][1..]);
-        let answer = self.answer(reply);
+        let answer = self.answer(reply, lasts);
         let mut data = std::mem::take(&mut running.borrow_mut().data);
         data.retain(|_, entry| entry.expires.is_none_or(|at| wall < at));
         // No decision depends on what has happened.
         data.remove(format!("{LOCK}:runs").as_bytes());
         let done = (self.servers.number(Stored { data, started }), answer);
-        self.known.insert((server, now, request), done);
+        self.known.insert((server, now, request, lasts), done);
         done
     }
 
-    fn answer(&mut self, reply: Reply) -> AnswerId {
-        let heard = heard(value_of(reply));
+    fn answer(&mut self, reply: Reply, lasts: bool) -> AnswerId {
+        let heard = heard(value_of(reply), lasts);
         let next = self.answers.len() as AnswerId;
         *self.answer_ids.entry(format!("{heard:?}")).or_insert_with(|| {
             self.answers.push(heard);
@@ -153,7 +160,7 @@ impl Nodes {
 }
 
 /// Reads an answer as the program does.
-fn heard(value: Value) -> Heard {
+fn heard(value: Value, lasts: bool) -> Heard {
     if let Some(mut reply) = acquired(value.clone()) {
         (reply.run_id, reply.time) = (String::new(), None);
         if let Answer::Held { left, .. } = &mut reply.answer {
@@ -161,7 +168,7 @@ fn heard(value: Value) -> Heard {
         }
         return Heard::Acquire(reply);
     }
-    match extended(value) {
+    match extended(value, lasts) {
         Some(mut reply) => {
             if let ExtendReply::Renewed { time, .. } | ExtendReply::Restored { time } = &mut reply {
                 *time = NodeTime::from_millis(0);

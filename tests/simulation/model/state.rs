@@ -13,6 +13,8 @@ pub struct Budget {
     pub releases: u8,
     /// Nodes that start again, empty.
     pub restarts: u8,
+    /// Nodes that start again with what they had at some time before.
+    pub reverts: u8,
     /// Campaigns that claim a release without its proof.
     pub forgeries: u8,
 }
@@ -59,6 +61,8 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Node {
     pub server: NodeId,
+    /// What it had when it was saved.
+    pub saved: Option<NodeId>,
     pub messages: Vec<Message>,
     /// Its answers to the candidates' present rounds. Whether one has arrived shows when the round is decided.
     pub answers: [Option<AnswerId>; 2],
@@ -99,7 +103,10 @@ impl State {
             now: 0,
             left,
             candidates: [candidate.clone(), candidate],
-            nodes: vec![Node { server, messages: Vec::new(), answers: [None; 2], voted: [None; 2] }; nodes],
+            nodes: vec![
+                Node { server, saved: None, messages: Vec::new(), answers: [None; 2], voted: [None; 2] };
+                nodes
+            ],
             largest: 0,
         }
     }

@@ -28,6 +28,8 @@ pub enum Step {
     /// A node, and the number of a message there.
     Arrive(usize, usize),
     Restart(usize),
+    Save(usize),
+    Revert(usize),
 }
 
 /// What a leader asks of a node where it lacks a vote.
@@ -103,6 +105,9 @@ impl Model {
             if state.left.restarts > 0 {
                 steps.push(Step::Restart(index));
             }
+            if state.left.reverts > 0 {
+                steps.push(if node.saved.is_some() { Step::Revert(index) } else { Step::Save(index) });
+            }
         }
         if state.left.ticks > 0 {
             steps.push(Step::Tick);
@@ -137,6 +142,13 @@ impl Model {
             Step::Restart(node) => {
                 state.left.restarts -= 1;
                 state.nodes[node].server = self.nodes.empty(Some(state.now));
+            }
+            Step::Save(node) => state.nodes[node].saved = Some(state.nodes[node].server),
+            Step::Revert(node) => {
+                state.left.reverts -= 1;
+                if let Some(saved) = state.nodes[node].saved {
+                    state.nodes[node].server = self.nodes.started_with(saved, state.now);
+                }
             }
         }
         self.forget(&mut state);
@@ -250,7 +262,8 @@ impl Model {
     /// Returns whether both candidates are in their first round, and nothing has timed out or been lost.
     fn is_first_race(&self, state: &State, sent: u8) -> bool {
         let is_first = state.candidates.iter().all(|ours| ours.campaigns + 1 == self.budget.campaigns);
-        is_first && sent == state.now && state.left.restarts == self.budget.restarts
+        let Budget { restarts, reverts, .. } = self.budget;
+        is_first && sent == state.now && (state.left.restarts, state.left.reverts) == (restarts, reverts)
     }
 
     /// Returns whether a candidate leads, or may still win its first round.
@@ -306,7 +319,10 @@ impl Model {
             Body::Answer(answer) => answer,
             Body::Request(request) => {
                 let node = &mut state.nodes[index];
-                let (server, answer) = self.nodes.execute(node.server, state.now, request);
+                // It is heard at once, or later, when fewer votes last.
+                let is_known = |cast: u8| self.decisions.is_vote_known(cast, state.now);
+                let lasts = node.voted[candidate].is_some_and(is_known);
+                let (server, answer) = self.nodes.execute(node.server, state.now, request, lasts);
                 node.server = server;
                 if matches!(state.candidates[candidate].phase, Phase::Leads { .. }) && self.is_vote(answer) {
                     node.voted[candidate] = Some(state.now);
