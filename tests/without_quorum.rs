@@ -11,9 +11,9 @@ const TTL: Duration = Duration::from_secs(2);
 /// A node that nothing is behind.
 const DEAD: &str = "redis://127.0.0.1:1";
 
-/// Starts a candidate that stands by for another's lock. Then two of three nodes fall silent, and the lock is free on the first.
-/// Returns the candidate, and the lock's channel.
-fn silenced(servers: &Servers, resource: &str) -> (Running, String) {
+/// Starts a candidate that stands by for another's lock. Then this happens to two of three nodes, and the lock is free on the
+/// first. Returns the candidate, and the lock's channel.
+fn standing_by(servers: &Servers, resource: &str, then: fn(&Server)) -> (Running, String) {
     let channel = format!("leaderrun:{resource}");
     for server in &servers.0 {
         server.query::<()>(&["SET", &channel, "gate", "PX", "60000"]);
@@ -22,22 +22,22 @@ fn silenced(servers: &Servers, resource: &str) -> (Running, String) {
     servers.listened_to(resource, 1);
     let lost = || candidate.stderr().matches("lost a round").count();
     eventually("its round after it listens", || (lost() >= 2).then_some(()));
-    servers.0[1..].iter().for_each(Server::freeze);
+    servers.0[1..].iter().for_each(then);
     servers.0[0].query::<()>(&["DEL", &channel]);
     (candidate, channel)
 }
 
-#[test]
-fn a_candidate_puts_off_none_that_listen_while_a_quorum_is_silent() {
+/// Fails unless a candidate tells nobody of its votes after its first round since this happened to two of three nodes.
+fn puts_off_none_after(then: fn(&Server)) {
     let servers = Servers::settled(3, TTL);
-    let (resource, mut listener) = (unique("silent"), servers.0[0].connect());
-    let (candidate, channel) = silenced(&servers, &resource);
+    let (resource, mut listener) = (unique("lone"), servers.0[0].connect());
+    let (candidate, channel) = standing_by(&servers, &resource, then);
     let lost = || candidate.stderr().matches("lost a round").count();
     let mut listener = listener.as_pubsub();
     listener.subscribe(&channel).expect("a subscription");
     let mut next = || listener.get_message().expect("a message").get_payload::<String>().expect("text");
     // In the first round it can't know yet. Which node tells of a vote is drawn anew each time.
-    for round in 0..8 {
+    for round in 0..16 {
         let before = lost();
         let released = format!("released 1 {round}");
         servers.0[0].query::<u32>(&["PUBLISH", &channel, &released]);
@@ -49,12 +49,25 @@ fn a_candidate_puts_off_none_that_listen_while_a_quorum_is_silent() {
 }
 
 #[test]
+fn a_candidate_puts_off_none_that_listen_while_a_quorum_is_silent() {
+    puts_off_none_after(Server::freeze);
+}
+
+#[test]
+fn a_candidate_puts_off_none_that_listen_while_a_quorum_answers_with_errors() {
+    puts_off_none_after(|server| {
+        server.query::<()>(&["FLUSHALL"]);
+        server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    });
+}
+
+#[test]
 fn a_candidate_whose_vote_others_have_heard_of_says_so_when_it_reaches_no_quorum() {
     let servers = Servers::settled(3, TTL);
     // Which node tells of a vote is drawn for each round.
     let heard = (0..20).find_map(|_| {
         let (resource, mut listener) = (unique("returned"), servers.0[0].connect());
-        let (candidate, channel) = silenced(&servers, &resource);
+        let (candidate, channel) = standing_by(&servers, &resource, Server::freeze);
         let lost = || candidate.stderr().matches("lost a round").count();
         let mut listener = listener.as_pubsub();
         listener.subscribe(&channel).expect("a subscription");

@@ -32,7 +32,7 @@ use crate::{
     clock::{Moment, wall_micros},
     event::Event,
     host::spawn,
-    lease::{Quorums, Times, VoteResult},
+    lease::{Nodes, Quorums, Times, VoteResult},
     lock::{BackendFailure, ExtendOutcome, NotAcquired, Reason, ReleaseKey, Slot, Terms},
     once_per::{Note, OncePer},
     report::Report,
@@ -62,6 +62,8 @@ pub(crate) struct Redlock {
     pub(crate) patience: Option<Instant>,
     /// How many rounds in a row were lost, for pauses that grow.
     pub(crate) lost_rounds: u32,
+    /// The nodes that answered the last campaign with an error.
+    pub(crate) failing: Nodes,
     /// Whether all nodes are known to be different servers.
     pub(crate) servers_differ: bool,
     /// A lock of an instance with another number of nodes or slots, and until when it may last there.
@@ -126,6 +128,7 @@ impl Redlock {
             votes_out: false,
             patience: None,
             lost_rounds: 0,
+            failing: Nodes::new(),
             servers_differ: false,
             other_terms: None,
             other_ttl: None,
@@ -139,8 +142,8 @@ impl Redlock {
 
     /// Picks the node that notifies listeners of a vote; `None` where we couldn't win, and would keep those who listen from it.
     pub(crate) fn vote_teller(&self) -> Option<usize> {
-        let heard = self.heard();
-        self.quorums.is_reached(&heard.iter().copied().collect()).then(|| fastrand::choice(heard)).flatten()
+        let able: Vec<usize> = self.heard().into_iter().filter(|node| !self.failing.contains(node)).collect();
+        self.quorums.is_reached(&able.iter().copied().collect()).then(|| fastrand::choice(able)).flatten()
     }
 
     /// Returns the nodes that can be expected to answer.
