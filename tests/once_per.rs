@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Leaderrun, Running, Servers, Witnesses, children, eventually, signal, state, unique};
+use crate::support::{LONG_TTL, Leaderrun, Running, Servers, Witnesses, children, eventually, signal, state, unique};
 use nix::sys::signal::Signal;
 
 const TTL: Duration = Duration::from_secs(1);
@@ -238,6 +238,23 @@ fn the_guard_records_the_success_of_a_dead_electors_command() {
     assert_eq!(leader.wait().code(), 137);
     let output = instance(&servers, &resource, &[], &witnesses, &["for", "1"]).output();
     assert_eq!((output.code(), witnesses.check().len()), (0, 1));
+}
+
+#[test]
+fn the_guard_of_a_dead_elector_records_a_success_on_a_node_that_has_just_started_too() {
+    let mut servers = Servers::settled(1, LONG_TTL);
+    let (resource, witnesses) = (unique("young"), Witnesses::new());
+    let run = Leaderrun::on(&servers, &resource, LONG_TTL).args(["--once-per", "1h"]);
+    let leader = run.args(witnesses.command(&["for", "2500"])).spawn();
+    witnesses.started(1);
+    servers.0[0].query::<()>(&["SAVE"]);
+    servers.0[0].start_again();
+    servers.0[0].is_extended(&resource);
+    leader.signal(Signal::SIGSTOP);
+    eventually("the end of the job", || (witnesses.successes() == 1).then_some(()));
+    leader.signal(Signal::SIGKILL);
+    eventually("the record", || servers.0[0].get(&format!("{resource}:done")));
+    assert_eq!(leader.wait().code(), 137);
 }
 
 #[test]

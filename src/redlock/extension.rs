@@ -71,7 +71,7 @@ impl Extension {
     }
 
     /// Extends, and leaves a note that ends at this moment. The node gets the moment by its own clock: a node that hasn't told
-    /// that yet does so in answer to an extension without the note.
+    /// that yet does so in answer to an extension without the note. A note is true whether the extension counts or not.
     ///
     /// # Errors
     /// Why there is no answer that counts.
@@ -79,7 +79,7 @@ impl Extension {
         let Some((note, ends)) = note else { return self.send(None).await };
         if self.clocks.at(self.node.index, ends).is_none() {
             let reply = self.send(None).await?;
-            if !reply.is_vote() {
+            if reply.time().is_none() {
                 return Ok(reply);
             }
         }

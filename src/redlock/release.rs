@@ -61,7 +61,7 @@ impl Redlock {
         // A node that has nothing of ours has released it, but doesn't keep it.
         let kept = options.hold.is_some();
         let confirms: fn(&ReleaseReply) -> bool =
-            if kept && !broken!("hold") { |reply| !matches!(reply, ReleaseReply::NotOurs { .. }) } else { |_| true };
+            if kept && !broken!("hold") { |reply| matches!(reply, ReleaseReply::Freed { .. }) } else { |_| true };
         round.decide(&self.quorums, confirms).await;
         let confirmed = self.quorums.is_reached(&outcome::nodes_that(round.replies(), confirms));
         // The requests to the others are on their way; closing the connections now could cut them off.

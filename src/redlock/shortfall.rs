@@ -36,7 +36,7 @@ pub(crate) fn of_extensions(nodes: &[Arc<Node>], quorums: &Quorums, replies: &[N
     of(Wanted::Extension, nodes, quorums, replies, |extended| match extended {
         ExtendReply::Renewed { .. } | ExtendReply::Restored { .. } => None,
         ExtendReply::Taken { .. } | ExtendReply::Overtaken { .. } => Some(Fault::GaveToAnother),
-        ExtendReply::StartupGrace { left } => Some(Fault::StartupGrace(*left)),
+        ExtendReply::StartupGrace { left, .. } => Some(Fault::StartupGrace(*left)),
     })
 }
 
@@ -47,8 +47,11 @@ pub(crate) fn of_releases(
     replies: &[NodeReply<ReleaseReply>],
     kept: bool,
 ) -> Shortfall {
-    let lacks = |reply: &ReleaseReply| kept && matches!(reply, ReleaseReply::NotOurs { .. });
-    of(Wanted::Release, nodes, quorums, replies, |released| lacks(released).then_some(Fault::GaveToAnother))
+    of(Wanted::Release, nodes, quorums, replies, |released| match released {
+        ReleaseReply::NotOurs { .. } if kept => Some(Fault::GaveToAnother),
+        ReleaseReply::StartupGrace { left } => Some(Fault::StartupGrace(*left)),
+        ReleaseReply::Freed { .. } | ReleaseReply::NotOurs { .. } => None,
+    })
 }
 
 /// Returns that a node gave no answer that counts.

@@ -78,6 +78,7 @@ impl Redlock {
         round.wait_for_late().await;
         let (sent, took) = (round.sent(), Moment::now().since(round.sent()));
         let replies = round.end();
+        self.note_failing(&replies);
         let mut found = Found::default();
         for slot in 0..self.sessions.len() {
             let replies = about_slot(slot, &replies, self.standby.timers[slot].freed());

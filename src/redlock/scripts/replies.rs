@@ -78,7 +78,11 @@ pub(crate) enum ExtendReply {
     Overtaken { fence: FencingToken },
     /// The server has been up for too short a time to set a lock again that is gone, or for the one that it has to count. It has been
     /// up for long enough in `left`.
-    StartupGrace { left: Duration },
+    StartupGrace {
+        left: Duration,
+        /// What its clock showed, if it has a lock of ours.
+        time: Option<NodeTime>,
+    },
 }
 
 impl ExtendReply {
@@ -87,11 +91,12 @@ impl ExtendReply {
         matches!(self, ExtendReply::Renewed { .. } | ExtendReply::Restored { .. })
     }
 
-    /// Returns what the node's clock showed when it voted.
+    /// Returns what the node's clock showed when it extended the lock.
     pub(crate) fn time(&self) -> Option<NodeTime> {
         match self {
             ExtendReply::Renewed { time, .. } | ExtendReply::Restored { time } => Some(*time),
-            ExtendReply::Taken { .. } | ExtendReply::Overtaken { .. } | ExtendReply::StartupGrace { .. } => None,
+            ExtendReply::StartupGrace { time, .. } => *time,
+            ExtendReply::Taken { .. } | ExtendReply::Overtaken { .. } => None,
         }
     }
 }
@@ -107,6 +112,8 @@ pub(crate) enum ReleaseReply {
     },
     /// There was nothing of ours to release, or a larger token than the release's has been granted or extended.
     NotOurs { fence: FencingToken },
+    /// The server has been up for too short a time for the lock that it keeps to count.
+    StartupGrace { left: Duration },
 }
 
 /// What a node reports about a lock.
@@ -286,15 +293,15 @@ fn node_time(millis: &str) -> Option<NodeTime> {
 pub(crate) fn extended(value: Value, lasts: bool) -> Option<ExtendReply> {
     let parts = strings(value)?;
     match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["extended" | "healed", .., settles_in] if !lasts && *settles_in != "0" => {
-            Some(ExtendReply::StartupGrace { left: millis(settles_in)? })
+        ["extended" | "healed", .., now, settles_in] if !lasts && *settles_in != "0" => {
+            Some(ExtendReply::StartupGrace { left: millis(settles_in)?, time: Some(node_time(now)?) })
         }
         ["extended", _, asked, now, _] => {
             Some(ExtendReply::Renewed { step_down: *asked == "1", time: node_time(now)? })
         }
         ["healed", _, now, _] => Some(ExtendReply::Restored { time: node_time(now)? }),
         ["lost", _, value] => Some(ExtendReply::Taken { by: LockValue::from_node(*value) }),
-        ["young", _, left] => Some(ExtendReply::StartupGrace { left: millis(left)? }),
+        ["young", _, left] => Some(ExtendReply::StartupGrace { left: millis(left)?, time: None }),
         ["lost", fence] => Some(ExtendReply::Overtaken { fence: fence.parse().ok()? }),
         _ => None,
     }
@@ -303,8 +310,8 @@ pub(crate) fn extended(value: Value, lasts: bool) -> Option<ExtendReply> {
 /// Reads an answer of `release.lua`; returns `None` if it isn't one. `lasts`: see [`extended`]; for a lock that is kept.
 pub(crate) fn released(value: Value, lasts: bool) -> Option<ReleaseReply> {
     match strings(value)?.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["released", fence, .., settles_in] if !lasts && *settles_in != "0" => {
-            Some(ReleaseReply::NotOurs { fence: fence.parse().ok()? })
+        ["released", .., settles_in] if !lasts && *settles_in != "0" => {
+            Some(ReleaseReply::StartupGrace { left: millis(settles_in)? })
         }
         ["released", _, standbys, woken, _] => {
             // One that has just stopped listening may be taken off twice.
