@@ -9,6 +9,9 @@ use super::{
 impl Model {
     /// Forgets what can make no difference any more, so that fewer states differ.
     pub fn forget(&self, state: &mut State) {
+        if state.left.reverts == 0 {
+            state.nodes.iter_mut().for_each(|node| node.saved = None);
+        }
         for candidate in 0..2 {
             let may_show = state.candidates[1 - candidate].campaigns > 0;
             let ours = &mut state.candidates[candidate];
@@ -24,7 +27,6 @@ impl Model {
             let extends =
                 may_extend || messages().any(|message| message.is_of(candidate) && message.purpose == Purpose::FillsIn);
             for node in &mut state.nodes {
-                node.saved = node.saved.filter(|_| state.left.reverts > 0);
                 let lasts = |sent: &u8| extends && self.decisions.is_vote_known(*sent, state.now);
                 node.voted[candidate] = node.voted[candidate].filter(lasts);
                 node.messages.retain(|message| match message.body {

@@ -170,8 +170,10 @@ fn heard(value: Value, lasts: bool) -> Heard {
     }
     match extended(value, lasts) {
         Some(mut reply) => {
-            if let ExtendReply::Renewed { time, .. } | ExtendReply::Restored { time } = &mut reply {
-                *time = NodeTime::from_millis(0);
+            match &mut reply {
+                ExtendReply::Renewed { time, .. } | ExtendReply::Restored { time } => *time = NodeTime::from_millis(0),
+                ExtendReply::StartupGrace { time, .. } => *time = None,
+                ExtendReply::Taken { .. } | ExtendReply::Overtaken { .. } => {}
             }
             Heard::Extend(reply)
         }
