@@ -278,6 +278,22 @@ fn without_a_leader_or_a_reaction_of_it_the_call_says_so() {
 }
 
 #[test]
+fn a_request_lasts_until_a_leader_with_a_longer_ttl_hears_of_it() {
+    let servers = Servers::settled(1, LONG_TTL);
+    let (resource, witnesses) = (unique("longer"), Witnesses::new());
+    let run = with_ttl(LONG_TTL, Some(&servers), &resource).args(witnesses.command(&["drain", "1"]));
+    let leader = run.spawn();
+    witnesses.started(1);
+    leader.signal(Signal::SIGSTOP);
+    let asked = Leaderrun::on(&servers, &resource, LONG_TTL / 6).args(["--step-down", "--wait", "1ms"]).output();
+    assert_eq!(asked.code(), 75, "{}", asked.stderr);
+    let left = servers.0[0].query::<u64>(&["PTTL", &format!("leaderrun:{resource}:step-down")]);
+    assert!(Duration::from_millis(left) > LONG_TTL, "{left} ms");
+    leader.signal(Signal::SIGCONT);
+    assert_eq!(leader.wait().code(), 76);
+}
+
+#[test]
 fn a_minority_of_nodes_cannot_make_a_leader_step_down() {
     let servers = Servers::settled(3, TTL);
     let (resource, witnesses) = (unique("minority"), Witnesses::new());

@@ -186,7 +186,8 @@ impl RedlockObserver {
 
     /// Asks the leader with this lock to step down. Returns whether a quorum of nodes will pass that on.
     pub(crate) async fn ask_to_step_down(&self, leader: &LockValue) -> bool {
-        let lasts = 2 * self.times.ttl();
+        // The leader hears of it with its next extension.
+        let lasts = leader.ttl().unwrap_or_default().max(self.times.ttl()).saturating_mul(2);
         let ask = |node: &Arc<Node>| node.ask(self.keys(node).ask_to_step_down(leader, lasts));
         let asked = futures_util::future::join_all(self.nodes.iter().map(ask)).await;
         let asked =
