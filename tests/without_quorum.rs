@@ -14,14 +14,14 @@ const RETURNED: &str = "released 1 ";
 /// A node that nothing is behind.
 const DEAD: &str = "redis://127.0.0.1:1";
 
-/// Starts a candidate that stands by for another's lock. Then this happens to two of three nodes, and the lock is free on the
-/// first. Returns the candidate, and the lock's channel.
-fn standing_by(servers: &Servers, resource: &str, then: fn(&Server)) -> (Running, String) {
+/// Starts a candidate with these options that stands by for another's lock. Then this happens to two of three nodes, and the lock is
+/// free on the first. Returns the candidate, and the lock's channel.
+fn standing_by(servers: &Servers, resource: &str, options: &[&str], then: fn(&Server)) -> (Running, String) {
     let channel = format!("leaderrun:{resource}");
     for server in &servers.0 {
         server.query::<()>(&["SET", &channel, "gate", "PX", "60000"]);
     }
-    let candidate = Leaderrun::on(servers, resource, TTL).args(["-vv", "true"]).spawn();
+    let candidate = Leaderrun::on(servers, resource, TTL).args(["-vv"]).args(options).args(["true"]).spawn();
     servers.listened_to(resource, 1);
     let lost = || candidate.stderr().matches("lost a round").count();
     eventually("its round after it listens", || (lost() >= 2).then_some(()));
@@ -30,11 +30,17 @@ fn standing_by(servers: &Servers, resource: &str, then: fn(&Server)) -> (Running
     (candidate, channel)
 }
 
+/// From then on the server votes for nobody.
+fn fill_memory(server: &Server) {
+    server.query::<()>(&["FLUSHALL"]);
+    server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+}
+
 /// Fails unless a candidate tells nobody of its votes after its first round since this happened to two of three nodes.
 fn puts_off_none_after(then: fn(&Server)) {
     let servers = Servers::settled(3, TTL);
     let (resource, mut listener) = (unique("lone"), servers.0[0].connect());
-    let (candidate, channel) = standing_by(&servers, &resource, then);
+    let (candidate, channel) = standing_by(&servers, &resource, &[], then);
     let lost = || candidate.stderr().matches("lost a round").count();
     let mut listener = listener.as_pubsub();
     listener.subscribe(&channel).expect("a subscription");
@@ -64,10 +70,24 @@ fn a_candidate_puts_off_none_that_listen_while_a_quorum_is_silent() {
 
 #[test]
 fn a_candidate_puts_off_none_that_listen_while_a_quorum_answers_with_errors() {
-    puts_off_none_after(|server| {
-        server.query::<()>(&["FLUSHALL"]);
-        server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
-    });
+    puts_off_none_after(fill_memory);
+}
+
+/// Its looks at all slots, which only read, succeed there.
+#[test]
+fn a_candidate_for_a_slot_puts_off_none_that_listen_while_a_quorum_is_out_of_memory() {
+    let servers = Servers::settled(3, TTL);
+    let (resource, mut listener) = (unique("slot"), servers.0[0].connect());
+    let (candidate, channel) = standing_by(&servers, &resource, &["--slots", "2"], fill_memory);
+    let lost = || candidate.stderr().matches("lost a round").count();
+    // By then it knows.
+    let (known, mut listener) = (lost() + 2, listener.as_pubsub());
+    eventually("two rounds", || (lost() >= known).then_some(()));
+    listener.subscribe(&channel).expect("a subscription");
+    eventually("some rounds", || (lost() >= known + 12).then_some(()));
+    servers.0[0].query::<u32>(&["PUBLISH", &channel, "nothing before"]);
+    let first = listener.get_message().expect("a message").get_payload::<String>().expect("text");
+    assert_eq!(first, "nothing before");
 }
 
 #[test]
@@ -76,7 +96,7 @@ fn a_candidate_whose_vote_others_have_heard_of_says_so_when_it_reaches_no_quorum
     // Which node tells of a vote is drawn for each round.
     let heard = (0..20).find_map(|_| {
         let (resource, mut listener) = (unique("returned"), servers.0[0].connect());
-        let (candidate, channel) = standing_by(&servers, &resource, Server::freeze);
+        let (candidate, channel) = standing_by(&servers, &resource, &[], Server::freeze);
         let lost = || candidate.stderr().matches("lost a round").count();
         let mut listener = listener.as_pubsub();
         listener.subscribe(&channel).expect("a subscription");

@@ -148,7 +148,7 @@ impl Redlock {
         if let Some(fence) = outcome::fence_to_pass(&self.quorums, round.replies(), wall_micros()) {
             self.session.see(fence);
         }
-        self.note_failing(round.replies());
+        self.failing = outcome::failing(round.replies());
         for NodeReply { node, answer } in round.replies() {
             if let Ok(acquired) = answer {
                 self.processes.saw(*node, &acquired.run_id, Moment::now());

@@ -62,7 +62,7 @@ pub(crate) struct Redlock {
     pub(crate) patience: Option<Instant>,
     /// How many rounds in a row were lost, for pauses that grow.
     pub(crate) lost_rounds: u32,
-    /// The nodes that answered the last campaign, or look at all slots, with an error.
+    /// The nodes that answered the last campaign, or a look at all slots since then, with an error if at all.
     pub(crate) failing: Nodes,
     /// Whether all nodes are known to be different servers.
     pub(crate) servers_differ: bool,
@@ -144,11 +144,6 @@ impl Redlock {
     pub(crate) fn vote_teller(&self) -> Option<usize> {
         let able: Vec<usize> = self.heard().into_iter().filter(|node| !self.failing.contains(node)).collect();
         self.quorums.is_reached(&able.iter().copied().collect()).then(|| fastrand::choice(able)).flatten()
-    }
-
-    /// Notes which nodes answer with errors.
-    pub(super) fn note_failing<A>(&mut self, replies: &[NodeReply<A>]) {
-        self.failing = replies.iter().filter(|reply| reply.answer.is_err()).map(|reply| reply.node).collect();
     }
 
     /// Returns the nodes that can be expected to answer.

@@ -287,6 +287,11 @@ pub(crate) fn fence_ahead(
     (answered && fence_to_pass(quorums, replies, wall_micros).is_none()).then_some((node, fence))
 }
 
+/// Returns the nodes that gave no answer that can be used.
+pub(crate) fn failing<A>(replies: &[NodeReply<A>]) -> Nodes {
+    replies.iter().filter(|reply| reply.answer.is_err()).map(|reply| reply.node).collect()
+}
+
 /// Returns the nodes that hold no vote of ours after a campaign round. All others may.
 pub(crate) fn refused(replies: &[NodeReply<AcquireReply>]) -> Nodes {
     nodes_that(replies, |acquired| !acquired.is_vote())

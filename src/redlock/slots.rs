@@ -78,7 +78,8 @@ impl Redlock {
         round.wait_for_late().await;
         let (sent, took) = (round.sent(), Moment::now().since(round.sent()));
         let replies = round.end();
-        self.note_failing(&replies);
+        // A look only reads: that a node answers it doesn't say that it votes.
+        self.failing.extend(outcome::failing(&replies));
         let mut found = Found::default();
         for slot in 0..self.sessions.len() {
             let replies = about_slot(slot, &replies, self.standby.timers[slot].freed());
