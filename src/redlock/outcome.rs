@@ -292,9 +292,10 @@ pub(crate) fn failing<A>(replies: &[NodeReply<A>]) -> Nodes {
     replies.iter().filter(|reply| reply.answer.is_err()).map(|reply| reply.node).collect()
 }
 
-/// Returns the nodes that hold no vote of ours after a campaign round. All others may.
+/// Returns the nodes that hold no vote of ours after a campaign round. All others may: also one that has granted this token, since a
+/// request is sent once more when its connection breaks.
 pub(crate) fn refused(replies: &[NodeReply<AcquireReply>]) -> Nodes {
-    nodes_that(replies, |acquired| !acquired.is_vote())
+    nodes_that(replies, |acquired| !matches!(acquired.answer, Answer::Granted | Answer::Stale))
 }
 
 /// Returns, for each node, the time until its vote could be free; `None` for a node without a connection, since a

@@ -1,9 +1,11 @@
 -- KEYS: lock, fence, runs, last success and, of one slot of several, the name of the resource and the locks of all slots.
 -- ARGV: value, token, token + 1, the lock's channel (empty: its listeners don't matter), how many listeners not to count, the
--- message's first word (empty: nobody is notified), what follows the number of listeners, the run's token, its record but for its start and the last brace (empty: there
--- was no run), its start (ms since 1970 by this node's clock, or empty), how long ago that was (ms), whether it succeeded (1 or
+-- message's first word (empty: nobody is notified), what follows the number of listeners, the run's token, its record but for its
+-- start and the last brace (empty: there was no run), its start (ms since 1970 by this node's clock, or empty), how long ago that was (ms), whether it succeeded (1 or
 -- 0) and, to keep the lock, its new value, for how long (ms), the startup grace, the id of a server process
 -- and until when this node's last vote for the leader lasts (see extend.lua).
+-- A reply that confirms the release has how many stand by and how many were woken (empty: not known; see below) and, if the lock
+-- is kept, in how long (ms) the server will have been up for the startup grace (or 0).
 local fence = redis.call('GET', KEYS[2]) or '0'
 local value = redis.call('GET', KEYS[1])
 -- A record is true whoever holds the lock now. The votes of a campaign that was lost leave none.
@@ -26,6 +28,10 @@ if ARGV[9] ~= '' then
 end
 -- To keep a lock that the node has lost, it is restored, as by an extension.
 local settles = ARGV[13] and settles_in(redis.call('INFO', 'server'), ARGV[15], ARGV[16]) or 0
+-- A request is sent once more when its connection breaks.
+if ARGV[13] and value == ARGV[13] then
+  return {'released', fence, '', '', settles}
+end
 local is_ours = value == ARGV[1] or not value and ARGV[13] and restores(settles, ARGV[17])
 if not is_ours or tonumber(fence) > tonumber(ARGV[2]) then
   return {'kept', fence}
