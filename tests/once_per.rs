@@ -260,6 +260,23 @@ fn the_guard_of_a_dead_elector_records_a_success_on_a_node_that_has_just_started
     assert_eq!(leader.wait().code(), 137);
 }
 
+/// It had this period's time from the node's vote alone, and the guard knows none.
+#[test]
+fn the_guard_of_a_dead_elector_records_a_success_on_a_node_that_has_just_started_empty() {
+    let ttl = 2 * LONG_TTL;
+    let mut servers = Servers::settled(1, ttl);
+    let (resource, witnesses) = (unique("empty"), Witnesses::new());
+    let run = Leaderrun::on(&servers, &resource, ttl).args(["--once-per", "1h"]);
+    let leader = run.args(witnesses.command(&["for", "1500"])).spawn();
+    witnesses.started(1);
+    leader.signal(Signal::SIGSTOP);
+    servers.0[0].start_again();
+    eventually("the end of the job", || (witnesses.successes() == 1).then_some(()));
+    leader.signal(Signal::SIGKILL);
+    eventually("the record", || servers.0[0].get(&format!("{resource}:done")));
+    assert_eq!(leader.wait().code(), 137);
+}
+
 #[test]
 fn the_elector_records_the_success_of_a_dead_guards_command() {
     let servers = Servers::settled(3, TTL);

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{Group, Leaderrun, NAME, Sentinel, Server, Witnesses, eventually, unique};
+use crate::support::{Group, LONG_TTL, Leaderrun, NAME, Sentinel, Server, Witnesses, eventually, unique};
 use nix::sys::signal::Signal;
 
 const TTL: Duration = Duration::from_secs(1);
@@ -193,6 +193,25 @@ fn a_new_master_still_says_who_leads_and_what_has_succeeded() {
     assert_eq!(output.code(), 75, "{}", output.stderr);
     witnesses.stop_last();
     assert_eq!(leader.wait().code(), 0, "the lead was lost");
+}
+
+#[test]
+fn the_guard_of_a_dead_elector_records_a_success_on_a_new_master() {
+    let group = Group::settled(LONG_TTL);
+    let (resource, witnesses) = (unique("guard"), Witnesses::new());
+    let options = ["-t", "5s", "--once-per", "1h", "-R", &group.url(), "-r", &resource];
+    let leader = Leaderrun::new().args(options).args(witnesses.command(&["drain", "1"])).spawn();
+    witnesses.started(1);
+    let old = eventually("a master", || group.master());
+    group.fail_over();
+    let new = group.master_other_than(old);
+    group.servers[new].is_extended(&resource);
+    leader.signal(Signal::SIGSTOP);
+    witnesses.stop_last();
+    eventually("the end of the job", || (witnesses.successes() == 1).then_some(()));
+    leader.signal(Signal::SIGKILL);
+    eventually("the record", || group.servers[new].get(&format!("{resource}:done")));
+    assert_eq!(leader.wait().code(), 137);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use tokio::time::sleep;
 
 use super::{
     known_clocks::{KnownClocks, NodeTime},
+    known_processes::KnownProcesses,
     known_votes::KnownVotes,
     net::{failure::Failure, node::Node},
     outcome::NodeReply,
@@ -29,16 +30,15 @@ pub(crate) struct Extension {
     pub clocks: Arc<KnownClocks>,
     pub votes: Arc<KnownVotes>,
     pub times: Times,
-    /// The id of the node's server process if we have known that for the startup grace.
-    pub process: Option<String>,
+    pub processes: Arc<KnownProcesses>,
 }
 
 impl Extension {
-    /// Extends on a node that did not vote for us. While it has the vote of another candidate, asks again until this moment: that
-    /// candidate gives it back, and the next one to get it may have another list and not know that we lead.
+    /// Extends on a node that did not vote for us. Until it does, asks again up to this moment: it may have the vote of another
+    /// candidate, which gives that back, and the next one to get it may have another list and not know that we lead.
     pub(crate) async fn keep_asking(&self, until: Moment) {
         let mut pause = FIRST_PAUSE;
-        while self.is_refused().await && self.votes.other_list().is_none() && Moment::now() + pause < until {
+        while !self.is_extended().await && self.votes.other_list().is_none() && Moment::now() + pause < until {
             if broken!("asked_again") {
                 return;
             }
@@ -51,9 +51,9 @@ impl Extension {
         }
     }
 
-    /// Extends, and returns whether the node refuses that. One that has granted a larger token to another candidate restores the
-    /// lock only for an even larger one.
-    async fn is_refused(&self) -> bool {
+    /// Extends, and returns whether that counts. A node that has granted a larger token to another candidate restores the lock only for
+    /// an even larger one.
+    async fn is_extended(&self) -> bool {
         let extend = async || {
             let sent = Moment::now();
             let reply = NodeReply { node: self.node.index, answer: self.ask(None).await };
@@ -67,20 +67,20 @@ impl Extension {
             self.session.overtake(fence, wall_micros());
             answer = extend().await;
         }
-        answer.is_ok_and(|reply| matches!(reply, ExtendReply::Taken { .. } | ExtendReply::Overtaken { .. }))
+        answer.is_ok_and(|reply| reply.is_vote())
     }
 
     /// Extends, and leaves a note that ends at this moment. The node gets the moment by its own clock: a node that hasn't told
-    /// that yet does so in answer to an extension without the note. A note is true whether the extension counts or not.
+    /// that yet does so in answer to an extension without the note, whether that counts or not. A note is true either way.
     ///
     /// # Errors
     /// Why there is no answer that counts.
     pub(crate) async fn ask(&self, note: Option<(Note, Moment)>) -> Result<ExtendReply, Failure> {
         let Some((note, ends)) = note else { return self.send(None).await };
         if self.clocks.at(self.node.index, ends).is_none() {
-            let reply = self.send(None).await?;
-            if reply.time().is_none() {
-                return Ok(reply);
+            let reply = self.send(None).await;
+            if self.clocks.at(self.node.index, ends).is_none() {
+                return reply;
             }
         }
         let ends = match broken!("note_end") {
@@ -92,17 +92,24 @@ impl Extension {
     }
 
     async fn send(&self, note: Option<DatedNote>) -> Result<ExtendReply, Failure> {
-        let sent = Moment::now();
+        let (sent, startup_grace) = (Moment::now(), self.times.startup_grace());
+        let process = self.processes.known_for(self.node.index, startup_grace, sent);
         let start = self.session.leads_since().and_then(|since| self.clocks.at_first(self.node.index, since));
-        let restoring = Restoring::new(&self.votes, self.node.index, &self.times, self.process.clone());
+        let restoring = Restoring::new(&self.votes, self.node.index, &self.times, process);
         let settled = &restoring.settled;
         let extension = self.session.extension(&self.node.address, &self.times, start, settled, note.as_ref());
         let vote = self.node.ask_for_vote(extension).await?;
-        let reply = scripts::extended(vote.answer, restoring.lasts()).ok_or(Failure::StrangeAnswer)?;
+        let mut reply = scripts::extended(vote.answer, restoring.lasts()).ok_or(Failure::StrangeAnswer)?;
+        self.clocks.hear(self.node.index, reply.time(), sent);
+        if let ExtendReply::StartupGrace { left, run_id, .. } = &mut reply {
+            let now = Moment::now();
+            self.processes.saw(self.node.index, run_id, now);
+            // One whose clock was set back may say more.
+            *left = (*left).min(self.processes.known_in(self.node.index, startup_grace, now));
+        }
         if reply.is_vote() {
             restoring.check(vote.master_for)?;
         }
-        self.clocks.hear(self.node.index, reply.time(), sent);
         Ok(reply)
     }
 }

@@ -70,7 +70,7 @@ pub(crate) struct Redlock {
     pub(crate) other_terms: Option<(OtherTerms, Moment)>,
     /// The other ttl that was reported last.
     pub(crate) other_ttl: Option<Duration>,
-    pub(crate) processes: KnownProcesses,
+    pub(crate) processes: Arc<KnownProcesses>,
     pub(crate) votes: Arc<KnownVotes>,
     /// Ends the task that extends where a leader lacks votes, once it is dropped.
     pub(crate) filling_in: Option<oneshot::Sender<()>>,
@@ -132,7 +132,7 @@ impl Redlock {
             servers_differ: false,
             other_terms: None,
             other_ttl: None,
-            processes: KnownProcesses::default(),
+            processes: Arc::default(),
             votes: Arc::new(KnownVotes::none(config.quorums.clone(), times.ttl())),
             filling_in: None,
             clocks: Arc::default(),
@@ -233,7 +233,7 @@ impl Redlock {
 
     pub(super) fn extension(&self, node: &Arc<Node>) -> Extension {
         let (session, clocks, votes) = (self.session.clone(), self.clocks.clone(), self.votes.clone());
-        Extension { node: node.clone(), session, clocks, votes, times: self.times, process: self.process_of(node) }
+        Extension { node: node.clone(), session, clocks, votes, times: self.times, processes: self.processes.clone() }
     }
 
     /// Returns the id of a node's server process if we have known that for the startup grace.

@@ -72,7 +72,7 @@ impl Node {
         let mut answer =
             self.eval(ACQUIRE, &[value, "10000", token, settle, CHANNEL, PROOF, may_fail, "", CHANNEL, &head(token)]);
         let run_id = answer.remove(1);
-        assert!(self.query::<String>(&["INFO", "server"]).contains(&format!("run_id:{run_id}\r\n")));
+        self.check_run_id(&run_id);
         if answer[0] == "granted" {
             self.take_time(&mut answer);
         }
@@ -91,11 +91,17 @@ impl Node {
 
     pub(super) fn extend_by(&mut self, args: &[&str]) -> Vec<String> {
         let mut answer = self.eval(EXTEND, args);
-        if !["lost", "young"].contains(&answer[0].as_str()) {
+        if answer[0] != "lost" {
+            let run_id = answer.pop().expect("an id");
+            self.check_run_id(&run_id);
             assert_eq!(answer.pop().as_deref(), Some("0"), "a server need not have been up for any time");
             self.take_time(&mut answer);
         }
         answer
+    }
+
+    fn check_run_id(&mut self, run_id: &str) {
+        assert!(self.query::<String>(&["INFO", "server"]).contains(&format!("run_id:{run_id}\r\n")));
     }
 
     /// Takes the server's time, by its own clock, from the end of an answer.

@@ -5,8 +5,9 @@
 -- clock, or empty) and, with a note, its text and when it ends.
 -- Of one slot of several instead KEYS[5], the name of the resource (see acquire.lua).
 -- The leader whose value is under step-down is asked to step down. A note is true whoever holds the lock now, but
--- counts towards a quorum only while the lock is ours. A reply that may count has the time (ms since 1970), and in how long (ms) the
--- server will have been up for the startup grace: what it has may be older than its start.
+-- counts towards a quorum only while the lock is ours. A reply that counts, or will do so later, has the time (ms since 1970), in
+-- how long (ms) the server will have been up for the startup grace (what it has may be older than its start), and the id of its
+-- process.
 local time = redis.call('TIME')
 local now = 1000 * time[1] + math.floor(time[2] / 1000)
 local fence = redis.call('GET', KEYS[2]) or '0'
@@ -42,9 +43,9 @@ end
 if not value and behind then
   return {'lost', fence}
 end
-local settles = settles_in(redis.call('INFO', 'server'), ARGV[7], ARGV[8])
+local settles, run_id = settles_in(redis.call('INFO', 'server'), ARGV[7], ARGV[8])
 if not value and not restores(settles, ARGV[9]) then
-  return {'young', fence, settles}
+  return {'young', fence, now, settles, run_id}
 end
 if KEYS[5] and not ARGV[10] then
   local name = redis.call('GET', KEYS[5])
@@ -67,8 +68,8 @@ end
 if value then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   record()
-  return {'extended', fence, redis.call('GET', KEYS[3]) == ARGV[1] and '1' or '0', now, settles}
+  return {'extended', fence, redis.call('GET', KEYS[3]) == ARGV[1] and '1' or '0', now, settles, run_id}
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 record()
-return {'healed', fence, now, settles}
+return {'healed', fence, now, settles, run_id}

@@ -76,13 +76,9 @@ pub(crate) enum ExtendReply {
     Taken { by: LockValue },
     /// The lock is free, but a larger token has been granted since.
     Overtaken { fence: FencingToken },
-    /// The server has been up for too short a time to set a lock again that is gone, or for the one that it has to count. It has been
-    /// up for long enough in `left`.
-    StartupGrace {
-        left: Duration,
-        /// What its clock showed, if it has a lock of ours.
-        time: Option<NodeTime>,
-    },
+    /// The server process has been up for too short a time to set a lock again that is gone, or for the one that it has to count. It
+    /// has been up for long enough in `left`.
+    StartupGrace { left: Duration, run_id: String, time: NodeTime },
 }
 
 impl ExtendReply {
@@ -91,11 +87,12 @@ impl ExtendReply {
         matches!(self, ExtendReply::Renewed { .. } | ExtendReply::Restored { .. })
     }
 
-    /// Returns what the node's clock showed when it extended the lock.
+    /// Returns what the node's clock showed, unless the lock is lost there.
     pub(crate) fn time(&self) -> Option<NodeTime> {
         match self {
-            ExtendReply::Renewed { time, .. } | ExtendReply::Restored { time } => Some(*time),
-            ExtendReply::StartupGrace { time, .. } => *time,
+            ExtendReply::Renewed { time, .. }
+            | ExtendReply::Restored { time }
+            | ExtendReply::StartupGrace { time, .. } => Some(*time),
             ExtendReply::Taken { .. } | ExtendReply::Overtaken { .. } => None,
         }
     }
@@ -292,16 +289,19 @@ fn node_time(millis: &str) -> Option<NodeTime> {
 /// node may have voted for another before it started, and counts only once it has been up for the startup grace.
 pub(crate) fn extended(value: Value, lasts: bool) -> Option<ExtendReply> {
     let parts = strings(value)?;
+    let young = |now, settles_in, run_id: &str| {
+        Some(ExtendReply::StartupGrace { left: millis(settles_in)?, run_id: run_id.to_owned(), time: node_time(now)? })
+    };
     match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["extended" | "healed", .., now, settles_in] if !lasts && *settles_in != "0" => {
-            Some(ExtendReply::StartupGrace { left: millis(settles_in)?, time: Some(node_time(now)?) })
+        ["young", _, now, settles_in, run_id] => young(now, settles_in, run_id),
+        ["extended" | "healed", .., now, settles_in, run_id] if !lasts && *settles_in != "0" => {
+            young(now, settles_in, run_id)
         }
-        ["extended", _, asked, now, _] => {
+        ["extended", _, asked, now, _, _] => {
             Some(ExtendReply::Renewed { step_down: *asked == "1", time: node_time(now)? })
         }
-        ["healed", _, now, _] => Some(ExtendReply::Restored { time: node_time(now)? }),
+        ["healed", _, now, _, _] => Some(ExtendReply::Restored { time: node_time(now)? }),
         ["lost", _, value] => Some(ExtendReply::Taken { by: LockValue::from_node(*value) }),
-        ["young", _, left] => Some(ExtendReply::StartupGrace { left: millis(left)?, time: None }),
         ["lost", fence] => Some(ExtendReply::Overtaken { fence: fence.parse().ok()? }),
         _ => None,
     }

@@ -172,7 +172,9 @@ fn heard(value: Value, lasts: bool) -> Heard {
         Some(mut reply) => {
             match &mut reply {
                 ExtendReply::Renewed { time, .. } | ExtendReply::Restored { time } => *time = NodeTime::from_millis(0),
-                ExtendReply::StartupGrace { time, .. } => *time = None,
+                ExtendReply::StartupGrace { run_id, time, .. } => {
+                    (*run_id, *time) = (String::new(), NodeTime::from_millis(0));
+                }
                 ExtendReply::Taken { .. } | ExtendReply::Overtaken { .. } => {}
             }
             Heard::Extend(reply)
