@@ -208,7 +208,7 @@ pub(crate) struct Cli {
     ///
     /// The time counts from the start of the command. The lock stays taken even when the command and leaderrun have
     /// ended, so that instances with a late clock still find it taken. A crash of leaderrun or a lost lease still
-    /// releases it.
+    /// releases it, and so do nodes that lose their data meanwhile.
     #[arg(help_heading = HOW_LONG, hide_short_help = true)]
     #[arg(long, value_name = "DURATION", env = "LEADERRUN_HOLD", hide_env = true, value_parser = duration)]
     #[arg(allow_hyphen_values = true)]
