@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     clock::{Moment, show_time},
-    lease::{FencingToken, Nodes, Quorums, Times, Turnout, quorum},
+    lease::{FencingToken, LONGEST_TTL, Nodes, Quorums, Times, Turnout, quorum},
     lock::{LeadershipId, LockValue, MOST_SLOTS, NodeFault, OtherServers, Slot},
     once_per::PeriodKey,
     status::{ElectionStatus, LeaderStatus, ListVotes, NodeStatus},
@@ -187,7 +187,8 @@ impl RedlockObserver {
     /// Asks the leader with this lock to step down. Returns whether a quorum of nodes will pass that on.
     pub(crate) async fn ask_to_step_down(&self, leader: &LockValue) -> bool {
         // The leader hears of it with its next extension.
-        let lasts = leader.ttl().unwrap_or_default().max(self.times.ttl()).saturating_mul(2);
+        let theirs = leader.ttl().filter(|&ttl| ttl <= LONGEST_TTL).unwrap_or_default();
+        let lasts = 2 * theirs.max(self.times.ttl());
         let ask = |node: &Arc<Node>| node.ask(self.keys(node).ask_to_step_down(leader, lasts));
         let asked = futures_util::future::join_all(self.nodes.iter().map(ask)).await;
         let asked =
