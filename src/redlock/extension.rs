@@ -20,7 +20,7 @@ use crate::{
     once_per::Note,
 };
 
-/// The first pause before a node that has another's vote is asked again. Each pause is twice as long as the one before it.
+/// The first pause before a node that has not voted for us is asked again. Each pause is twice as long as the one before it.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
 /// What it takes to extend on a node.
@@ -36,38 +36,44 @@ pub(crate) struct Extension {
 impl Extension {
     /// Extends on a node that did not vote for us. Until it does, asks again up to this moment: it may have the vote of another
     /// candidate, which gives that back, and the next one to get it may have another list and not know that we lead.
-    pub(crate) async fn keep_asking(&self, until: Moment) {
-        let mut pause = FIRST_PAUSE;
-        while !self.is_extended().await && self.votes.other_list().is_none() && Moment::now() + pause < until {
-            if broken!("asked_again") {
+    pub(crate) async fn keep_asking(&self, mut until: Moment) {
+        let (mut pause, longest) = (FIRST_PAUSE, self.times.retry_after());
+        let latest = until + self.times.startup_grace();
+        // We may have been stopped meanwhile. Nothing of a lost lease may follow the ends of later leaders.
+        while self.votes.is_quorum(Moment::now()) && self.votes.other_list().is_none() {
+            match self.extend().await {
+                Ok(reply) if reply.is_vote() => return,
+                Ok(ExtendReply::StartupGrace { left, .. }) => {
+                    // It votes for nobody before that.
+                    pause = left.max(longest);
+                    until = until.max((Moment::now() + pause + longest).min(latest));
+                }
+                Ok(_) => {}
+                Err(_) => pause = longest,
+            }
+            if broken!("asked_again") || Moment::now() + pause >= until {
                 return;
             }
             sleep(pause).await;
-            pause = (2 * pause).min(self.times.retry_after());
-            // We may have been stopped meanwhile. Nothing of a lost lease may follow the ends of later leaders.
-            if !self.votes.is_quorum(Moment::now()) {
-                return;
-            }
+            pause = (2 * pause).min(longest);
         }
     }
 
-    /// Extends, and returns whether that counts. A node that has granted a larger token to another candidate restores the lock only for
-    /// an even larger one.
-    async fn is_extended(&self) -> bool {
+    /// Extends. A node that has granted a larger token to another candidate restores the lock only for an even larger one.
+    async fn extend(&self) -> Result<ExtendReply, Failure> {
         let extend = async || {
             let sent = Moment::now();
             let reply = NodeReply { node: self.node.index, answer: self.ask(None).await };
             self.votes.hear_extended(&reply, self.times.lease_end(sent));
             reply.answer
         };
-        let mut answer = extend().await;
-        if let Ok(ExtendReply::Overtaken { fence }) = answer
-            && self.votes.is_quorum(Moment::now())
-        {
-            self.session.overtake(fence, wall_micros());
-            answer = extend().await;
+        match extend().await {
+            Ok(ExtendReply::Overtaken { fence }) if self.votes.is_quorum(Moment::now()) => {
+                self.session.overtake(fence, wall_micros());
+                extend().await
+            }
+            answer => answer,
         }
-        answer.is_ok_and(|reply| reply.is_vote())
     }
 
     /// Extends, and leaves a note that ends at this moment. The node gets the moment by its own clock: a node that hasn't told

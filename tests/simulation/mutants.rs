@@ -140,7 +140,7 @@ fn a_success_that_is_believed_without_a_note_is_found() {
 
 #[test]
 fn a_success_that_others_are_told_of_without_a_note_is_found() {
-    is_found("done_with_note", 343, |schedule| schedule.once_per.is_some());
+    is_found("done_with_note", 204, |schedule| schedule.once_per.is_some());
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl ExtendReply {
         matches!(self, ExtendReply::Renewed { .. } | ExtendReply::Restored { .. })
     }
 
-    /// Returns what the node's clock showed, unless the lock is lost there.
+    /// Returns what the node's clock showed, unless another has the lock or a larger token there.
     pub(crate) fn time(&self) -> Option<NodeTime> {
         match self {
             ExtendReply::Renewed { time, .. }
