@@ -13,6 +13,7 @@ mod drill;
 #[path = "../support/environment.rs"]
 mod environment;
 mod instance;
+mod lasting_cuts;
 mod ledger;
 mod lua;
 pub mod machine;

@@ -14,7 +14,7 @@ use tokio::{
 use super::stream::{End, Socket, Stream, lock};
 
 /// A far moment: nothing of a simulation lasts that long.
-const NEVER: Duration = Duration::from_secs(1_000_000);
+pub const NEVER: Duration = Duration::from_secs(1_000_000);
 
 /// Which way something goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

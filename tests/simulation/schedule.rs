@@ -35,6 +35,8 @@ pub struct Schedule {
     pub jumps: Option<Duration>,
     /// All nodes start again, empty, while a command runs.
     pub empties: bool,
+    /// Some links are cut to the end, in one way or both. Each instance has a quorum of the others.
+    pub lasting_cuts: bool,
     /// Instances differ in how many of the nodes they use, as during a change of the list.
     pub lists: bool,
     /// Candidates have the vote of the node that all lists have, and give it back.
@@ -116,7 +118,7 @@ impl Schedule {
         let hold = rare(5).then(|| ttl.mul_f64(0.05 + 3.0 * fastrand::f64()));
         let schedule = Schedule {
             times,
-            nodes: one_of(&[1, 2, 3, 3, 3, 4, 5, 5]),
+            nodes: one_of(&[1, 2, 3, 3, 4, 5, 6, 7]),
             instances: one_of(&[2, 3, 3, 4, 6]),
             lasts: 5 * ttl,
             clocks: one_of(&[Clocks::Alike, Clocks::Mixed, Clocks::Apart]),
@@ -135,6 +137,7 @@ impl Schedule {
             signals: some(&[1000]).filter(|_| rare(2)),
             jumps: None,
             empties: false,
+            lasting_cuts: false,
             lists: false,
             votes_between: false,
             set_back: false,
@@ -195,6 +198,19 @@ impl Schedule {
                 command_lasts: ttl,
                 impatient: 0,
                 ..schedule.with_lists()
+            };
+        }
+        if seed % 7 == 3 {
+            let (kills, freezes, signals) = (schedule.kills, schedule.freezes, schedule.signals);
+            return Schedule {
+                nodes: one_of(&[3, 4, 5, 6, 7]),
+                lasting_cuts: true,
+                once_per: None,
+                hold: None,
+                kills,
+                freezes,
+                signals,
+                ..schedule.undisturbed()
             };
         }
         if rare(10) {

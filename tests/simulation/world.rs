@@ -132,6 +132,9 @@ impl World {
         for node in &self.nodes {
             node.start(Default::default(), Duration::from_secs(1000));
         }
+        if self.schedule.lasting_cuts {
+            self.cut_for_good();
+        }
         self.misconfigure();
         for instance in &self.instances {
             spawn_local(instance.clone().live());
@@ -373,7 +376,9 @@ impl World {
         self.quiet.set(true);
         self.ledger.tell(|| "all is quiet from now on".into());
         self.network.set_jitter(Jitter::default());
-        self.network.heal();
+        if !self.schedule.lasting_cuts {
+            self.network.heal();
+        }
         self.instances.iter().for_each(|instance| instance.go_on());
     }
 }
