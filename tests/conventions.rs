@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{Leaderrun, Output, Running, Server, Terminal, as_ordinary_user, may_become_others, unique};
+use crate::support::{
+    LONG_TTL, Leaderrun, Output, Running, Server, Terminal, as_ordinary_user, may_become_others, unique,
+};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -266,8 +268,10 @@ fn the_commands_own_end_is_reported_with_the_name_of_its_signal() {
 
 #[test]
 fn a_lost_lease_is_reported_with_what_was_sent_to_the_command() {
-    let server = settled();
-    let options = ["-v", "--log-format", "json", "-t", "2s", "-R", &server.url(), "-r", &unique("lost")];
+    let (server, ttl) = (Server::start(), 2 * LONG_TTL);
+    server.settle(ttl);
+    // On a busy machine, what kills may not run between a moment to signal and one to kill that are close.
+    let options = ["-v", "--log-format", "json", "-t", "6s", "-R", &server.url(), "-r", &unique("lost")];
     let mut leader = Leaderrun::new().args(options).shell("trap '' TERM; echo up; while :; do sleep 0.01; done");
     leader.says("up");
     server.freeze();
