@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Leaderrun, Running, Servers, Witnesses, example, given_variables, unique};
+use crate::support::{Leaderrun, Running, Server, Servers, Witnesses, example, given_variables, unique};
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -71,6 +71,18 @@ fn start(clock: Clock, run: Leaderrun) -> Running {
         }
     };
     run.through(words).env("FAKETIME_DONT_FAKE_MONOTONIC", "1").spawn()
+}
+
+/// Until then its uptime is negative.
+#[test]
+fn a_server_whose_clock_is_set_back_votes_for_who_has_known_it_for_the_startup_grace() {
+    let mut server = Server::with_clock().expect("libfaketime (tests/run installs it)");
+    server.set_clock(3_600_000);
+    server.start_again();
+    server.set_clock(0);
+    let output =
+        Leaderrun::on(&Servers(vec![server]), &unique("back"), TTL).args(["-w", "60s", "echo", "led"]).output();
+    assert_eq!((output.code(), output.stdout.as_str()), (0, "led\n"), "{}", output.stderr);
 }
 
 fn in_turn(clocks: &[Clock]) {

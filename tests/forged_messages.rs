@@ -2,11 +2,27 @@
 
 use std::time::Instant;
 
+use redis::Client;
+
 use crate::support::{LONG_TTL, Leaderrun, Running, Servers, Witnesses, eventually, unique};
 
+/// Publishes a message on all nodes, as a user who may do nothing else.
 fn publish(servers: &Servers, resource: &str, message: &str) {
     for server in &servers.0 {
-        server.query::<()>(&["PUBLISH", &format!("leaderrun:{resource}"), message]);
+        server.query::<()>(&[
+            "ACL",
+            "SETUSER",
+            "forger",
+            "on",
+            "nopass",
+            "resetchannels",
+            "&leaderrun:*",
+            "-@all",
+            "+publish",
+        ]);
+        let forger = Client::open(format!("redis://forger:any@127.0.0.1:{}", server.port)).expect("a URL");
+        let mut forger = forger.get_connection().expect("a connection");
+        redis::cmd("PUBLISH").arg(format!("leaderrun:{resource}")).arg(message).exec(&mut forger).expect("a right");
     }
 }
 

@@ -88,19 +88,18 @@ fn a_command_that_outlasts_the_hold_is_followed_at_once() {
 }
 
 #[test]
-fn nodes_that_have_lost_the_lock_keep_it_too() {
+fn nodes_that_have_started_again_without_the_lock_keep_it_too() {
     // No extension restores it meanwhile.
     let ttl = Duration::from_secs(9);
-    let servers = Servers::settled(3, ttl);
+    let mut servers = Servers::settled(3, ttl);
     let resource = unique("lost");
     let folder = tempfile::tempdir().expect("a folder");
-    let run = || Leaderrun::on(&servers, &resource, ttl);
+    let urls = servers.urls();
+    let run = || Leaderrun::new().args(["-R", &urls, "-r", &resource, "-t", "9s"]);
     let line = format!("echo up; cd {}; until [ -e ends ]; do sleep 0.01; done", quoted(folder.path()));
     let mut leader = run().args(["--hold", "60s"]).shell(&line);
     leader.says("up");
-    for server in &servers.0[1..] {
-        server.query::<()>(&["FLUSHALL"]);
-    }
+    servers.0[1..].iter_mut().for_each(crate::support::Server::start_again);
     std::fs::write(folder.path().join("ends"), "").expect("a file");
     let output = leader.wait();
     assert_eq!((output.code(), output.stderr.as_str()), (0, ""));

@@ -63,7 +63,7 @@ fn acquire_is_stale_unless_its_token_exceeds_the_last() {
     assert_eq!(node.state(), (None, 0, Some("8".into())));
 }
 
-/// No server's clock can be set here, so the script reads what such a server would report.
+/// The script reads what such a server reports. `clocks` has one.
 #[test]
 fn acquire_on_a_server_whose_clock_was_set_back_grants_to_who_has_known_it_for_long_enough() {
     let mut node = Node::start();

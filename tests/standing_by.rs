@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Leaderrun, Running, Servers, Tree, Witnesses, children, eventually, unique};
+use crate::support::{Leaderrun, Running, Server, Servers, Tree, Witnesses, children, eventually, unique};
 use nix::sys::signal::Signal;
 
 const TTL: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ fn another_librarys_lock_on_a_quorum_keeps_us_out_while_it_lasts() {
 #[test]
 fn a_wait_that_is_over_ends_a_round_that_hangs() {
     let (servers, resource) = (Servers::start(3), unique("hangs"));
-    servers.0[1..].iter().for_each(crate::support::Server::freeze);
+    servers.0[1..].iter().for_each(Server::freeze);
     let start = |options: &[&str]| {
         let hour = Duration::from_secs(60 * 60);
         Leaderrun::on(&servers, &resource, hour).args(options).args(["true"]).spawn()
@@ -141,30 +141,35 @@ fn without_a_quorum_it_exits_with_69_and_names_each_node_once() {
 }
 
 #[test]
-fn a_standby_leads_within_a_ttl_after_the_leaders_host_dies() {
-    let servers = Servers::settled(3, TTL);
-    let resource = unique("host");
-    let witnesses = Witnesses::new();
-    let start = || Leaderrun::on(&servers, &resource, TTL).args(witnesses.command(&["ignore"])).spawn();
-    let leader = start();
-    witnesses.started(1);
-    let _standbys = [start(), start()];
-    // Act as if the host were gone: nobody is left to release the lease.
-    let tree = Tree::of(&resource);
-    let mut processes = vec![leader.pid(), leader.guard()];
-    processes.extend(children(leader.guard()));
-    for &pid in &processes {
-        crate::support::signal(pid, Signal::SIGSTOP);
+fn a_standby_leads_within_a_ttl_after_the_leaders_host_dies_whatever_the_number_of_nodes() {
+    let servers = Servers::settled(7, TTL);
+    for nodes in 1..=servers.0.len() {
+        let urls: Vec<_> = servers.0[..nodes].iter().map(Server::url).collect();
+        let (urls, resource, witnesses) = (urls.join(","), unique("host"), Witnesses::new());
+        let start = || {
+            let options = ["-t", "1s", "-R", &urls, "-r", &resource];
+            Leaderrun::new().args(options).args(witnesses.command(&["ignore"])).spawn()
+        };
+        let leader = start();
+        witnesses.started(1);
+        let _standbys = [start(), start()];
+        // Act as if the host were gone: nobody is left to release the lease.
+        let tree = Tree::of(&resource);
+        let mut processes = vec![leader.pid(), leader.guard()];
+        processes.extend(children(leader.guard()));
+        for &pid in &processes {
+            crate::support::signal(pid, Signal::SIGSTOP);
+        }
+        for &pid in &processes {
+            crate::support::signal(pid, Signal::SIGKILL);
+        }
+        let gone = crate::support::monotonic();
+        let next = witnesses.started(2).pop().expect("the next leader");
+        let took = Duration::from_nanos(next.start.saturating_sub(gone));
+        assert!(took < TTL + TTL / 4, "{nodes} nodes: {took:?}");
+        assert_eq!(tree.alive().len(), 1);
+        witnesses.check();
     }
-    for &pid in &processes {
-        crate::support::signal(pid, Signal::SIGKILL);
-    }
-    let gone = crate::support::monotonic();
-    let next = witnesses.started(2).pop().expect("the next leader");
-    let took = Duration::from_nanos(next.start.saturating_sub(gone));
-    assert!(took < TTL + TTL / 4, "{took:?}");
-    assert_eq!(tree.alive().len(), 1);
-    witnesses.check();
 }
 
 #[test]
@@ -188,7 +193,7 @@ fn a_moment_without_a_quorum_is_not_reported_and_a_lasting_outage_is_reported_on
     let ttl = Duration::from_secs(3);
     let servers = Servers::settled(3, ttl);
     for (lasts, lines) in [(Duration::from_millis(1500), 0), (2 * ttl, 1)] {
-        servers.0[..2].iter().for_each(crate::support::Server::freeze);
+        servers.0[..2].iter().for_each(Server::freeze);
         let standby = Leaderrun::on(&servers, &unique("moment"), ttl).args(["true"]).spawn();
         let began = Instant::now();
         eventually("some time without a quorum", || (began.elapsed() > lasts).then_some(()));

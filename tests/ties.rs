@@ -1,4 +1,6 @@
 //! With an even number of nodes, and candidates that are near to different halves of them, one candidate leads.
+//!
+//! PAIRS=N lets that many pairs of candidates compete, with two nodes and with four.
 
 use std::time::Duration;
 
@@ -6,6 +8,9 @@ use crate::support::{Leaderrun, Mode, Proxy, Server, Servers, unique};
 
 /// Answers that are late by more than a twentieth of it are none, also on a busy host.
 const TTL: Duration = Duration::from_secs(5);
+
+/// How many pairs compete at once, each for its own resource.
+const AT_ONCE: usize = 3;
 
 /// Returns the URLs of the nodes as a candidate near to the first or the second half of them sees them.
 fn seen_from(servers: &[Server], first_half: bool) -> (Vec<Proxy>, String) {
@@ -27,11 +32,12 @@ fn seen_from(servers: &[Server], first_half: bool) -> (Vec<Proxy>, String) {
 
 #[test]
 fn of_two_candidates_that_do_not_wait_one_leads() {
+    let rounds = std::env::var("PAIRS").map_or(1, |n| n.parse::<usize>().expect("a number of pairs").div_ceil(AT_ONCE));
     let servers = Servers::settled(4, TTL);
-    for nodes in [2, 4] {
+    for nodes in [2, 4].repeat(rounds) {
         let views = [true, false].map(|first_half| seen_from(&servers.0[..nodes], first_half));
         // The commands last for longer than a candidate tries after a tie.
-        let pairs: [_; 3] = std::array::from_fn(|_| {
+        let pairs: [_; AT_ONCE] = std::array::from_fn(|_| {
             let resource = unique("tie");
             [&views[0].1, &views[1].1].map(|urls| {
                 let options = ["--try", "-t", "5s", "-R", urls, "-r", &resource];

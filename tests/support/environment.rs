@@ -18,7 +18,7 @@ use nix::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What the tests read themselves. Any other variable could change what a program does that they start.
-const KEPT: [&str; 15] = [
+const KEPT: [&str; 16] = [
     "PATH",
     "TEST_APART",
     "REDIS_SERVER",
@@ -32,6 +32,7 @@ const KEPT: [&str; 15] = [
     "CHANGES",
     "PERIODS",
     "PAUSES",
+    "PAIRS",
     "FAILOVERS",
     "CAMPAIGN_SECONDS",
 ];
