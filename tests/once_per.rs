@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{LONG_TTL, Leaderrun, Running, Servers, Witnesses, children, eventually, signal, state, unique};
+use crate::support::{
+    LONG_TTL, Leaderrun, Running, Server, Servers, Witnesses, children, eventually, signal, state, unique,
+};
 use nix::sys::signal::Signal;
 
 const TTL: Duration = Duration::from_secs(1);
@@ -240,41 +242,41 @@ fn the_guard_records_the_success_of_a_dead_electors_command() {
     assert_eq!((output.code(), witnesses.check().len()), (0, 1));
 }
 
-#[test]
-fn the_guard_of_a_dead_elector_records_a_success_on_a_node_that_has_just_started_too() {
+/// Fails unless the guard of a dead elector records that a command which runs for so many milliseconds has succeeded, after this
+/// has happened to the only node. That ends with the elector stopped, and early enough for a lease that counts from the election: the
+/// elector may be stopped before it hears that it has extended it.
+fn the_guard_records_a_success_after(lasts: &str, then: impl FnOnce(&mut Server, &Running, &str)) {
     let ttl = 2 * LONG_TTL;
     let mut servers = Servers::settled(1, ttl);
     let (resource, witnesses) = (unique("young"), Witnesses::new());
     let run = Leaderrun::on(&servers, &resource, ttl).args(["--once-per", "1h"]);
-    // It ends after the first extension, and early enough for a lease that counts from the election: the elector may be stopped
-    // before it hears that it has extended it.
-    let leader = run.args(witnesses.command(&["for", "2500"])).spawn();
+    let leader = run.args(witnesses.command(&["for", lasts])).spawn();
     witnesses.started(1);
-    servers.0[0].query::<()>(&["SAVE"]);
-    servers.0[0].start_again();
-    servers.0[0].is_extended(&resource);
-    leader.signal(Signal::SIGSTOP);
+    then(&mut servers.0[0], &leader, &resource);
     eventually("the end of the job", || (witnesses.successes() == 1).then_some(()));
     leader.signal(Signal::SIGKILL);
     eventually("the record", || servers.0[0].get(&format!("{resource}:done")));
     assert_eq!(leader.wait().code(), 137);
 }
 
-/// It had this period's time from the node's vote alone, and the guard knows none.
+#[test]
+fn the_guard_of_a_dead_elector_records_a_success_on_a_node_that_has_just_started_too() {
+    // It ends after the first extension.
+    the_guard_records_a_success_after("2500", |server, leader, resource| {
+        server.query::<()>(&["SAVE"]);
+        server.start_again();
+        server.is_extended(resource);
+        leader.signal(Signal::SIGSTOP);
+    });
+}
+
+/// The guard has not heard what the node's clock shows.
 #[test]
 fn the_guard_of_a_dead_elector_records_a_success_on_a_node_that_has_just_started_empty() {
-    let ttl = 2 * LONG_TTL;
-    let mut servers = Servers::settled(1, ttl);
-    let (resource, witnesses) = (unique("empty"), Witnesses::new());
-    let run = Leaderrun::on(&servers, &resource, ttl).args(["--once-per", "1h"]);
-    let leader = run.args(witnesses.command(&["for", "1500"])).spawn();
-    witnesses.started(1);
-    leader.signal(Signal::SIGSTOP);
-    servers.0[0].start_again();
-    eventually("the end of the job", || (witnesses.successes() == 1).then_some(()));
-    leader.signal(Signal::SIGKILL);
-    eventually("the record", || servers.0[0].get(&format!("{resource}:done")));
-    assert_eq!(leader.wait().code(), 137);
+    the_guard_records_a_success_after("1500", |server, leader, _| {
+        leader.signal(Signal::SIGSTOP);
+        server.start_again();
+    });
 }
 
 #[test]
