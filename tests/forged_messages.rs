@@ -6,20 +6,17 @@ use redis::Client;
 
 use crate::support::{LONG_TTL, Leaderrun, Running, Servers, Witnesses, eventually, unique};
 
-/// Publishes a message on all nodes, as a user who may do nothing else.
+/// Starts nodes that have a user who may publish and do nothing else.
+fn with_a_forger() -> Servers {
+    let servers = Servers::settled(3, LONG_TTL);
+    let user = ["ACL", "SETUSER", "forger", "on", "nopass", "resetchannels", "&leaderrun:*", "-@all", "+publish"];
+    servers.0.iter().for_each(|server| server.query::<()>(&user));
+    servers
+}
+
+/// Publishes a message on all nodes, as that user.
 fn publish(servers: &Servers, resource: &str, message: &str) {
     for server in &servers.0 {
-        server.query::<()>(&[
-            "ACL",
-            "SETUSER",
-            "forger",
-            "on",
-            "nopass",
-            "resetchannels",
-            "&leaderrun:*",
-            "-@all",
-            "+publish",
-        ]);
         let forger = Client::open(format!("redis://forger:any@127.0.0.1:{}", server.port)).expect("a URL");
         let mut forger = forger.get_connection().expect("a connection");
         redis::cmd("PUBLISH").arg(format!("leaderrun:{resource}")).arg(message).exec(&mut forger).expect("a right");
@@ -48,7 +45,7 @@ fn is_heard(standby: &Running, servers: &Servers, resource: &str, message: &str)
 
 #[test]
 fn a_forged_release_makes_no_second_leader() {
-    let servers = Servers::settled(3, LONG_TTL);
+    let servers = with_a_forger();
     let (resource, witnesses) = (unique("forged"), Witnesses::new());
     let leader = Leaderrun::on(&servers, &resource, LONG_TTL).args(witnesses.command(&[])).spawn();
     witnesses.started(1);
@@ -69,7 +66,7 @@ fn a_forged_release_makes_no_second_leader() {
 
 #[test]
 fn a_forged_success_ends_no_standby() {
-    let servers = Servers::settled(3, LONG_TTL);
+    let servers = with_a_forger();
     let (resource, witnesses) = (unique("success"), Witnesses::new());
     let once = ["--once-per", "1d"];
     let _leader = Leaderrun::on(&servers, &resource, LONG_TTL).args(once).args(witnesses.command(&[])).spawn();
@@ -81,7 +78,7 @@ fn a_forged_success_ends_no_standby() {
 
 #[test]
 fn forged_votes_and_holds_delay_no_takeover_for_long() {
-    let servers = &Servers::settled(3, LONG_TTL);
+    let servers = &with_a_forger();
     std::thread::scope(|scope| {
         for message in ["held 1 31536000000", "held 1 18446744073709551615", "acquired ", "held 4000000000 1"] {
             scope.spawn(move || is_followed(servers, message));
