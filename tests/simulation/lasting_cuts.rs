@@ -24,8 +24,7 @@ impl World {
             let most = nodes - quorum(nodes);
             let cut = if the_only_one.is_some() { fastrand::usize(1..=most) } else { fastrand::usize(0..=most) };
             for node in candidates.into_iter().take(cut) {
-                let ways: &[Way] =
-                    [&[Way::ToNode, Way::FromNode][..], &[Way::ToNode], &[Way::FromNode]][fastrand::usize(0..3)];
+                let ways = Way::some();
                 self.ledger.tell(|| format!("instance {place} and node {node} are cut off for good: {ways:?}"));
                 for way in ways {
                     self.network.cut(place, node, *way, NEVER, Afterwards::Delivered);

@@ -24,6 +24,11 @@ pub enum Way {
 }
 
 impl Way {
+    /// Draws which ways of a link are cut: both or one.
+    pub fn some() -> &'static [Way] {
+        [&[Way::ToNode, Way::FromNode][..], &[Way::ToNode], &[Way::FromNode]][fastrand::usize(0..3)]
+    }
+
     pub fn back(self) -> Self {
         if self == Way::ToNode { Way::FromNode } else { Way::ToNode }
     }

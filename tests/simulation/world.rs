@@ -259,7 +259,7 @@ impl World {
     async fn cut(self: Rc<Self>) {
         let (place, node, lasts) = (self.place(), self.node().index, self.some_time());
         let then = if fastrand::bool() { Afterwards::Delivered } else { Afterwards::Reset };
-        let ways: &[Way] = [&[Way::ToNode, Way::FromNode][..], &[Way::ToNode], &[Way::FromNode]][fastrand::usize(0..3)];
+        let ways = Way::some();
         self.ledger.tell(|| format!("instance {place} and node {node} are cut off for {lasts:?}: {ways:?}, {then:?}"));
         for way in ways {
             self.network.cut(place, node, *way, lasts, then);
