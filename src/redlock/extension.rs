@@ -61,19 +61,21 @@ impl Extension {
 
     /// Extends. A node that has granted a larger token to another candidate restores the lock only for an even larger one.
     async fn extend(&self) -> Result<ExtendReply, Failure> {
-        let extend = async || {
-            let sent = Moment::now();
-            let reply = NodeReply { node: self.node.index, answer: self.ask(None).await };
-            self.votes.hear_extended(&reply, self.times.lease_end(sent));
-            reply.answer
-        };
-        match extend().await {
+        match self.extend_once().await {
             Ok(ExtendReply::Overtaken { fence }) if self.votes.is_quorum(Moment::now()) => {
                 self.session.overtake(fence, wall_micros());
-                extend().await
+                self.extend_once().await
             }
             answer => answer,
         }
+    }
+
+    /// Extends with the present token, and takes in whose vote the node's is.
+    async fn extend_once(&self) -> Result<ExtendReply, Failure> {
+        let sent = Moment::now();
+        let reply = NodeReply { node: self.node.index, answer: self.ask(None).await };
+        self.votes.hear_extended(&reply, self.times.lease_end(sent));
+        reply.answer
     }
 
     /// Extends, and leaves a note that ends at this moment. The node gets the moment by its own clock: a node that hasn't told

@@ -1,8 +1,8 @@
 -- KEYS: lock, fence, runs, last success and, of one slot of several, the name of the resource and the locks of all slots.
 -- ARGV: value, token, token + 1, the lock's channel (empty: its listeners don't matter), how many listeners not to count, the
 -- message's first word (empty: nobody is notified), what follows the number of listeners, the run's token, its record but for its
--- start and the last brace (empty: there was no run), its start (ms since 1970 by this node's clock, or empty), how long ago that was (ms), whether it succeeded (1 or
--- 0) and, to keep the lock, its new value, for how long (ms), the startup grace, the id of a server process
+-- start and the last brace (empty: there was no run), its start (ms since 1970 by this node's clock, or empty), how long ago that
+-- was (ms), whether it succeeded (1 or 0) and, to keep the lock, its new value, for how long (ms), the startup grace, the id of a server process
 -- and until when this node's last vote for the leader lasts (see extend.lua).
 -- A reply that confirms the release has how many stand by and how many were woken (empty: not known; see below) and, if the lock
 -- is kept, in how long (ms) the server will have been up for the startup grace (or 0).
